@@ -1,0 +1,179 @@
+//! What a Sentry client is configured with: the Data Source Name, and the two identifiers it carries.
+
+use std::{fmt, num::NonZeroU64, str::FromStr};
+
+/// Number of a project in its DSN: positive, decimal, never used again for another project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProjectId(NonZeroU64);
+
+impl ProjectId {
+    /// The largest id whose issue ids (`project_id << 32 | n`) still fit a Postgres `bigint`.
+    pub const MAX: u64 = (1 << 31) - 1;
+
+    /// `None` for zero and for what is larger than [`Self::MAX`].
+    #[must_use]
+    pub fn new(id: u64) -> Option<Self> {
+        NonZeroU64::new(id).filter(|id| id.get() <= Self::MAX).map(Self)
+    }
+
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The id as Postgres stores it; [`Self::MAX`] keeps it in range.
+    #[must_use]
+    pub fn as_i64(self) -> i64 {
+        self.0.get().cast_signed()
+    }
+
+    /// Name of the project's schema: `project_42`.
+    #[must_use]
+    pub fn schema(self) -> String {
+        format!("project_{self}")
+    }
+}
+
+impl TryFrom<i64> for ProjectId {
+    type Error = InvalidProjectId;
+
+    fn try_from(id: i64) -> Result<Self, InvalidProjectId> {
+        u64::try_from(id).ok().and_then(Self::new).ok_or(InvalidProjectId)
+    }
+}
+
+impl fmt::Display for ProjectId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for ProjectId {
+    type Err = InvalidProjectId;
+
+    /// Decimal digits only: `+1` and `0x1` parse as integers elsewhere but are in no DSN.
+    fn from_str(text: &str) -> Result<Self, InvalidProjectId> {
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidProjectId);
+        }
+        text.parse().ok().and_then(Self::new).ok_or(InvalidProjectId)
+    }
+}
+
+/// The text is not the decimal number of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a project id is a positive decimal number")]
+pub struct InvalidProjectId;
+
+/// Public part of a client key. We issue 32 lower-case hex digits; what other servers issued is
+/// accepted too: `[A-Za-z0-9_]{1,64}`, and UUIDs, whose dashes are taken out.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicKey(String);
+
+impl PublicKey {
+    /// 32 lower-case hex digits from 128 random bits.
+    #[must_use]
+    pub fn from_random(random: [u8; 16]) -> Self {
+        Self(hex(&random))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first eight characters: enough to recognise a key, too few to use it.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+/// A whole key must not reach a log line.
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PublicKey({}…)", self.prefix())
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = InvalidPublicKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPublicKey> {
+        let key: String = text.chars().filter(|character| *character != '-').collect();
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if (1..=64).contains(&key.len()) && key.bytes().all(word) { Ok(Self(key)) } else { Err(InvalidPublicKey) }
+    }
+}
+
+/// The text cannot be the public part of any client key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a public key is 1 to 64 letters, digits or underscores")]
+pub struct InvalidPublicKey;
+
+/// Where and as whom a client sends events: `http://<public key>@<host>[:<port>]/<project id>`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dsn {
+    /// Scheme and authority of the server without a trailing slash, as `http://shop-ingest.web.svc`.
+    pub endpoint: String,
+    pub public_key: PublicKey,
+    pub project_id: ProjectId,
+}
+
+impl Dsn {
+    /// The text for `SENTRY_DSN`. Not `Display`: whoever writes it out should have to say so.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        let (scheme, authority) = self.endpoint.split_once("://").unwrap_or(("http", &self.endpoint));
+        format!("{scheme}://{}@{authority}/{}", self.public_key.as_str(), self.project_id)
+    }
+}
+
+/// Lower-case hex digits of `bytes`.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn project_ids_are_positive_decimals() {
+        for (text, valid) in [
+            ("1", true),
+            ("2147483647", true),
+            ("2147483648", false),
+            ("0", false),
+            ("", false),
+            ("+1", false),
+            ("a", false),
+        ] {
+            assert_eq!(text.parse::<ProjectId>().is_ok(), valid, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_servers_are_accepted() {
+        for (text, key) in [
+            ("glet_0123456789abcdef0123456789abcdef", Some("glet_0123456789abcdef0123456789abcdef")),
+            ("9ec79c33-ec99-42ab-8353-589fcb2e04dc", Some("9ec79c33ec9942ab8353589fcb2e04dc")),
+            ("", None),
+            ("a b", None),
+        ] {
+            assert_eq!(text.parse::<PublicKey>().ok().as_ref().map(PublicKey::as_str), key, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_dsn_is_written_as_sdks_read_it() {
+        let dsn = Dsn {
+            endpoint: "http://shop-ingest.web.svc".into(),
+            public_key: PublicKey::from_random([0xfa; 16]),
+            project_id: ProjectId::new(42).unwrap(),
+        };
+        assert_eq!(dsn.expose(), "http://fafafafafafafafafafafafafafafafa@shop-ingest.web.svc/42");
+        assert_eq!(format!("{:?}", dsn.public_key), "PublicKey(fafafafa…)");
+    }
+}

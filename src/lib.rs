@@ -1,0 +1,14 @@
+//! A Kubernetes operator that gives a cluster its own error tracking.
+//!
+//! One direction of arrows: `main → operator | ingest | console → store → protocol | grouping | dsn |
+//! crd`. The last four are pure: they know neither kube nor sqlx nor HTTP, neither clock nor environment.
+
+pub mod console;
+pub mod crd;
+pub mod dsn;
+pub mod grouping;
+pub mod ingest;
+pub mod operator;
+pub mod protocol;
+pub mod store;
+pub mod telemetry;

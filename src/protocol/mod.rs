@@ -1,0 +1,7 @@
+//! Sentry's wire format: what a client sends becomes an [`event::Event`]. Pure: bytes and a clock
+//! reading come in, typed values and typed refusals go out. Used by `ingest` and, for display, by `console`.
+
+pub mod auth;
+pub mod encoding;
+pub mod envelope;
+pub mod event;
