@@ -30,7 +30,7 @@ func main() {
 	components := map[string]func() *cobra.Command{
 		"kube-apiserver":          apiserver.NewAPIServerCommand,
 		"kube-controller-manager": controllermanager.NewControllerManagerCommand,
-		"kube-scheduler":          scheduler.NewSchedulerCommand,
+		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 		"kube-proxy":              proxy.NewProxyCommand,
 		"kubectl":                 kubectl.NewDefaultKubectlCommand,
 		// The kubelet installs its own signal handler: a context that already has one panics.

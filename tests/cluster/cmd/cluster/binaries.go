@@ -1,0 +1,189 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"sort"
+	"strings"
+	"time"
+)
+
+// A binary is built from one Go module and kept under a key of everything that decides its content.
+type binary struct {
+	name      string
+	module    string // folder of its go.mod, below tests/cluster
+	pkg       string
+	sources   string // folder of its own sources, below module
+	ldflags   string
+	links     []string
+	coldBuild string // what the first build takes on 2 cores
+}
+
+// kubernetesModule finds the version in go.mod: without the linker flags the server calls itself
+// v0.0.0-master.
+var kubernetesModule = regexp.MustCompile(`(?m)^\s*(?:require )?k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)\s*$`)
+
+func binaries(version []string) []binary {
+	const set = " -X k8s.io/component-base/version."
+	return []binary{
+		{name: "pause", module: ".", pkg: "./cmd/pause", sources: "cmd/pause", ldflags: "-s -w", coldBuild: "a few seconds"},
+		{
+			name: "kubernetes", module: ".", pkg: "./cmd/kubernetes", sources: "cmd/kubernetes",
+			ldflags:   "-s -w" + set + "gitVersion=" + version[1] + set + "gitMajor=" + version[2] + set + "gitMinor=" + version[3],
+			links:     []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"},
+			coldBuild: "about 11 min",
+		},
+		{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns", ldflags: "-s -w", coldBuild: "about 3 min"},
+		{name: "helm", module: "helm", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-s -w", coldBuild: "about 90 s"},
+	}
+}
+
+// Tools is the folder with every binary and the version of Kubernetes in it.
+type Tools struct{ folder, version string }
+
+// buildAll builds what is missing. A folder per set of keys holds links to the binaries, so that it
+// can be put on PATH.
+func buildAll() (Tools, error) {
+	module, err := moduleFolder()
+	if err != nil {
+		return Tools{}, err
+	}
+	text, err := os.ReadFile(filepath.Join(module, "go.mod"))
+	if err != nil {
+		return Tools{}, err
+	}
+	version := kubernetesModule.FindStringSubmatch(string(text))
+	if version == nil {
+		return Tools{}, fmt.Errorf("%s/go.mod requires no release of k8s.io/kubernetes", module)
+	}
+	cache, err := cacheFolder()
+	if err != nil {
+		return Tools{}, err
+	}
+	goVersion, err := exec.Command("go", "env", "GOVERSION").Output()
+	if err != nil {
+		return Tools{}, fmt.Errorf("failed to ask go for its version: %w", err)
+	}
+
+	built := map[string]string{}
+	all := sha256.New()
+	for _, b := range binaries(version) {
+		key, err := b.key(module, strings.TrimSpace(string(goVersion)))
+		if err != nil {
+			return Tools{}, err
+		}
+		path := filepath.Join(cache, "cluster", b.name+"-"+key, b.name)
+		if err := b.build(module, path); err != nil {
+			return Tools{}, err
+		}
+		built[b.name] = path
+		for _, link := range b.links {
+			built[link] = path
+		}
+		fmt.Fprintln(all, path)
+	}
+
+	folder := filepath.Join(cache, "cluster", fmt.Sprintf("bin-%x", all.Sum(nil)[:6]))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return Tools{}, err
+	}
+	for name, path := range built {
+		if err := os.Symlink(path, filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return Tools{}, err
+		}
+	}
+	return Tools{folder: folder, version: version[1]}, nil
+}
+
+// key hashes everything that decides the binary: module files, own sources, flags, Go, machine.
+func (b binary) key(module, goVersion string) (string, error) {
+	files := []string{filepath.Join(module, b.module, "go.mod")}
+	// A module without any dependency has no go.sum.
+	if sum := filepath.Join(module, b.module, "go.sum"); exists(sum) {
+		files = append(files, sum)
+	}
+	if b.sources != "" {
+		sources, err := filepath.Glob(filepath.Join(module, b.module, b.sources, "*.go"))
+		if err != nil {
+			return "", err
+		}
+		files = append(files, sources...)
+	}
+	sort.Strings(files)
+	hash := sha256.New()
+	fmt.Fprintln(hash, goVersion, runtime.GOOS, runtime.GOARCH, b.pkg, b.ldflags)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(hash, filepath.Base(file), len(text))
+		hash.Write(text)
+	}
+	return fmt.Sprintf("%x", hash.Sum(nil)[:6]), nil
+}
+
+// build compiles into a temporary name and renames, so that a killed build leaves nothing half done.
+func (b binary) build(module, path string) error {
+	if exists(path) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
+	defer os.Remove(temporary)
+	// -p 2: the packages of Kubernetes take 3.3 GB with two compilers at once.
+	command := exec.Command("go", "build", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags="+b.ldflags, "-o", temporary, b.pkg)
+	command.Dir = filepath.Join(module, b.module)
+	command.Env = append(os.Environ(), "GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOFLAGS=")
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+
+	start := time.Now()
+	fmt.Printf("cluster: building %s (the first time takes %s on 2 cores)\n", b.name, b.coldBuild)
+	if err := command.Start(); err != nil {
+		return fmt.Errorf("failed to run go: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- command.Wait() }()
+	tick := time.NewTicker(15 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("failed to build %s in %s: %w", b.name, command.Dir, err)
+			}
+			fmt.Printf("cluster: built %s in %.0f s\n", b.name, time.Since(start).Seconds())
+			return os.Rename(temporary, path)
+		case <-tick.C:
+			fmt.Printf("cluster: waiting for go build of %s, %.0f s\n", b.name, time.Since(start).Seconds())
+		}
+	}
+}
+
+// moduleFolder is tests/cluster: the working folder under `go run`, or below it.
+func moduleFolder() (string, error) {
+	working, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for _, folder := range []string{working, filepath.Join(working, "tests", "cluster")} {
+		if exists(filepath.Join(folder, "cmd", "kubernetes", "main.go")) {
+			return folder, nil
+		}
+	}
+	return "", fmt.Errorf("%s is neither tests/cluster nor the repository", working)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// programs the node needs, with the Debian package that has each.
+var programs = []struct{ path, pkg string }{
+	{"containerd", "containerd"},
+	{"runc", "runc"},
+	{"/usr/lib/cni/bridge", "containernetworking-plugins"},
+	{"iptables", "iptables"},
+	{"nft", "nftables"},
+	{"conntrack", "conntrack"},
+	{"ip", "iproute2"},
+	{"mount", "mount"},
+}
+
+// installPrograms installs only what is missing, and never removes a package.
+func installPrograms() error {
+	missing := missingPackages()
+	if len(missing) == 0 {
+		return nil
+	}
+	arguments := append([]string{"install", "-y", "--no-install-recommends", "--no-remove"}, missing...)
+	line := "apt-get update && apt-get " + strings.Join(arguments, " ")
+	if os.Geteuid() != 0 || !debian() {
+		return fmt.Errorf("these programs' packages are missing: %s; on Debian or Ubuntu: %s", strings.Join(missing, " "), line)
+	}
+	fmt.Printf("cluster: installing %s\n", strings.Join(missing, " "))
+	for _, step := range [][]string{{"update", "-q"}, arguments} {
+		command := exec.Command("apt-get", step...)
+		// A package's service may not start: the node runs its own containerd.
+		command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+		if output, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(step, " "), err, output)
+		}
+	}
+	if missing := missingPackages(); len(missing) > 0 {
+		return errors.New("still missing after their installation: " + strings.Join(missing, " "))
+	}
+	return nil
+}
+
+func missingPackages() []string {
+	var missing []string
+	for _, program := range programs {
+		if _, err := exec.LookPath(program.path); err != nil {
+			missing = append(missing, program.pkg)
+		}
+	}
+	return missing
+}
+
+func debian() bool {
+	text, _ := os.ReadFile("/etc/os-release")
+	return strings.Contains(string(text), "ID=debian") || strings.Contains(string(text), "ID=ubuntu")
+}
