@@ -1,0 +1,134 @@
+//! `ClientKey`: a key that SDKs send with, published as a Secret.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// A key of an ErrorTrackingProject, published as a Secret that holds SENTRY_DSN.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "errortracking.dev",
+    version = "v1alpha1",
+    kind = "ClientKey",
+    plural = "clientkeys",
+    shortname = "etk",
+    category = "errortracking",
+    namespaced,
+    status = "ClientKeyStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "A key of an ErrorTrackingProject, published as a Secret that holds SENTRY_DSN.",
+    selectable = ".spec.projectRef.name",
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the Secret is named after it"),
+    validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Project", type_ = "string", json_path = ".spec.projectRef.name"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".status.active.publicKeyPrefix", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.projectRef == oldSelf.projectRef").message("projectRef is immutable: create another ClientKey for another project"))]
+#[x_kube(validation = Rule::new("self.?secretTemplate.?name == oldSelf.?secretTemplate.?name").message("secretTemplate.name is immutable: create another ClientKey with the new name, move its users over, then delete this one"))]
+pub struct ClientKeySpec {
+    /// The project that this key belongs to, in the same namespace.
+    pub project_ref: ProjectRef,
+
+    /// Whether events with this key are accepted. When false they are refused and the Secret is kept.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+
+    /// Name, labels and annotations of the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_template: Option<SecretTemplate>,
+
+    /// What happens to the key and its Secret when this object is deleted. Revoke refuses the key and
+    /// deletes the Secret; Orphan leaves both as they are.
+    #[serde(default)]
+    pub deletion_policy: KeyDeletionPolicy,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+/// An ErrorTrackingProject of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectRef {
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+}
+
+/// Name, labels and annotations of the Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct SecretTemplate {
+    /// "<name of the ClientKey>-dsn" when absent; it cannot be changed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("secretTemplate.name must be a valid Secret name: lower-case letters, digits, '-' and '.'"))]
+    pub name: Option<String>,
+    /// Labels added to the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::string_map")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations added to the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::string_map")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What happens to the key and its Secret when the ClientKey is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyDeletionPolicy {
+    #[default]
+    Revoke,
+    Orphan,
+}
+
+impl ClientKey {
+    /// Name of the Secret that holds the DSN.
+    #[must_use]
+    pub fn secret_name(&self) -> String {
+        let template = self.spec.secret_template.as_ref();
+        template.and_then(|template| template.name.clone()).unwrap_or_else(|| {
+            format!("{}-dsn", self.metadata.name.as_deref().unwrap_or_default())
+        })
+    }
+}
+
+/// What the operator made of a key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientKeyStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled, SecretPublished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The key that the Secret holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveKey>,
+    /// Name of the Secret that holds the DSN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+}
+
+/// The key that the Secret holds. A whole public key and the URL would be the DSN, so only its beginning shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveKey {
+    /// The key's number in the store.
+    #[serde(rename = "keyID")]
+    pub key_id: String,
+    /// The first eight characters of the public key.
+    pub public_key_prefix: String,
+    pub created_at: Time,
+}

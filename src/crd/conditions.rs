@@ -1,0 +1,191 @@
+//! Conditions as kstatus reads them: `Ready` sums up, `Reconciling` and `Stalled` say why not.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Longest message written: what does not fit helps nobody, and the server's limit is 32768.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// Types of the conditions of our kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    Ready,
+    Reconciling,
+    Stalled,
+    DatabaseReady,
+    IngestReady,
+    SecretPublished,
+}
+
+impl ConditionType {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::DatabaseReady => "DatabaseReady",
+            Self::IngestReady => "IngestReady",
+            Self::SecretPublished => "SecretPublished",
+        }
+    }
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionStatus {
+    True,
+    False,
+    Unknown,
+}
+
+impl ConditionStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// Why a condition is as it is: one word for machines beside the sentence for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    Available,
+    Progressing,
+    DatabaseUnavailable,
+    DatabaseRejected,
+    DurabilityOff,
+    MigrationFailed,
+    SchemaConflict,
+    NameConflict,
+    SecretConflict,
+    WaitingForPods,
+    PodsFailing,
+    ScaledToZero,
+    ProjectNotFound,
+    ProjectNotReady,
+    ProjectDeleted,
+    KeyDisabled,
+    Published,
+    Rejected,
+}
+
+impl Reason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "Available",
+            Self::Progressing => "Progressing",
+            Self::DatabaseUnavailable => "DatabaseUnavailable",
+            Self::DatabaseRejected => "DatabaseRejected",
+            Self::DurabilityOff => "DurabilityOff",
+            Self::MigrationFailed => "MigrationFailed",
+            Self::SchemaConflict => "SchemaConflict",
+            Self::NameConflict => "NameConflict",
+            Self::SecretConflict => "SecretConflict",
+            Self::WaitingForPods => "WaitingForPods",
+            Self::PodsFailing => "PodsFailing",
+            Self::ScaledToZero => "ScaledToZero",
+            Self::ProjectNotFound => "ProjectNotFound",
+            Self::ProjectNotReady => "ProjectNotReady",
+            Self::ProjectDeleted => "ProjectDeleted",
+            Self::KeyDisabled => "KeyDisabled",
+            Self::Published => "Published",
+            Self::Rejected => "Rejected",
+        }
+    }
+}
+
+/// The conditions of one object, built anew in each pass; a transition time changes only with the status.
+#[derive(Debug)]
+pub struct Conditions<'a> {
+    before: &'a [Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+    built: Vec<Condition>,
+}
+
+impl<'a> Conditions<'a> {
+    #[must_use]
+    pub fn new(before: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
+        Self { before, generation, now, built: Vec::new() }
+    }
+
+    pub fn set(&mut self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl AsRef<str>) {
+        let kind = kind.as_str();
+        let unchanged_since = self
+            .before
+            .iter()
+            .find(|condition| condition.type_ == kind && condition.status == status.as_str())
+            .map(|condition| condition.last_transition_time.clone());
+        self.built.retain(|condition| condition.type_ != kind);
+        self.built.push(Condition {
+            type_: kind.into(),
+            status: status.as_str().into(),
+            reason: reason.as_str().into(),
+            message: message.as_ref().chars().take(MESSAGE_LIMIT).collect(),
+            observed_generation: self.generation,
+            // Whole seconds are what the API server keeps: more would differ from what it answers.
+            last_transition_time: unchanged_since.unwrap_or_else(|| Time(whole_seconds(self.now))),
+        });
+    }
+
+    #[must_use]
+    pub fn finish(self) -> Vec<Condition> {
+        self.built
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// What kstatus (kpt, Flux, `kubectl wait`) makes of an object's conditions: `Current`, `InProgress`, or `Failed`.
+#[must_use]
+pub fn kstatus(generation: Option<i64>, observed_generation: Option<i64>, conditions: &[Condition]) -> &'static str {
+    let is = |kind: &str, status: &str| conditions.iter().any(|condition| condition.type_ == kind && condition.status == status);
+    if observed_generation != generation {
+        "InProgress"
+    } else if is("Reconciling", "True") {
+        "InProgress"
+    } else if is("Stalled", "True") {
+        "Failed"
+    } else if is("Ready", "True") {
+        "Current"
+    } else {
+        "InProgress"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transition_time_changes_only_with_the_status() {
+        let first = Timestamp::from_second(1_000).unwrap();
+        let later = Timestamp::from_second(2_000).unwrap();
+        let mut conditions = Conditions::new(&[], Some(1), first);
+        conditions.set(ConditionType::Ready, ConditionStatus::False, Reason::Progressing, "starting");
+        let before = conditions.finish();
+
+        let mut conditions = Conditions::new(&before, Some(2), later);
+        conditions.set(ConditionType::Ready, ConditionStatus::False, Reason::WaitingForPods, "1 of 2 pods");
+        let same = conditions.finish();
+        assert_eq!(same[0].last_transition_time.0, first);
+        assert_eq!(same[0].observed_generation, Some(2));
+
+        let mut conditions = Conditions::new(&same, Some(2), later);
+        conditions.set(ConditionType::Ready, ConditionStatus::True, Reason::Available, "");
+        assert_eq!(conditions.finish()[0].last_transition_time.0, later);
+    }
+}

@@ -1,0 +1,224 @@
+//! `ErrorTrackingProject`: one application whose errors are tracked.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::Condition,
+        util::intstr::IntOrString,
+    },
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "errortracking.dev",
+    version = "v1alpha1",
+    kind = "ErrorTrackingProject",
+    plural = "errortrackingprojects",
+    shortname = "etp",
+    category = "errortracking",
+    namespaced,
+    status = "ErrorTrackingProjectStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.",
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the ingest Service is named after it"),
+    validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name, and put the long one into spec.displayName"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Project", type_ = "integer", json_path = ".status.projectID", description = "The number in the DSN"),
+    printcolumn(name = "Ingest", type_ = "integer", json_path = ".status.ingest.readyReplicas", description = "Ready ingest pods"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.ingest.internalURL", priority = 1),
+    printcolumn(name = "Schema", type_ = "string", json_path = ".status.database.schema", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorTrackingProjectSpec {
+    /// Name shown to people; metadata.name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub display_name: Option<String>,
+
+    /// Sentry's name of the application's platform, as "python" or "javascript"; only for the set-up snippet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub platform: Option<String>,
+
+    /// Where the errors are kept: exactly one. Today `integrated`, the operator's own store, is the only one.
+    #[serde(default)]
+    pub backend: Backend,
+
+    /// What happens to the stored events when this object is deleted. Retain keeps the Postgres schema and
+    /// takes its logins away; Delete drops both.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Where a project's errors are kept: exactly one field is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.integrated)").message("spec.backend must name one backend: use 'integrated: {}' for the operator's own store"))]
+pub struct Backend {
+    /// The operator's own ingest pods and Postgres schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrated: Option<Integrated>,
+}
+
+/// Absent means the operator's own store, so a project needs no spec at all.
+impl Default for Backend {
+    fn default() -> Self {
+        Self { integrated: Some(Integrated::default()) }
+    }
+}
+
+/// Settings of the operator's own store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Integrated {
+    /// Days that an event is kept: 1 to 3650.
+    #[serde(default = "default_retention_days")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 3650").message("retentionDays must be between 1 and 3650: events are kept for at least a day and at most ten years"))]
+    pub retention_days: i32,
+
+    /// The pods that receive events.
+    #[serde(default)]
+    pub ingest: Ingest,
+}
+
+impl Default for Integrated {
+    fn default() -> Self {
+        Self { retention_days: default_retention_days(), ingest: Ingest::default() }
+    }
+}
+
+fn default_retention_days() -> i32 {
+    90
+}
+
+/// The pods that receive a project's events.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ingest {
+    /// Number of pods, 0 to 100; the operator runs 2 when absent. With 0 nothing receives events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("replicas must be between 0 and 100"))]
+    pub replicas: Option<i32>,
+
+    /// What the ingest pods are made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
+}
+
+impl Ingest {
+    /// Pods of a project that does not say how many: one may go while another receives.
+    pub const DEFAULT_REPLICAS: i32 = 2;
+
+    #[must_use]
+    pub fn replicas(&self) -> i32 {
+        self.replicas.unwrap_or(Self::DEFAULT_REPLICAS)
+    }
+}
+
+/// The part of a pod template that a project may set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodTemplate {
+    /// Requests and limits of the ingest container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+/// Requests and limits of a container; quantities as an integer or a string.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceRequirements {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub requests: BTreeMap<String, IntOrString>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub limits: BTreeMap<String, IntOrString>,
+}
+
+impl From<&ResourceRequirements> for core::ResourceRequirements {
+    fn from(resources: &ResourceRequirements) -> Self {
+        let quantities = |map: &BTreeMap<String, IntOrString>| {
+            (!map.is_empty()).then(|| map.iter().map(|(name, quantity)| (name.clone(), self::quantity(quantity))).collect())
+        };
+        Self { requests: quantities(&resources.requests), limits: quantities(&resources.limits), ..Self::default() }
+    }
+}
+
+fn quantity(value: &IntOrString) -> Quantity {
+    Quantity(match value {
+        IntOrString::Int(number) => number.to_string(),
+        IntOrString::String(text) => text.clone(),
+    })
+}
+
+/// What happens to the stored events when the project is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    #[default]
+    Retain,
+    Delete,
+}
+
+/// What the operator made of a project.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorTrackingProjectStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled, DatabaseReady, IngestReady.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The number in the DSN; never used again for another project.
+    #[serde(rename = "projectID", default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingest: Option<IngestStatus>,
+}
+
+/// Where the project's events are stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseStatus {
+    /// The Postgres schema, as "project_42".
+    pub schema: String,
+    /// The server and database, as "db.example:5432/errors".
+    pub server: String,
+}
+
+/// What receives the project's events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IngestStatus {
+    /// Whether the ingest pods are the project's own.
+    pub mode: IngestMode,
+    /// Where pods of this cluster send events.
+    #[serde(rename = "internalURL")]
+    pub internal_url: String,
+    /// Pods asked for.
+    pub replicas: i32,
+    /// Pods that receive events now.
+    pub ready_replicas: i32,
+}
+
+/// Whether the ingest pods are the project's own or serve many projects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IngestMode {
+    #[default]
+    Dedicated,
+}
