@@ -60,14 +60,11 @@ func clusterNamed(name string) (*Cluster, error) {
 }
 
 func clusterAt(folder string) (*Cluster, error) {
-	cluster := &Cluster{Folder: folder}
+	cluster := &Cluster{Name: filepath.Base(folder), Folder: folder}
 	if err := cluster.read(); err != nil {
 		return nil, err
 	}
-	if cluster.Name == "" {
-		return nil, fmt.Errorf("there is no cluster in %s", folder)
-	}
-	return cluster, nil
+	return cluster, cluster.known()
 }
 
 func (c *Cluster) read() error {
@@ -78,11 +75,31 @@ func (c *Cluster) read() error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(text, c); err != nil {
+	written := *c
+	if err := json.Unmarshal(text, &written); err != nil {
 		// Half written by a killed up: treated as nothing there.
 		fmt.Fprintf(os.Stderr, "cluster: %s is not readable (%v)\n", c.path("cluster.json"), err)
+		return nil
+	}
+	// The folder may have been moved since: its own place counts.
+	c.Network, c.Tools, c.Version = written.Network, written.Tools, written.Version
+	return nil
+}
+
+// known is an error where up wrote nothing, or somebody removed the folder.
+func (c *Cluster) known() error {
+	if !c.Network.Block.IsValid() || c.Tools == "" {
+		return fmt.Errorf("%s says nothing of a cluster: cluster up --name %s", c.path("cluster.json"), c.Name)
 	}
 	return nil
+}
+
+// running is an error where there is no cluster to ask.
+func (c *Cluster) running() error {
+	if c.supervisorPID() == 0 {
+		return fmt.Errorf("%s is not running: cluster up --name %s", c.Name, c.Name)
+	}
+	return c.known()
 }
 
 func (c *Cluster) write() error {

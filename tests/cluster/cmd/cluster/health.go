@@ -110,8 +110,8 @@ func (c *Cluster) waitReady(start time.Time, limit time.Duration) error {
 
 // healthy tries each check once.
 func (c *Cluster) healthy() error {
-	if c.supervisorPID() == 0 {
-		return fmt.Errorf("%s is not running", c.Name)
+	if err := c.running(); err != nil {
+		return err
 	}
 	checks, err := c.checks()
 	if err != nil {

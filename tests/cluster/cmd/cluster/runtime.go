@@ -62,8 +62,8 @@ func (c *Cluster) importSandboxImage() error {
 
 // ctr asks the node's containerd, from the host.
 func (c *Cluster) ctr(arguments ...string) ([]string, error) {
-	if c.supervisorPID() == 0 {
-		return nil, fmt.Errorf("%s is not running: cluster up --name %s", c.Name, c.Name)
+	if err := c.running(); err != nil {
+		return nil, err
 	}
 	command := exec.Command("ctr", append([]string{"--address=" + c.containerdSocket(), "--namespace=k8s.io"}, arguments...)...)
 	var stderr strings.Builder

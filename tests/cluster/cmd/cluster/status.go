@@ -24,6 +24,9 @@ func (c *Cluster) status() error {
 		fmt.Printf("cluster: %s is not running\n", c.Name)
 		return nil
 	}
+	if err := c.known(); err != nil {
+		return fmt.Errorf("process %d runs, but %w", pid, err)
+	}
 	fmt.Printf("cluster: %s, process %d, NODE is %s, addresses %s\n", c.Name, pid, c.Network.node(), c.Network.Block)
 	fmt.Printf("         a shell inside: nsenter --target %d --mount --net --pid\n", pid)
 	running := childrenOf(pid)

@@ -107,8 +107,8 @@ func (c *Cluster) printReady(start time.Time) error {
 
 // printEnvironment prints lines for the shell: eval "$(go run ./cmd/cluster env --name test)".
 func (c *Cluster) printEnvironment() error {
-	if c.Tools == "" {
-		return fmt.Errorf("%s is not there: cluster up --name %s", c.Name, c.Name)
+	if err := c.running(); err != nil {
+		return err
 	}
 	fmt.Printf("export KUBECONFIG='%s'\n", c.path("kubeconfig"))
 	fmt.Printf("export PATH='%s':\"$PATH\"\n", c.Tools)
