@@ -7,6 +7,7 @@ set -euo pipefail
 umask 022
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+script=$here/$(basename "${BASH_SOURCE[0]}")
 repository=$(dirname "$here")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/error-tracking-operator/images
 start=$SECONDS
@@ -57,12 +58,13 @@ operator() {
     [ -x "$program" ] || fail "$program is not a program: cargo build first"
     need buildah buildah
     local key
-    key=$({ sha256sum <"$program"; cat "$repository/Dockerfile" "$here/collect.sh" "${BASH_SOURCE[0]}"; echo "$name"; } | sha256sum)
+    # Collected first: this machine's libraries and CA certificates are inputs too.
+    "$here/collect.sh" "$program" "$work/rootfs"
+    key=$({ cd "$work/rootfs" && find . -type f -print0 | sort -z | xargs -0 sha256sum; cat "$repository/Dockerfile" "$script"; echo "$name"; } | sha256sum)
     if unchanged "$out" "$key"; then
         say "$out is current"
         return
     fi
-    "$here/collect.sh" "$program" "$work/rootfs"
     # The build stages need a registry (FROM rust) and are left out: the last stage alone, which takes
     # its files from the name "rootfs", here a folder.
     sed -n '/^FROM scratch$/,$p' "$repository/Dockerfile" >"$work/Dockerfile"
@@ -72,7 +74,7 @@ operator() {
 test_image() {
     (( $# >= 1 && $# <= 2 )) || fail "usage: build.sh test OUT.tar [NAME]"
     local out=$1 name=${2:-localhost/error-tracking-test:dev} key cached
-    key=$({ cat "$here"/{Dockerfile.test,postgres-entrypoint.sh,requirements.txt} "${BASH_SOURCE[0]}"; uname -m; echo "$name"; } | sha256sum)
+    key=$({ cat "$here"/{Dockerfile.test,postgres-entrypoint.sh,requirements.txt} "$script"; uname -m; echo "$name"; } | sha256sum)
     if unchanged "$out" "$key"; then
         say "$out is current"
         return

@@ -35,7 +35,7 @@ use super::schema;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.projectRef == oldSelf.projectRef").message("projectRef is immutable: create another ClientKey for another project"))]
-#[x_kube(validation = Rule::new("self.?secretTemplate.?name == oldSelf.?secretTemplate.?name").message("secretTemplate.name is immutable: create another ClientKey with the new name, move its users over, then delete this one"))]
+#[x_kube(validation = Rule::new("(has(self.secretTemplate) && has(self.secretTemplate.name) ? self.secretTemplate.name : '') == (has(oldSelf.secretTemplate) && has(oldSelf.secretTemplate.name) ? oldSelf.secretTemplate.name : '')").message("secretTemplate.name is immutable: create another ClientKey with the new name, move its users over, then delete this one"))]
 pub struct ClientKeySpec {
     /// The project that this key belongs to, in the same namespace.
     pub project_ref: ProjectRef,

@@ -45,31 +45,28 @@ func binaries(version []string) []binary {
 	}
 }
 
-// Tools is the folder with every binary and the version of Kubernetes in it.
-type Tools struct{ folder, version string }
-
-// buildAll builds what is missing. A folder per set of keys holds links to the binaries, so that it
-// can be put on PATH.
-func buildAll() (Tools, error) {
+// buildAll builds what is missing, and returns a folder with a link to every binary: one folder per
+// set of keys, so that it can be put on PATH.
+func buildAll() (string, error) {
 	module, err := moduleFolder()
 	if err != nil {
-		return Tools{}, err
+		return "", err
 	}
 	text, err := os.ReadFile(filepath.Join(module, "go.mod"))
 	if err != nil {
-		return Tools{}, err
+		return "", err
 	}
 	version := kubernetesModule.FindStringSubmatch(string(text))
 	if version == nil {
-		return Tools{}, fmt.Errorf("%s/go.mod requires no release of k8s.io/kubernetes", module)
+		return "", fmt.Errorf("%s/go.mod requires no release of k8s.io/kubernetes", module)
 	}
 	cache, err := cacheFolder()
 	if err != nil {
-		return Tools{}, err
+		return "", err
 	}
 	goVersion, err := exec.Command("go", "env", "GOVERSION").Output()
 	if err != nil {
-		return Tools{}, fmt.Errorf("failed to ask go for its version: %w", err)
+		return "", fmt.Errorf("failed to ask go for its version: %w", err)
 	}
 
 	built := map[string]string{}
@@ -77,11 +74,11 @@ func buildAll() (Tools, error) {
 	for _, b := range binaries(version) {
 		key, err := b.key(module, strings.TrimSpace(string(goVersion)))
 		if err != nil {
-			return Tools{}, err
+			return "", err
 		}
 		path := filepath.Join(cache, "cluster", b.name+"-"+key, b.name)
 		if err := b.build(module, path); err != nil {
-			return Tools{}, err
+			return "", err
 		}
 		built[b.name] = path
 		for _, link := range b.links {
@@ -92,14 +89,14 @@ func buildAll() (Tools, error) {
 
 	folder := filepath.Join(cache, "cluster", fmt.Sprintf("bin-%x", all.Sum(nil)[:6]))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return Tools{}, err
+		return "", err
 	}
 	for name, path := range built {
 		if err := os.Symlink(path, filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrExist) {
-			return Tools{}, err
+			return "", err
 		}
 	}
-	return Tools{folder: folder, version: version[1]}, nil
+	return folder, nil
 }
 
 // key hashes everything that decides the binary: module files, own sources, flags, Go, machine.

@@ -25,8 +25,6 @@ type Cluster struct {
 	Network Network
 	// Tools is where the built binaries are.
 	Tools string
-	// Version is Kubernetes' own version, read from go.mod.
-	Version string
 }
 
 func cacheFolder() (string, error) {
@@ -82,7 +80,7 @@ func (c *Cluster) read() error {
 		return nil
 	}
 	// The folder may have been moved since: its own place counts.
-	c.Network, c.Tools, c.Version = written.Network, written.Tools, written.Version
+	c.Network, c.Tools = written.Network, written.Tools
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,11 +39,11 @@ func (c *Cluster) down() error {
 // kill ends them all, and their mounts, pod networks and rules go with the namespaces.
 func (c *Cluster) clean() (removed []string, err error) {
 	if pid := c.supervisorPID(); pid != 0 {
-		count := processesBelow(pid)
+		count := processesIn(pid)
 		if err := c.endNamespace(); err != nil {
 			return nil, err
 		}
-		removed = append(removed, fmt.Sprintf("ended %d processes, and with them their mounts, networks and rules", count))
+		removed = append(removed, fmt.Sprintf("ended %d processes and all containers, and with them their mounts, networks and rules", count))
 	}
 	if present, ours := c.interfaceOwner(); present && ours {
 		// The kernel removes it with the network namespace, but not at once.
@@ -116,19 +115,17 @@ func (c *Cluster) mounts() []string {
 	return found
 }
 
-// processesBelow counts the processes of the pid namespace whose first process is pid.
-func processesBelow(pid int) int {
+// processesIn counts the processes of the pid namespace whose first process is pid; containers have
+// further ones below it.
+func processesIn(pid int) int {
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
 	if err != nil {
 		return 0
 	}
-	output, err := exec.Command("ps", "-e", "-o", "pid=").Output()
-	if err != nil {
-		return 0
-	}
+	others, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
 	count := 0
-	for _, other := range strings.Fields(string(output)) {
-		if link, err := os.Readlink("/proc/" + other + "/ns/pid"); err == nil && link == own {
+	for _, other := range others {
+		if link, err := os.Readlink(other); err == nil && link == own {
 			count++
 		}
 	}

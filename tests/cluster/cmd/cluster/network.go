@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,27 +49,33 @@ func freeNetwork() (Network, error) {
 	if err != nil {
 		return Network{}, fmt.Errorf("failed to list the routes: %w", err)
 	}
-	var taken []netip.Prefix
-	for _, line := range strings.Split(string(output), "\n") {
-		for _, field := range strings.Fields(line)[:min(2, len(strings.Fields(line)))] {
-			if prefix, err := netip.ParsePrefix(field); err == nil {
-				taken = append(taken, prefix)
+	return chooseNetwork(candidates(), routedPrefixes(string(output)))
+}
+
+// routedPrefixes reads the destinations in the output of `ip route`: the first word of a line, or the
+// second after a type ("local 10.0.0.1 dev …"). The default route is none: it overlaps everything.
+func routedPrefixes(routes string) []netip.Prefix {
+	var found []netip.Prefix
+	for _, line := range strings.Split(routes, "\n") {
+		fields := strings.Fields(line)
+		for _, field := range fields[:min(2, len(fields))] {
+			if prefix, err := netip.ParsePrefix(field); err == nil && prefix.Bits() > 0 {
+				found = append(found, prefix)
 			} else if address, err := netip.ParseAddr(field); err == nil {
-				taken = append(taken, netip.PrefixFrom(address, 32))
+				found = append(found, netip.PrefixFrom(address, 32))
 			}
 		}
 	}
-	for _, block := range candidates() {
-		free := true
-		for _, other := range taken {
-			// 0.0.0.0/0 written out is the default route, which overlaps everything.
-			free = free && (other.Bits() == 0 || !other.Overlaps(block))
-		}
-		if free {
+	return found
+}
+
+func chooseNetwork(blocks, taken []netip.Prefix) (Network, error) {
+	for _, block := range blocks {
+		if !slices.ContainsFunc(taken, block.Overlaps) {
 			return Network{Block: block}, nil
 		}
 	}
-	return Network{}, errors.New("every private range between 10.201.0.0/16 and 10.239.0.0/16 overlaps a route of this machine")
+	return Network{}, fmt.Errorf("every private range from %s to %s overlaps a route of this machine", blocks[0], blocks[len(blocks)-1])
 }
 
 func (c *Cluster) hostInterface() string { return "et-" + c.Name }

@@ -20,6 +20,10 @@ var programs = []struct{ path, pkg string }{
 	{"mount", "mount"},
 }
 
+// servicePolicy keeps packages from starting their services while it exits with 101 (Debian's
+// invoke-rc.d and deb-systemd-invoke).
+const servicePolicy = "/usr/sbin/policy-rc.d"
+
 // installPrograms installs only what is missing, and never removes a package.
 func installPrograms() error {
 	missing := missingPackages()
@@ -32,10 +36,16 @@ func installPrograms() error {
 		return fmt.Errorf("these programs' packages are missing: %s; on Debian or Ubuntu: %s", strings.Join(missing, " "), line)
 	}
 	fmt.Printf("cluster: installing %s\n", strings.Join(missing, " "))
+	// The node runs a containerd of its own: the package's service is not wanted.
+	if !exists(servicePolicy) {
+		if err := writeFile(servicePolicy, "#!/bin/sh\nexit 101\n", 0o755); err != nil {
+			return err
+		}
+		defer os.Remove(servicePolicy)
+	}
 	for _, step := range [][]string{{"update", "-q"}, arguments} {
 		command := exec.Command("apt-get", step...)
-		// A package's service may not start: the node runs its own containerd.
-		command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+		command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(step, " "), err, output)
 		}

@@ -38,6 +38,9 @@ func (c *Cluster) up() error {
 		problem := c.healthy()
 		if problem == nil {
 			fmt.Printf("cluster: %s runs already; KUBECONFIG=%s\n", c.Name, c.path("kubeconfig"))
+			if c.Tools != tools {
+				fmt.Printf("cluster: it runs older binaries than this checkout would build; to renew them: cluster down --name %s\n", c.Name)
+			}
 			return c.printReady(start)
 		}
 		fmt.Printf("cluster: %s runs but is not healthy (%v); starting it anew\n", c.Name, problem)
@@ -59,7 +62,7 @@ func (c *Cluster) up() error {
 }
 
 // begin writes the cluster's files and starts its processes.
-func (c *Cluster) begin(tools Tools) error {
+func (c *Cluster) begin(tools string) error {
 	// Until the interface is there, another up could choose the same range.
 	unlock, err := c.lockMachine()
 	if err != nil {
@@ -70,7 +73,7 @@ func (c *Cluster) begin(tools Tools) error {
 	if err != nil {
 		return err
 	}
-	*c = Cluster{Name: c.Name, Folder: c.Folder, Network: network, Tools: tools.folder, Version: tools.version}
+	*c = Cluster{Name: c.Name, Folder: c.Folder, Network: network, Tools: tools}
 	if err := c.raiseSysctls(); err != nil {
 		return err
 	}

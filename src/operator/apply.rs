@@ -1,0 +1,162 @@
+//! Writes to the Kubernetes API: server-side apply by one field manager, never to what is not ours.
+
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::child::{Child, ChildKind, owned_by};
+use crate::crd::FINALIZER;
+
+/// Name under which the API server records the fields that we own.
+pub const FIELD_MANAGER: &str = "error-tracking-operator";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("{kind} {name} exists and does not belong to this object: delete or rename it, then it is made anew")]
+    Conflict { kind: ChildKind, name: String },
+    #[error("failed to {verb} {kind} {name}: {}", kube_message(source))]
+    Kubernetes { verb: &'static str, kind: &'static str, name: String, source: Box<kube::Error> },
+}
+
+impl ApplyError {
+    fn kubernetes(verb: &'static str, kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Self {
+        let name = name.to_owned();
+        move |source| Self::Kubernetes { verb, kind, name, source: Box::new(source) }
+    }
+}
+
+/// The API server's own sentence, or the error of the connection.
+#[must_use]
+pub fn kube_message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// Makes `child` what it should be. What exists under its name without being owned by `owner_uid` is a conflict.
+pub async fn ensure(client: &Client, child: &Child, owner_uid: &str) -> Result<DynamicObject, ApplyError> {
+    let kind = child.kind.as_str();
+    let api = children(client, child.kind, &child.namespace);
+    let found = api.get_opt(&child.name).await.map_err(ApplyError::kubernetes("get", kind, &child.name))?;
+    if let Some(found) = found {
+        if !owned_by(&found, owner_uid) {
+            return Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() });
+        }
+        return update(&api, child, &found).await;
+    }
+    if child.kind != ChildKind::Secret {
+        return patch(&api, child, None).await;
+    }
+    // A Secret is created, not applied: an apply would merge into one that somebody made in between.
+    let secret = serde_json::from_value(child.manifest.clone()).unwrap_or_else(|_| DynamicObject::new(&child.name, &child.kind.resource()));
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    match api.create(&parameters, &secret).await {
+        Err(error) if is_status(&error, 409) => Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() }),
+        result => result.map_err(ApplyError::kubernetes("create", kind, &child.name)),
+    }
+}
+
+async fn update(api: &Api<DynamicObject>, child: &Child, found: &DynamicObject) -> Result<DynamicObject, ApplyError> {
+    let updated = patch(api, child, found.uid().as_deref()).await?;
+    if child.kind != ChildKind::Secret {
+        return Ok(updated);
+    }
+    // An apply leaves keys of others alone; in a Secret that is taken by envFrom they would reach the application.
+    let ours = child.manifest["data"].as_object();
+    let foreign: serde_json::Map<String, Value> = updated.data["data"]
+        .as_object()
+        .into_iter()
+        .flat_map(|data| data.keys())
+        .filter(|key| ours.is_none_or(|ours| !ours.contains_key(*key)))
+        .map(|key| (key.clone(), Value::Null))
+        .collect();
+    if foreign.is_empty() {
+        return Ok(updated);
+    }
+    let removal = json!({"metadata": {"resourceVersion": updated.resource_version()}, "data": foreign});
+    api.patch(&child.name, &PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }, &Patch::Merge(&removal))
+        .await
+        .map_err(ApplyError::kubernetes("patch", child.kind.as_str(), &child.name))
+}
+
+/// With a uid, the apply fails when the object was replaced by another of the same name.
+async fn patch(api: &Api<DynamicObject>, child: &Child, uid: Option<&str>) -> Result<DynamicObject, ApplyError> {
+    let mut manifest = child.manifest.clone();
+    if let Some(uid) = uid {
+        manifest["metadata"]["uid"] = json!(uid);
+    }
+    api.patch(&child.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&manifest))
+        .await
+        .map_err(ApplyError::kubernetes("apply", child.kind.as_str(), &child.name))
+}
+
+/// Deletes the child if it is there and owned by `owner_uid`.
+pub async fn delete(client: &Client, kind: ChildKind, namespace: &str, name: &str, owner_uid: &str) -> Result<(), ApplyError> {
+    let api = children(client, kind, namespace);
+    let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
+    let Some(found) = found.filter(|found| owned_by(found, owner_uid)) else { return Ok(()) };
+    let mut parameters = DeleteParams::background();
+    parameters.preconditions = Some(kube::api::Preconditions { uid: found.uid(), resource_version: None });
+    match api.delete(name, &parameters).await {
+        Err(error) if !is_status(&error, 404) => Err(ApplyError::kubernetes("delete", kind.as_str(), name)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes our ownership off the child, so that it outlives its owner.
+pub async fn orphan(client: &Client, kind: ChildKind, namespace: &str, name: &str, owner_uid: &str) -> Result<(), ApplyError> {
+    let api = children(client, kind, namespace);
+    let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
+    let Some(found) = found.filter(|found| owned_by(found, owner_uid)) else { return Ok(()) };
+    let owners: Vec<_> =
+        found.metadata.owner_references.iter().flatten().filter(|owner| owner.uid != owner_uid).cloned().collect();
+    let patch = json!({"metadata": {"resourceVersion": found.resource_version(), "ownerReferences": owners}});
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .map(|_| ())
+        .map_err(ApplyError::kubernetes("patch", kind.as_str(), name))
+}
+
+/// Adds our finalizer, or takes it off, unless the object changed since it was read.
+pub async fn set_finalizer<K>(api: &Api<K>, object: &K, present: bool) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let name = object.name_any();
+    let mut finalizers: Vec<String> =
+        object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+    if present {
+        finalizers.push(FINALIZER.into());
+    }
+    let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Err(error) if !(is_status(&error, 404) && !present) => {
+            Err(ApplyError::kubernetes("set the finalizer of", "object", &name)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the status; returns the object as the API server keeps it.
+pub async fn write_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    S: Serialize,
+{
+    let patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+        .await
+        .map_err(ApplyError::kubernetes("write the status of", "object", name))
+}
+
+fn children(client: &Client, kind: ChildKind, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &kind.resource())
+}

@@ -1,0 +1,270 @@
+//! The objects that a custom resource owns: what each should be, and whether it is. Pure.
+
+use std::{collections::BTreeMap, fmt};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{api::{ApiResource, DynamicObject}, core::GroupVersionKind};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::dsn::hex;
+
+/// Label that marks what we made; watches select by it.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+pub const MANAGED_BY: &str = "error-tracking-operator";
+/// Name of the project or of the key that a child belongs to.
+pub const PROJECT_LABEL: &str = "errortracking.dev/project";
+pub const CLIENT_KEY_LABEL: &str = "errortracking.dev/client-key";
+
+/// What stands in a cached Secret for a value: never the value itself.
+const DIGEST_PREFIX: &str = "sha256:";
+
+/// Kinds of the objects that custom resources own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChildKind {
+    Secret,
+    ServiceAccount,
+    NetworkPolicy,
+    Service,
+    Deployment,
+    PodDisruptionBudget,
+}
+
+impl ChildKind {
+    pub const ALL: [Self; 6] =
+        [Self::Secret, Self::ServiceAccount, Self::NetworkPolicy, Self::Service, Self::Deployment, Self::PodDisruptionBudget];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::Service => "Service",
+            Self::Deployment => "Deployment",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+        }
+    }
+
+    #[must_use]
+    pub fn resource(self) -> ApiResource {
+        let (group, plural) = match self {
+            Self::Secret => ("", "secrets"),
+            Self::ServiceAccount => ("", "serviceaccounts"),
+            Self::Service => ("", "services"),
+            Self::NetworkPolicy => ("networking.k8s.io", "networkpolicies"),
+            Self::Deployment => ("apps", "deployments"),
+            Self::PodDisruptionBudget => ("policy", "poddisruptionbudgets"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", self.as_str()), plural)
+    }
+}
+
+impl fmt::Display for ChildKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// An object as it should be. The manifest holds what we own of it, and nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    pub kind: ChildKind,
+    pub namespace: String,
+    pub name: String,
+    pub manifest: Value,
+}
+
+impl Child {
+    /// `body` holds every top-level field but `apiVersion`, `kind` and `metadata`.
+    #[must_use]
+    pub fn new(
+        kind: ChildKind,
+        namespace: &str,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        owner: &OwnerReference,
+        body: Value,
+    ) -> Self {
+        let mut labels = labels.clone();
+        labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
+        let mut manifest = json!({
+            "apiVersion": kind.resource().api_version,
+            "kind": kind.as_str(),
+            "metadata": {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]},
+        });
+        if let (Value::Object(manifest), Value::Object(body)) = (&mut manifest, body) {
+            manifest.extend(body);
+        }
+        Self { kind, namespace: namespace.into(), name: name.into(), manifest }
+    }
+
+    /// Sets annotations; the rest of the object is as before.
+    #[must_use]
+    pub fn annotated(mut self, annotations: &BTreeMap<String, String>) -> Self {
+        if !annotations.is_empty() {
+            self.manifest["metadata"]["annotations"] = json!(annotations);
+        }
+        self
+    }
+
+    /// How `live`, as the cache holds it, differs from this.
+    #[must_use]
+    pub fn compare(&self, live: Option<&DynamicObject>, owner_uid: &str) -> Drift {
+        let Some(live) = live else { return Drift::Absent };
+        if !owned_by(live, owner_uid) {
+            return Drift::Foreign;
+        }
+        let live = serde_json::to_value(live).unwrap_or_default();
+        let mut desired = self.manifest.clone();
+        if self.kind == ChildKind::Secret {
+            digest_values(&mut desired);
+            if keys(&desired["data"]) != keys(&live["data"]) {
+                return Drift::Changed;
+            }
+        }
+        if is_part_of(&desired, &live) { Drift::None } else { Drift::Changed }
+    }
+}
+
+/// How a live object differs from the one that should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    None,
+    Absent,
+    Changed,
+    /// It exists and is somebody else's: it is not touched.
+    Foreign,
+}
+
+/// Whether the object is controlled by the custom resource with this uid.
+#[must_use]
+pub fn owned_by(object: &DynamicObject, owner_uid: &str) -> bool {
+    object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == owner_uid)
+}
+
+/// Drops what a comparison does not need and turns a Secret's values into digests: the cache holds no secrets.
+pub fn prune(object: &mut DynamicObject) {
+    object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    if object.types.as_ref().is_some_and(|types| types.kind == ChildKind::Secret.as_str()) {
+        digest_values(&mut object.data);
+    }
+}
+
+/// Base64 of `values`, as the `data` of a Secret.
+#[must_use]
+pub fn secret_data(values: &BTreeMap<&str, SecretString>) -> Value {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    values
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), Value::String(BASE64_STANDARD.encode(value.expose_secret()))))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// Digest that the cache keeps of a Secret's value, for comparison with one computed elsewhere.
+#[must_use]
+pub fn cached_digest(object: &DynamicObject, key: &str) -> Option<String> {
+    object.data["data"][key].as_str()?.strip_prefix(DIGEST_PREFIX).map(str::to_owned)
+}
+
+fn digest_values(secret: &mut Value) {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    let Some(data) = secret.get_mut("data").and_then(Value::as_object_mut) else { return };
+    for value in data.values_mut() {
+        let bytes = value.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_default();
+        *value = Value::String(digest(&bytes));
+    }
+}
+
+/// What the cache holds instead of a Secret's value.
+#[must_use]
+pub fn digest(value: &[u8]) -> String {
+    format!("{DIGEST_PREFIX}{}", hex(&Sha256::digest(value)))
+}
+
+fn keys(object: &Value) -> Vec<&String> {
+    object.as_object().map(|fields| fields.keys().collect()).unwrap_or_default()
+}
+
+/// Whether every field of `desired` is in `live` with the same value: what others set beside it, and what the
+/// API server fills in, does not count. Lists must agree in length, since ours are owned whole.
+fn is_part_of(desired: &Value, live: &Value) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(key, value)| match live.get(key) {
+            Some(found) => is_part_of(value, found),
+            None => is_empty(value),
+        }),
+        (Value::Array(desired), Value::Array(live)) => {
+            desired.len() == live.len() && desired.iter().zip(live).all(|(desired, live)| is_part_of(desired, live))
+        }
+        _ => desired == live,
+    }
+}
+
+/// The API server leaves out what is empty.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> OwnerReference {
+        OwnerReference { uid: "u1".into(), name: "shop".into(), ..OwnerReference::default() }
+    }
+
+    fn secret(value: &str) -> Child {
+        let data = secret_data(&BTreeMap::from([("SENTRY_DSN", SecretString::from(value))]));
+        Child::new(ChildKind::Secret, "web", "shop-dsn", &BTreeMap::new(), &owner(), json!({"data": data}))
+    }
+
+    fn live(child: &Child) -> DynamicObject {
+        let mut object: DynamicObject = serde_json::from_value(child.manifest.clone()).unwrap();
+        prune(&mut object);
+        object
+    }
+
+    #[test]
+    fn what_the_api_server_fills_in_is_no_drift() {
+        let desired = json!({"spec": {"ports": [{"port": 80}], "selector": {}}});
+        let found = json!({"spec": {"ports": [{"port": 80, "protocol": "TCP"}], "type": "ClusterIP"}});
+        assert!(is_part_of(&desired, &found));
+        assert!(!is_part_of(&desired, &json!({"spec": {"ports": [{"port": 81}]}})));
+        assert!(!is_part_of(&desired, &json!({"spec": {"ports": [{"port": 80}, {"port": 81}]}})));
+    }
+
+    #[test]
+    fn a_secret_that_was_edited_or_extended_has_drifted() {
+        let desired = secret("dsn");
+        assert_eq!(desired.compare(Some(&live(&desired)), "u1"), Drift::None);
+        assert_eq!(desired.compare(Some(&live(&secret("other"))), "u1"), Drift::Changed);
+        let mut extended = live(&desired);
+        extended.data["data"]["EXTRA"] = json!("sha256:00");
+        assert_eq!(desired.compare(Some(&extended), "u1"), Drift::Changed);
+        assert_eq!(desired.compare(None, "u1"), Drift::Absent);
+    }
+
+    #[test]
+    fn an_object_of_another_owner_is_foreign() {
+        let desired = secret("dsn");
+        assert_eq!(desired.compare(Some(&live(&desired)), "u2"), Drift::Foreign);
+    }
+
+    #[test]
+    fn the_cache_holds_no_secret_values() {
+        let cached = live(&secret("http://fake@host/1"));
+        let text = serde_json::to_string(&cached).unwrap();
+        assert!(!text.contains("aHR0cDovL2Zha2VAaG9zdC8x") && text.contains("sha256:"), "{text}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Leader election on a Lease: one process writes, and it stops before another may begin.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::apply::kube_message;
+
+/// How long a lease holds without being renewed, in seconds.
+const LEASE_SECONDS: i32 = 15;
+/// A leader that could not renew for this long stops writing: 5 s before another may take over.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum LeaderError {
+    #[error("failed to read or write Lease {name}: {}", kube_message(source))]
+    Lease { name: String, source: Box<kube::Error> },
+    #[error("Lease {name} was taken by {holder}")]
+    Taken { name: String, holder: String },
+}
+
+/// This process holds the lease.
+#[derive(Debug)]
+pub struct Leadership {
+    api: Api<Lease>,
+    lease: Lease,
+    name: String,
+    identity: String,
+    renewed: Instant,
+}
+
+/// Waits until this process holds the lease; `None` when `shutdown` came first.
+pub async fn campaign(
+    client: Client,
+    namespace: &str,
+    name: &str,
+    identity: &str,
+    shutdown: &CancellationToken,
+) -> Option<Leadership> {
+    let api: Api<Lease> = Api::namespaced(client, namespace);
+    // A holder's clock is not trusted: its lease ends when we saw it unchanged for its whole duration.
+    let mut seen: Option<(Option<String>, Instant)> = None;
+    let mut announced = false;
+    loop {
+        match acquire(&api, name, identity, &mut seen).await {
+            Ok(Some((lease, renewed))) => {
+                info!(lease = name, transitions = transitions(&lease), "Leading.");
+                return Some(Leadership { api, lease, name: name.into(), identity: identity.into(), renewed });
+            }
+            Ok(None) if !announced => {
+                info!(lease = name, "Standing by: another process leads.");
+                announced = true;
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%error, "Could not take the lease; trying again."),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            () = sleep(RETRY) => {}
+        }
+    }
+}
+
+async fn acquire(
+    api: &Api<Lease>,
+    name: &str,
+    identity: &str,
+    seen: &mut Option<(Option<String>, Instant)>,
+) -> Result<Option<(Lease, Instant)>, LeaderError> {
+    let failed = |source| LeaderError::Lease { name: name.into(), source: Box::new(source) };
+    let started = Instant::now();
+    let Some(current) = api.get_opt(name).await.map_err(failed)? else {
+        let lease = Lease { metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }, spec: Some(held(identity, 1)) };
+        return match api.create(&PostParams::default(), &lease).await {
+            Ok(lease) => Ok(Some((lease, started))),
+            Err(error) if is_conflict(&error) => Ok(None),
+            Err(error) => Err(failed(error)),
+        };
+    };
+    let holder = current.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+    if !holder.is_empty() {
+        let version = current.metadata.resource_version.clone();
+        match seen {
+            Some((before, since)) if *before == version => {
+                let duration = current.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(LEASE_SECONDS);
+                if since.elapsed() < Duration::from_secs(u64::from(duration.unsigned_abs())) {
+                    return Ok(None);
+                }
+            }
+            _ => {
+                *seen = Some((version, Instant::now()));
+                return Ok(None);
+            }
+        }
+    }
+    let next = transitions(&current) + 1;
+    let lease = Lease { spec: Some(held(identity, next)), ..current };
+    match api.replace(name, &PostParams::default(), &lease).await {
+        Ok(lease) => Ok(Some((lease, started))),
+        Err(error) if is_conflict(&error) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+impl Leadership {
+    /// Rises with every new leader: the epoch that each Postgres statement carries.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        transitions(&self.lease).into()
+    }
+
+    /// Raises the epoch over one that a database has already seen, as after the Lease was deleted. Writing it
+    /// proves that the lease is still held.
+    pub async fn raise_epoch(&mut self, seen: i64) -> Result<(), LeaderError> {
+        let next = i32::try_from(seen.saturating_add(1)).unwrap_or(i32::MAX);
+        self.write(held(&self.identity, next)).await
+    }
+
+    /// Renews until `shutdown`, then gives the lease up at once. Returns an error as soon as writing must stop.
+    pub async fn keep(mut self, shutdown: CancellationToken) -> Result<(), LeaderError> {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    self.release().await;
+                    return Ok(());
+                }
+                () = sleep(RETRY) => {}
+            }
+            let deadline = self.renewed + RENEW_DEADLINE;
+            loop {
+                let renewal = held(&self.identity, transitions(&self.lease));
+                match timeout_at(deadline, self.write(renewal)).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(error @ LeaderError::Taken { .. })) => return Err(error),
+                    Ok(Err(error)) if Instant::now() >= deadline => return Err(error),
+                    Ok(Err(error)) => warn!(%error, "Could not renew the lease; trying again."),
+                    Err(_) => return Err(LeaderError::Taken { name: self.name, holder: "nobody: the renew deadline passed".into() }),
+                }
+                sleep(RETRY / 4).await;
+            }
+        }
+    }
+
+    async fn write(&mut self, spec: LeaseSpec) -> Result<(), LeaderError> {
+        let started = Instant::now();
+        let lease = Lease { spec: Some(spec), ..self.lease.clone() };
+        match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+            Ok(lease) => {
+                self.lease = lease;
+                self.renewed = started;
+                Ok(())
+            }
+            Err(error) if is_conflict(&error) => {
+                let current = self.api.get(&self.name).await.map_err(|source| self.failed(source))?;
+                let holder = current.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+                if holder != self.identity {
+                    return Err(LeaderError::Taken { name: self.name.clone(), holder });
+                }
+                // Somebody edited another field: we still hold it.
+                self.lease = current;
+                Err(self.failed(error))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn failed(&self, source: kube::Error) -> LeaderError {
+        LeaderError::Lease { name: self.name.clone(), source: Box::new(source) }
+    }
+
+    /// A lease without a holder lets a standby take over at its next look, instead of after the lease duration.
+    async fn release(mut self) {
+        let spec = LeaseSpec { holder_identity: None, ..held(&self.identity, transitions(&self.lease)) };
+        match self.write(spec).await {
+            Ok(()) => info!(lease = self.name, "Gave the lease up."),
+            Err(error) => warn!(%error, "Could not give the lease up; it runs out by itself."),
+        }
+    }
+}
+
+fn held(identity: &str, transitions: i32) -> LeaseSpec {
+    let now = MicroTime(Timestamp::now());
+    LeaseSpec {
+        holder_identity: Some(identity.into()),
+        lease_duration_seconds: Some(LEASE_SECONDS),
+        acquire_time: Some(now.clone()),
+        renew_time: Some(now),
+        lease_transitions: Some(transitions),
+        ..LeaseSpec::default()
+    }
+}
+
+fn transitions(lease: &Lease) -> i32 {
+    lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default()
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}

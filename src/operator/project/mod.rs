@@ -1,0 +1,325 @@
+//! `ErrorTrackingProject`: observe, plan, apply, and say how it went in the status.
+
+mod children;
+mod deletion;
+mod plan;
+mod status;
+
+pub use children::{DatabaseAddress, IngestImage, database_secret_name, ingest_name, internal_url};
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{Api, Resource, ResourceExt, api::DynamicObject, runtime::controller::Action};
+use secrecy::SecretString;
+
+use self::plan::{Catalogued, Observed, Rollout, Step};
+use super::{
+    Context, apply,
+    child::{Child, ChildKind, Drift, cached_digest},
+    controller::PassFailed,
+    database::{self, Database, State},
+    failure::Failure,
+    watches::Guarded,
+};
+use crate::{
+    crd::{ErrorTrackingProject, FINALIZER},
+    dsn::{ProjectId, hex},
+    store::admin::{Phase, ProjectIdentity, ProjectState},
+};
+
+/// Longest time between two passes over a project that nobody touches: partitions are made ahead of time.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// While the database is away, or a name is taken by an object that no watch shows.
+const WAIT: Duration = Duration::from_secs(20);
+/// Passes that a new project takes: finalizer, database, workload, and one that finds nothing to do.
+const ROUNDS: usize = 4;
+
+/// One pass.
+pub async fn reconcile(
+    project: Arc<Guarded<ErrorTrackingProject>>,
+    context: Arc<Context>,
+) -> Result<Action, PassFailed> {
+    let project = match &project.0 {
+        Ok(project) => project,
+        Err(invalid) => {
+            context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
+            return Ok(Action::await_change());
+        }
+    };
+    if project.metadata.deletion_timestamp.is_some() {
+        return deletion::finish(project, &context).await;
+    }
+    let mut pass = Pass::new(project, &context);
+    let mut failure = None;
+    for _ in 0..ROUNDS {
+        let observed = pass.observe().await;
+        let steps = plan::plan(&observed);
+        failure = plan::conflict(&observed).map(|kind| Failure::Conflict { kind, name: pass.child_name(kind) });
+        let done = steps.is_empty();
+        pass.observed = Some(observed);
+        for step in steps {
+            if let Err(error) = pass.apply(step).await {
+                failure = Some(error);
+                break;
+            }
+        }
+        if done || failure.is_some() {
+            break;
+        }
+    }
+    pass.write_status(failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
+    match failure {
+        Some(failure @ (Failure::Conflict { .. } | Failure::Database { .. })) if !failure.retry_soon() => {
+            Ok(Action::requeue(WAIT))
+        }
+        Some(failure) => Err(PassFailed(failure.to_string())),
+        None if pass.waits_for_database() => Ok(Action::requeue(WAIT)),
+        None => Ok(Action::requeue(LOOK_AGAIN)),
+    }
+}
+
+/// One pass over one project.
+struct Pass<'a> {
+    project: &'a ErrorTrackingProject,
+    context: &'a Context,
+    namespace: String,
+    name: String,
+    uid: String,
+    /// Added in this pass, so the cached object does not show it yet.
+    finalizer_added: bool,
+    id: Option<ProjectId>,
+    role: Option<String>,
+    observed: Option<Observed>,
+    /// What the API server answered in this pass, ahead of the cache.
+    written: Vec<(ChildKind, String, DynamicObject)>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(project: &'a ErrorTrackingProject, context: &'a Context) -> Self {
+        Self {
+            project,
+            context,
+            namespace: project.namespace().unwrap_or_default(),
+            name: project.name_any(),
+            uid: project.uid().unwrap_or_default(),
+            finalizer_added: false,
+            id: None,
+            role: None,
+            observed: None,
+            written: Vec::new(),
+        }
+    }
+
+    fn api(&self) -> Api<ErrorTrackingProject> {
+        Api::namespaced(self.context.client.clone(), &self.namespace)
+    }
+
+    async fn observe(&mut self) -> Observed {
+        let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
+        let state = self.context.database();
+        let (database, workload, database_secret) = match &state {
+            State::Ready(database) => {
+                let known = self.look_up(database).await;
+                let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
+                (known, workload, self.compare_secret(database))
+            }
+            State::Connecting => (
+                plan::Database::Unavailable {
+                    reason: crate::crd::Reason::DatabaseUnavailable,
+                    message: "The operator is connecting to Postgres.".into(),
+                },
+                Vec::new(),
+                Drift::Absent,
+            ),
+            State::Unavailable { reason, message } => {
+                (plan::Database::Unavailable { reason: *reason, message: message.clone() }, Vec::new(), Drift::Absent)
+            }
+        };
+        let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
+        Observed {
+            has_finalizer,
+            database,
+            database_secret,
+            secret_password: secret.as_deref().and_then(|secret| cached_digest(secret, "password")),
+            workload: workload
+                .iter()
+                .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name), &self.uid)))
+                .collect(),
+            rollout: self.live(ChildKind::Deployment, &ingest_name(&self.name)).map(|live| rollout(&live)).unwrap_or_default(),
+        }
+    }
+
+    async fn look_up(&mut self, database: &Database) -> plan::Database {
+        let now = Timestamp::now();
+        match database.admin.observe_object(&self.uid).await {
+            Ok(Some(state)) => {
+                self.id = Some(state.project_id);
+                self.role.clone_from(&state.ingest_role);
+                plan::Database::Known(catalogued(&state, self.project, now))
+            }
+            Ok(None) => plan::Database::Unknown,
+            Err(error) => {
+                plan::Database::Unavailable { reason: database::reason(&error), message: error.message().into_owned() }
+            }
+        }
+    }
+
+    fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
+        children::workload(self.project, id, &self.context.image, database.address.port)
+    }
+
+    /// Everything in the Secret but the password, which is compared by its digest.
+    fn compare_secret(&self, database: &Database) -> Drift {
+        let password = SecretString::from("");
+        let role = self.role.as_deref().unwrap_or_default();
+        let desired = children::database_secret(self.project, &database.address, role, &password);
+        let live = self.live(ChildKind::Secret, &desired.name).map(|live| {
+            let mut live = (*live).clone();
+            live.data["data"]["password"] = serde_json::json!(super::child::digest(b""));
+            live
+        });
+        desired.compare(live.as_ref(), &self.uid)
+    }
+
+    fn live(&self, kind: ChildKind, name: &str) -> Option<Arc<DynamicObject>> {
+        let written = self.written.iter().rev().find(|(of, called, _)| *of == kind && called == name);
+        match written {
+            Some((_, _, object)) => Some(Arc::new(object.clone())),
+            None => self.context.caches.child(kind, &self.namespace, name),
+        }
+    }
+
+    fn child_name(&self, kind: ChildKind) -> String {
+        match kind {
+            ChildKind::Secret => database_secret_name(&self.name),
+            _ => ingest_name(&self.name),
+        }
+    }
+
+    fn waits_for_database(&self) -> bool {
+        matches!(self.observed.as_ref().map(|observed| &observed.database), Some(plan::Database::Unavailable { .. }))
+    }
+
+    async fn apply(&mut self, step: Step) -> Result<(), Failure> {
+        let result = self.perform(step).await;
+        self.context.count_step("project", step.as_str(), result.is_ok());
+        result
+    }
+
+    async fn perform(&mut self, step: Step) -> Result<(), Failure> {
+        if step == Step::AddFinalizer {
+            apply::set_finalizer(&self.api(), self.project, true).await?;
+            self.finalizer_added = true;
+            return Ok(());
+        }
+        let State::Ready(database) = self.context.database() else {
+            return Err(Failure::Waiting("Postgres went away during the pass".into()));
+        };
+        match (step, self.id) {
+            (Step::Allocate, _) => {
+                let identity = ProjectIdentity {
+                    namespace_uid: self.context.namespace_uid(&self.namespace).await?,
+                    namespace: self.namespace.clone(),
+                    name: self.name.clone(),
+                    object_uid: self.uid.clone(),
+                };
+                let id = database
+                    .admin
+                    .allocate_project(&identity, self.context.largest_project_id(), self.project.spec.deletion_policy.into())
+                    .await?;
+                self.id = Some(id);
+                self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}.")).await;
+            }
+            (Step::RecordSettings, Some(id)) => {
+                database.admin.set_deletion_policy(id, self.project.spec.deletion_policy.into()).await?;
+            }
+            (Step::Migrate, Some(id)) => {
+                database.admin.migrate_project(id).await?;
+                let schema = id.schema();
+                self.context.announce(self.project, "SchemaMigrated", &format!("Schema {schema} is up to date.")).await;
+            }
+            (Step::CreatePartitions, Some(id)) => {
+                database.admin.ensure_partitions(id, Timestamp::now()).await?;
+            }
+            (Step::PublishLogin, Some(id)) => {
+                let password = database::random_password();
+                let role = database.admin.ensure_ingest_role(id, &password).await?;
+                let secret = children::database_secret(self.project, &database.address, &role, &password);
+                self.ensure(&secret).await?;
+                let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
+                self.context.announce(self.project, "LoginPublished", &note).await;
+            }
+            (Step::Apply(kind), Some(id)) => {
+                let Some(child) = self.workload(id, &database).into_iter().find(|child| child.kind == kind) else {
+                    return Ok(());
+                };
+                self.ensure(&child).await?;
+                if kind == ChildKind::Deployment {
+                    let note = format!("Deployment {} receives events.", child.name);
+                    self.context.announce(self.project, "WorkloadApplied", &note).await;
+                }
+            }
+            (_, None) | (Step::AddFinalizer, _) => {}
+        }
+        Ok(())
+    }
+
+    async fn ensure(&mut self, child: &Child) -> Result<(), Failure> {
+        let live = self.context.ensure(child, &self.uid).await?;
+        self.written.push((child.kind, child.name.clone(), live));
+        Ok(())
+    }
+
+    async fn write_status(&self, failure: Option<&Failure>) -> Result<(), apply::ApplyError> {
+        let Some(observed) = &self.observed else { return Ok(()) };
+        let before = self.context.status_before(self.project, self.project.status.clone());
+        let server = match self.context.database() {
+            State::Ready(database) => Some(database.server.clone()),
+            _ => None,
+        };
+        let view = status::View { project: self.project, before: &before, observed, id: self.id, server, failure };
+        let status = status::build(&view, Timestamp::now());
+        if self.project.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        self.context.announce_changes(self.project, &before.conditions, &status.conditions).await;
+        let written = apply::write_status(&self.api(), &self.name, &status).await?;
+        self.context.remember_status(&self.uid, written.resource_version(), &status);
+        Ok(())
+    }
+}
+
+fn catalogued(state: &ProjectState, project: &ErrorTrackingProject, now: Timestamp) -> Catalogued {
+    Catalogued {
+        id: state.project_id,
+        retired: state.phase != Phase::Active,
+        settings_recorded: state.deletion_policy == project.spec.deletion_policy.into(),
+        migrated: state.migrated(),
+        password: state
+            .password_digest
+            .filter(|digest| state.login_ready(*digest))
+            .map(|digest| hex(&digest)),
+        partitions_complete: state.partitions_ready(now),
+    }
+}
+
+/// Reads what the Deployment controller says in `.status`.
+fn rollout(deployment: &DynamicObject) -> Rollout {
+    let number = |value: &serde_json::Value| i32::try_from(value.as_i64().unwrap_or_default()).unwrap_or_default();
+    let (spec, status) = (&deployment.data["spec"], &deployment.data["status"]);
+    let desired = number(&spec["replicas"]);
+    let seen = status["observedGeneration"].as_i64() == deployment.meta().generation;
+    let failing = status["conditions"].as_array().into_iter().flatten().any(|condition| {
+        condition["type"] == "Progressing" && condition["status"] == "False"
+    });
+    Rollout {
+        desired,
+        ready: number(&status["readyReplicas"]),
+        complete: seen
+            && number(&status["updatedReplicas"]) == desired
+            && number(&status["readyReplicas"]) == desired
+            && number(&status["replicas"]) == desired,
+        failing: seen && failing,
+    }
+}

@@ -1,0 +1,135 @@
+//! What a project's status says: a pure function from what was observed and what went wrong.
+
+use jiff::Timestamp;
+
+use super::plan::{Database, Observed};
+use crate::{
+    crd::{
+        ConditionStatus, ConditionType, Conditions, DatabaseStatus, ErrorTrackingProject, ErrorTrackingProjectStatus,
+        IngestMode, IngestStatus, Reason,
+    },
+    dsn::ProjectId,
+    operator::failure::Failure,
+};
+
+/// Everything a status is made from.
+pub struct View<'a> {
+    pub project: &'a ErrorTrackingProject,
+    pub before: &'a ErrorTrackingProjectStatus,
+    pub observed: &'a Observed,
+    pub id: Option<ProjectId>,
+    pub server: Option<String>,
+    pub failure: Option<&'a Failure>,
+}
+
+/// One condition before it is written down.
+struct Verdict {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
+    }
+}
+
+/// The status to write; equal to the one before when nothing changed.
+#[must_use]
+pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
+    let project = view.project;
+    let database = database(view);
+    let ingest = ingest(view);
+    let stalled = view.failure.filter(|failure| failure.stalls());
+    let ready = ready(view, &database, &ingest);
+    let reconciling = stalled.is_none() && (ready.status != ConditionStatus::True || !view.observed.rollout.complete);
+
+    let mut conditions = Conditions::new(&view.before.conditions, project.metadata.generation, now);
+    if reconciling {
+        let (reason, message) = if ready.status == ConditionStatus::True {
+            (Reason::WaitingForPods, ingest.message.clone())
+        } else {
+            (ready.reason, ready.message.clone())
+        };
+        conditions.set(ConditionType::Reconciling, ConditionStatus::True, reason, message);
+    } else {
+        conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Available, "");
+    }
+    match stalled {
+        Some(failure) => {
+            conditions.set(ConditionType::Stalled, ConditionStatus::True, failure.reason(), failure.to_string());
+        }
+        None => conditions.set(ConditionType::Stalled, ConditionStatus::False, Reason::Available, ""),
+    }
+    conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
+    conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
+    conditions.set(ConditionType::Ready, ready.status, ready.reason, ready.message);
+
+    let id = view.id.map(ProjectId::as_i64).or(view.before.project_id);
+    let namespace = project.metadata.namespace.as_deref().unwrap_or_default();
+    let name = project.metadata.name.as_deref().unwrap_or_default();
+    ErrorTrackingProjectStatus {
+        observed_generation: project.metadata.generation,
+        conditions: conditions.finish(),
+        project_id: id,
+        database: match (&view.server, view.id) {
+            (Some(server), Some(id)) => Some(DatabaseStatus { schema: id.schema(), server: server.clone() }),
+            _ => view.before.database.clone(),
+        },
+        ingest: id.map(|_| IngestStatus {
+            mode: IngestMode::Dedicated,
+            internal_url: super::internal_url(namespace, name),
+            replicas: desired(project),
+            ready_replicas: view.observed.rollout.ready,
+        }),
+    }
+}
+
+fn desired(project: &ErrorTrackingProject) -> i32 {
+    project.spec.backend.integrated.as_ref().map_or(0, |integrated| integrated.ingest.replicas())
+}
+
+fn database(view: &View<'_>) -> Verdict {
+    if let Some(failure @ Failure::Database { .. }) = view.failure {
+        return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
+    }
+    match &view.observed.database {
+        Database::Unavailable { reason, message } => Verdict::new(ConditionStatus::False, *reason, message),
+        Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
+            Verdict::new(ConditionStatus::True, Reason::Available, "")
+        }
+        _ => Verdict::new(ConditionStatus::False, Reason::Progressing, "The schema and its login are being made."),
+    }
+}
+
+fn ingest(view: &View<'_>) -> Verdict {
+    let (rollout, wanted) = (view.observed.rollout, desired(view.project));
+    let counted = format!("{} of {wanted} ingest pods are ready.", rollout.ready);
+    if wanted == 0 {
+        let message = "spec.backend.integrated.ingest.replicas is 0: nothing receives events.";
+        return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
+    }
+    match rollout.ready {
+        0 if rollout.failing => {
+            let message = format!("{counted} See why: kubectl describe pod -l errortracking.dev/project");
+            Verdict::new(ConditionStatus::False, Reason::PodsFailing, message)
+        }
+        0 => Verdict::new(ConditionStatus::False, Reason::WaitingForPods, counted),
+        _ => Verdict::new(ConditionStatus::True, Reason::Available, counted),
+    }
+}
+
+/// Ready sums up: events can be received and are stored. A project that was asked to have no pods is as it should be.
+fn ready(view: &View<'_>, database: &Verdict, ingest: &Verdict) -> Verdict {
+    if let Some(failure) = view.failure {
+        return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
+    }
+    if database.status != ConditionStatus::True {
+        return Verdict::new(ConditionStatus::False, database.reason, &database.message);
+    }
+    if ingest.reason == Reason::ScaledToZero {
+        return Verdict::new(ConditionStatus::True, Reason::ScaledToZero, &ingest.message);
+    }
+    Verdict::new(ingest.status, ingest.reason, &ingest.message)
+}
