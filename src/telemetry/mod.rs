@@ -1,1 +1,9 @@
-//! telemetry
+//! What every role tells those who run it: log lines, probes and metrics. The roles pass in their
+//! [`Readiness`] and their registry; nothing comes back out. Only `main` and the entry points of
+//! `operator`, `ingest` and `console` call it.
+
+pub mod logs;
+pub mod probes;
+mod readiness;
+
+pub use readiness::Readiness;

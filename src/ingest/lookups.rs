@@ -1,0 +1,130 @@
+//! Asks the store about keys that the table does not have: one question at a time for a key, answers
+//! remembered for a second, and a bounded number of questions a second, so that a client with a wrong
+//! key (or somebody who tries keys) cannot keep Postgres busy.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::OnceCell, time::Instant};
+
+use crate::dsn::PublicKey;
+
+/// How long an answer is used, counted from the question. A revoked key is refused within this and one
+/// poll; a new key that was refused is looked up again after it.
+const ANSWER_LIFETIME: Duration = Duration::from_secs(1);
+
+/// Most questions to the store in one second.
+const QUESTIONS_PER_SECOND: u32 = 50;
+
+/// Whether a key may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    Accepted,
+    Unknown,
+    /// Nobody could be asked.
+    Unavailable,
+}
+
+#[derive(Default)]
+pub struct Lookups {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    answers: HashMap<PublicKey, Asked>,
+    /// Start of the second that is counted, and the questions in it.
+    second: Option<Instant>,
+    questions: u32,
+}
+
+#[derive(Clone)]
+struct Asked {
+    at: Instant,
+    answer: Arc<OnceCell<KeyState>>,
+}
+
+impl Lookups {
+    /// The answer of the last second about `key`, or that of `ask`, which runs once however many wait.
+    /// Beyond [`QUESTIONS_PER_SECOND`] nobody is asked: [`KeyState::Unavailable`].
+    pub async fn state<F>(&self, key: &PublicKey, ask: F) -> KeyState
+    where
+        F: AsyncFnOnce() -> KeyState,
+    {
+        match self.asked(key, Instant::now()) {
+            Some(answer) => *answer.get_or_init(ask).await,
+            None => KeyState::Unavailable,
+        }
+    }
+
+    fn asked(&self, key: &PublicKey, now: Instant) -> Option<Arc<OnceCell<KeyState>>> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = inner.answers.get(key).filter(|asked| now < asked.at + ANSWER_LIFETIME) {
+            return Some(Arc::clone(&asked.answer));
+        }
+        if inner.second.is_none_or(|second| now >= second + Duration::from_secs(1)) {
+            inner.second = Some(now);
+            inner.questions = 0;
+            // At most one second's questions stay: the table is bounded whatever is sent.
+            inner.answers.retain(|_, asked| now < asked.at + ANSWER_LIFETIME);
+        }
+        if inner.questions >= QUESTIONS_PER_SECOND {
+            return None;
+        }
+        inner.questions += 1;
+        let asked = Asked { at: now, answer: Arc::default() };
+        inner.answers.insert(key.clone(), asked.clone());
+        Some(asked.answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_random([number; 16])
+    }
+
+    #[tokio::test]
+    async fn many_who_ask_for_one_key_ask_once() {
+        let (lookups, asked) = (Lookups::default(), AtomicU32::new(0));
+        let states = join_all((0..64).map(|_| {
+            lookups.state(&key(1), async || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                KeyState::Accepted
+            })
+        }));
+        assert!(states.await.into_iter().all(|state| state == KeyState::Accepted));
+        assert_eq!(asked.into_inner(), 1);
+    }
+
+    #[test]
+    fn an_answer_lives_for_a_second_from_the_question() {
+        let (lookups, now) = (Lookups::default(), Instant::now());
+        let first = lookups.asked(&key(1), now).unwrap();
+        let again = lookups.asked(&key(1), now + Duration::from_millis(999)).unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        let later = lookups.asked(&key(1), now + ANSWER_LIFETIME).unwrap();
+        assert!(!Arc::ptr_eq(&first, &later));
+    }
+
+    #[test]
+    fn questions_are_bounded_and_so_is_what_is_remembered() {
+        let (lookups, now) = (Lookups::default(), Instant::now());
+        for second in 0..3 {
+            let now = now + Duration::from_secs(second);
+            let allowed = (0..=255).filter(|number| lookups.asked(&key(*number), now).is_some()).count();
+            assert_eq!(allowed, QUESTIONS_PER_SECOND as usize, "in second {second}");
+        }
+        assert!(lookups.inner.lock().unwrap().answers.len() <= 2 * QUESTIONS_PER_SECOND as usize);
+    }
+}

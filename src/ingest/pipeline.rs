@@ -1,0 +1,221 @@
+//! From accepted events to the writers: a bounded queue without a timer. A free writer takes what waits,
+//! so that batches are large exactly when there is much to do.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::IntGauge;
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{prepare, refusal::Refusal};
+use crate::store::ingest::Row;
+
+/// Events that may wait; with all connections busy there are fewer.
+const QUEUE_EVENTS: usize = 2048;
+
+/// Compressed bytes that may wait or be under way to Postgres.
+const QUEUE_BYTES: usize = 32 << 20;
+
+/// Most events, and most bytes, of one batch.
+pub const BATCH_EVENTS: usize = 512;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How long an event may wait for its commit. Longer, and PHP's 5 s for a request are over anyway.
+pub const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why an accepted event was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// No commit within [`COMMIT_DEADLINE`].
+    Unavailable,
+    /// The database says no, to whatever is sent.
+    Refused,
+    /// The database does not take this event.
+    Rejected,
+}
+
+impl From<NotStored> for Refusal {
+    fn from(not_stored: NotStored) -> Self {
+        match not_stored {
+            NotStored::Unavailable => Self::DatabaseUnavailable,
+            NotStored::Refused => Self::DatabaseRefused,
+            NotStored::Rejected => Self::EventRejected,
+        }
+    }
+}
+
+/// Takes events in. Clones feed the same writers, who stop when the last clone is gone and all that
+/// waited is written.
+#[derive(Clone)]
+pub struct Pipeline {
+    sender: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
+    queued: IntGauge,
+}
+
+/// An event and the request that waits for it.
+struct Queued {
+    row: Row,
+    waiting: Waiting,
+}
+
+/// The request's half: dropped without an answer, it is told [`NotStored::Unavailable`].
+pub struct Waiting {
+    since: Instant,
+    answer: oneshot::Sender<Result<(), NotStored>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// The request may have gone away meanwhile; its event is stored all the same.
+    pub fn answer(self, result: Result<(), NotStored>) {
+        let _gone = self.answer.send(result);
+    }
+}
+
+/// What one writer takes at a time. `rows` and `waiting` have the same length and order.
+pub struct Taken {
+    pub rows: Vec<Row>,
+    pub waiting: Vec<Waiting>,
+    /// When the first of them has waited for [`COMMIT_DEADLINE`].
+    pub deadline: Instant,
+}
+
+/// The writers' end; clones take from the same queue.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Mutex<Inner>>,
+    queued: IntGauge,
+}
+
+struct Inner {
+    receiver: mpsc::Receiver<Queued>,
+    /// Did not fit into the last batch.
+    left_over: Option<Queued>,
+}
+
+/// The two ends of an empty queue; `queued` follows its length.
+pub fn open(queued: IntGauge) -> (Pipeline, Queue) {
+    let (sender, receiver) = mpsc::channel(QUEUE_EVENTS);
+    let inner = Arc::new(Mutex::new(Inner { receiver, left_over: None }));
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+    (Pipeline { sender, room, queued: queued.clone() }, Queue { inner, queued })
+}
+
+impl Pipeline {
+    /// Returns when the event is committed, or will not be. Does not wait for room in the queue: the
+    /// client learns at once that it should come back later.
+    pub async fn store(&self, row: Row) -> Result<(), Refusal> {
+        let bytes = u32::try_from(prepare::size(&row)).map_err(|_| Refusal::Overloaded)?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| Refusal::Overloaded)?;
+        let (answer, committed) = oneshot::channel();
+        let waiting = Waiting { since: Instant::now(), answer, _room: room };
+        // Counted first, so that a quick writer does not take the gauge below zero.
+        self.queued.inc();
+        if self.sender.try_send(Queued { row, waiting }).is_err() {
+            self.queued.dec();
+            return Err(Refusal::Overloaded);
+        }
+        let result = committed.await.unwrap_or(Err(NotStored::Unavailable));
+        result.map_err(Refusal::from)
+    }
+}
+
+impl Queue {
+    /// Waits for an event and takes what waits with it, up to [`BATCH_EVENTS`] and 4 MiB.
+    /// `None`: all pipelines are gone and nothing is left.
+    pub async fn take(&self) -> Option<Taken> {
+        // A writer that waits here holds the lock, and the others wait behind it.
+        let mut inner = self.inner.lock().await;
+        let first = match inner.left_over.take() {
+            Some(first) => first,
+            None => inner.receiver.recv().await?,
+        };
+        let mut bytes = prepare::size(&first.row);
+        let deadline = first.waiting.since + COMMIT_DEADLINE;
+        let mut taken = Taken { rows: vec![first.row], waiting: vec![first.waiting], deadline };
+        while taken.rows.len() < BATCH_EVENTS {
+            let Ok(next) = inner.receiver.try_recv() else { break };
+            bytes += prepare::size(&next.row);
+            if bytes > BATCH_BYTES {
+                inner.left_over = Some(next);
+                break;
+            }
+            taken.rows.push(next.row);
+            taken.waiting.push(next.waiting);
+        }
+        self.queued.sub(i64::try_from(taken.rows.len()).unwrap_or(i64::MAX));
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{dsn::ProjectId, protocol::event::EventId};
+
+    fn row(payload_bytes: usize) -> Row {
+        let project = ProjectId::new(1).unwrap();
+        let mut row = prepare::row(b"{}", Timestamp::UNIX_EPOCH, None, EventId([1; 16]), project).unwrap();
+        row.payload = vec![0; payload_bytes];
+        row
+    }
+
+    fn gauge() -> IntGauge {
+        IntGauge::new("queued", "-").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_writer_takes_what_waits_up_to_the_limits() {
+        for (events, payload_bytes, expected) in
+            [(1, 10, vec![1]), (600, 10, vec![512, 88]), (9, 1 << 20, vec![3, 3, 3]), (1, 5 << 20, vec![1])]
+        {
+            let (pipeline, queue) = open(gauge());
+            let requests = join_all((0..events).map(|_| pipeline.store(row(payload_bytes))));
+            let writer = async {
+                let mut sizes = Vec::new();
+                while sizes.iter().sum::<usize>() < events {
+                    let taken = queue.take().await.unwrap();
+                    sizes.push(taken.rows.len());
+                    taken.waiting.into_iter().for_each(|waiting| waiting.answer(Ok(())));
+                }
+                sizes
+            };
+            let (answers, sizes) = tokio::join!(requests, writer);
+            assert_eq!(sizes, expected, "{events} events of {payload_bytes} bytes");
+            assert!(answers.into_iter().all(|answer| answer.is_ok()));
+            assert_eq!((pipeline.room.available_permits(), pipeline.queued.get()), (QUEUE_BYTES, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (pipeline, _queue) = open(gauge());
+        let mut waiting: Vec<_> = (0..QUEUE_EVENTS).map(|_| Box::pin(pipeline.store(row(1)))).collect();
+        for request in &mut waiting {
+            assert!(futures::poll!(request).is_pending());
+        }
+        assert!(matches!(pipeline.store(row(1)).await, Err(Refusal::Overloaded)));
+        assert_eq!(pipeline.queued.get(), i64::try_from(QUEUE_EVENTS).unwrap());
+
+        let (pipeline, _queue) = open(gauge());
+        let mut large = Box::pin(pipeline.store(row(QUEUE_BYTES - (4 << 10))));
+        assert!(futures::poll!(&mut large).is_pending());
+        assert!(matches!(pipeline.store(row(8 << 10)).await, Err(Refusal::Overloaded)), "bytes are bounded too");
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_dies_answers_and_the_end_is_told() {
+        let (pipeline, queue) = open(gauge());
+        let request = pipeline.store(row(1));
+        let (answer, ()) = tokio::join!(request, async { drop(queue.take().await) });
+        assert!(matches!(answer, Err(Refusal::DatabaseUnavailable)));
+        drop(pipeline);
+        assert!(queue.take().await.is_none());
+    }
+}

@@ -1,0 +1,170 @@
+//! Every answer that is not 200, in Sentry's own words: clients log `detail`, Ruby logs `X-Sentry-Error`.
+
+use http::StatusCode;
+
+use super::{body::BodyError, outcomes::Reason};
+use crate::protocol::{
+    auth::AuthError,
+    encoding::{DecodeError, EncodingError},
+    envelope::EnvelopeError,
+    event::EventError,
+};
+
+/// Seconds until a client should try again. Whole seconds: Python drops a limit of `2.5`.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// Why a request was not accepted. `Display` is the answer's `detail`.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such endpoint")]
+    NoRoute,
+    #[error("only POST is allowed")]
+    Method,
+    #[error("bad project path parameter")]
+    BadProjectId,
+    #[error(transparent)]
+    Authentication(#[from] AuthError),
+    /// Unknown or revoked key, or a project that is not served here: which of them is not told.
+    #[error("event submission rejected with_reason: ProjectId")]
+    UnknownKey,
+    #[error("client keys cannot be checked at the moment")]
+    KeysUnavailable,
+    #[error("empty request body")]
+    EmptyBody,
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("{}", EnvelopeError::DETAIL)]
+    Envelope(#[from] EnvelopeError),
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error("too many events are waiting to be stored")]
+    Overloaded,
+    #[error("events cannot be stored at the moment")]
+    DatabaseUnavailable,
+    /// The database is there and says no: missing rights, another schema. People have to mend it.
+    #[error("events cannot be stored at the moment")]
+    DatabaseRefused,
+    #[error("the event cannot be stored")]
+    EventRejected,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Authentication(AuthError::InvalidKey | AuthError::UnsupportedVersion(_))
+            | Self::BadProjectId
+            | Self::EmptyBody
+            | Self::Body(BodyError::Broken)
+            | Self::Decode(DecodeError::Corrupt | DecodeError::Empty)
+            | Self::Envelope(_)
+            | Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject)
+            | Self::EventRejected => StatusCode::BAD_REQUEST,
+            Self::Authentication(AuthError::Missing | AuthError::Malformed | AuthError::MultipleKeys) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::UnknownKey => StatusCode::FORBIDDEN,
+            Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::TooLarge) | Self::Decode(DecodeError::TooLarge(_)) | Self::Event(EventError::TooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::KeysUnavailable
+            | Self::Body(BodyError::Overloaded)
+            | Self::Overloaded
+            | Self::DatabaseUnavailable
+            | Self::DatabaseRefused => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoRoute | Self::Method => Reason::NoRoute,
+            Self::BadProjectId => Reason::BadProjectId,
+            Self::Authentication(AuthError::Missing) => Reason::MissingKey,
+            Self::Authentication(_) => Reason::BadAuthentication,
+            Self::UnknownKey => Reason::UnknownKey,
+            Self::KeysUnavailable => Reason::KeysUnavailable,
+            Self::EmptyBody | Self::Decode(DecodeError::Empty) | Self::Envelope(EnvelopeError::Empty) => {
+                Reason::EmptyBody
+            }
+            Self::Body(BodyError::TimedOut | BodyError::Broken) => Reason::BrokenBody,
+            Self::Body(BodyError::TooLarge) | Self::Decode(DecodeError::TooLarge(_)) | Self::Event(EventError::TooLarge) => {
+                Reason::TooLarge
+            }
+            Self::Body(BodyError::Overloaded) | Self::Overloaded => Reason::Overloaded,
+            Self::Encoding(_) => Reason::UnsupportedEncoding,
+            Self::Decode(DecodeError::Corrupt) => Reason::CorruptEncoding,
+            Self::Envelope(_) => Reason::InvalidEnvelope,
+            Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject) => Reason::InvalidEvent,
+            Self::DatabaseUnavailable => Reason::DatabaseUnavailable,
+            Self::DatabaseRefused => Reason::DatabaseRefused,
+            Self::EventRejected => Reason::Quarantined,
+        }
+    }
+
+    /// What is behind `detail`, for the answer's `causes`.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Envelope(cause) => vec![cause.to_string()],
+            Self::Event(EventError::InvalidJson(cause)) => vec![cause.to_string()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Only for 503: Ruby, PHP and Rust take it as a limit on whatever status it comes with.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_have_the_status_and_words_of_the_protocol() {
+        for (refusal, status, detail) in [
+            (Refusal::NoRoute, 404, "no such endpoint"),
+            (Refusal::Method, 405, "only POST is allowed"),
+            (Refusal::BadProjectId, 400, "bad project path parameter"),
+            (AuthError::Missing.into(), 401, "missing authorization information"),
+            (AuthError::Malformed.into(), 401, "bad x-sentry-auth header"),
+            (AuthError::MultipleKeys.into(), 401, "multiple authorization payloads detected"),
+            (AuthError::InvalidKey.into(), 400, "bad sentry DSN public key"),
+            (AuthError::UnsupportedVersion(8).into(), 400, "unsupported protocol version (8)"),
+            (Refusal::UnknownKey, 403, "event submission rejected with_reason: ProjectId"),
+            (BodyError::TooLarge.into(), 413, "request body exceeds 20971520 bytes"),
+            (DecodeError::Empty.into(), 400, "empty request body"),
+            (DecodeError::TooLarge(1).into(), 413, "request body is larger than 1 bytes after decoding"),
+            (EncodingError.into(), 415, "unsupported content encoding"),
+            (EnvelopeError::UnexpectedEnd.into(), 400, "invalid event envelope"),
+        ] {
+            assert_eq!((refusal.status().as_u16(), refusal.to_string().as_str()), (status, detail));
+            assert_eq!(refusal.retry_after(), None, "{refusal:?}");
+        }
+        assert_eq!(Refusal::from(EnvelopeError::UnexpectedEnd).causes(), ["unexpected end of file"]);
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_asks_to_come_back() {
+        for refusal in [
+            Refusal::KeysUnavailable,
+            Refusal::Overloaded,
+            BodyError::Overloaded.into(),
+            Refusal::DatabaseUnavailable,
+            Refusal::DatabaseRefused,
+        ] {
+            assert_eq!((refusal.status().as_u16(), refusal.retry_after()), (503, Some(RETRY_AFTER_SECONDS)));
+        }
+    }
+}

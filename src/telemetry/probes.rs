@@ -1,0 +1,162 @@
+//! `/livez`, `/readyz` and `/metrics` on a port of their own, so that a flood on the serving port
+//! cannot make the kubelet restart the pod, and metrics are not reachable from where users are.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Readiness;
+
+/// The kubelet and one or two Prometheus servers ask; more at once is not a probe.
+const MAX_CONNECTIONS: usize = 32;
+
+/// A prober that sends no request head within this time is disconnected.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Wait after a failed `accept` (as EMFILE), which otherwise fails again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the probes cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to listen for probes on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("failed to register the process metrics: {0}")]
+    Register(#[from] prometheus::Error),
+}
+
+/// Listens on `address` and answers until `shutdown`. `registry` gains the process metrics
+/// (CPU, memory, file descriptors).
+pub async fn serve(
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    readiness: Readiness,
+    registry: Registry,
+) -> Result<(), Error> {
+    let listener = bind(address).await?;
+    serve_on(listener, shutdown, readiness, registry).await
+}
+
+/// A listener for [`serve_on`], for those who want to know the port first.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// Answers on `listener` until `shutdown`.
+pub async fn serve_on(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    readiness: Readiness,
+    registry: Registry,
+) -> Result<(), Error> {
+    register_process_metrics(&registry)?;
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "Serving probes and metrics.");
+    }
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            Some(_finished) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Without a free slot the connection is closed at once: a probe is repeated anyway.
+                if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+                    let (readiness, registry) = (readiness.clone(), registry.clone());
+                    connections.spawn(async move {
+                        converse(stream, readiness, registry).await;
+                        drop(slot);
+                    });
+                }
+            }
+            Err(error) => {
+                warn!(%error, "Could not accept a connection for probes.");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn register_process_metrics(registry: &Registry) -> Result<(), Error> {
+    match registry.register(Box::new(ProcessCollector::for_self())) {
+        Ok(()) | Err(prometheus::Error::AlreadyReg) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn converse(stream: TcpStream, readiness: Readiness, registry: Registry) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &readiness, &registry);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    // A prober that goes away in the middle of its request is not worth a log line.
+    let _gone = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+fn answer(method: &Method, path: &str, readiness: &Readiness, registry: &Registry) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n");
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if readiness.is_ready() => text(StatusCode::OK, "ok\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/metrics" => match TextEncoder::new().encode_to_string(&registry.gather()) {
+            Ok(metrics) => text(StatusCode::OK, metrics),
+            Err(error) => {
+                warn!(%error, "Could not encode the metrics.");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be encoded\n")
+            }
+        },
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(prometheus::TEXT_FORMAT));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn readiness_follows_the_bit_and_metrics_have_the_process() {
+        let (readiness, registry) = (Readiness::default(), Registry::new());
+        register_process_metrics(&registry).unwrap();
+        register_process_metrics(&registry).unwrap();
+        let status = |path| answer(&Method::GET, path, &readiness, &registry).status().as_u16();
+        assert_eq!((status("/livez"), status("/readyz"), status("/")), (200, 503, 404));
+        readiness.set(true);
+        assert_eq!(status("/readyz"), 200);
+        assert_eq!(answer(&Method::POST, "/livez", &readiness, &registry).status().as_u16(), 405);
+
+        let metrics = answer(&Method::GET, "/metrics", &readiness, &registry);
+        let text = metrics.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&text).contains("process_resident_memory_bytes"));
+    }
+}
