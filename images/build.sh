@@ -115,7 +115,8 @@ debian_root() {
 
     say "Debian with PostgreSQL and Python (about a minute)"
     mkdir -p "$work/context"
-    # PostgreSQL's user gets its number before the package would pick one.
+    # PostgreSQL's user gets its number before the package would pick one. Python is compiled here, as a
+    # read-only root file system cannot keep what it would compile at each start.
     # shellcheck disable=SC2016 # mmdebstrap's shell expands $1
     mmdebstrap --verbose --mode=root --variant=minbase \
         --include=postgresql-15,postgresql-client-15,python3,ca-certificates \
@@ -131,6 +132,7 @@ debian_root() {
         --essential-hook='mkdir -p "$1/etc/postgresql-common" && echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"' \
         --customize-hook='echo "shop:x:10001:10001::/tmp:/usr/sbin/nologin" >>"$1/etc/passwd"; echo "shop:x:10001:" >>"$1/etc/group"' \
         --customize-hook="copy-in $work/shop /opt" \
+        --customize-hook='chroot "$1" python3 -m compileall -q /opt/shop /usr/lib/python3.11' \
         --customize-hook="install -m 0755 $here/postgres-entrypoint.sh \"\$1/usr/local/bin/postgres-entrypoint\"" \
         --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/var/log/* "$1"/etc/ssl/private/*' \
         --customize-hook='mkdir -p "$1/var/run/postgresql" && chmod 1777 "$1/var/run/postgresql"' \
