@@ -1,8 +1,65 @@
 //! Commands, nothing else.
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for (_, manifest) in error_tracking_operator::crd::manifests()? {
-        println!("---\n{manifest}");
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use error_tracking_operator::{crd, operator, telemetry};
+use tokio_util::sync::CancellationToken;
+
+/// Gives a Kubernetes cluster its own error tracking.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Reconcile the custom resources.
+    Operator(operator::Config),
+    /// Print the custom resource definitions, or write a file for each.
+    Crds {
+        /// Folder to write to.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::logs::init();
+    let result: Result<(), Box<dyn std::error::Error>> = match arguments.command {
+        Command::Operator(config) => operator::run(config, on_signal()).await.map_err(Into::into),
+        Command::Crds { directory } => crds(directory),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "Ended.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crds(directory: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
+    for (file, manifest) in crd::manifests()? {
+        match &directory {
+            Some(directory) => std::fs::write(directory.join(file), manifest)?,
+            None => println!("---\n{manifest}"),
+        }
     }
     Ok(())
+}
+
+/// Cancelled by the first SIGTERM or SIGINT.
+fn on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        telemetry::signals::terminated().await;
+        cancelled.cancel();
+    });
+    token
 }

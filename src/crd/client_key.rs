@@ -96,9 +96,9 @@ impl ClientKey {
     #[must_use]
     pub fn secret_name(&self) -> String {
         let template = self.spec.secret_template.as_ref();
-        template.and_then(|template| template.name.clone()).unwrap_or_else(|| {
-            format!("{}-dsn", self.metadata.name.as_deref().unwrap_or_default())
-        })
+        template
+            .and_then(|template| template.name.clone())
+            .unwrap_or_else(|| format!("{}-dsn", self.metadata.name.as_deref().unwrap_or_default()))
     }
 }
 

@@ -152,7 +152,9 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 /// What kstatus (kpt, Flux, `kubectl wait`) makes of an object's conditions: `Current`, `InProgress`, or `Failed`.
 #[must_use]
 pub fn kstatus(generation: Option<i64>, observed_generation: Option<i64>, conditions: &[Condition]) -> &'static str {
-    let is = |kind: &str, status: &str| conditions.iter().any(|condition| condition.type_ == kind && condition.status == status);
+    let is = |kind: &str, status: &str| {
+        conditions.iter().any(|condition| condition.type_ == kind && condition.status == status)
+    };
     if observed_generation != generation {
         "InProgress"
     } else if is("Reconciling", "True") {

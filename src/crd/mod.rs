@@ -9,11 +9,13 @@ mod conditions;
 mod project;
 mod schema;
 
-pub use client_key::{ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, KeyDeletionPolicy, ProjectRef, SecretTemplate};
+pub use client_key::{
+    ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, KeyDeletionPolicy, ProjectRef, SecretTemplate,
+};
 pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason, kstatus};
 pub use project::{
-    Backend, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec, ErrorTrackingProjectStatus,
-    Ingest, IngestMode, IngestStatus, Integrated, PodTemplate, ResourceRequirements,
+    Backend, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
+    ErrorTrackingProjectStatus, Ingest, IngestMode, IngestStatus, Integrated, PodTemplate, ResourceRequirements,
 };
 
 use kube::CustomResourceExt;

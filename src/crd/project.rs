@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1 as core,
-    apimachinery::pkg::{
-        api::resource::Quantity,
-        apis::meta::v1::Condition,
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition, util::intstr::IntOrString},
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -151,7 +147,8 @@ pub struct ResourceRequirements {
 impl From<&ResourceRequirements> for core::ResourceRequirements {
     fn from(resources: &ResourceRequirements) -> Self {
         let quantities = |map: &BTreeMap<String, IntOrString>| {
-            (!map.is_empty()).then(|| map.iter().map(|(name, quantity)| (name.clone(), self::quantity(quantity))).collect())
+            (!map.is_empty())
+                .then(|| map.iter().map(|(name, quantity)| (name.clone(), self::quantity(quantity))).collect())
         };
         Self { requests: quantities(&resources.requests), limits: quantities(&resources.limits), ..Self::default() }
     }

@@ -56,10 +56,13 @@ pub async fn ensure(client: &Client, child: &Child, owner_uid: &str) -> Result<D
         return patch(&api, child, None).await;
     }
     // A Secret is created, not applied: an apply would merge into one that somebody made in between.
-    let secret = serde_json::from_value(child.manifest.clone()).unwrap_or_else(|_| DynamicObject::new(&child.name, &child.kind.resource()));
+    let secret = serde_json::from_value(child.manifest.clone())
+        .unwrap_or_else(|_| DynamicObject::new(&child.name, &child.kind.resource()));
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     match api.create(&parameters, &secret).await {
-        Err(error) if is_status(&error, 409) => Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() }),
+        Err(error) if is_status(&error, 409) => {
+            Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() })
+        }
         result => result.map_err(ApplyError::kubernetes("create", kind, &child.name)),
     }
 }
@@ -82,9 +85,13 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: &DynamicObject) 
         return Ok(updated);
     }
     let removal = json!({"metadata": {"resourceVersion": updated.resource_version()}, "data": foreign});
-    api.patch(&child.name, &PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }, &Patch::Merge(&removal))
-        .await
-        .map_err(ApplyError::kubernetes("patch", child.kind.as_str(), &child.name))
+    api.patch(
+        &child.name,
+        &PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() },
+        &Patch::Merge(&removal),
+    )
+    .await
+    .map_err(ApplyError::kubernetes("patch", child.kind.as_str(), &child.name))
 }
 
 /// With a uid, the apply fails when the object was replaced by another of the same name.
@@ -99,7 +106,13 @@ async fn patch(api: &Api<DynamicObject>, child: &Child, uid: Option<&str>) -> Re
 }
 
 /// Deletes the child if it is there and owned by `owner_uid`.
-pub async fn delete(client: &Client, kind: ChildKind, namespace: &str, name: &str, owner_uid: &str) -> Result<(), ApplyError> {
+pub async fn delete(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    owner_uid: &str,
+) -> Result<(), ApplyError> {
     let api = children(client, kind, namespace);
     let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
     let Some(found) = found.filter(|found| owned_by(found, owner_uid)) else { return Ok(()) };
@@ -112,17 +125,24 @@ pub async fn delete(client: &Client, kind: ChildKind, namespace: &str, name: &st
 }
 
 /// Takes our ownership off the child, so that it outlives its owner.
-pub async fn orphan(client: &Client, kind: ChildKind, namespace: &str, name: &str, owner_uid: &str) -> Result<(), ApplyError> {
+pub async fn orphan(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    owner_uid: &str,
+) -> Result<(), ApplyError> {
     let api = children(client, kind, namespace);
     let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
     let Some(found) = found.filter(|found| owned_by(found, owner_uid)) else { return Ok(()) };
     let owners: Vec<_> =
         found.metadata.owner_references.iter().flatten().filter(|owner| owner.uid != owner_uid).cloned().collect();
     let patch = json!({"metadata": {"resourceVersion": found.resource_version(), "ownerReferences": owners}});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-        .map(|_| ())
-        .map_err(ApplyError::kubernetes("patch", kind.as_str(), name))
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ()).map_err(ApplyError::kubernetes(
+        "patch",
+        kind.as_str(),
+        name,
+    ))
 }
 
 /// Adds our finalizer, or takes it off, unless the object changed since it was read.

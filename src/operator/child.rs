@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{api::{ApiResource, DynamicObject}, core::GroupVersionKind};
+use kube::{
+    api::{ApiResource, DynamicObject},
+    core::GroupVersionKind,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -32,8 +35,14 @@ pub enum ChildKind {
 }
 
 impl ChildKind {
-    pub const ALL: [Self; 6] =
-        [Self::Secret, Self::ServiceAccount, Self::NetworkPolicy, Self::Service, Self::Deployment, Self::PodDisruptionBudget];
+    pub const ALL: [Self; 6] = [
+        Self::Secret,
+        Self::ServiceAccount,
+        Self::NetworkPolicy,
+        Self::Service,
+        Self::Deployment,
+        Self::PodDisruptionBudget,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {

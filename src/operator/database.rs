@@ -26,11 +26,13 @@ use super::{
 use crate::{
     crd::Reason,
     dsn::hex,
-    store::{Admin, Connection, PoolSize, StoreError},
+    store::{Admin, Connection, StoreError, admin::password_digest, connection::PoolSize},
 };
 
 /// Pause between looks at the server, and between attempts to reach it.
 const LOOK: Duration = Duration::from_secs(3);
+/// Looks between two readings of the console's Secret: 30 s.
+const SECRET_EVERY: u32 = 10;
 /// Connections of the operator: one a pass that works in Postgres, and one for looks.
 const POOL: PoolSize = PoolSize { min: 0, max: 6 };
 
@@ -162,7 +164,7 @@ async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Datab
         DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
     let pool = connection.pool(POOL, "error-tracking-operator");
     let admin = Admin::connect(pool, epoch).await?;
-    if !admin.facts().fsync {
+    if !admin.server().fsync {
         return Err(ConnectError::DurabilityOff);
     }
     let database = Database { admin, server: connection.server(), address };
@@ -173,10 +175,13 @@ async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Datab
 /// Returns when the server does not answer any more.
 async fn watch_over(client: &Client, secrets: &Secrets, database: &Database) -> ConnectError {
     let api: Api<Secret> = Api::namespaced(client.clone(), &secrets.namespace);
-    loop {
+    for look in 1_u32.. {
         sleep(LOOK).await;
-        if let Err(failed) = database.admin.ping().await {
+        if let Err(failed) = database.admin.console_password_digest().await {
             return failed.into();
+        }
+        if look % SECRET_EVERY != 0 {
+            continue;
         }
         // The API server away does not make the database unavailable.
         match publish_console_login(&api, &secrets.console, database).await {
@@ -185,14 +190,17 @@ async fn watch_over(client: &Client, secrets: &Secrets, database: &Database) -> 
             Ok(()) => {}
         }
     }
+    ConnectError::NoSecret(secrets.database.clone())
 }
 
 /// Makes the Secret of the console's login if it is absent, and the login agree with it.
 async fn publish_console_login(api: &Api<Secret>, name: &str, database: &Database) -> Result<(), ConnectError> {
     let published = read(api, name).await?;
-    let password = published.as_ref().and_then(|values| values.get("password").cloned());
-    if let Some(password) = password {
-        return Ok(database.admin.ensure_console_role(&SecretString::from(password)).await.map(|_| ())?);
+    if let Some(password) = published.and_then(|mut values| values.remove("password")).map(SecretString::from) {
+        if database.admin.console_password_digest().await? != Some(password_digest(&password)) {
+            database.admin.ensure_console_role(&password).await?;
+        }
+        return Ok(());
     }
     let password = random_password();
     let username = database.admin.ensure_console_role(&password).await?;
@@ -213,10 +221,11 @@ fn login(host: &str, port: u16, dbname: &str, username: &str, password: &SecretS
 }
 
 async fn read(api: &Api<Secret>, name: &str) -> Result<Option<BTreeMap<String, String>>, ConnectError> {
-    let secret = api
-        .get_opt(name)
-        .await
-        .map_err(|source| ConnectError::Secret { verb: "get", name: name.into(), source: Box::new(source) })?;
+    let secret = api.get_opt(name).await.map_err(|source| ConnectError::Secret {
+        verb: "get",
+        name: name.into(),
+        source: Box::new(source),
+    })?;
     Ok(secret.map(|secret| {
         let values = secret.data.unwrap_or_default().into_iter();
         values.map(|(key, ByteString(value))| (key, String::from_utf8_lossy(&value).into_owned())).collect()

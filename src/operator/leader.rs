@@ -8,7 +8,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -79,7 +82,10 @@ async fn acquire(
     let failed = |source| LeaderError::Lease { name: name.into(), source: Box::new(source) };
     let started = Instant::now();
     let Some(current) = api.get_opt(name).await.map_err(failed)? else {
-        let lease = Lease { metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }, spec: Some(held(identity, 1)) };
+        let lease = Lease {
+            metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+            spec: Some(held(identity, 1)),
+        };
         return match api.create(&PostParams::default(), &lease).await {
             Ok(lease) => Ok(Some((lease, started))),
             Err(error) if is_conflict(&error) => Ok(None),
@@ -91,7 +97,8 @@ async fn acquire(
         let version = current.metadata.resource_version.clone();
         match seen {
             Some((before, since)) if *before == version => {
-                let duration = current.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(LEASE_SECONDS);
+                let duration =
+                    current.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(LEASE_SECONDS);
                 if since.elapsed() < Duration::from_secs(u64::from(duration.unsigned_abs())) {
                     return Ok(None);
                 }
@@ -118,32 +125,45 @@ impl Leadership {
         transitions(&self.lease).into()
     }
 
-    /// Raises the epoch over one that a database has already seen, as after the Lease was deleted. Writing it
-    /// proves that the lease is still held.
-    pub async fn raise_epoch(&mut self, seen: i64) -> Result<(), LeaderError> {
-        let next = i32::try_from(seen.saturating_add(1)).unwrap_or(i32::MAX);
-        self.write(held(&self.identity, next)).await
-    }
-
     /// Renews until `shutdown`, then gives the lease up at once. Returns an error as soon as writing must stop.
-    pub async fn keep(mut self, shutdown: CancellationToken) -> Result<(), LeaderError> {
+    ///
+    /// `raises` names epochs that a database has already seen, as after the Lease was deleted: ours is raised
+    /// over them. Writing it proves that the lease is still held; `epoch` tells the new one.
+    pub async fn keep(
+        mut self,
+        shutdown: CancellationToken,
+        mut raises: mpsc::Receiver<i64>,
+        epoch: watch::Sender<i64>,
+    ) -> Result<(), LeaderError> {
         loop {
+            let mut next = transitions(&self.lease);
             tokio::select! {
                 () = shutdown.cancelled() => {
                     self.release().await;
                     return Ok(());
                 }
+                Some(seen) = raises.recv() => {
+                    next = next.max(i32::try_from(seen).unwrap_or(i32::MAX).saturating_add(1));
+                }
                 () = sleep(RETRY) => {}
             }
             let deadline = self.renewed + RENEW_DEADLINE;
             loop {
-                let renewal = held(&self.identity, transitions(&self.lease));
+                let renewal = held(&self.identity, next);
                 match timeout_at(deadline, self.write(renewal)).await {
-                    Ok(Ok(())) => break,
+                    Ok(Ok(())) => {
+                        epoch.send_if_modified(|epoch| std::mem::replace(epoch, next.into()) != i64::from(next));
+                        break;
+                    }
                     Ok(Err(error @ LeaderError::Taken { .. })) => return Err(error),
                     Ok(Err(error)) if Instant::now() >= deadline => return Err(error),
                     Ok(Err(error)) => warn!(%error, "Could not renew the lease; trying again."),
-                    Err(_) => return Err(LeaderError::Taken { name: self.name, holder: "nobody: the renew deadline passed".into() }),
+                    Err(_) => {
+                        return Err(LeaderError::Taken {
+                            name: self.name,
+                            holder: "nobody: the renew deadline passed".into(),
+                        });
+                    }
                 }
                 sleep(RETRY / 4).await;
             }

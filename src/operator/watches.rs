@@ -106,24 +106,41 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, queues: &Queues, metrics:
         children.insert(kind, writer.as_reader());
         child_writers.push((kind, writer));
     }
-    let caches = Caches { projects: projects_writer.as_reader(), keys: keys_writer.as_reader(), children: Arc::new(children) };
+    let caches =
+        Caches { projects: projects_writer.as_reader(), keys: keys_writer.as_reader(), children: Arc::new(children) };
 
     let (queue, keys) = (queues.clone(), caches.keys.clone());
-    watch(tasks, Api::all(client.clone()), watcher::Config::default(), projects_writer, metrics, forget_managed_fields, move |project| {
-        let (queue, keys) = (queue.clone(), keys.clone());
-        async move {
-            let (namespace, name) = (project.namespace().unwrap_or_default(), project.name_any());
-            queue.projects.push(&namespace, &name, "project changed").await;
-            for key in keys_of(&keys, &namespace, &name) {
-                queue.keys.push(&namespace, &key, "project changed").await;
+    watch(
+        tasks,
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        projects_writer,
+        metrics,
+        forget_managed_fields,
+        move |project| {
+            let (queue, keys) = (queue.clone(), keys.clone());
+            async move {
+                let (namespace, name) = (project.namespace().unwrap_or_default(), project.name_any());
+                queue.projects.push(&namespace, &name, "project changed").await;
+                for key in keys_of(&keys, &namespace, &name) {
+                    queue.keys.push(&namespace, &key, "project changed").await;
+                }
             }
-        }
-    });
+        },
+    );
     let queue = queues.clone();
-    watch(tasks, Api::all(client.clone()), watcher::Config::default(), keys_writer, metrics, forget_managed_fields, move |key| {
-        let queue = queue.clone();
-        async move { queue.keys.push(&key.namespace().unwrap_or_default(), &key.name_any(), "key changed").await }
-    });
+    watch(
+        tasks,
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        keys_writer,
+        metrics,
+        forget_managed_fields,
+        move |key| {
+            let queue = queue.clone();
+            async move { queue.keys.push(&key.namespace().unwrap_or_default(), &key.name_any(), "key changed").await }
+        },
+    );
     for (kind, writer) in child_writers {
         let queue = queues.clone();
         let api = Api::all_with(client.clone(), &kind.resource());
@@ -148,7 +165,9 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, queues: &Queues, metrics:
 pub fn keys_of(keys: &Store<Guarded<ClientKey>>, namespace: &str, project: &str) -> Vec<String> {
     keys.state()
         .into_iter()
-        .filter_map(|key| key.0.as_ref().ok().map(|key| (key.namespace(), key.spec.project_ref.name.clone(), key.name_any())))
+        .filter_map(|key| {
+            key.0.as_ref().ok().map(|key| (key.namespace(), key.spec.project_ref.name.clone(), key.name_any()))
+        })
         .filter(|(in_namespace, of_project, _)| in_namespace.as_deref() == Some(namespace) && of_project == project)
         .map(|(_, _, name)| name)
         .collect()
@@ -174,7 +193,8 @@ fn watch<K, F, Fut>(
 {
     let failures = metrics.watch_failures.clone();
     tasks.spawn(async move {
-        let mut objects = watcher(api, config).default_backoff().modify(prune).reflect(writer).touched_objects().boxed();
+        let mut objects =
+            watcher(api, config).default_backoff().modify(prune).reflect(writer).touched_objects().boxed();
         while let Some(next) = objects.next().await {
             match next {
                 Ok(object) => touched(object).await,

@@ -5,5 +5,6 @@
 pub mod logs;
 pub mod probes;
 mod readiness;
+pub mod signals;
 
 pub use readiness::Readiness;

@@ -60,7 +60,8 @@ pub struct DatabaseAddress {
 /// Everything that receives the project's events but the Secret of its login, in the order of making.
 #[must_use]
 pub fn workload(project: &ErrorTrackingProject, id: ProjectId, image: &IngestImage, database_port: u16) -> Vec<Child> {
-    let ingest = project.spec.backend.integrated.as_ref().map(|integrated| integrated.ingest.clone()).unwrap_or_default();
+    let ingest =
+        project.spec.backend.integrated.as_ref().map(|integrated| integrated.ingest.clone()).unwrap_or_default();
     let project = Owned::of(project);
     let name = ingest_name(&project.name);
     let selector = project.selector();
@@ -145,7 +146,8 @@ fn service(selector: &BTreeMap<String, String>) -> Value {
 
 fn deployment(project: &Owned, ingest: &Ingest, id: ProjectId, image: &IngestImage) -> Value {
     let selector = project.selector();
-    let probe = |path: &str| json!({"httpGet": {"path": path, "port": "probes"}, "periodSeconds": 2, "failureThreshold": 5});
+    let probe =
+        |path: &str| json!({"httpGet": {"path": path, "port": "probes"}, "periodSeconds": 2, "failureThreshold": 5});
     json!({
         "replicas": ingest.replicas(),
         "progressDeadlineSeconds": 120,

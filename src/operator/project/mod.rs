@@ -23,9 +23,9 @@ use super::{
     watches::Guarded,
 };
 use crate::{
-    crd::{ErrorTrackingProject, FINALIZER},
+    crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER},
     dsn::{ProjectId, hex},
-    store::admin::{Phase, ProjectIdentity, ProjectState},
+    store::admin::{self, Phase, ProjectIdentity, ProjectState},
 };
 
 /// Longest time between two passes over a project that nobody touches: partitions are made ahead of time.
@@ -146,7 +146,10 @@ impl<'a> Pass<'a> {
                 .iter()
                 .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name), &self.uid)))
                 .collect(),
-            rollout: self.live(ChildKind::Deployment, &ingest_name(&self.name)).map(|live| rollout(&live)).unwrap_or_default(),
+            rollout: self
+                .live(ChildKind::Deployment, &ingest_name(&self.name))
+                .map(|live| rollout(&live))
+                .unwrap_or_default(),
         }
     }
 
@@ -226,7 +229,11 @@ impl<'a> Pass<'a> {
                 };
                 let id = database
                     .admin
-                    .allocate_project(&identity, self.context.largest_project_id(), self.project.spec.deletion_policy.into())
+                    .allocate_project(
+                        &identity,
+                        self.context.largest_project_id(),
+                        self.project.spec.deletion_policy.into(),
+                    )
                     .await?;
                 self.id = Some(id);
                 self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}.")).await;
@@ -290,16 +297,22 @@ impl<'a> Pass<'a> {
     }
 }
 
+impl From<DeletionPolicy> for admin::DeletionPolicy {
+    fn from(policy: DeletionPolicy) -> Self {
+        match policy {
+            DeletionPolicy::Retain => Self::Retain,
+            DeletionPolicy::Delete => Self::Delete,
+        }
+    }
+}
+
 fn catalogued(state: &ProjectState, project: &ErrorTrackingProject, now: Timestamp) -> Catalogued {
     Catalogued {
         id: state.project_id,
         retired: state.phase != Phase::Active,
         settings_recorded: state.deletion_policy == project.spec.deletion_policy.into(),
         migrated: state.migrated(),
-        password: state
-            .password_digest
-            .filter(|digest| state.login_ready(*digest))
-            .map(|digest| hex(&digest)),
+        password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
         partitions_complete: state.partitions_ready(now),
     }
 }
@@ -310,9 +323,11 @@ fn rollout(deployment: &DynamicObject) -> Rollout {
     let (spec, status) = (&deployment.data["spec"], &deployment.data["status"]);
     let desired = number(&spec["replicas"]);
     let seen = status["observedGeneration"].as_i64() == deployment.meta().generation;
-    let failing = status["conditions"].as_array().into_iter().flatten().any(|condition| {
-        condition["type"] == "Progressing" && condition["status"] == "False"
-    });
+    let failing = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Progressing" && condition["status"] == "False");
     Rollout {
         desired,
         ready: number(&status["readyReplicas"]),

@@ -23,7 +23,10 @@ pub struct Observed {
 /// What was seen of the project in Postgres.
 #[derive(Clone, Debug)]
 pub enum Database {
-    Unavailable { reason: Reason, message: String },
+    Unavailable {
+        reason: Reason,
+        message: String,
+    },
     /// No catalog row yet.
     Unknown,
     Known(Catalogued),
@@ -205,8 +208,10 @@ mod tests {
     #[test]
     fn each_missing_piece_is_put_back_alone() {
         let secret_gone = Observed { database_secret: Drift::Absent, secret_password: None, ..settled() };
-        let deployment_edited =
-            Observed { workload: vec![(ChildKind::Service, Drift::None), (ChildKind::Deployment, Drift::Changed)], ..settled() };
+        let deployment_edited = Observed {
+            workload: vec![(ChildKind::Service, Drift::None), (ChildKind::Deployment, Drift::Changed)],
+            ..settled()
+        };
         for (case, observed, steps) in [
             ("other policy", known(|known| known.settings_recorded = false), vec![Step::RecordSettings]),
             ("old schema", known(|known| known.migrated = false), vec![Step::Migrate]),
@@ -237,8 +242,10 @@ mod tests {
         assert_eq!(plan(&secret), []);
         assert_eq!(conflict(&secret), Some(ChildKind::Secret));
 
-        let service =
-            Observed { workload: vec![(ChildKind::Service, Drift::Foreign), (ChildKind::Deployment, Drift::Absent)], ..settled() };
+        let service = Observed {
+            workload: vec![(ChildKind::Service, Drift::Foreign), (ChildKind::Deployment, Drift::Absent)],
+            ..settled()
+        };
         assert_eq!(plan(&service), [Step::Apply(ChildKind::Deployment)]);
         assert_eq!(conflict(&service), Some(ChildKind::Service));
     }

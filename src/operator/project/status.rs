@@ -9,7 +9,7 @@ use crate::{
         IngestMode, IngestStatus, Reason,
     },
     dsn::ProjectId,
-    operator::failure::Failure,
+    operator::{child::PROJECT_LABEL, failure::Failure},
 };
 
 /// Everything a status is made from.
@@ -112,7 +112,8 @@ fn ingest(view: &View<'_>) -> Verdict {
     }
     match rollout.ready {
         0 if rollout.failing => {
-            let message = format!("{counted} See why: kubectl describe pod -l errortracking.dev/project");
+            let name = view.project.metadata.name.as_deref().unwrap_or_default();
+            let message = format!("{counted} See why: kubectl describe pod -l {PROJECT_LABEL}={name}");
             Verdict::new(ConditionStatus::False, Reason::PodsFailing, message)
         }
         0 => Verdict::new(ConditionStatus::False, Reason::WaitingForPods, counted),

@@ -1,0 +1,300 @@
+//! `ClientKey`: observe, plan, apply, and say how it went in the status.
+
+mod plan;
+mod secret;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Api, ResourceExt, api::DynamicObject, runtime::controller::Action};
+use rand::RngExt;
+use secrecy::SecretString;
+use tracing::info;
+
+use self::plan::{Active, Observed, Project, Step};
+use super::{
+    Context, apply,
+    child::{ChildKind, Drift, owned_by},
+    controller::PassFailed,
+    database::{self, Database, State},
+    failure::Failure,
+    project::internal_url,
+    tombstones::{self, Tombstone},
+    watches::Guarded,
+};
+use crate::{
+    crd::{ActiveKey, ClientKey, FINALIZER, KeyDeletionPolicy},
+    dsn::{Dsn, ProjectId, PublicKey, hex},
+    store::admin::{KeyIdentity, KeyRow, Phase},
+};
+
+/// Longest time between two passes over a key that nobody touches.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// While the project or the database is not there, or a name is taken by an object that no watch shows.
+const WAIT: Duration = Duration::from_secs(20);
+/// Passes that a new key takes: finalizer, key and Secret, and one that finds nothing to do.
+const ROUNDS: usize = 3;
+
+/// One pass.
+pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> Result<Action, PassFailed> {
+    let key = match &key.0 {
+        Ok(key) => key,
+        Err(invalid) => {
+            context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
+            return Ok(Action::await_change());
+        }
+    };
+    if key.metadata.deletion_timestamp.is_some() {
+        return finish(key, &context).await;
+    }
+    let mut pass = Pass::new(key, &context);
+    let mut failure = None;
+    for _ in 0..ROUNDS {
+        let observed = pass.observe().await;
+        let steps = plan::plan(&observed);
+        failure = (observed.secret == Drift::Foreign).then(|| pass.conflict());
+        let done = steps.is_empty();
+        pass.observed = Some(observed);
+        for step in steps {
+            if let Err(error) = pass.apply(step).await {
+                failure = Some(error);
+                break;
+            }
+        }
+        if done || failure.is_some() {
+            break;
+        }
+    }
+    pass.write_status(failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
+    match failure {
+        Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
+        Some(_) => Ok(Action::requeue(WAIT)),
+        None if pass.waits() => Ok(Action::requeue(WAIT)),
+        None => Ok(Action::requeue(LOOK_AGAIN)),
+    }
+}
+
+/// One pass over one key.
+struct Pass<'a> {
+    key: &'a ClientKey,
+    context: &'a Context,
+    namespace: String,
+    name: String,
+    uid: String,
+    /// Added in this pass, so the cached object does not show it yet.
+    finalizer_added: bool,
+    rows: Vec<KeyRow>,
+    observed: Option<Observed>,
+    /// The Secret as the API server answered it in this pass, ahead of the cache.
+    written: Option<Arc<DynamicObject>>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(key: &'a ClientKey, context: &'a Context) -> Self {
+        Self {
+            key,
+            context,
+            namespace: key.namespace().unwrap_or_default(),
+            name: key.name_any(),
+            uid: key.uid().unwrap_or_default(),
+            finalizer_added: false,
+            rows: Vec::new(),
+            observed: None,
+            written: None,
+        }
+    }
+
+    fn api(&self) -> Api<ClientKey> {
+        Api::namespaced(self.context.client.clone(), &self.namespace)
+    }
+
+    fn active(&self) -> Option<&KeyRow> {
+        self.rows.iter().rev().find(|row| !row.revoked)
+    }
+
+    async fn observe(&mut self) -> Observed {
+        let project = self.look_up().await;
+        let live = self
+            .written
+            .clone()
+            .or_else(|| self.context.caches.child(ChildKind::Secret, &self.namespace, &self.key.secret_name()));
+        let secret = match (&project, self.active(), live) {
+            (Project::Known(id), Some(row), live) => {
+                let desired = secret::desired(self.key, row, &self.dsn(*id, &row.public_key));
+                self.context.drift(&desired, live, &self.uid)
+            }
+            // Without the key row nothing says what the Secret should hold; one of ours is believed.
+            (_, _, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
+            _ => Drift::Absent,
+        };
+        Observed {
+            has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
+            enabled: self.key.spec.enabled,
+            active: self.active().map(|row| Active { key_id: row.key_id, enabled: row.enabled }),
+            secret,
+            project,
+        }
+    }
+
+    async fn look_up(&mut self) -> Project {
+        let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
+            return Project::NotFound;
+        };
+        if project.metadata.deletion_timestamp.is_some() {
+            return Project::Leaving;
+        }
+        let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
+        let database = match self.context.database() {
+            State::Ready(database) => database,
+            State::Unavailable { reason, message } => return unavailable(reason, message),
+            State::Connecting => return Project::Starting,
+        };
+        let project_uid = project.metadata.uid.clone().unwrap_or_default();
+        match self.read(&database, &project_uid).await {
+            Ok(found) => found,
+            Err(error) => unavailable(database::reason(&error), error.message().into_owned()),
+        }
+    }
+
+    async fn read(&mut self, database: &Database, project_uid: &str) -> Result<Project, crate::store::StoreError> {
+        let state = database.admin.observe_object(project_uid).await?;
+        // Before the schema is there, the project's settings could not be read by an ingest.
+        let Some(state) = state.filter(|state| state.phase == Phase::Active && state.migrated()) else {
+            return Ok(Project::Starting);
+        };
+        self.rows = database.admin.keys_of(&self.uid).await?;
+        Ok(Project::Known(state.project_id))
+    }
+
+    fn dsn(&self, project_id: ProjectId, public_key: &PublicKey) -> Dsn {
+        let endpoint = internal_url(&self.namespace, &self.key.spec.project_ref.name);
+        Dsn { endpoint, public_key: public_key.clone(), project_id }
+    }
+
+    fn conflict(&self) -> Failure {
+        Failure::Conflict { kind: ChildKind::Secret, name: self.key.secret_name() }
+    }
+
+    fn waits(&self) -> bool {
+        self.observed.as_ref().is_some_and(|observed| !matches!(observed.project, Project::Known(_)))
+    }
+
+    async fn apply(&mut self, step: Step) -> Result<(), Failure> {
+        let result = self.perform(step).await;
+        self.context.count_step("clientkey", step.as_str(), result.is_ok());
+        result
+    }
+
+    async fn perform(&mut self, step: Step) -> Result<(), Failure> {
+        if step == Step::AddFinalizer {
+            apply::set_finalizer(&self.api(), self.key, true).await?;
+            self.finalizer_added = true;
+            return Ok(());
+        }
+        let (State::Ready(database), Some(Project::Known(project))) =
+            (self.context.database(), self.observed.as_ref().map(|observed| observed.project.clone()))
+        else {
+            return Err(Failure::Waiting("Postgres went away during the pass".into()));
+        };
+        match step {
+            Step::AddFinalizer => {}
+            Step::Mint => self.mint(&database, project).await?,
+            Step::SetEnabled(enabled) => {
+                if let Some(row) = self.active() {
+                    database.admin.set_key_enabled(row.key_id, enabled).await?;
+                }
+                let note =
+                    if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
+                self.context.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note).await;
+            }
+            Step::PublishSecret => {
+                let Some(row) = self.active() else { return Ok(()) };
+                let desired = secret::desired(self.key, row, &self.dsn(project, &row.public_key));
+                let live = self.context.ensure(&desired, &self.uid).await?;
+                self.written = Some(Arc::new(live));
+                let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
+                self.context.announce(self.key, "SecretPublished", &note).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
+    async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
+        let identity = KeyIdentity {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
+            client_key_uid: self.uid.clone(),
+        };
+        let ordinal = self.rows.iter().map(|row| row.ordinal).max().unwrap_or_default() + 1;
+        let public_key = PublicKey::from_random(rand::rng().random());
+        let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
+        let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
+        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix())).await;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    async fn write_status(&self, failure: Option<&Failure>) -> Result<(), apply::ApplyError> {
+        let Some(observed) = &self.observed else { return Ok(()) };
+        let before = self.context.status_before(self.key, self.key.status.clone());
+        let active = self.active().map(|row| ActiveKey {
+            key_id: row.key_id.to_string(),
+            public_key_prefix: row.public_key.prefix().into(),
+            created_at: Time(Timestamp::from_second(row.created_at.as_second()).unwrap_or(row.created_at)),
+        });
+        let view = status::View { key: self.key, before: &before, observed, active, failure };
+        let status = status::build(&view, Timestamp::now());
+        if self.key.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        self.context.announce_changes(self.key, &before.conditions, &status.conditions).await;
+        let written = apply::write_status(&self.api(), &self.name, &status).await?;
+        self.context.remember_status(&self.uid, written.resource_version(), &status);
+        Ok(())
+    }
+}
+
+/// Revokes the key, or lets it live on with its Secret, and lets the object go. What Postgres cannot do now becomes
+/// a tombstone: an object never waits for a database.
+async fn finish(key: &ClientKey, context: &Context) -> Result<Action, PassFailed> {
+    if !key.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    finish_steps(key, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
+    Ok(Action::requeue(Duration::from_secs(60)))
+}
+
+async fn finish_steps(key: &ClientKey, context: &Context) -> Result<(), Failure> {
+    let (namespace, name, uid) = (key.namespace().unwrap_or_default(), key.name_any(), key.uid().unwrap_or_default());
+    match key.spec.deletion_policy {
+        KeyDeletionPolicy::Orphan => {
+            apply::orphan(&context.client, ChildKind::Secret, &namespace, &key.secret_name(), &uid).await?;
+        }
+        KeyDeletionPolicy::Revoke => {
+            let tombstone = Tombstone::client_key(&uid, &namespace, &name);
+            let done = match context.database() {
+                State::Ready(database) => match tombstones::settle(&database.admin, &tombstone).await {
+                    Ok(()) => true,
+                    Err(error) if error.retryable() => false,
+                    Err(error) => return Err(error.into()),
+                },
+                State::Connecting | State::Unavailable { .. } => false,
+            };
+            context.count_step("clientkey", "revoke", done);
+            if !done {
+                context.tombstones.bury(&tombstone).await?;
+                info!(namespace, key = name, "Postgres is away: the key is revoked later.");
+            }
+            apply::delete(&context.client, ChildKind::Secret, &namespace, &key.secret_name(), &uid).await?;
+        }
+    }
+    let api: Api<ClientKey> = Api::namespaced(context.client.clone(), &namespace);
+    apply::set_finalizer(&api, key, false).await?;
+    context.forget(key, &key.secret_name());
+    Ok(())
+}

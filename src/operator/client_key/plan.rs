@@ -1,0 +1,141 @@
+//! What a key needs next: a pure function from what was observed to named steps.
+
+use crate::{crd::Reason, dsn::ProjectId, operator::child::Drift};
+
+/// What was seen of a key and of everything it owns.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub has_finalizer: bool,
+    pub project: Project,
+    /// Whether events with the key should be accepted.
+    pub enabled: bool,
+    /// The key that the Secret should hold.
+    pub active: Option<Active>,
+    /// The Secret; `Absent` until there is a key to put into it.
+    pub secret: Drift,
+}
+
+/// What was seen of the project that the key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Project {
+    NotFound,
+    /// It is being deleted.
+    Leaving,
+    /// It has no number yet.
+    Starting,
+    DatabaseUnavailable {
+        reason: Reason,
+        message: String,
+    },
+    Known(ProjectId),
+}
+
+/// A key that is not revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Active {
+    pub key_id: i64,
+    pub enabled: bool,
+}
+
+/// One thing to do. Each is idempotent: a crash between any two is repaired by the next pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Before the key is made.
+    AddFinalizer,
+    Mint,
+    SetEnabled(bool),
+    /// After the key is durable: a Secret never names a key that does not exist.
+    PublishSecret,
+}
+
+impl Step {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AddFinalizer => "add-finalizer",
+            Self::Mint => "mint",
+            Self::SetEnabled(_) => "set-enabled",
+            Self::PublishSecret => "publish-secret",
+        }
+    }
+}
+
+/// The steps that `observed` asks for, in order; none when the key is as it should be or must wait.
+#[must_use]
+pub fn plan(observed: &Observed) -> Vec<Step> {
+    if !matches!(observed.project, Project::Known(_)) {
+        return Vec::new();
+    }
+    if !observed.has_finalizer {
+        return vec![Step::AddFinalizer];
+    }
+    let mut steps = Vec::new();
+    let accepted = match &observed.active {
+        Some(active) => active.enabled,
+        None => {
+            steps.push(Step::Mint);
+            true
+        }
+    };
+    if accepted != observed.enabled {
+        steps.push(Step::SetEnabled(observed.enabled));
+    }
+    if observed.active.is_none() || matches!(observed.secret, Drift::Absent | Drift::Changed) {
+        steps.push(Step::PublishSecret);
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled() -> Observed {
+        Observed {
+            has_finalizer: true,
+            project: Project::Known(ProjectId::new(1).unwrap()),
+            enabled: true,
+            active: Some(Active { key_id: 1, enabled: true }),
+            secret: Drift::None,
+        }
+    }
+
+    #[test]
+    fn each_state_asks_for_what_is_missing_and_nothing_else() {
+        let new = Observed { active: None, secret: Drift::Absent, ..settled() };
+        for (case, observed, steps) in [
+            ("settled", settled(), vec![]),
+            ("new", Observed { has_finalizer: false, ..new.clone() }, vec![Step::AddFinalizer]),
+            ("no key", new.clone(), vec![Step::Mint, Step::PublishSecret]),
+            (
+                "new and disabled",
+                Observed { enabled: false, ..new.clone() },
+                vec![Step::Mint, Step::SetEnabled(false), Step::PublishSecret],
+            ),
+            ("disabled later", Observed { enabled: false, ..settled() }, vec![Step::SetEnabled(false)]),
+            (
+                "enabled again",
+                Observed { active: Some(Active { key_id: 1, enabled: false }), ..settled() },
+                vec![Step::SetEnabled(true)],
+            ),
+            ("Secret deleted", Observed { secret: Drift::Absent, ..settled() }, vec![Step::PublishSecret]),
+            ("Secret edited", Observed { secret: Drift::Changed, ..settled() }, vec![Step::PublishSecret]),
+            ("Secret of somebody else", Observed { secret: Drift::Foreign, ..settled() }, vec![]),
+        ] {
+            assert_eq!(plan(&observed), steps, "{case}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_without_a_project() {
+        for project in [
+            Project::NotFound,
+            Project::Leaving,
+            Project::Starting,
+            Project::DatabaseUnavailable { reason: Reason::DatabaseUnavailable, message: String::new() },
+        ] {
+            let observed = Observed { has_finalizer: false, active: None, project, ..settled() };
+            assert_eq!(plan(&observed), []);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What every pass uses: the client, the caches, the state of the database, and what the last passes wrote.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::{
+    api::core::v1::Namespace,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::DynamicObject,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::sync::watch;
+use tracing::{debug, error};
+
+use super::{
+    apply::{self, ApplyError},
+    child::{Child, Drift, prune},
+    database::State,
+    metrics::Metrics,
+    project::IngestImage,
+    tombstones::Tombstones,
+    watches::Caches,
+};
+use crate::dsn::ProjectId;
+
+/// Longest note of an Event.
+const NOTE_LIMIT: usize = 1000;
+
+/// Shared by all passes of the leader.
+pub struct Context {
+    pub client: Client,
+    pub caches: Caches,
+    pub tombstones: Tombstones,
+    pub image: IngestImage,
+    pub metrics: Metrics,
+    pub concurrency: u16,
+    states: watch::Receiver<State>,
+    recorder: Recorder,
+    /// Status by uid with the version it was written as: a cache that lags must not make us write it again.
+    statuses: Mutex<HashMap<String, (String, Value)>>,
+    /// Children by (kind, namespace, name) with what was applied and what came of it: the API server may keep a
+    /// value in another form ("1000m" as "1"), which is no drift.
+    applied: Mutex<HashMap<(String, String, String), (Value, String)>>,
+}
+
+impl Context {
+    #[must_use]
+    pub fn new(
+        client: Client,
+        caches: Caches,
+        states: watch::Receiver<State>,
+        tombstones: Tombstones,
+        image: IngestImage,
+        metrics: Metrics,
+        concurrency: u16,
+    ) -> Self {
+        let reporter = Reporter { controller: "error-tracking-operator".into(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self {
+            client,
+            caches,
+            tombstones,
+            image,
+            metrics,
+            concurrency,
+            states,
+            recorder,
+            statuses: Mutex::default(),
+            applied: Mutex::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn database(&self) -> State {
+        self.states.borrow().clone()
+    }
+
+    #[must_use]
+    pub fn database_states(&self) -> watch::Receiver<State> {
+        self.states.clone()
+    }
+
+    pub fn count_step(&self, controller: &str, step: &str, applied: bool) {
+        let outcome = if applied { "applied" } else { "failed" };
+        self.metrics.steps.with_label_values(&[controller, step, outcome]).inc();
+    }
+
+    /// How the child differs from what it should be. What the last apply made of it is no difference.
+    #[must_use]
+    pub fn drift(&self, child: &Child, live: Option<Arc<DynamicObject>>, owner_uid: &str) -> Drift {
+        let drift = child.compare(live.as_deref(), owner_uid);
+        if drift != Drift::Changed {
+            return drift;
+        }
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        match (applied.get(&child_key(child)), live) {
+            (Some((manifest, version)), Some(live)) if *manifest == child.manifest && *version == version_of(&live) => {
+                Drift::None
+            }
+            _ => drift,
+        }
+    }
+
+    /// Makes the child what it should be; returns it as the cache would hold it.
+    pub async fn ensure(&self, child: &Child, owner_uid: &str) -> Result<DynamicObject, ApplyError> {
+        let mut live = apply::ensure(&self.client, child, owner_uid).await?;
+        prune(&mut live);
+        if child.kind != super::child::ChildKind::Secret {
+            let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+            applied.insert(child_key(child), (child.manifest.clone(), version_of(&live)));
+        }
+        Ok(live)
+    }
+
+    /// The status that is on the API server: the cached one, or the one that this process wrote after it.
+    #[must_use]
+    pub fn status_before<K, S>(&self, object: &K, cached: Option<S>) -> S
+    where
+        K: Resource,
+        S: DeserializeOwned + Default,
+    {
+        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        let newer = statuses.get(uid).filter(|(version, _)| {
+            let cached = object.meta().resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
+            version.parse::<u64>().ok() > cached
+        });
+        newer.and_then(|(_, status)| serde_json::from_value(status.clone()).ok()).or(cached).unwrap_or_default()
+    }
+
+    pub fn remember_status<S: Serialize>(&self, uid: &str, version: Option<String>, status: &S) {
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(version), Ok(status)) = (version, serde_json::to_value(status)) {
+            statuses.insert(uid.into(), (version, status));
+        }
+    }
+
+    /// Forgets what was remembered of an object that goes.
+    pub fn forget<K: Resource>(&self, object: &K, children: &str) {
+        let (namespace, _) = identity(object);
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.retain(|(_, of, name), _| *of != namespace || name != children);
+    }
+
+    /// Distinguishes a namespace from one of the same name that was there before.
+    pub async fn namespace_uid(&self, namespace: &str) -> Result<String, ApplyError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = api.get(namespace).await.map_err(|source| ApplyError::Kubernetes {
+            verb: "get",
+            kind: "Namespace",
+            name: namespace.into(),
+            source: Box::new(source),
+        })?;
+        Ok(found.uid().unwrap_or_default())
+    }
+
+    /// The largest number that any status names: new ones start above it, even after a restore of Postgres.
+    #[must_use]
+    pub fn largest_project_id(&self) -> Option<ProjectId> {
+        let projects = self.caches.projects.state();
+        let ids = projects.iter().filter_map(|project| project.0.as_ref().ok()?.status.as_ref()?.project_id);
+        ids.filter_map(|id| ProjectId::try_from(id).ok()).max()
+    }
+
+    /// Tells of something that happened.
+    pub async fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
+        self.publish(object, EventType::Normal, reason, note).await;
+    }
+
+    /// Warns when an object has stalled, or lost its database, and did not say so before.
+    pub async fn announce_changes<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        before: &[Condition],
+        after: &[Condition],
+    ) {
+        let wrong = |condition: &&Condition| match condition.type_.as_str() {
+            "Stalled" => condition.status == "True",
+            "DatabaseReady" | "IngestReady" => condition.status == "False" && condition.reason != "Progressing",
+            _ => false,
+        };
+        let quiet = ["WaitingForPods", "ScaledToZero"];
+        for condition in after.iter().filter(wrong).filter(|condition| !quiet.contains(&condition.reason.as_str())) {
+            let said = before.iter().any(|old| old.type_ == condition.type_ && old.reason == condition.reason);
+            if !said {
+                self.publish(object, EventType::Warning, &condition.reason, &condition.message).await;
+            }
+        }
+    }
+
+    /// An object that does not even parse: the user sees why, and the others go on.
+    pub async fn report_invalid<K: Resource<DynamicType = ()>>(&self, metadata: &ObjectMeta, message: &str) {
+        error!(kind = %K::kind(&()), namespace = metadata.namespace, name = metadata.name, error = message, "An object cannot be read.");
+    }
+
+    async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+        let event = Event {
+            type_,
+            reason: reason.into(),
+            note: Some(note.chars().take(NOTE_LIMIT).collect()),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            debug!(%error, "Could not publish an Event.");
+        }
+    }
+}
+
+/// Namespace and name of an object, read or not.
+#[must_use]
+pub fn identity<K: Resource>(object: &K) -> (String, String) {
+    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
+}
+
+fn child_key(child: &Child) -> (String, String, String) {
+    (child.kind.as_str().into(), child.namespace.clone(), child.name.clone())
+}
+
+/// What changes with the spec, not with the status; kinds without a generation have only the resource version.
+fn version_of(object: &DynamicObject) -> String {
+    match object.metadata.generation {
+        Some(generation) => format!("generation {generation}"),
+        None => object.metadata.resource_version.clone().unwrap_or_default(),
+    }
+}
