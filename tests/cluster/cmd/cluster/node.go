@@ -43,6 +43,9 @@ address: %[3]s
 registerNode: true
 enforceNodeAllocatable: []
 evictionHard: {memory.available: "100Mi", nodefs.available: "1%%", nodefs.inodesFree: "1%%", imagefs.available: "1%%"}
+# The tests kill containers dozens of times: 5 min of pause after the sixth would be all they see.
+featureGates: {KubeletCrashLoopBackOffMax: true}
+crashLoopBackOff: {maxContainerRestartPeriod: 2s}
 # Images are imported, never pulled: the garbage collection must not remove one.
 imageGCHighThresholdPercent: 100
 clusterDNS: ["%[3]s"]

@@ -1,0 +1,65 @@
+//! A spec changes, and what is made from it follows.
+
+use std::time::Duration;
+
+use crate::harness::{Namespace, beside_others, sql, wait_for};
+
+#[test]
+fn replicas_and_resources_follow_the_spec() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("change");
+    namespace.ready_project("shop", 1);
+    namespace.project(
+        "shop",
+        "{backend: {integrated: {ingest: {replicas: 2, podTemplate: {resources: {requests: {cpu: 10m, memory: 1000Ki}, limits: {memory: 128Mi}}}}}}}",
+    );
+    wait_for("the Deployment follows", Duration::from_secs(10), || {
+        (namespace.get("deploy/shop-ingest", ".spec.replicas") == "2").then_some(())
+    });
+    assert_eq!(
+        namespace.get("deploy/shop-ingest", ".spec.template.spec.containers[0].resources.limits.memory"),
+        "128Mi"
+    );
+    namespace.kubectl(&["rollout", "status", "deploy/shop-ingest", "--timeout=60s"]);
+    wait_for("the status follows", Duration::from_secs(10), || {
+        (namespace.get("etp/shop", ".status.ingest.readyReplicas") == "2").then_some(())
+    });
+}
+
+#[test]
+fn a_disabled_key_is_refused_and_accepted_again_while_its_secret_stays() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("enabled");
+    let id = namespace.ready_project("shop", 1);
+    namespace.start_sender("shop-dsn");
+    assert_eq!(namespace.send(&["once"]), "200");
+    let version = namespace.get("secret/shop-dsn", ".metadata.resourceVersion");
+
+    namespace.kubectl(&["patch", "etk/shop", "--type=merge", "-p", r#"{"spec":{"enabled":false}}"#]);
+    wait_for("a disabled key is refused", Duration::from_secs(10), || {
+        (namespace.send(&["once"]) == "403").then_some(())
+    });
+    let stored = sql(&format!("SELECT count(*) FROM project_{id}.events"));
+    assert_eq!(namespace.send(&["once"]), "403");
+    assert_eq!(sql(&format!("SELECT count(*) FROM project_{id}.events")), stored, "a refused event is not stored");
+    assert_eq!(namespace.condition("etk/shop", "Ready", "reason"), "KeyDisabled");
+
+    namespace.kubectl(&["patch", "etk/shop", "--type=merge", "-p", r#"{"spec":{"enabled":true}}"#]);
+    wait_for("an enabled key is accepted", Duration::from_secs(10), || {
+        (namespace.send(&["once"]) == "200").then_some(())
+    });
+    assert_eq!(namespace.get("secret/shop-dsn", ".metadata.resourceVersion"), version, "the Secret was not written");
+}
+
+#[test]
+fn labels_of_the_template_reach_the_secret_and_leave_it_again() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("template");
+    namespace.ready_project("shop", 0);
+    namespace
+        .key("shop", "{projectRef: {name: shop}, secretTemplate: {labels: {team: web}, annotations: {note: hello}}}");
+    wait_for("the label is there", Duration::from_secs(10), || {
+        (namespace.get("secret/shop-dsn", ".metadata.labels.team") == "web").then_some(())
+    });
+    assert_eq!(namespace.get("secret/shop-dsn", ".metadata.annotations.note"), "hello");
+}

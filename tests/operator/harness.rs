@@ -1,0 +1,214 @@
+//! `kubectl`, SQL and a sending pod, for tests that look from the outside.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
+};
+
+/// Namespace and release that `make test-cluster` installs the chart as.
+pub const INSTALLATION: &str = "error-tracking";
+pub const OPERATOR: &str = "error-tracking-operator";
+
+/// Sends events from a pod, as an application would.
+const SENDER: &str = include_str!("sender.py");
+
+/// Tests that take a part of the installation away wait for the others, and the others for them.
+static INSTALLATION_USE: RwLock<()> = RwLock::new(());
+
+#[must_use]
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    INSTALLATION_USE.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[must_use]
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    INSTALLATION_USE.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("failed to start {program}: {error}"));
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        stdin.write_all(input.as_bytes()).unwrap();
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// What `kubectl` prints; it must succeed.
+pub fn kubectl(arguments: &[&str]) -> String {
+    let output = run("kubectl", arguments, None);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "kubectl {}: {out}{err}", arguments.join(" "));
+    out.trim().to_owned()
+}
+
+/// What `kubectl` prints, or how it complains.
+pub fn try_kubectl(arguments: &[&str]) -> Result<String, String> {
+    let output = run("kubectl", arguments, None);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// Looks until `found` gives a value; prints how long it took.
+pub fn wait_for<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = found() {
+            println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
+            return value;
+        }
+        assert!(started.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        pause(Duration::from_millis(200));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "these tests run kubectl on threads of their own, without a runtime")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The answer to a query on the installation's Postgres, rows by line, columns by `|`.
+pub fn sql(query: &str) -> String {
+    let pod = format!("{INSTALLATION}-postgresql-0");
+    kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "psql", "-U", "postgres", "-d", "errortracking", "-Atc", query])
+}
+
+/// Takes down the container's process, as the kernel would.
+pub fn sigkill(namespace: &str, pod: &str, container: &str) {
+    let cluster = std::env::var("ERROR_TRACKING_CLUSTER").unwrap_or_else(|_| "test".into());
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
+    let arguments = ["-C", folder, "run", "./cmd/cluster", "signal", "--name", &cluster, "--namespace", namespace];
+    let output = run("go", &[&arguments[..], &["--pod", pod, "--container", container, "SIGKILL"]].concat(), None);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A namespace that goes with the test.
+pub struct Namespace(pub String);
+
+impl Namespace {
+    /// Held to the strictest Pod Security Standard: what the operator makes must pass it.
+    pub fn new(name: &str) -> Self {
+        let name = format!("t-{name}");
+        let _ = try_kubectl(&["delete", "namespace", &name, "--ignore-not-found", "--timeout=120s"]);
+        kubectl(&["create", "namespace", &name]);
+        kubectl(&["label", "namespace", &name, "pod-security.kubernetes.io/enforce=restricted"]);
+        Self(name)
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        kubectl(&[&["-n", &self.0], arguments].concat())
+    }
+
+    pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        try_kubectl(&[&["-n", &self.0], arguments].concat())
+    }
+
+    /// Applies manifests; the complaint when the API server refuses.
+    pub fn try_apply(&self, manifests: &str) -> Result<(), String> {
+        let output = run("kubectl", &["-n", &self.0, "apply", "-f", "-"], Some(manifests));
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+
+    pub fn apply(&self, manifests: &str) {
+        self.try_apply(manifests).unwrap();
+    }
+
+    pub fn project(&self, name: &str, spec: &str) {
+        self.apply(&format!(
+            "apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        ));
+    }
+
+    pub fn key(&self, name: &str, spec: &str) {
+        self.apply(&format!(
+            "apiVersion: errortracking.dev/v1alpha1\nkind: ClientKey\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        ));
+    }
+
+    /// A field by JSONPath; empty when it is not there, or the object is not.
+    pub fn get(&self, object: &str, path: &str) -> String {
+        self.try_kubectl(&["get", object, "-o", &format!("jsonpath={{{path}}}")]).unwrap_or_default()
+    }
+
+    pub fn condition(&self, object: &str, kind: &str, field: &str) -> String {
+        self.get(object, &format!(".status.conditions[?(@.type==\"{kind}\")].{field}"))
+    }
+
+    /// As a user would wait.
+    pub fn wait_ready(&self, object: &str) {
+        let started = Instant::now();
+        let waited = self.try_kubectl(&["wait", "--for=condition=Ready", object, "--timeout=120s"]);
+        assert!(waited.is_ok(), "{object} is not Ready: {waited:?}\n{}", self.kubectl(&["describe", object]));
+        println!("{object} Ready: {:.1} s", started.elapsed().as_secs_f64());
+    }
+
+    pub fn exists(&self, object: &str) -> bool {
+        self.try_kubectl(&["get", object, "-o", "name"]).is_ok()
+    }
+
+    /// A project with one pod and a key, both Ready, and a pod that sends with the key's Secret.
+    pub fn ready_project(&self, name: &str, replicas: u8) -> String {
+        self.project(name, &format!("{{backend: {{integrated: {{ingest: {{replicas: {replicas}}}}}}}}}"));
+        self.key(name, &format!("{{projectRef: {{name: {name}}}}}"));
+        self.wait_ready(&format!("etp/{name}"));
+        self.wait_ready(&format!("etk/{name}"));
+        self.get(&format!("etp/{name}"), ".status.projectID")
+    }
+
+    /// Starts a pod `sender` whose only configuration is the Secret.
+    pub fn start_sender(&self, secret: &str) {
+        let image =
+            std::env::var("ERROR_TRACKING_TEST_IMAGE").unwrap_or_else(|_| "localhost/error-tracking-test:dev".into());
+        let script: String = SENDER.lines().fold(String::new(), |text, line| text + "    " + line + "\n");
+        self.apply(&format!(
+            r"apiVersion: v1
+kind: ConfigMap
+metadata: {{name: sender}}
+data:
+  sender.py: |
+{script}---
+apiVersion: v1
+kind: Pod
+metadata: {{name: sender}}
+spec:
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  securityContext: {{runAsNonRoot: true, runAsUser: 10001, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+  - name: sender
+    image: {image}
+    imagePullPolicy: Never
+    command: [sleep, infinity]
+    envFrom: [{{secretRef: {{name: {secret}}}}}]
+    securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+    volumeMounts: [{{name: sender, mountPath: /sender}}, {{name: results, mountPath: /results}}]
+  volumes: [{{name: sender, configMap: {{name: sender}}}}, {{name: results, emptyDir: {{}}}}]
+"
+        ));
+        self.kubectl(&["wait", "--for=condition=Ready", "pod/sender", "--timeout=60s"]);
+    }
+
+    /// Runs the sender with `arguments` in its pod; what it prints.
+    pub fn send(&self, arguments: &[&str]) -> String {
+        self.kubectl(&[&["exec", "sender", "--", "python3", "/sender/sender.py"], arguments].concat())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for object in ["etp,etk,deploy,pod,secret", "events"] {
+                println!("{}", self.try_kubectl(&["get", object, "-o", "wide"]).unwrap_or_default());
+            }
+            return;
+        }
+        let _ = try_kubectl(&["delete", "namespace", &self.0, "--wait=false"]);
+    }
+}

@@ -1,0 +1,14 @@
+//! The operator in a real Kubernetes, as its users meet it: manifests in, `kubectl` and SQL to look.
+//!
+//! Needs a cluster with the chart installed as release `error-tracking` in namespace `error-tracking`: `make
+//! test-cluster` makes one. Each test has a namespace of its own; those that take Postgres or the operator away
+//! run alone.
+
+mod changes;
+mod conflicts;
+mod deletion;
+mod drift;
+mod harness;
+mod lifecycle;
+mod outages;
+mod sigkill;
