@@ -50,9 +50,10 @@ struct Asked {
 impl Lookups {
     /// The answer of the last second about `key`, or that of `ask`, which runs once however many wait.
     /// Beyond [`QUESTIONS_PER_SECOND`] nobody is asked: [`KeyState::Unavailable`].
-    pub async fn state<F>(&self, key: &PublicKey, ask: F) -> KeyState
+    pub async fn state<F, A>(&self, key: &PublicKey, ask: F) -> KeyState
     where
-        F: AsyncFnOnce() -> KeyState,
+        F: FnOnce() -> A,
+        A: Future<Output = KeyState>,
     {
         match self.asked(key, Instant::now()) {
             Some(answer) => *answer.get_or_init(ask).await,
