@@ -96,9 +96,9 @@ mod tests {
 
     #[tokio::test]
     async fn many_who_ask_for_one_key_ask_once() {
-        let (lookups, asked) = (Lookups::default(), AtomicU32::new(0));
+        let (lookups, key, asked) = (Lookups::default(), key(1), AtomicU32::new(0));
         let states = join_all((0..64).map(|_| {
-            lookups.state(&key(1), async || {
+            lookups.state(&key, async || {
                 asked.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 KeyState::Accepted

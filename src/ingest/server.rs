@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
+    body::BodyReader,
     config::Config,
     connections::Connections,
     database::Database,
@@ -20,7 +21,7 @@ use super::{
     metrics::Metrics,
     pipeline::{self, Queue},
     routes::routes,
-    submission::Ingest,
+    submission::{Ingest, LargeBodies},
     writer::{WRITERS, Writer},
 };
 use crate::{
@@ -108,8 +109,8 @@ impl Server {
             database: database.clone(),
             pipeline,
             metrics: metrics.clone(),
-            bodies: Default::default(),
-            large_bodies: Default::default(),
+            bodies: BodyReader::default(),
+            large_bodies: LargeBodies::default(),
         };
 
         let mut writers = start_writers(&queue, &database, &config, &metrics);

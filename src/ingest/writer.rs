@@ -1,7 +1,7 @@
 //! Commits what waits, exactly once. Every batch carries (stream, sequence): after a lost connection the
 //! same batch is sent again under the same mark, and the store applies it only if it has not yet.
 
-use std::{ops::Range, time::Duration};
+use std::{iter, ops::Range, time::Duration};
 
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
@@ -66,7 +66,7 @@ impl Writer {
     /// does not take; the others are stored.
     async fn write(&mut self, rows: &[Row], deadline: Instant) -> Vec<RowResult> {
         let mut results = vec![Err(NotStored::Unavailable); rows.len()];
-        let mut parts: Vec<Range<usize>> = vec![0..rows.len()];
+        let mut parts: Vec<Range<usize>> = iter::once(0..rows.len()).collect();
         while let Some(part) = parts.pop() {
             let result = match self.commit(&rows[part.clone()], deadline).await {
                 Ok(applied) => {
@@ -99,7 +99,7 @@ impl Writer {
     /// applied later: the next one of this stream moves the mark past it.
     async fn commit(&mut self, rows: &[Row], deadline: Instant) -> Result<Applied, Failure> {
         self.sequence += 1;
-        self.metrics.batch_events.observe(rows.len() as f64);
+        self.metrics.batch_events.observe(u32::try_from(rows.len()).map_or(f64::INFINITY, f64::from));
         let timer = self.metrics.commit_seconds.start_timer();
         let batch = Batch { stream: self.stream, sequence: self.sequence, rows };
         let project = self.project;
