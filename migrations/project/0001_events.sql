@@ -72,7 +72,7 @@ CREATE TABLE {schema}.outcomes (
 
 CREATE FUNCTION {schema}.quarantine_event(event_id uuid, received_at timestamptz, reason text, payload bytea)
 RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = {schema}, pg_catalog, pg_temp AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp AS $$
     INSERT INTO quarantine (event_id, received_at, reason, payload)
     VALUES (quarantine_event.event_id, quarantine_event.received_at, left(quarantine_event.reason, 1000),
         quarantine_event.payload)

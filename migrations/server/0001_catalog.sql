@@ -5,8 +5,13 @@ CREATE TABLE errortracking.installation (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     id text NOT NULL CHECK (id ~ '^[0-9a-f]{8}$'),
     -- Lease transitions of the newest leader that was here.
-    epoch bigint NOT NULL DEFAULT 0,
-    console_password_digest bytea CHECK (octet_length(console_password_digest) = 32)
+    epoch bigint NOT NULL DEFAULT 0
+);
+
+-- Not in the row above: every change locks that one.
+CREATE TABLE errortracking.console_login (
+    role text PRIMARY KEY,
+    password_digest bytea NOT NULL CHECK (octet_length(password_digest) = 32)
 );
 
 -- First statement of every change by the operator. The share lock makes a newer leader's claim wait for

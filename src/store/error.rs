@@ -38,9 +38,6 @@ pub enum StoreError {
     UnknownProject(crate::dsn::ProjectId),
     #[error("migration {migration} of schema {schema} failed: {source}")]
     Migration { schema: String, migration: &'static str, source: Box<StoreError> },
-    /// The database was written by a newer version of this program.
-    #[error("schema {schema} has version {found}, this program knows {known}")]
-    TooNew { schema: String, found: i32, known: i32 },
     #[error("PostgreSQL {found} is too old: version 15 or newer is needed")]
     ServerTooOld { found: String },
     #[error("{message}")]

@@ -1,11 +1,12 @@
 //! Client keys. Every change of a key raises the version of its project's settings (a trigger).
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 
-use super::{Admin, KeyIdentity, KeyRow};
+use super::{Admin, KeyIdentity, KeyRow, projects::project_id};
 use crate::{
     dsn::{ProjectId, PublicKey},
-    store::StoreError,
+    store::{StoreError, Timestamptz, migrations},
 };
 
 impl Admin {
@@ -19,10 +20,18 @@ impl Admin {
         public_key: &PublicKey,
         secret: &SecretString,
     ) -> Result<KeyRow, StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        let key = match take_over(&mut transaction, project, identity, ordinal).await? {
+            Some(key) => key,
+            None => insert(&mut transaction, project, identity, ordinal, public_key, Some(secret)).await?,
+        };
+        transaction.commit().await?;
+        Ok(key)
     }
 
-    /// Puts a key back that a Secret still names and the database lost. A revoked one stays revoked.
+    /// Puts a key back that a Secret still names and the database lost. A revoked one stays revoked. A key of
+    /// another project or namespace is a [`StoreError::SchemaMismatch`].
     pub async fn adopt_key(
         &self,
         project: ProjectId,
@@ -30,26 +39,161 @@ impl Admin {
         ordinal: i32,
         public_key: &PublicKey,
     ) -> Result<KeyRow, StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        let found: Option<(i64, String, String, String)> = sqlx::query_as(
+            "SELECT project_id, namespace_uid, namespace, name FROM errortracking.client_keys WHERE public_key = $1",
+        )
+        .bind(public_key.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let key = match found {
+            Some((id, namespace_uid, _, name))
+                if id == project.as_i64() && namespace_uid == identity.namespace_uid && name == identity.name =>
+            {
+                sqlx::query_as(
+                    "UPDATE errortracking.client_keys SET client_key_uid = $2 WHERE public_key = $1 RETURNING *",
+                )
+                .bind(public_key.as_str())
+                .bind(&identity.client_key_uid)
+                .fetch_one(&mut *transaction)
+                .await?
+            }
+            Some((id, _, namespace, name)) => {
+                return Err(StoreError::SchemaMismatch {
+                    object: format!("key {}", public_key.prefix()),
+                    owner: format!("{namespace}/{name} of project {id}"),
+                });
+            }
+            None => insert(&mut transaction, project, identity, ordinal, public_key, None).await?,
+        };
+        transaction.commit().await?;
+        Ok(key)
     }
 
     /// All keys ever minted for the object, oldest first, the revoked ones too.
     pub async fn keys_of(&self, client_key_uid: &str) -> Result<Vec<KeyRow>, StoreError> {
-        todo!()
+        let keys = sqlx::query_as("SELECT * FROM errortracking.client_keys WHERE client_key_uid = $1 ORDER BY key_id")
+            .bind(client_key_uid)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(keys)
     }
 
     /// A key that is not enabled is refused and keeps its place; no effect on a revoked one.
     pub async fn set_key_enabled(&self, key_id: i64, enabled: bool) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE errortracking.client_keys SET enabled = $2
+             WHERE key_id = $1 AND enabled <> $2 AND revoked_at IS NULL",
+        )
+        .bind(key_id)
+        .bind(enabled)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// For good. Repeating it changes nothing.
     pub async fn revoke_key(&self, key_id: i64) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE errortracking.client_keys SET revoked_at = now() WHERE key_id = $1 AND revoked_at IS NULL")
+            .bind(key_id)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Revokes every key of the object; how many it were now.
     pub async fn revoke_keys_of(&self, client_key_uid: &str) -> Result<u64, StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        let revoked = sqlx::query(
+            "UPDATE errortracking.client_keys SET revoked_at = now()
+             WHERE client_key_uid = $1 AND revoked_at IS NULL",
+        )
+        .bind(client_key_uid)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(revoked.rows_affected())
+    }
+}
+
+/// The living key of this ordinal, of the object itself or of a lost one with its namespace and name. The
+/// caller holds the project's lock.
+async fn take_over(
+    transaction: &mut PgConnection,
+    project: ProjectId,
+    identity: &KeyIdentity,
+    ordinal: i32,
+) -> Result<Option<KeyRow>, StoreError> {
+    let key = sqlx::query_as(
+        "UPDATE errortracking.client_keys SET client_key_uid = $4
+         WHERE key_id = (
+            SELECT key_id FROM errortracking.client_keys
+            WHERE project_id = $1 AND ordinal = $5 AND revoked_at IS NULL
+                AND (client_key_uid = $4 OR (namespace_uid = $2 AND name = $3))
+            ORDER BY client_key_uid = $4 DESC, key_id DESC
+            LIMIT 1
+         )
+         RETURNING *",
+    )
+    .bind(project.as_i64())
+    .bind(&identity.namespace_uid)
+    .bind(&identity.name)
+    .bind(&identity.client_key_uid)
+    .bind(ordinal)
+    .fetch_optional(transaction)
+    .await?;
+    Ok(key)
+}
+
+async fn insert(
+    transaction: &mut PgConnection,
+    project: ProjectId,
+    identity: &KeyIdentity,
+    ordinal: i32,
+    public_key: &PublicKey,
+    secret: Option<&SecretString>,
+) -> Result<KeyRow, StoreError> {
+    let key = sqlx::query_as(
+        "INSERT INTO errortracking.client_keys (
+            project_id, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, secret
+         )
+         SELECT project_id, $2, $3, $4, $5, $6, $7, $8
+         FROM errortracking.projects WHERE project_id = $1 AND state = 'active'
+         RETURNING *",
+    )
+    .bind(project.as_i64())
+    .bind(&identity.namespace)
+    .bind(&identity.name)
+    .bind(&identity.namespace_uid)
+    .bind(&identity.client_key_uid)
+    .bind(ordinal)
+    .bind(public_key.as_str())
+    .bind(secret.map(ExposeSecret::expose_secret))
+    .fetch_optional(transaction)
+    .await?;
+    key.ok_or(StoreError::UnknownProject(project))
+}
+
+impl FromRow<'_, PgRow> for KeyRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let instant =
+            |name| row.try_get::<Option<Timestamptz>, _>(name).map(|instant| instant.map(|instant| instant.0));
+        let public_key: String = row.try_get("public_key")?;
+        Ok(Self {
+            key_id: row.try_get("key_id")?,
+            project_id: project_id(row.try_get("project_id")?)
+                .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?,
+            ordinal: row.try_get("ordinal")?,
+            public_key: public_key.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            enabled: row.try_get("enabled")?,
+            created_at: row.try_get::<Timestamptz, _>("created_at")?.0,
+            last_used_at: instant("last_used_at")?,
+            revoked: instant("revoked_at")?.is_some(),
+        })
     }
 }

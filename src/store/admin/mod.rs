@@ -129,7 +129,7 @@ impl ProjectState {
     /// Whether the schema has every migration this program knows.
     #[must_use]
     pub fn migrated(&self) -> bool {
-        self.schema_owner == SchemaOwner::Ours && self.schema_version == Admin::project_schema_version()
+        self.schema_owner == SchemaOwner::Ours && self.schema_version >= Admin::project_schema_version()
     }
 
     /// Whether two whole partitions are ready after the one in use.

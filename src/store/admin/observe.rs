@@ -1,16 +1,123 @@
 //! One query that says everything about a project.
 
-use super::{Admin, ProjectState};
-use crate::{dsn::ProjectId, store::StoreError};
+use jiff::Timestamp;
+use sqlx::{FromRow, Row, postgres::PgRow};
+
+use super::{
+    Admin, DeletionPolicy, Partition, Phase, ProjectIdentity, ProjectState, SchemaOwner, projects::project_id,
+};
+use crate::{
+    dsn::ProjectId,
+    store::{StoreError, Timestamptz},
+};
+
+/// Everything the plan needs, from the catalog rows and from what Postgres itself knows.
+const OBSERVE: &str = "
+SELECT
+    p.project_id, p.namespace, p.name, p.namespace_uid, p.object_uid, p.state, p.deletion_policy,
+    p.schema_version, p.ingest_role, p.ingest_password_digest,
+    n.oid IS NOT NULL AS schema_exists,
+    obj_description(n.oid, 'pg_namespace') AS schema_comment,
+    coalesce(r.rolcanlogin, false) AS role_exists,
+    coalesce(
+        has_database_privilege(r.oid, current_database(), 'CONNECT')
+        AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
+        AND (
+            SELECT count(*) = 5 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
+            FROM pg_proc AS f
+            WHERE f.pronamespace = n.oid AND f.proname IN ('ingest_batch', 'quarantine_event')
+                OR f.pronamespace = 'errortracking'::regnamespace
+                    AND f.proname IN ('changed_keys', 'find_key', 'heartbeat')
+        ),
+        false
+    ) AS grants_ok,
+    l.froms, l.tos
+FROM errortracking.projects AS p
+LEFT JOIN pg_namespace AS n ON n.nspname = 'project_' || p.project_id
+LEFT JOIN pg_roles AS r ON r.rolname = p.ingest_role
+CROSS JOIN LATERAL (
+    SELECT array_agg(b.bound[1]::timestamptz) AS froms, array_agg(b.bound[2]::timestamptz) AS tos
+    FROM pg_class AS parent
+    JOIN pg_inherits AS i ON i.inhparent = parent.oid AND NOT i.inhdetachpending
+    JOIN pg_class AS leaf ON leaf.oid = i.inhrelid
+    CROSS JOIN LATERAL regexp_match(
+        pg_get_expr(leaf.relpartbound, leaf.oid), $r$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$r$
+    ) AS b (bound)
+    WHERE parent.relnamespace = n.oid AND parent.relname = 'events'
+) AS l
+WHERE p.project_id = $1 OR (p.object_uid = $2 AND p.state <> 'deleted')
+";
 
 impl Admin {
     /// `None`: the database knows no such project.
     pub async fn observe_project(&self, project: ProjectId) -> Result<Option<ProjectState>, StoreError> {
-        todo!()
+        self.observe(Some(project), None).await
     }
 
     /// By the uid of the `ErrorTrackingProject`; deleted projects are not found.
     pub async fn observe_object(&self, object_uid: &str) -> Result<Option<ProjectState>, StoreError> {
-        todo!()
+        self.observe(None, Some(object_uid)).await
+    }
+
+    async fn observe(
+        &self,
+        project: Option<ProjectId>,
+        object_uid: Option<&str>,
+    ) -> Result<Option<ProjectState>, StoreError> {
+        let row = sqlx::query(OBSERVE)
+            .bind(project.map(ProjectId::as_i64))
+            .bind(object_uid)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut state = ProjectState::from_row(&row)?;
+        // The comment of the schema names the installation, which the row does not know.
+        let comment: Option<String> = row.try_get("schema_comment")?;
+        state.schema_owner = match (row.try_get("schema_exists")?, comment) {
+            (false, _) => SchemaOwner::Absent,
+            (true, Some(comment)) if comment == self.expected_comment(state.project_id) => SchemaOwner::Ours,
+            (true, _) => SchemaOwner::Other,
+        };
+        Ok(Some(state))
+    }
+}
+
+impl FromRow<'_, PgRow> for ProjectState {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let column = |name: &'static str| row.try_get::<String, _>(name);
+        let decoded = |message: String| sqlx::Error::Decode(message.into());
+        let digest: Option<Vec<u8>> = row.try_get("ingest_password_digest")?;
+        let bounds = |name| row.try_get::<Option<Vec<Timestamptz>>, _>(name).map(Option::unwrap_or_default);
+        let mut partitions: Vec<_> = bounds("froms")?
+            .into_iter()
+            .zip(bounds("tos")?)
+            .map(|(from, to)| Partition { from: Timestamp::from(from), to: Timestamp::from(to) })
+            .collect();
+        partitions.sort();
+        Ok(Self {
+            project_id: project_id(row.try_get("project_id")?).map_err(|error| decoded(error.to_string()))?,
+            identity: ProjectIdentity {
+                namespace: column("namespace")?,
+                name: column("name")?,
+                namespace_uid: column("namespace_uid")?,
+                object_uid: column("object_uid")?,
+            },
+            phase: match column("state")?.as_str() {
+                "active" => Phase::Active,
+                "retained" => Phase::Retained,
+                _ => Phase::Deleted,
+            },
+            deletion_policy: match column("deletion_policy")?.as_str() {
+                "Delete" => DeletionPolicy::Delete,
+                _ => DeletionPolicy::Retain,
+            },
+            schema_owner: SchemaOwner::Absent,
+            schema_version: row.try_get("schema_version")?,
+            ingest_role: row.try_get("ingest_role")?,
+            role_exists: row.try_get("role_exists")?,
+            grants_ok: row.try_get("grants_ok")?,
+            password_digest: digest.and_then(|digest| digest.try_into().ok()),
+            partitions,
+        })
     }
 }

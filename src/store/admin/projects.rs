@@ -1,7 +1,21 @@
 //! Projects come into being: a row with an id, a schema, its migrations.
 
-use super::{Admin, DeletionPolicy, ProjectIdentity};
-use crate::{dsn::ProjectId, store::StoreError};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::{Admin, DeletionPolicy, ProjectIdentity, roles};
+use crate::{
+    dsn::ProjectId,
+    store::{StoreError, migrations},
+};
+
+impl DeletionPolicy {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Retain => "Retain",
+            Self::Delete => "Delete",
+        }
+    }
+}
 
 impl Admin {
     /// The id of the object's project; idempotent. A project that was left by a lost object of the same
@@ -13,17 +27,56 @@ impl Admin {
         floor: Option<ProjectId>,
         deletion_policy: DeletionPolicy,
     ) -> Result<ProjectId, StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        // One at a time: the sequence is moved, and two objects must not take the same row over.
+        migrations::lock_installation(&mut transaction).await?;
+        if let Some(project) = take_over(&mut transaction, identity, deletion_policy).await? {
+            transaction.commit().await?;
+            return Ok(project);
+        }
+        raise_sequence(&mut transaction, floor).await?;
+        let (id,): (i64,) =
+            sqlx::query_as("SELECT nextval('errortracking.project_ids')").fetch_one(&mut *transaction).await?;
+        let project = project_id(id)?;
+        insert(&mut transaction, project, identity, deletion_policy).await?;
+        transaction.commit().await?;
+        Ok(project)
     }
 
     /// Puts the row of a project back whose id is known from a status, after a restore of an older backup.
+    /// An id that somebody else has by now is a [`StoreError::SchemaMismatch`].
     pub async fn restore_project(
         &self,
         project: ProjectId,
         identity: &ProjectIdentity,
         deletion_policy: DeletionPolicy,
     ) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        migrations::lock_installation(&mut transaction).await?;
+        match take_over(&mut transaction, identity, deletion_policy).await? {
+            Some(found) if found == project => {}
+            Some(found) => {
+                return Err(StoreError::SchemaMismatch {
+                    object: format!("{}/{}", identity.namespace, identity.name),
+                    owner: format!("project {found}"),
+                });
+            }
+            None => {
+                let owner: Option<(String, String)> =
+                    sqlx::query_as("SELECT namespace, name FROM errortracking.projects WHERE project_id = $1")
+                        .bind(project.as_i64())
+                        .fetch_optional(&mut *transaction)
+                        .await?;
+                if let Some((namespace, name)) = owner {
+                    let owner = format!("{namespace}/{name}");
+                    return Err(StoreError::SchemaMismatch { object: format!("project {project}"), owner });
+                }
+                raise_sequence(&mut transaction, Some(project)).await?;
+                insert(&mut transaction, project, identity, deletion_policy).await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     pub async fn set_deletion_policy(
@@ -31,17 +84,168 @@ impl Admin {
         project: ProjectId,
         deletion_policy: DeletionPolicy,
     ) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE errortracking.projects SET deletion_policy = $2 WHERE project_id = $1 AND deletion_policy <> $2",
+        )
+        .bind(project.as_i64())
+        .bind(deletion_policy.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Creates the project's schema if it is not there and brings it to the version this program knows.
+    /// A schema that another installation or project made is a [`StoreError::SchemaMismatch`].
     pub async fn migrate_project(&self, project: ProjectId) -> Result<(), StoreError> {
-        todo!()
+        let schema = project.schema();
+        let mut transaction = self.begin().await?;
+        // The console's login may be made at the same time: one of the two must see the other.
+        migrations::share_installation(&mut transaction).await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        let version: Option<(i32,)> = sqlx::query_as(
+            "SELECT schema_version FROM errortracking.projects WHERE project_id = $1 AND state = 'active'",
+        )
+        .bind(project.as_i64())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let (version,) = version.ok_or(StoreError::UnknownProject(project))?;
+        let version = match self.schema_comment(&mut transaction, project).await? {
+            None => {
+                // The comment is ours alone: hex digits and a number.
+                let create = format!(
+                    "CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS '{}'",
+                    self.expected_comment(project)
+                );
+                sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *transaction).await?;
+                0
+            }
+            Some(comment) if comment == self.expected_comment(project) => version,
+            Some(owner) => return Err(StoreError::SchemaMismatch { object: format!("schema {schema}"), owner }),
+        };
+        if let Some(version) = migrations::migrate_project(&mut transaction, project, version).await? {
+            sqlx::query("UPDATE errortracking.projects SET schema_version = $2 WHERE project_id = $1")
+                .bind(project.as_i64())
+                .bind(version)
+                .execute(&mut *transaction)
+                .await?;
+            roles::grant_console(&mut transaction, &self.installation, project).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// The version of a project's schema after [`Self::migrate_project`].
     #[must_use]
     pub fn project_schema_version() -> i32 {
-        0
+        migrations::PROJECT_VERSION
     }
+
+    /// What the schema of a project of ours is commented with.
+    pub(super) fn expected_comment(&self, project: ProjectId) -> String {
+        format!("errortracking installation {} project {project}", self.installation)
+    }
+
+    /// The comment of the project's schema; `None` if there is no such schema.
+    pub(super) async fn schema_comment(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+    ) -> Result<Option<String>, StoreError> {
+        let comment: Option<(String,)> = sqlx::query_as(
+            "SELECT coalesce(obj_description(oid, 'pg_namespace'), 'somebody else')
+             FROM pg_namespace WHERE nspname = $1",
+        )
+        .bind(project.schema())
+        .fetch_optional(transaction)
+        .await?;
+        Ok(comment.map(|(comment,)| comment))
+    }
+}
+
+/// The project of this object, or of this namespace and name; the row is the object's from now on.
+async fn take_over(
+    transaction: &mut PgConnection,
+    identity: &ProjectIdentity,
+    deletion_policy: DeletionPolicy,
+) -> Result<Option<ProjectId>, StoreError> {
+    let found: Option<(i64, bool)> = sqlx::query_as(
+        "SELECT project_id, state = 'active' AND object_uid = $3 AND namespace = $4 AND deletion_policy = $5
+         FROM errortracking.projects
+         WHERE state <> 'deleted' AND (object_uid = $3 OR (namespace_uid = $1 AND name = $2))
+         ORDER BY object_uid = $3 DESC LIMIT 1 FOR UPDATE",
+    )
+    .bind(&identity.namespace_uid)
+    .bind(&identity.name)
+    .bind(&identity.object_uid)
+    .bind(&identity.namespace)
+    .bind(deletion_policy.as_str())
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some((id, current)) = found else { return Ok(None) };
+    if !current {
+        sqlx::query(
+            "UPDATE errortracking.projects
+             SET state = 'active', deleted_at = NULL, object_uid = $2, namespace = $3, deletion_policy = $4
+             WHERE project_id = $1",
+        )
+        .bind(id)
+        .bind(&identity.object_uid)
+        .bind(&identity.namespace)
+        .bind(deletion_policy.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    }
+    project_id(id).map(Some)
+}
+
+/// The next id is above `floor` and above every row, also when a backup brought an older sequence back.
+async fn raise_sequence(transaction: &mut PgConnection, floor: Option<ProjectId>) -> Result<(), StoreError> {
+    sqlx::query(
+        "SELECT setval('errortracking.project_ids', seen)
+         FROM (SELECT greatest($1, max(project_id)) AS seen FROM errortracking.projects) AS floor,
+            errortracking.project_ids
+         WHERE seen > 0 AND (seen > last_value OR (seen = last_value AND NOT is_called))",
+    )
+    .bind(floor.map_or(0, ProjectId::as_i64))
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+async fn insert(
+    transaction: &mut PgConnection,
+    project: ProjectId,
+    identity: &ProjectIdentity,
+    deletion_policy: DeletionPolicy,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO errortracking.projects (
+            project_id, namespace, name, namespace_uid, object_uid, deletion_policy
+         ) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(project.as_i64())
+    .bind(&identity.namespace)
+    .bind(&identity.name)
+    .bind(&identity.namespace_uid)
+    .bind(&identity.object_uid)
+    .bind(deletion_policy.as_str())
+    .execute(&mut *transaction)
+    .await?;
+    // Ingest starts with a version, also before there is a key.
+    sqlx::query(
+        "INSERT INTO errortracking.settings (project_id, version)
+         VALUES ($1, extract(epoch FROM clock_timestamp()) * 1000000)",
+    )
+    .bind(project.as_i64())
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// An id as a row has it.
+pub(super) fn project_id(id: i64) -> Result<ProjectId, StoreError> {
+    ProjectId::try_from(id)
+        .map_err(|error| StoreError::Other { message: format!("project {id}: {error}"), sqlstate: None })
 }

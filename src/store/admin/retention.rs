@@ -1,9 +1,26 @@
 //! What is older than the retention goes: whole partitions, single events, then issues without any.
 
-use jiff::Timestamp;
+use std::time::Duration;
 
-use super::Admin;
-use crate::{dsn::ProjectId, store::StoreError};
+use jiff::{SignedDuration, Timestamp};
+use sqlx::AssertSqlSafe;
+
+use super::{Admin, partitions::DDL_LOCK_TIMEOUT};
+use crate::{
+    dsn::ProjectId,
+    store::{StoreError, Timestamptz, migrations},
+};
+
+/// Events deleted in one transaction: short enough that vacuum and replicas keep up.
+const EVENTS_A_BATCH: i64 = 5_000;
+/// Issues forgotten in one transaction, which holds ingest back while it runs.
+const ISSUES_A_BATCH: i64 = 500;
+/// Rows about forgotten issues deleted in one transaction.
+const ROWS_A_BATCH: i64 = 10_000;
+/// Marks of writers that have been silent so long are of pods long gone, with what they had spooled.
+const MARKS_DAYS: i32 = 90;
+/// How long retention holds the gate back at most while it waits for batches under way.
+const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What [`Admin::drop_expired`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,12 +32,175 @@ pub struct Expired {
 
 impl Admin {
     /// Removes events received more than `retention_days` before `now`, and issues that have none left.
+    /// Runs in many small transactions; what an interruption leaves is removed by the next call.
     pub async fn drop_expired(
         &self,
         project: ProjectId,
         retention_days: u32,
         now: Timestamp,
     ) -> Result<Expired, StoreError> {
-        todo!()
+        let before = now - SignedDuration::from_hours(24 * i64::from(retention_days));
+        let partitions = self.drop_partitions(project, before).await?;
+        let events = self.delete_events(project, before).await?;
+        let issues = self.forget_issues(project, before).await?;
+        self.delete_old_marks(project, now).await?;
+        Ok(Expired { partitions, events, issues })
+    }
+
+    /// DETACH CONCURRENTLY lets ingest go on, but runs in no transaction: the fence is just before it.
+    async fn drop_partitions(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
+        let schema = project.schema();
+        let mut transaction = self.begin().await?;
+        // A leaf that is not attached, or listed, any more is what an interrupted call left.
+        let leaves: Vec<(String, Option<bool>)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT c.relname::text, i.inhdetachpending
+             FROM pg_class AS c
+             LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
+             LEFT JOIN {schema}.partitions AS p ON p.relname = c.relname
+             WHERE c.relnamespace = $1::regnamespace AND c.relkind = 'r' AND c.relname ~ '^events_[0-9]{{8}}$'
+                AND (p.n IS NULL OR p.to_at <= $2)
+             ORDER BY c.relname"
+        )))
+        .bind(&schema)
+        .bind(Timestamptz(before))
+        .fetch_all(&mut *transaction)
+        .await?;
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM {schema}.partitions WHERE to_at <= $1")))
+            .bind(Timestamptz(before))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+
+        let mut dropped = 0;
+        for (leaf, detach_pending) in leaves {
+            if let Some(pending) = detach_pending {
+                self.begin().await?.commit().await?;
+                let how = if pending { "FINALIZE" } else { "CONCURRENTLY" };
+                let detach = format!("ALTER TABLE {schema}.events DETACH PARTITION {schema}.{leaf} {how}");
+                sqlx::query(AssertSqlSafe(detach)).persistent(false).execute(&self.pool).await?;
+            }
+            let mut transaction = self.begin_waiting(DDL_LOCK_TIMEOUT).await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {schema}.{leaf}")))
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    /// In the partition that the limit of the retention falls into.
+    async fn delete_events(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
+        let schema = project.schema();
+        let leaf: Option<(String,)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT relname::text FROM {schema}.partitions WHERE from_at < $1 AND to_at > $1"
+        )))
+        .bind(Timestamptz(before))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((leaf,)) = leaf else { return Ok(0) };
+        let delete = format!(
+            "DELETE FROM {schema}.{leaf} WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM {schema}.{leaf} WHERE received_at < $1 LIMIT $2
+             ))"
+        );
+        self.in_batches(&delete, Some(before), EVENTS_A_BATCH).await
+    }
+
+    /// First what makes an issue be found again, with ingest held back: a batch that has looked its hash up
+    /// must not add to it afterwards. Then, beside ingest, the many rows about it.
+    async fn forget_issues(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
+        let schema = project.schema();
+        let mut forgotten = 0;
+        loop {
+            let mut transaction = self.begin_waiting(GATE_LOCK_TIMEOUT).await?;
+            let candidates: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
+                "SELECT issue_id FROM {schema}.issue_counters WHERE latest_received_at < $1 LIMIT $2"
+            )))
+            .bind(Timestamptz(before))
+            .bind(ISSUES_A_BATCH)
+            .fetch_all(&mut *transaction)
+            .await?;
+            if candidates.is_empty() {
+                break;
+            }
+            let candidates: Vec<i64> = candidates.into_iter().map(|(issue,)| issue).collect();
+            sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {schema}.ingest_gate IN ACCESS EXCLUSIVE MODE")))
+                .execute(&mut *transaction)
+                .await?;
+            let expired = sqlx::query(AssertSqlSafe(format!(
+                "WITH expired AS (
+                    DELETE FROM {schema}.issue_counters WHERE issue_id = ANY ($1) AND latest_received_at < $2
+                    RETURNING issue_id
+                 ), hashes AS (
+                    DELETE FROM {schema}.issue_hashes WHERE issue_id IN (SELECT issue_id FROM expired)
+                 ), issues AS (
+                    DELETE FROM {schema}.issues WHERE issue_id IN (SELECT issue_id FROM expired)
+                 )
+                 INSERT INTO {schema}.expired_issues SELECT issue_id FROM expired"
+            )))
+            .bind(&candidates)
+            .bind(Timestamptz(before))
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            forgotten += expired.rows_affected();
+        }
+        for table in ["issue_users", "issue_tags", "issue_hours", "issue_activity"] {
+            let delete = format!(
+                "DELETE FROM {schema}.{table} WHERE ctid = ANY (ARRAY(
+                    SELECT r.ctid FROM {schema}.expired_issues AS e JOIN {schema}.{table} AS r USING (issue_id) LIMIT $1
+                 ))"
+            );
+            self.in_batches(&delete, None, ROWS_A_BATCH).await?;
+        }
+        let delete = format!(
+            "DELETE FROM {schema}.expired_issues WHERE issue_id IN (
+                SELECT issue_id FROM {schema}.expired_issues LIMIT $1
+             )"
+        );
+        self.in_batches(&delete, None, ROWS_A_BATCH).await?;
+        // Charts do not reach behind the retention either.
+        let delete = format!(
+            "DELETE FROM {schema}.issue_hours WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM {schema}.issue_hours WHERE hour < $1 LIMIT $2
+             ))"
+        );
+        self.in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
+        Ok(forgotten)
+    }
+
+    async fn delete_old_marks(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        sqlx::query(AssertSqlSafe(format!(
+            "DELETE FROM {}.ingest_marks WHERE applied_at < $1 - make_interval(days => $2)",
+            project.schema()
+        )))
+        .bind(Timestamptz(now))
+        .bind(MARKS_DAYS)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Repeats a DELETE with a limit, each time in a transaction of its own, until it finds nothing more.
+    async fn in_batches(&self, delete: &str, before: Option<Timestamp>, limit: i64) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let mut transaction = self.begin().await?;
+            let query = sqlx::query(AssertSqlSafe(delete.to_owned())).persistent(false);
+            let query = match before {
+                Some(before) => query.bind(Timestamptz(before)).bind(limit),
+                None => query.bind(limit),
+            };
+            let rows = query.execute(&mut *transaction).await?.rows_affected();
+            transaction.commit().await?;
+            deleted += rows;
+            if rows == 0 {
+                return Ok(deleted);
+            }
+        }
     }
 }

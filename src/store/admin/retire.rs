@@ -1,12 +1,98 @@
 //! A project goes: keys, login and, if asked, its schema.
 
-use super::{Admin, DeletionPolicy};
-use crate::{dsn::ProjectId, store::StoreError};
+use sqlx::AssertSqlSafe;
+
+use super::{Admin, DeletionPolicy, roles};
+use crate::{
+    dsn::ProjectId,
+    store::{StoreError, migrations},
+};
 
 impl Admin {
     /// Revokes the keys, removes the login with its sessions and, with `Delete`, drops the schema.
     /// Repeating it finishes what is left; an unknown project is gone already.
     pub async fn retire_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
-        todo!()
+        self.close_project(project, policy).await?;
+        self.drop_ingest_role(project).await?;
+        if policy == DeletionPolicy::Delete {
+            self.drop_schema(project).await?;
+        }
+        Ok(())
+    }
+
+    /// From here on nobody can log in or send with a key, whatever happens to the rest.
+    async fn close_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
+        let state = match policy {
+            DeletionPolicy::Retain => "retained",
+            DeletionPolicy::Delete => "deleted",
+        };
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        sqlx::query(
+            "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
+        )
+        .bind(project.as_i64())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "UPDATE errortracking.projects
+             SET state = $2, deletion_policy = $3, deleted_at = now(),
+                ingest_role = NULL, ingest_password_digest = NULL
+             WHERE project_id = $1 AND state NOT IN ('deleted', $2)",
+        )
+        .bind(project.as_i64())
+        .bind(state)
+        .bind(policy.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        let role = self.installation.ingest_role(project);
+        if roles::role_exists(&mut transaction, &role).await? {
+            sqlx::raw_sql(AssertSqlSafe(format!("ALTER ROLE {role} NOLOGIN"))).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn drop_ingest_role(&self, project: ProjectId) -> Result<(), StoreError> {
+        let role = self.installation.ingest_role(project);
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        if roles::role_exists(&mut transaction, &role).await? {
+            // Its sessions would go on with what they may do for as long as they stay connected.
+            sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1")
+                .bind(&role)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}")))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn drop_schema(&self, project: ProjectId) -> Result<(), StoreError> {
+        let schema = project.schema();
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        match self.schema_comment(&mut transaction, project).await? {
+            None => {}
+            Some(comment) if comment == self.expected_comment(project) => {
+                sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE")))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            Some(owner) => return Err(StoreError::SchemaMismatch { object: format!("schema {schema}"), owner }),
+        }
+        sqlx::query("UPDATE errortracking.projects SET schema_version = 0 WHERE project_id = $1")
+            .bind(project.as_i64())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM errortracking.ingest_instances WHERE project_id = $1")
+            .bind(project.as_i64())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 }

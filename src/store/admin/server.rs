@@ -1,9 +1,20 @@
 //! First contact with a database: its version, our schema in it, and the claim to lead it.
 
-use sqlx::PgPool;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Admin, InstallationId};
-use crate::store::StoreError;
+use crate::{
+    dsn::hex,
+    store::{StoreError, migrations},
+};
+
+/// `server_version_num` of the oldest PostgreSQL we work with.
+const OLDEST: i32 = 150_000;
+
+/// How long a change waits for the lock of another one.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the server says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +31,31 @@ impl Admin {
     /// Migrates the schema `errortracking` and claims the database for `epoch` (the lease's transitions).
     /// Refuses a server older than 15.
     pub async fn connect(pool: PgPool, epoch: i64) -> Result<Self, StoreError> {
-        todo!()
+        let server = facts(&pool).await?;
+        let mut transaction = pool.begin().await?;
+        set_lock_timeout(&mut transaction, LOCK_TIMEOUT).await?;
+        migrations::migrate_server(&mut transaction).await?;
+        sqlx::query("INSERT INTO errortracking.installation (id) VALUES ($1) ON CONFLICT DO NOTHING")
+            .bind(hex(&rand::random::<[u8; 4]>()))
+            .execute(&mut *transaction)
+            .await?;
+        let (installation,): (String,) =
+            sqlx::query_as("SELECT id FROM errortracking.installation").fetch_one(&mut *transaction).await?;
+        transaction.commit().await?;
+        // On its own: the claim waits for changes of an older leader, which may wait for the lock held above.
+        let mut admin = Self { pool, epoch, installation: InstallationId(installation), server };
+        admin.claim(epoch).await?;
+        Ok(admin)
     }
 
     /// Claims the database for a later epoch: what an older leader still sends is refused from now on.
     pub async fn claim(&mut self, epoch: i64) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.pool.begin().await?;
+        set_lock_timeout(&mut transaction, LOCK_TIMEOUT).await?;
+        fence(&mut transaction, epoch).await?;
+        transaction.commit().await?;
+        self.epoch = epoch;
+        Ok(())
     }
 
     #[must_use]
@@ -41,5 +71,52 @@ impl Admin {
     #[must_use]
     pub fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// A transaction of the current leader.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.begin_waiting(LOCK_TIMEOUT).await
+    }
+
+    /// As [`Self::begin`], for statements that must not wait long for a lock, because others queue behind them.
+    pub(super) async fn begin_waiting(
+        &self,
+        lock_timeout: Duration,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        fence(&mut transaction, self.epoch).await?;
+        set_lock_timeout(&mut transaction, lock_timeout).await?;
+        Ok(transaction)
+    }
+}
+
+/// The rest of the transaction belongs to a leader that is not older than any that was here.
+async fn fence(transaction: &mut PgConnection, epoch: i64) -> Result<(), StoreError> {
+    sqlx::query("SELECT errortracking.fence($1)").bind(epoch).execute(transaction).await?;
+    Ok(())
+}
+
+async fn set_lock_timeout(transaction: &mut PgConnection, timeout: Duration) -> Result<(), StoreError> {
+    sqlx::query("SELECT set_config('lock_timeout', $1, true)")
+        .bind(format!("{}ms", timeout.as_millis()))
+        .execute(transaction)
+        .await?;
+    Ok(())
+}
+
+async fn facts(pool: &PgPool) -> Result<ServerFacts, StoreError> {
+    let (number, version, fsync, synchronous_standby): (i32, String, bool, bool) = sqlx::query_as(
+        "SELECT
+            current_setting('server_version_num')::integer,
+            current_setting('server_version'),
+            current_setting('fsync')::boolean,
+            current_setting('synchronous_standby_names') <> ''",
+    )
+    .fetch_one(pool)
+    .await?;
+    if number < OLDEST {
+        Err(StoreError::ServerTooOld { found: version })
+    } else {
+        Ok(ServerFacts { version, fsync, synchronous_standby })
     }
 }
