@@ -23,7 +23,7 @@ const MAX_BUFFERED_BYTES: usize = 64 << 20;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The whole body has to be here within this time; Python's transport gives up after 30 s.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long, and how much of it, the rest of a refused body is read and thrown away: closing a socket
 /// that holds unread data resets it, and the client would see that instead of our answer.

@@ -82,12 +82,13 @@ impl Database {
 
     /// Runs `operation` on the pool for at most `limit`. What takes longer loses its connection and its
     /// pool: behind a hanging server, a connection that is only put back would block the next caller.
-    pub async fn run<T, F>(&self, limit: Duration, operation: F) -> Result<T, Failure>
+    pub async fn run<T, F, R>(&self, limit: Duration, operation: F) -> Result<T, Failure>
     where
-        F: AsyncFnOnce(&PgPool) -> Result<T, StoreError>,
+        F: FnOnce(PgPool) -> R,
+        R: Future<Output = Result<T, StoreError>>,
     {
         let pool = self.pool();
-        let mut running = std::pin::pin!(operation(&pool));
+        let mut running = std::pin::pin!(operation(pool.clone()));
         match timeout(limit, running.as_mut()).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {

@@ -50,9 +50,10 @@ struct Asked {
 impl Lookups {
     /// The answer of the last second about `key`, or that of `ask`, which runs once however many wait.
     /// Beyond [`QUESTIONS_PER_SECOND`] nobody is asked: [`KeyState::Unavailable`].
-    pub async fn state<F>(&self, key: &PublicKey, ask: F) -> KeyState
+    pub async fn state<F, A>(&self, key: &PublicKey, ask: F) -> KeyState
     where
-        F: AsyncFnOnce() -> KeyState,
+        F: FnOnce() -> A,
+        A: Future<Output = KeyState>,
     {
         match self.asked(key, Instant::now()) {
             Some(answer) => *answer.get_or_init(ask).await,
@@ -95,9 +96,9 @@ mod tests {
 
     #[tokio::test]
     async fn many_who_ask_for_one_key_ask_once() {
-        let (lookups, asked) = (Lookups::default(), AtomicU32::new(0));
+        let (lookups, key, asked) = (Lookups::default(), key(1), AtomicU32::new(0));
         let states = join_all((0..64).map(|_| {
-            lookups.state(&key(1), async || {
+            lookups.state(&key, async || {
                 asked.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 KeyState::Accepted

@@ -38,11 +38,15 @@ impl Metrics {
             &["outcome"],
         )?;
         let outcomes = IntCounterVec::new(
-            Opts::new("errortracking_ingest_outcomes_total", "What was sent and is not an event in the store, by reason."),
+            Opts::new(
+                "errortracking_ingest_outcomes_total",
+                "What was sent and is not an event in the store, by reason.",
+            ),
             &["outcome", "reason"],
         )?;
         let batch_events = Histogram::with_opts(
-            HistogramOpts::new("errortracking_ingest_batch_events", "Events of one batch.").buckets(BATCH_BUCKETS.into()),
+            HistogramOpts::new("errortracking_ingest_batch_events", "Events of one batch.")
+                .buckets(BATCH_BUCKETS.into()),
         )?;
         let commit_seconds = Histogram::with_opts(
             HistogramOpts::new("errortracking_ingest_commit_seconds", "Time to commit one batch, retries included.")

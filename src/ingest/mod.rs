@@ -1,1 +1,32 @@
-//! ingest
+//! Receives events: accept → authenticate → decode → group → batch → commit → answer. In come HTTP
+//! requests of Sentry clients, out go rows of the project's schema; 200 means that the event is
+//! committed. Runs beside its project with a login that may call a few functions of `store` and read
+//! nothing; it knows no Kubernetes. Called by `main`.
+//!
+//! - `server` starts everything and ends it in order; `connections` is the accept loop, `routes` the
+//!   HTTP surface (`path`, `answer`, `refusal`), `submission` one request on its way (`body`, `prepare`).
+//! - `pipeline` queues events for the `writer`s; `database` is their pool.
+//! - `keys` and `lookups` know who may send; `heartbeat` tells the store what was used and dropped.
+
+mod answer;
+mod body;
+mod config;
+mod connections;
+mod database;
+mod heartbeat;
+mod keys;
+mod lookups;
+mod metrics;
+mod outcomes;
+mod path;
+mod pipeline;
+mod prepare;
+mod refusal;
+mod refusal_log;
+mod routes;
+mod server;
+mod submission;
+mod writer;
+
+pub use config::Config;
+pub use server::{Error, Server, run};

@@ -71,9 +71,9 @@ impl Refusal {
             }
             Self::UnknownKey => StatusCode::FORBIDDEN,
             Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyError::TooLarge) | Self::Decode(DecodeError::TooLarge(_)) | Self::Event(EventError::TooLarge) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::Body(BodyError::TooLarge)
+            | Self::Decode(DecodeError::TooLarge(_))
+            | Self::Event(EventError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::KeysUnavailable
             | Self::Body(BodyError::Overloaded)
@@ -96,9 +96,9 @@ impl Refusal {
                 Reason::EmptyBody
             }
             Self::Body(BodyError::TimedOut | BodyError::Broken) => Reason::BrokenBody,
-            Self::Body(BodyError::TooLarge) | Self::Decode(DecodeError::TooLarge(_)) | Self::Event(EventError::TooLarge) => {
-                Reason::TooLarge
-            }
+            Self::Body(BodyError::TooLarge)
+            | Self::Decode(DecodeError::TooLarge(_))
+            | Self::Event(EventError::TooLarge) => Reason::TooLarge,
             Self::Body(BodyError::Overloaded) | Self::Overloaded => Reason::Overloaded,
             Self::Encoding(_) => Reason::UnsupportedEncoding,
             Self::Decode(DecodeError::Corrupt) => Reason::CorruptEncoding,

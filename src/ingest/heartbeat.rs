@@ -1,0 +1,110 @@
+//! What this process does beside serving: follows the keys and tells the store that it lives, which keys
+//! were used and what was dropped.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    database::{Database, Failure},
+    keys::{Keys, POLL_INTERVAL},
+    metrics::Metrics,
+};
+use crate::{
+    dsn::ProjectId,
+    store::ingest::{self, Heartbeat as Report},
+    telemetry::Readiness,
+};
+
+/// How often the store is told.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A heartbeat that takes longer is told again with the next one.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything the two loops need; clones share it.
+#[derive(Clone)]
+pub struct Heartbeat {
+    pub project: ProjectId,
+    pub instance: Arc<str>,
+    pub database: Database,
+    pub keys: Arc<Keys>,
+    pub metrics: Metrics,
+}
+
+impl Heartbeat {
+    /// Polls the keys until `shutdown`; the first poll that works makes the process ready, unless it is
+    /// `draining` by then.
+    pub async fn follow_keys(self, readiness: Readiness, draining: CancellationToken, shutdown: CancellationToken) {
+        let mut ticks = interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut state = Polls::Starting;
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            match self.keys.poll(&self.database).await {
+                Ok(changed) => {
+                    if changed || state != Polls::Working {
+                        let (keys, version) = (self.keys.len(), self.keys.version());
+                        info!(keys, version, "Following the client keys.");
+                        self.metrics.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+                    }
+                    if state != Polls::Working {
+                        readiness.set(!draining.is_cancelled());
+                    }
+                    state = Polls::Working;
+                }
+                Err(error) if state == Polls::Failing => debug!(%error, "Still cannot poll the client keys."),
+                Err(error) => {
+                    warn!(%error, "Could not poll the client keys.");
+                    state = Polls::Failing;
+                }
+            }
+        }
+    }
+
+    /// Tells the store every ten seconds until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.tell_or_warn().await;
+        }
+    }
+
+    /// One heartbeat, also the last one of a process that ends.
+    pub async fn tell_or_warn(&self) {
+        if let Err(error) = self.tell().await {
+            warn!(%error, "Could not send the heartbeat.");
+        }
+    }
+
+    async fn tell(&self) -> Result<(), Failure> {
+        let key_usage = self.keys.take_usage();
+        let taken = self.metrics.outcomes.take();
+        let outcomes: Vec<_> = taken.iter().map(|(reason, quantity)| (reason.as_str(), *quantity)).collect();
+        let report = Report {
+            instance: &self.instance,
+            settings_version: self.keys.version(),
+            key_usage: &key_usage,
+            outcomes: &outcomes,
+        };
+        let project = self.project;
+        let tell = |pool| async move { ingest::heartbeat(&pool, project, &report).await };
+        let told = self.database.run(TIMEOUT, tell).await;
+        if told.is_err() {
+            // After a lost answer they may be counted twice; the marks that make batches exact do not
+            // cover them yet.
+            self.keys.give_back(&key_usage);
+            self.metrics.outcomes.give_back(&taken);
+        }
+        told
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Polls {
+    Starting,
+    Working,
+    Failing,
+}
