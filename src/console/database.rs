@@ -57,7 +57,9 @@ impl Database {
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         // The guard ends with the statement: no lock is held across an await.
         let pool = self.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone();
-        tokio::time::timeout(PATIENCE, Snapshot::begin(&pool)).await.unwrap_or_else(|_elapsed| Err(StoreError::timeout()))
+        tokio::time::timeout(PATIENCE, Snapshot::begin(&pool)).await.unwrap_or_else(|_elapsed| {
+            Err(StoreError::Unavailable { message: format!("no answer within {} s", PATIENCE.as_secs()) })
+        })
     }
 
     /// Beats until `shutdown`: sets `readiness` to whether the database answered, takes up new credentials.

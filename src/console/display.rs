@@ -1,8 +1,6 @@
-//! How numbers, times and levels are written on every page. Pure: the clock reading comes in.
+//! How numbers, times and what SDKs sent are written on every page. Pure: the clock reading comes in.
 
 use jiff::Timestamp;
-
-use crate::protocol::event::Level;
 
 /// A point in time, ready for `<time datetime title>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,18 +61,6 @@ pub fn count(number: u64) -> String {
 #[must_use]
 pub fn counted(number: u64, singular: &str) -> String {
     format!("{} {singular}{}", count(number), if number == 1 { "" } else { "s" })
-}
-
-/// The word of the badge, which is also the end of its CSS class.
-#[must_use]
-pub fn level(level: Level) -> &'static str {
-    match level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warning => "warning",
-        Level::Error => "error",
-        Level::Fatal => "fatal",
-    }
 }
 
 /// What an SDK sent may be anything: control characters and the marks that turn the direction of

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::display::{self, visible};
+use super::display::visible;
 use crate::protocol::event::Event;
 
 /// Groups and values that are put on the page; the rest is in the raw JSON.
@@ -59,7 +59,7 @@ fn about(event: &Event, json: &Value) -> FactGroup {
         "Event",
         [
             ("time", Some(event.timestamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())),
-            ("level", Some(display::level(event.level).to_owned())),
+            ("level", Some(event.level.name().to_owned())),
             ("environment", event.environment.clone()),
             ("release", event.release.clone()),
             ("transaction", event.transaction.clone()),

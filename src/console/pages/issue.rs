@@ -7,11 +7,10 @@ use super::{ProjectHead, Shell};
 use crate::{
     console::{
         chart::{DayChart, Hours},
-        display::{self, Moment, count, visible},
+        display::{Moment, count, visible},
         facts::{self, FactGroup},
         stacktrace::{self, StackView},
     },
-    dsn::hex,
     protocol::event::{Event, EventId},
     store::console::{Issue, Project},
 };
@@ -61,7 +60,7 @@ impl EventState {
     pub fn shown(id: EventId, received_at: Timestamp, event: &Event, payload: &[u8], now: Timestamp) -> Self {
         let message = event.log_entry.as_ref().map(|entry| visible(&entry.formatted));
         Self::Shown(Box::new(EventView {
-            id: hex(&id.0),
+            id: id.to_string(),
             received_at: Moment::new(received_at, now),
             message: message.filter(|message| !message.trim().is_empty()),
             stacks: stacktrace::stacks(event),
@@ -71,7 +70,7 @@ impl EventState {
 
     #[must_use]
     pub fn unreadable(id: EventId) -> Self {
-        Self::Unreadable(hex(&id.0))
+        Self::Unreadable(id.to_string())
     }
 }
 
@@ -92,7 +91,7 @@ impl IssuePage {
             number: issue.number(),
             title: visible(&issue.title),
             culprit: visible(&issue.culprit),
-            level: display::level(issue.level),
+            level: issue.level.name(),
             status: issue.status.as_str(),
             events: count(issue.events),
             users: count(issue.users),

@@ -7,7 +7,7 @@ use super::{ProjectHead, Shell};
 use crate::{
     console::{
         chart::{Hours, Sparkline},
-        display::{self, Moment, count, counted, visible},
+        display::{Moment, count, counted, visible},
     },
     store::console::{Issue, IssueStatus, Project, StatusCounts},
 };
@@ -97,6 +97,12 @@ impl IssuesQuery {
         }
         Ok(parsed)
     }
+
+    /// Errors before this page.
+    #[must_use]
+    pub fn offset(self) -> u32 {
+        (self.page - 1) * PAGE_SIZE
+    }
 }
 
 /// Whoever leafs on from here wants a search.
@@ -146,7 +152,7 @@ fn row(issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow {
         id: issue.id,
         title: visible(&issue.title),
         culprit: visible(&issue.culprit),
-        level: display::level(issue.level),
+        level: issue.level.name(),
         events: count(issue.events),
         users: count(issue.users),
         first_seen: Moment::new(issue.first_seen, now),
@@ -157,7 +163,7 @@ fn row(issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow {
 
 impl Paging {
     fn new(number: u32, shown: usize, total: u64) -> Self {
-        let before = u64::from(number - 1) * u64::from(PAGE_SIZE);
+        let before = u64::from((number - 1) * PAGE_SIZE);
         let after = before + shown as u64;
         let errors = counted(total, "error");
         let summary = if shown == 0 { errors } else { format!("{}–{} of {errors}", count(before + 1), count(after)) };

@@ -10,7 +10,7 @@ use askama::Template;
 
 pub use self::{
     issue::{EventState, IssuePage},
-    issues::IssuesPage,
+    issues::{IssuesPage, IssuesQuery, PAGE_SIZE},
     problem::Problem,
     projects::ProjectsPage,
 };

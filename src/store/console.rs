@@ -1,0 +1,166 @@
+//! What the console reads, with a login that may SELECT and nothing else.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    str::FromStr,
+};
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
+
+use super::{StoreError, Timestamptz};
+use crate::{
+    dsn::ProjectId,
+    protocol::event::{EventId, Level, MAX_BYTES},
+};
+
+/// Begins every [`Snapshot`], in one round trip. The limits belong to the transaction, not to the session,
+/// so they hold behind a transaction pooler too.
+const BEGIN: &str = "\
+    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SET LOCAL statement_timeout = '5s';
+    SET LOCAL idle_in_transaction_session_timeout = '30s'";
+
+/// A project as the operator registered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    pub id: ProjectId,
+    pub namespace: String,
+    pub name: String,
+    pub display_name: Option<String>,
+    pub platform: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectSummary {
+    pub project: Project,
+    /// `None` while the project's schema is not there yet.
+    pub numbers: Option<ProjectNumbers>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectNumbers {
+    pub unresolved: u64,
+    /// In the hours asked for.
+    pub events: u64,
+    pub last_event: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IssueStatus {
+    Unresolved,
+    Resolved,
+    Ignored,
+}
+
+impl IssueStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::Resolved => "resolved",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+impl FromStr for IssueStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        [Self::Unresolved, Self::Resolved, Self::Ignored]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(UnknownStatus)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an issue is unresolved, resolved or ignored")]
+pub struct UnknownStatus;
+
+/// Issues of a project by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatusCounts {
+    pub unresolved: u64,
+    pub resolved: u64,
+    pub ignored: u64,
+}
+
+impl StatusCounts {
+    #[must_use]
+    pub fn of(self, status: IssueStatus) -> u64 {
+        match status {
+            IssueStatus::Unresolved => self.unresolved,
+            IssueStatus::Resolved => self.resolved,
+            IssueStatus::Ignored => self.ignored,
+        }
+    }
+}
+
+/// An error: all events of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// `project_id << 32 | number`
+    pub id: i64,
+    pub title: String,
+    pub culprit: String,
+    pub level: Level,
+    pub status: IssueStatus,
+    pub events: u64,
+    pub users: u64,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+}
+
+impl Issue {
+    /// Within its project, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        // The low half, by the definition of `id`.
+        (self.id & i64::from(u32::MAX)).try_into().unwrap_or(u32::MAX)
+    }
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub event_id: EventId,
+    pub received_at: Timestamp,
+    /// Dictionary of the compression; 0 = none.
+    pub dictionary: i32,
+    /// zstd of the event's JSON.
+    pub payload: Vec<u8>,
+}
+
+impl StoredEvent {
+    /// The JSON that the client sent. Errors: not zstd, longer than any event may be, a dictionary that
+    /// this version does not have.
+    pub fn json(&self) -> io::Result<Vec<u8>> {
+        if self.dictionary != 0 {
+            return Err(io::Error::other(format!("dictionary {} is not known", self.dictionary)));
+        }
+        let limit = MAX_BYTES as u64;
+        let mut json = Vec::new();
+        zstd::Decoder::new(&*self.payload)?.take(limit + 1).read_to_end(&mut json)?;
+        if json.len() > MAX_BYTES {
+            return Err(io::Error::other(format!("longer than {limit} bytes")));
+        }
+        Ok(json)
+    }
+}
+
+/// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
+pub struct Snapshot(Transaction<'static, Postgres>);
+
+impl Snapshot {
+    pub async fn begin(pool: &PgPool) -> Result<Self, StoreError> {
+        Ok(Self(pool.begin_with(BEGIN).await?))
+    }
+
+    /// Gives the connection back at once instead of some time after the drop.
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
