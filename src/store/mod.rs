@@ -1,2 +1,22 @@
 //! Postgres: the schema `errortracking` of the installation and one schema a project. All SQL of the
-//! project lives here, one function a statement. Called by `operator`, `ingest` and `console`.
+//! project lives here, one function a statement.
+//!
+//! - [`connection`]: a login from a Secret becomes a pool that also works behind a transaction pooler.
+//! - [`admin`]: what the leading operator changes; every change carries its epoch.
+//! - [`ingest`]: what an ingest pod may call with a login that reads nothing.
+//! - `migrations`: brings both kinds of schema to the shape this program knows.
+//!
+//! Called by `operator`, `ingest` and `console`. Values go in and come out typed; what fails comes out
+//! as a [`StoreError`], sorted by what can be done about it.
+
+pub mod admin;
+pub mod connection;
+mod error;
+pub mod ingest;
+mod migrations;
+mod timestamptz;
+
+pub use admin::Admin;
+pub use connection::Connection;
+pub use error::StoreError;
+pub use timestamptz::Timestamptz;

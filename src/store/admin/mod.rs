@@ -1,0 +1,169 @@
+//! What the leading operator changes in a database: projects, schemas, logins, partitions, keys.
+//!
+//! Every change is idempotent and one transaction that starts with the epoch of the leader: a newer
+//! leader's claim turns it away ([`super::StoreError::Fenced`]). What cannot run in a transaction (detaching a
+//! partition, ending a login's sessions) is fenced just before and harmless when repeated.
+
+mod keys;
+mod observe;
+mod partitions;
+mod projects;
+mod retention;
+mod retire;
+mod roles;
+mod scram;
+mod server;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sqlx::PgPool;
+
+pub use self::{retention::Expired, roles::password_digest, server::ServerFacts};
+use crate::dsn::{ProjectId, PublicKey};
+
+/// The operator's hand in one database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pool: PgPool,
+    epoch: i64,
+    installation: InstallationId,
+    server: ServerFacts,
+}
+
+/// Eight lower-case hex digits that tell the roles of installations on one server apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallationId(String);
+
+impl InstallationId {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The login of a project's ingest pods: `et_1a2b3c4d_42_ingest`.
+    #[must_use]
+    pub fn ingest_role(&self, project: ProjectId) -> String {
+        format!("et_{self}_{project}_ingest")
+    }
+
+    /// Holds what all ingest logins may do in the schema `errortracking`; nobody logs in as it.
+    #[must_use]
+    pub fn ingest_group(&self) -> String {
+        format!("et_{self}_ingest")
+    }
+
+    /// The login of the console.
+    #[must_use]
+    pub fn console_role(&self) -> String {
+        format!("et_{self}_console")
+    }
+}
+
+impl fmt::Display for InstallationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Which Kubernetes object a project is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectIdentity {
+    pub namespace: String,
+    pub name: String,
+    pub namespace_uid: String,
+    pub object_uid: String,
+}
+
+/// What happens to the schema when the object goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    Retain,
+    Delete,
+}
+
+/// Where a project is in its life; `Deleted` rows stay, so that ids are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Active,
+    Retained,
+    Deleted,
+}
+
+/// Whose schema `project_N` is, by its comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaOwner {
+    Absent,
+    Ours,
+    Other,
+}
+
+/// A range of `received_at`, from inclusive, to exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Partition {
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// The project as the database has it.
+#[derive(Clone, Debug)]
+pub struct ProjectState {
+    pub project_id: ProjectId,
+    pub identity: ProjectIdentity,
+    pub phase: Phase,
+    pub deletion_policy: DeletionPolicy,
+    pub schema_owner: SchemaOwner,
+    /// 0: not migrated yet.
+    pub schema_version: i32,
+    pub ingest_role: Option<String>,
+    pub role_exists: bool,
+    /// The login may call every function that ingest needs.
+    pub grants_ok: bool,
+    /// SHA-256 of the password that was set last.
+    pub password_digest: Option<[u8; 32]>,
+    /// Oldest first.
+    pub partitions: Vec<Partition>,
+}
+
+impl ProjectState {
+    /// Whether the schema has every migration this program knows.
+    #[must_use]
+    pub fn migrated(&self) -> bool {
+        self.schema_owner == SchemaOwner::Ours && self.schema_version == Admin::project_schema_version()
+    }
+
+    /// Whether two whole partitions are ready after the one in use.
+    #[must_use]
+    pub fn partitions_ready(&self, now: Timestamp) -> bool {
+        self.partitions.iter().any(|partition| partition.from <= now && now < partition.to)
+            && self.partitions.iter().filter(|partition| partition.from > now).count() >= partitions::AHEAD
+    }
+
+    /// Whether the login exists with its rights and this password.
+    #[must_use]
+    pub fn login_ready(&self, password_digest: [u8; 32]) -> bool {
+        self.role_exists && self.grants_ok && self.password_digest == Some(password_digest)
+    }
+}
+
+/// Which Kubernetes object a key is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyIdentity {
+    pub namespace: String,
+    pub name: String,
+    pub namespace_uid: String,
+    pub client_key_uid: String,
+}
+
+/// A client key as the database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    pub key_id: i64,
+    pub project_id: ProjectId,
+    pub ordinal: i32,
+    pub public_key: PublicKey,
+    pub enabled: bool,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+    pub revoked: bool,
+}

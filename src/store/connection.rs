@@ -1,0 +1,230 @@
+//! Where a database is and as whom to log in: read from a Secret, turned into a pool.
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    Connection as _, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+};
+
+const DEFAULT_PORT: u16 = 5432;
+/// A pool hands out a connection that rested longer than this only after a ping.
+const TRUSTED_IDLE: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// A login of one database.
+#[derive(Clone)]
+pub struct Connection {
+    pub host: String,
+    pub port: u16,
+    pub dbname: String,
+    pub username: String,
+    pub password: SecretString,
+    /// `sslmode` of the URI or the key of that name; absent: TLS if the server offers it.
+    pub ssl_mode: Option<PgSslMode>,
+}
+
+/// How many connections a pool keeps and opens at most.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSize {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// The Secret or folder does not say how to connect. Names keys, never values.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    #[error("key {0} is missing")]
+    Missing(&'static str),
+    #[error("key {0} is not valid")]
+    Invalid(&'static str),
+    #[error("the parameter {0} of the uri is not supported")]
+    UnsupportedParameter(String),
+    #[error("failed to read {file}: {source}")]
+    Unreadable { file: &'static str, source: std::io::Error },
+}
+
+/// The keys of a database Secret; `uri` wins, because CloudNativePG's `host` lacks the namespace.
+const KEYS: [&str; 7] = ["uri", "host", "port", "dbname", "username", "password", "sslmode"];
+
+impl Connection {
+    /// From the decoded data of a Secret: `uri`, or `host`, `port` (5432), `dbname`, `username`, `password`.
+    pub fn from_map(map: &BTreeMap<String, String>) -> Result<Self, ConnectionError> {
+        let get = |key: &'static str| map.get(key).map(|value| value.trim_end_matches(['\r', '\n']));
+        if let Some(uri) = get("uri").filter(|uri| !uri.is_empty()) {
+            return Self::from_uri(uri);
+        }
+        let need = |key| get(key).filter(|value| !value.is_empty()).ok_or(ConnectionError::Missing(key));
+        let port = get("port").filter(|port| !port.is_empty());
+        Ok(Self {
+            host: need("host")?.to_owned(),
+            port: port.map_or(Ok(DEFAULT_PORT), |port| port.parse().map_err(|_| ConnectionError::Invalid("port")))?,
+            dbname: need("dbname")?.to_owned(),
+            username: need("username")?.to_owned(),
+            password: get("password").unwrap_or_default().into(),
+            ssl_mode: get("sslmode").map(ssl_mode).transpose()?,
+        })
+    }
+
+    /// From the files of a mounted Secret.
+    pub fn from_directory(directory: &Path) -> Result<Self, ConnectionError> {
+        let mut map = BTreeMap::new();
+        for file in KEYS {
+            match std::fs::read_to_string(directory.join(file)) {
+                Ok(text) => {
+                    map.insert(file.to_owned(), text);
+                }
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(ConnectionError::Unreadable { file, source }),
+            }
+        }
+        Self::from_map(&map)
+    }
+
+    /// `postgresql://user:password@host:port/dbname?sslmode=…`, with one host.
+    fn from_uri(uri: &str) -> Result<Self, ConnectionError> {
+        let invalid = || ConnectionError::Invalid("uri");
+        let decode = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| invalid());
+        let rest = uri.strip_prefix("postgresql://").or_else(|| uri.strip_prefix("postgres://")).ok_or_else(invalid)?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, dbname) = rest.split_once('/').ok_or_else(invalid)?;
+        let (login, address) = authority.rsplit_once('@').ok_or_else(invalid)?;
+        let (username, password) = login.split_once(':').unwrap_or((login, ""));
+        // The colons of an IPv6 address are inside its brackets.
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| invalid())?),
+            _ => (address, DEFAULT_PORT),
+        };
+        let mut mode = None;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "sslmode" => mode = Some(ssl_mode(&value)?),
+                "application_name" => {}
+                _ => return Err(ConnectionError::UnsupportedParameter(name.into_owned())),
+            }
+        }
+        let connection = Self {
+            host: decode(host.trim_start_matches('[').trim_end_matches(']'))?,
+            port,
+            dbname: decode(dbname)?,
+            username: decode(username)?,
+            password: decode(password)?.into(),
+            ssl_mode: mode,
+        };
+        let complete = [&connection.host, &connection.dbname, &connection.username].iter().all(|text| !text.is_empty());
+        if complete { Ok(connection) } else { Err(invalid()) }
+    }
+
+    /// The same database with another login.
+    #[must_use]
+    pub fn with_login(&self, username: &str, password: SecretString) -> Self {
+        Self { username: username.to_owned(), password, ..self.clone() }
+    }
+
+    /// The decoded data of a Secret for this login: `host`, `port`, `dbname`, `username`, `password`, `uri`.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let mut map: BTreeMap<_, _> = [
+            ("host", self.host.clone()),
+            ("port", self.port.to_string()),
+            ("dbname", self.dbname.clone()),
+            ("username", self.username.clone()),
+            ("password", self.password.expose_secret().to_owned()),
+            ("uri", self.uri()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        if let Some(mode) = self.ssl_mode {
+            map.insert("sslmode".to_owned(), ssl_mode_name(mode).to_owned());
+        }
+        map
+    }
+
+    fn uri(&self) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else if self.host.starts_with('/') {
+            encode(&self.host)
+        } else {
+            self.host.clone()
+        };
+        let mode = self.ssl_mode.map(|mode| format!("?sslmode={}", ssl_mode_name(mode))).unwrap_or_default();
+        let (username, password) = (encode(&self.username), encode(self.password.expose_secret()));
+        format!("postgresql://{username}:{password}@{host}:{}/{}{mode}", self.port, encode(&self.dbname))
+    }
+
+    /// What people may see of it: `db.example:5432/errors`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("{}:{}/{}", self.host, self.port, self.dbname)
+    }
+
+    /// How sqlx connects: no password file is read, no statement is logged (some hold a password's
+    /// verifier), and no start-up parameter is sent that `PgBouncer` refuses.
+    #[must_use]
+    pub fn options(&self) -> PgConnectOptions {
+        use sqlx::ConnectOptions as _;
+        PgConnectOptions::new_without_pgpass()
+            .host(&self.host)
+            .port(self.port)
+            .database(&self.dbname)
+            .username(&self.username)
+            .password(self.password.expose_secret())
+            .ssl_mode(self.ssl_mode.unwrap_or(PgSslMode::Prefer))
+            .extra_float_digits(None)
+            .disable_statement_logging()
+    }
+
+    /// A pool that connects at first use; a server that is away does not fail this.
+    #[must_use]
+    pub fn pool(&self, size: PoolSize, application_name: &str) -> PgPool {
+        PgPoolOptions::new()
+            .min_connections(size.min)
+            .max_connections(size.max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(IDLE_TIMEOUT)
+            // A ping before every use would cost each batch a second round trip.
+            .test_before_acquire(false)
+            .before_acquire(|connection, state| {
+                Box::pin(async move {
+                    if state.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(self.options().application_name(application_name))
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Connection({}@{})", self.username, self.server())
+    }
+}
+
+const SSL_MODES: [(&str, PgSslMode); 6] = [
+    ("disable", PgSslMode::Disable),
+    ("allow", PgSslMode::Allow),
+    ("prefer", PgSslMode::Prefer),
+    ("require", PgSslMode::Require),
+    ("verify-ca", PgSslMode::VerifyCa),
+    ("verify-full", PgSslMode::VerifyFull),
+];
+
+fn ssl_mode(name: &str) -> Result<PgSslMode, ConnectionError> {
+    let found = SSL_MODES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, mode)| *mode).ok_or(ConnectionError::Invalid("sslmode"))
+}
+
+fn ssl_mode_name(mode: PgSslMode) -> &'static str {
+    SSL_MODES
+        .iter()
+        .find(|(_, known)| std::mem::discriminant(known) == std::mem::discriminant(&mode))
+        .map_or("prefer", |(name, _)| name)
+}

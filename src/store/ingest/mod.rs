@@ -1,0 +1,89 @@
+//! What an ingest pod calls, with a login that may execute these functions and read no table.
+
+mod batch;
+mod instance;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use self::{
+    batch::{ingest_batch, quarantine, tag_value_hash},
+    instance::{changed_keys, find_key, heartbeat},
+};
+use crate::{
+    dsn::PublicKey,
+    protocol::event::{EventId, Level},
+};
+
+/// One event, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub event_id: EventId,
+    /// Fixed when the request was accepted and kept over retries and replays.
+    pub received_at: Timestamp,
+    /// When it happened, by the client's clock.
+    pub timestamp: Timestamp,
+    pub level: Level,
+    /// `error` or `default`.
+    pub kind: String,
+    pub title: String,
+    pub culprit: String,
+    pub exception_type: Option<String>,
+    pub exception_value: Option<String>,
+    pub platform: String,
+    pub release: Option<String>,
+    pub environment: Option<String>,
+    /// Keyed hash of the user's identity.
+    pub user_hash: Option<i64>,
+    pub tags: Vec<(String, String)>,
+    pub grouping_version: i16,
+    pub grouping_hash: [u8; 32],
+    /// zstd of the event's JSON.
+    pub payload: Vec<u8>,
+}
+
+/// Rows of one project under one mark. A stream is one writer: its sequence numbers rise, and batch `n`
+/// is sent again until it is known to be applied before batch `n + 1` is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    pub stream: Uuid,
+    pub sequence: i64,
+    pub rows: &'a [Row],
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// `false`: this (stream, sequence) was applied before; nothing was done now.
+    pub applied: bool,
+    pub stored: u64,
+    /// Events whose id was there already, in this batch, this partition or the one next to it.
+    pub duplicates: u64,
+}
+
+/// The public keys accepted now, and the version they belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySet {
+    pub version: i64,
+    pub keys: Vec<PublicKey>,
+}
+
+/// What an instance reports about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat<'a> {
+    pub instance: &'a str,
+    pub settings_version: i64,
+    /// Last use of keys since the last heartbeat.
+    pub key_usage: &'a [(PublicKey, Timestamp)],
+    /// Events dropped since the last heartbeat: reason, quantity.
+    pub outcomes: &'a [(&'a str, u64)],
+}
+
+/// A row that Postgres does not take, kept aside with what it said.
+#[derive(Clone, Copy, Debug)]
+pub struct Quarantined<'a> {
+    pub event_id: EventId,
+    pub received_at: Timestamp,
+    pub reason: &'a str,
+    pub payload: &'a [u8],
+}
