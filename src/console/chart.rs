@@ -139,6 +139,12 @@ pub struct Bar {
     pub minor_tick: bool,
 }
 
+impl DayChart {
+    pub fn newest_first(&self) -> impl Iterator<Item = &Bar> {
+        self.bars.iter().rev()
+    }
+}
+
 impl From<&Hours> for DayChart {
     fn from(hours: &Hours) -> Self {
         const STEP: u64 = 36;

@@ -58,7 +58,7 @@ pub async fn issue(
     let project = find_project(&mut snapshot, project).await?;
     let issue = snapshot.issue(project.id, issue).await?.ok_or(Problem::NotFound("error"))?;
     let mut hours = snapshot.hours(project.id, &[issue.id], Hours::first(now)).await?;
-    let latest = snapshot.latest_event(project.id, issue.id).await?;
+    let latest = snapshot.latest_event(project.id, &issue).await?;
     snapshot.end().await?;
     let hours = Hours::new(now, hours.remove(&issue.id).unwrap_or_default());
     let state = latest.map_or(EventState::Expired, |stored| read(&project, &stored, now));

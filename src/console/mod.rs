@@ -16,6 +16,8 @@ mod handlers;
 mod headers;
 mod metrics;
 mod pages;
+#[cfg(test)]
+mod preview;
 mod routes;
 mod server;
 mod stacktrace;

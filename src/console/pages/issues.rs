@@ -184,8 +184,7 @@ impl Paging {
 fn snippet(platform: &str) -> Option<&'static str> {
     Some(match platform {
         "go" => "sentry.Init(sentry.ClientOptions{})",
-        "java" => "Sentry.init();",
-        "node" => "Sentry.init();",
+        "java" | "node" => "Sentry.init();",
         "php" => r"\Sentry\init(['dsn' => getenv('SENTRY_DSN')]);",
         "python" => "import sentry_sdk\nsentry_sdk.init()",
         "ruby" => "Sentry.init",

@@ -46,8 +46,11 @@ fn row(summary: &ProjectSummary, now: Timestamp) -> ProjectRow {
     let head = ProjectHead::from(&summary.project);
     let numbers = summary.numbers.as_ref().map(|numbers| Numbers {
         unresolved: count(numbers.unresolved),
-        events_24h: count(numbers.events_24h),
+        events_24h: count(numbers.events),
         last_event: numbers.last_event.map(|at| Moment::new(at, now)),
     });
-    ProjectRow { id: head.id, title: head.title, namespace: head.namespace, platform: head.platform, numbers }
+    // What the object says; else what its errors came from.
+    let seen = || summary.numbers.as_ref().map(|numbers| numbers.platforms.join(", ")).filter(|seen| !seen.is_empty());
+    let platform = head.platform.or_else(seen);
+    ProjectRow { id: head.id, title: head.title, namespace: head.namespace, platform, numbers }
 }
