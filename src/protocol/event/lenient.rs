@@ -1,7 +1,7 @@
 //! JSON values that cannot be of the wrong type. Each type here takes every JSON value and keeps what
 //! it can use; the rest becomes its default, so that one odd attribute never costs the event.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::VecDeque, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -18,7 +18,8 @@ pub(super) trait Lenient: Default {
         Self::default()
     }
 
-    fn from_integer(_: i64) -> Self {
+    /// Wide enough for every integer that serde_json tells from a float.
+    fn from_integer(_: i128) -> Self {
         Self::default()
     }
 
@@ -64,12 +65,11 @@ impl<'de, T: Lenient> Visitor<'de> for AnyVisitor<T> {
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        Ok(T::from_integer(number))
+        Ok(T::from_integer(number.into()))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "such a number is no id or line of ours; JavaScript rounds it too")]
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-        Ok(i64::try_from(number).map_or_else(|_| T::from_float(number as f64), T::from_integer))
+        Ok(T::from_integer(number.into()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
@@ -203,5 +203,35 @@ impl<C: Collect> Lenient for Values<C> {
             }
             Self(items)
         }))
+    }
+}
+
+/// The first `HEAD` and the last `TAIL` of however many come; what lies between is dropped.
+pub(super) struct Ends<T, const HEAD: usize, const TAIL: usize> {
+    head: Vec<T>,
+    tail: VecDeque<T>,
+}
+
+impl<T, const HEAD: usize, const TAIL: usize> Default for Ends<T, HEAD, TAIL> {
+    fn default() -> Self {
+        Self { head: Vec::new(), tail: VecDeque::new() }
+    }
+}
+
+impl<T, const HEAD: usize, const TAIL: usize> Ends<T, HEAD, TAIL> {
+    pub(super) fn push(&mut self, item: T) {
+        if self.head.len() < HEAD {
+            self.head.push(item);
+        } else {
+            if self.tail.len() == TAIL {
+                self.tail.pop_front();
+            }
+            self.tail.push_back(item);
+        }
+    }
+
+    pub(super) fn into_vec(mut self) -> Vec<T> {
+        self.head.extend(self.tail);
+        self.head
     }
 }

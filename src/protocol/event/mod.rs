@@ -1,16 +1,30 @@
 //! The event a client reports: a typed core of what we group by and show. [`parse`] makes it from
 //! whatever JSON an SDK sent; everything else stays in the payload, which is stored as received.
 
+mod csp;
+mod exception;
 mod lenient;
+mod message;
 mod parse;
+mod repair;
+mod stacktrace;
+mod tags;
+mod text;
 pub(super) mod timestamp;
 mod title;
+mod user;
+mod version;
 
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 
-pub use self::parse::{EventError, MAX_BYTES, parse};
+pub use self::{
+    parse::{EventError, MAX_BYTES, parse},
+    stacktrace::MAX_FRAMES,
+    tags::{MAX_TAG_CHARS, MAX_TAGS},
+    title::UNLABELED,
+};
 use crate::dsn::hex;
 
 /// 16 bytes, not all zero; written as 32 lower-case hex digits.
@@ -177,15 +191,4 @@ pub struct User {
     pub username: Option<String>,
     pub email: Option<String>,
     pub ip_address: Option<String>,
-}
-
-impl User {
-    /// What makes two events the same user's: the first of id, username, email and address, as `id:5`.
-    #[must_use]
-    pub fn identity(&self) -> Option<String> {
-        let Self { id, username, email, ip_address } = self;
-        [("id", id), ("username", username), ("email", email), ("ip", ip_address)]
-            .into_iter()
-            .find_map(|(name, value)| value.as_deref().map(|value| format!("{name}:{value}")))
-    }
 }

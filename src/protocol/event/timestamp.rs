@@ -20,8 +20,8 @@ impl Lenient for Moment {
         Self(from_text(text.trim()))
     }
 
-    fn from_integer(seconds: i64) -> Self {
-        Self(Timestamp::from_second(seconds).ok())
+    fn from_integer(seconds: i128) -> Self {
+        Self(i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok()))
     }
 
     fn from_float(seconds: f64) -> Self {

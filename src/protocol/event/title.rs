@@ -1,4 +1,12 @@
-use super::{Event, Exception};
+//! How an event is called in a list: its title, and the place that is to blame.
+
+use super::{Event, Exception, Frame, text::cut};
+
+const MAX_TITLE_CHARS: usize = 256;
+const MAX_CULPRIT_CHARS: usize = 200;
+
+/// Title of an event that says nothing about itself; it never replaces a real one.
+pub const UNLABELED: &str = "<unlabeled event>";
 
 impl Event {
     /// The exception that was not caught: the outermost.
@@ -7,19 +15,150 @@ impl Event {
         self.exceptions.last()
     }
 
-    /// `error` for exceptions, `default` for messages.
+    /// `error` for exceptions, `default` for messages and reports.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         if self.exceptions.is_empty() { "default" } else { "error" }
     }
 
+    /// `KeyError: 'a'`, or the first line of the message; never empty, at most 256 characters.
     #[must_use]
     pub fn title(&self) -> String {
-        "<unlabeled event>".into()
+        let title = if let Some(exception) = self.main_exception() {
+            exception.title()
+        } else if let Some(csp) = &self.csp {
+            format!("Blocked '{}' from '{}'", csp.directive, csp.blocked)
+        } else {
+            let message = self.log_entry.as_ref().map(|entry| first_line(&entry.formatted));
+            message.filter(|line| !line.is_empty()).unwrap_or(UNLABELED).to_owned()
+        };
+        cut(&title, MAX_TITLE_CHARS).to_owned()
     }
 
+    /// The transaction, else the application's innermost function, else the URL; may be empty, at most
+    /// 200 characters.
     #[must_use]
     pub fn culprit(&self) -> String {
-        String::new()
+        let named = self.transaction.clone().filter(|transaction| !transaction.trim().is_empty());
+        let culprit = named
+            .or_else(|| blamed(self.frames()).and_then(|frame| place(frame, &self.platform)))
+            .or_else(|| self.request_url.clone())
+            .unwrap_or_default();
+        cut(&culprit, MAX_CULPRIT_CHARS).to_owned()
+    }
+
+    /// Frames of the main exception, else of the event's own stack trace.
+    fn frames(&self) -> &[Frame] {
+        self.main_exception()
+            .map(|exception| &*exception.frames)
+            .filter(|frames| !frames.is_empty())
+            .unwrap_or(&self.stacktrace)
+    }
+}
+
+impl Exception {
+    fn title(&self) -> String {
+        let value = first_line(self.value.as_deref().unwrap_or_default());
+        let function = || blamed(&self.frames).and_then(|frame| frame.function.as_deref());
+        match self.r#type.as_deref() {
+            _ if self.synthetic => function().unwrap_or("<unknown>").to_owned(),
+            None if value.is_empty() => function().unwrap_or("<unknown>").to_owned(),
+            None => cut(value, 1024).to_owned(),
+            Some(name) if value.is_empty() => cut(name, 128).to_owned(),
+            Some(name) => format!("{}: {}", cut(name, 128), cut(value, 1024)),
+        }
+    }
+}
+
+/// The first line with something in it.
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
+}
+
+/// The innermost frame of the application; where nothing is known to be its own, the innermost of all.
+pub(in crate::protocol) fn blamed(frames: &[Frame]) -> Option<&Frame> {
+    frames.iter().rev().find(|frame| frame.in_app == Some(true)).or_else(|| frames.last())
+}
+
+/// A frame in the words of its platform.
+fn place(frame: &Frame, platform: &str) -> Option<String> {
+    let function = frame.function.as_deref();
+    let file = frame.filename.as_deref();
+    match platform {
+        "javascript" | "node" => match (function, file.or(frame.module.as_deref())) {
+            (Some(function), Some(file)) => Some(format!("{function}({file})")),
+            (function, file) => function.or(file).map(str::to_owned),
+        },
+        "native" | "c" | "cocoa" | "objc" | "swift" | "rust" => function.or(file).map(str::to_owned),
+        _ => match (frame.module.as_deref().or(file), function) {
+            (Some(module), function) => Some(format!("{module} in {}", function.unwrap_or("?"))),
+            (None, function) => function.map(str::to_owned),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{EventId, parse},
+        *,
+    };
+
+    fn event(json: &str) -> Event {
+        parse(json.as_bytes(), jiff::Timestamp::UNIX_EPOCH, None, EventId([1; 16])).unwrap()
+    }
+
+    #[test]
+    fn titles_name_the_error() {
+        for (json, title) in [
+            (r#"{"exception":[{"type":"KeyError","value":"'a'\nmore"}]}"#, "KeyError: 'a'"),
+            (r#"{"exception":[{"type":"KeyError","value":" "}]}"#, "KeyError"),
+            (r#"{"exception":[{"type":"KeyError"}]}"#, "KeyError"),
+            (r#"{"exception":[{"value":"only a value"}]}"#, "only a value"),
+            (r#"{"exception":[{"type":"Cause"},{"type":"Outer","value":"x"}],"message":"m"}"#, "Outer: x"),
+            (r#"{"exception":[{"type":"SIGSEGV","mechanism":{"synthetic":true}}]}"#, "<unknown>"),
+            (
+                r#"{"exception":[{"type":"SIGSEGV","mechanism":{"synthetic":true},
+                    "stacktrace":{"frames":[{"function":"crash"}]}}]}"#,
+                "crash",
+            ),
+            (r#"{"message":"\n hello \nworld"}"#, "hello"),
+            (r#"{"csp":{"effective_directive":"img-src","blocked_uri":"inline"}}"#, "Blocked 'img-src' from 'inline'"),
+            ("{}", UNLABELED),
+            (r#"{"message":" "}"#, UNLABELED),
+        ] {
+            assert_eq!(event(json).title(), title, "{json}");
+        }
+        let long = event(&format!(r#"{{"exception":[{{"type":"{0}","value":"{0}"}}]}}"#, "ü".repeat(1000))).title();
+        assert_eq!((long.chars().count(), long.find(':')), (MAX_TITLE_CHARS, Some(256)));
+    }
+
+    #[test]
+    fn culprits_name_the_place() {
+        let frames = r#""stacktrace":{"frames":[
+            {"filename":"app.py","module":"app","function":"view","in_app":true},
+            {"filename":"lib.py","function":"call","in_app":false}]}"#;
+        for (json, culprit) in [
+            (format!(r#"{{"transaction":"GET /cart",{frames}}}"#), "GET /cart"),
+            (format!(r#"{{"culprit":"GET /cart",{frames}}}"#), "GET /cart"),
+            (format!(r#"{{"platform":"python",{frames}}}"#), "app in view"),
+            (format!(r#"{{"platform":"node",{frames}}}"#), "view(app.py)"),
+            (format!(r#"{{"platform":"native",{frames}}}"#), "view"),
+            (format!(r#"{{"exception":[{{"type":"E"}},{{"type":"E",{frames}}}]}}"#), "app in view"),
+            (r#"{"stacktrace":{"frames":[{"filename":"a.py"},{"filename":"b.py"}]}}"#.into(), "b.py in ?"),
+            (r#"{"request":{"url":"https://h/cart?x=1"}}"#.into(), "https://h/cart"),
+            ("{}".into(), ""),
+        ] {
+            assert_eq!(event(&json).culprit(), culprit, "{json}");
+        }
+    }
+
+    #[test]
+    fn exceptions_make_an_error() {
+        for (json, kind) in
+            [("{}", "default"), (r#"{"message":"m"}"#, "default"), (r#"{"exception":{"type":"E"}}"#, "error")]
+        {
+            assert_eq!(event(json).kind(), kind, "{json}");
+        }
     }
 }

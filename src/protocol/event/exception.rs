@@ -1,0 +1,160 @@
+//! Exceptions: a chain, oldest cause first.
+
+use serde::de::MapAccess;
+
+use super::{
+    Exception,
+    lenient::{Attributes, Collect, Ends, Object, assign, skip, value},
+    stacktrace::Stacktrace,
+    text::{Flag, JsonText, Strict},
+};
+
+const MAX_TYPE_CHARS: usize = 256;
+const MAX_VALUE_CHARS: usize = 8192;
+
+/// The ends of a chain are what people look at; a longer one is a loop of causes.
+#[derive(Default)]
+pub(super) struct Exceptions(Ends<Exception, 50, 50>);
+
+impl Exceptions {
+    pub(super) fn into_vec(self) -> Vec<Exception> {
+        self.0.into_vec()
+    }
+}
+
+impl Collect for Exceptions {
+    type Item = Exception;
+
+    /// An exception that names neither type nor value says nothing, unless it says where.
+    fn push(&mut self, mut exception: Exception) {
+        split_value(&mut exception);
+        if exception.r#type.is_some() || exception.value.is_some() || !exception.frames.is_empty() {
+            self.0.push(exception);
+        }
+    }
+}
+
+impl Attributes for Exception {
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "type" => assign(&mut self.r#type, value::<Strict<MAX_TYPE_CHARS>, A>(object)?.0),
+            "value" => assign(&mut self.value, value::<JsonText<MAX_VALUE_CHARS>, A>(object)?.0),
+            "module" => assign(&mut self.module, value::<Strict<256>, A>(object)?.0),
+            "stacktrace" | "sentry.interfaces.Stacktrace" => {
+                let frames = value::<Stacktrace, A>(object)?.0;
+                if !frames.is_empty() {
+                    self.frames = frames;
+                }
+            }
+            "mechanism" => {
+                if let Some(mechanism) = value::<Object<Mechanism>, A>(object)?.0 {
+                    self.handled = mechanism.handled;
+                    self.synthetic = mechanism.synthetic;
+                }
+            }
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Mechanism {
+    handled: Option<bool>,
+    synthetic: bool,
+}
+
+impl Attributes for Mechanism {
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "handled" => self.handled = value::<Flag, A>(object)?.0,
+            "synthetic" => self.synthetic = value::<Flag, A>(object)?.0 == Some(true),
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
+}
+
+/// Old clients put `KeyError: 'a'` into the value alone.
+fn split_value(exception: &mut Exception) {
+    if exception.r#type.is_some() {
+        return;
+    }
+    let Some((name, rest)) = exception.value.as_deref().and_then(|value| value.split_once(':')) else { return };
+    let word = |character: char| character.is_alphanumeric() || character == '_';
+    if !name.is_empty() && name.chars().all(word) && !rest.contains('\n') {
+        let (name, rest) = (name.to_owned(), rest.trim().to_owned());
+        exception.r#type = Some(name);
+        exception.value = if rest.is_empty() { None } else { Some(rest) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::lenient::{Any, Values},
+        *,
+    };
+
+    fn exceptions(json: &str) -> Vec<(Option<String>, Option<String>)> {
+        let found = serde_json::from_str::<Any<Values<Exceptions>>>(json).unwrap().0.0.into_vec();
+        found.into_iter().map(|exception| (exception.r#type, exception.value)).collect()
+    }
+
+    fn one(r#type: Option<&str>, value: Option<&str>) -> Vec<(Option<String>, Option<String>)> {
+        vec![(r#type.map(str::to_owned), value.map(str::to_owned))]
+    }
+
+    #[test]
+    fn every_shape_of_the_list_is_read() {
+        let exception = r#"{"type":"KeyError","value":"a"}"#;
+        let expected = one(Some("KeyError"), Some("a"));
+        for json in [
+            format!("[{exception}]"),
+            format!(r#"{{"values":[{exception}]}}"#),
+            exception.to_owned(),
+            format!("[null,{exception},5,\"x\"]"),
+            format!(r#"{{"values":{exception}}}"#),
+        ] {
+            assert_eq!(exceptions(&json), expected, "{json}");
+        }
+        for none in ["null", "{}", "[]", r#"{"values":null}"#, "5", r#"{"type":"","value":""}"#, r#"[{"type":null}]"#] {
+            assert_eq!(exceptions(none), [], "{none}");
+        }
+    }
+
+    #[test]
+    fn type_and_value_are_normalised() {
+        for (json, r#type, value) in [
+            (r#"{"value":"KeyError: 'a'"}"#, Some("KeyError"), Some("'a'")),
+            (r#"{"type":"","value":"KeyError:x"}"#, Some("KeyError"), Some("x")),
+            (r#"{"value":"no type: here"}"#, None, Some("no type: here")),
+            (r#"{"value":"KeyError: a\nb"}"#, None, Some("KeyError: a\nb")),
+            (r#"{"value":"KeyError:"}"#, Some("KeyError"), None),
+            (r#"{"type":"E","value":{"a":1}}"#, Some("E"), Some(r#"{"a":1}"#)),
+            (r#"{"type":"E","value":42}"#, Some("E"), Some("42")),
+            (r#"{"type":5,"value":"v"}"#, None, Some("v")),
+        ] {
+            assert_eq!(exceptions(json), one(r#type, value), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_place_without_a_name_is_kept() {
+        assert_eq!(exceptions(r#"[{"stacktrace":{"frames":[{"function":"f"}]}}]"#), one(None, None));
+    }
+
+    #[test]
+    fn the_mechanism_tells_whether_it_was_handled() {
+        for (mechanism, handled, synthetic) in [
+            (r#"{"handled":false,"synthetic":true}"#, Some(false), true),
+            (r#"{"handled":"no"}"#, None, false),
+            ("null", None, false),
+            ("[]", None, false),
+        ] {
+            let json = format!(r#"[{{"type":"E","mechanism":{mechanism}}}]"#);
+            let found = serde_json::from_str::<Any<Values<Exceptions>>>(&json).unwrap().0.0.into_vec();
+            assert_eq!((found[0].handled, found[0].synthetic), (handled, synthetic), "{mechanism}");
+        }
+    }
+}

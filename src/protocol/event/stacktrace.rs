@@ -1,0 +1,247 @@
+//! Stack traces: frames oldest call first, with the source lines an SDK could read, and threads.
+
+use serde::de::{MapAccess, SeqAccess};
+
+use super::{
+    Frame,
+    lenient::{Any, Attributes, Collect, Ends, Lenient, Values, assign, skip, value},
+    text::{Flag, Number, Strict, cleaned},
+};
+
+/// Frames kept of one stack trace: the first 50 and, nearest to the failure, the last 200.
+pub const MAX_FRAMES: usize = FIRST_FRAMES + LAST_FRAMES;
+const FIRST_FRAMES: usize = 50;
+const LAST_FRAMES: usize = 200;
+
+const MAX_NAME_CHARS: usize = 256;
+const MAX_PATH_CHARS: usize = 512;
+const MAX_LINE_CHARS: usize = 256;
+/// Source lines kept on each side of the failing one; SDKs send five.
+const MAX_CONTEXT_LINES: usize = 20;
+
+/// A `stacktrace` attribute: `{"frames": […]}`, or the frames alone.
+#[derive(Default)]
+pub(super) struct Stacktrace(pub(super) Vec<Frame>);
+
+impl Lenient for Stacktrace {
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        Values::<Frames>::from_list(list).map(|frames| Self(frames.0.0.into_vec()))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut frames = Vec::new();
+        while let Some(name) = object.next_key::<super::lenient::Name<'_>>()? {
+            match name.as_str() {
+                "frames" => frames = value::<Values<Frames>, A>(&mut object)?.0.0.into_vec(),
+                _ => skip(&mut object)?,
+            }
+        }
+        Ok(Self(frames))
+    }
+}
+
+#[derive(Default)]
+struct Frames(Ends<Frame, FIRST_FRAMES, LAST_FRAMES>);
+
+impl Collect for Frames {
+    type Item = Frame;
+
+    fn push(&mut self, frame: Frame) {
+        let frame = normalised(frame);
+        let Frame { function, module, filename, package, lineno, .. } = &frame;
+        let named = [function, module, filename, package].into_iter().any(Option::is_some);
+        if named || lineno.is_some() {
+            self.0.push(frame);
+        }
+    }
+}
+
+impl Attributes for Frame {
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "function" => assign(&mut self.function, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
+            "module" => assign(&mut self.module, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
+            "filename" => assign(&mut self.filename, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            "abs_path" => assign(&mut self.abs_path, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            "package" => assign(&mut self.package, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            "lineno" => assign(&mut self.lineno, value::<Number, A>(object)?.0),
+            "colno" => assign(&mut self.colno, value::<Number, A>(object)?.0),
+            "in_app" => assign(&mut self.in_app, value::<Flag, A>(object)?.0),
+            "context_line" => assign(&mut self.context_line, value::<Line, A>(object)?.0),
+            "pre_context" => self.pre_context = value::<Lines, A>(object)?.0,
+            "post_context" => self.post_context = value::<Lines, A>(object)?.0,
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
+}
+
+/// A path that only one of the two attributes names stands in both; a URL alone is no file name, its path is.
+fn normalised(mut frame: Frame) -> Frame {
+    if frame.function.as_deref() == Some("?") {
+        frame.function = None;
+    }
+    if frame.abs_path.is_none() {
+        frame.abs_path.clone_from(&frame.filename);
+    } else if frame.filename.is_none() {
+        frame.filename.clone_from(&frame.abs_path);
+    }
+    if frame.filename == frame.abs_path
+        && let Some(path) = frame.filename.as_deref().and_then(path_of_url)
+    {
+        frame.filename = Some(path.to_owned());
+    }
+    frame
+}
+
+/// `/static/app.js` of `https://shop.example/static/app.js?v=1`.
+fn path_of_url(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
+    let path = &rest[rest.find('/')?..];
+    Some(path.split(['?', '#']).next().unwrap_or(path))
+}
+
+/// A source line, which may be empty.
+#[derive(Default)]
+struct Line(Option<String>);
+
+impl Lenient for Line {
+    fn from_text(text: &str) -> Self {
+        Self(Some(cleaned(text, MAX_LINE_CHARS).unwrap_or_default()))
+    }
+}
+
+#[derive(Default)]
+struct Lines(Vec<String>);
+
+impl Lenient for Lines {
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut lines = Vec::new();
+        while let Some(Any(Line(line))) = list.next_element()? {
+            if lines.len() < MAX_CONTEXT_LINES {
+                // What is no string leaves an empty line, so that the numbers beside them stay right.
+                lines.push(line.unwrap_or_default());
+            }
+        }
+        Ok(Self(lines))
+    }
+}
+
+/// Frames of the one thread that says what happened: the crashed one, else the only one.
+#[derive(Default)]
+pub(super) struct Threads {
+    count: usize,
+    crashed: Vec<Frame>,
+    first: Vec<Frame>,
+}
+
+impl Threads {
+    pub(super) fn into_frames(self) -> Vec<Frame> {
+        match self.count {
+            _ if !self.crashed.is_empty() => self.crashed,
+            1 => self.first,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Collect for Threads {
+    type Item = Thread;
+
+    fn push(&mut self, thread: Thread) {
+        self.count += 1;
+        if thread.crashed && self.crashed.is_empty() {
+            self.crashed = thread.frames;
+        } else if self.count == 1 {
+            self.first = thread.frames;
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Thread {
+    crashed: bool,
+    frames: Vec<Frame>,
+}
+
+impl Attributes for Thread {
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "crashed" => self.crashed = value::<Flag, A>(object)?.0 == Some(true),
+            "stacktrace" => self.frames = value::<Stacktrace, A>(object)?.0,
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(json: &str) -> Vec<Frame> {
+        serde_json::from_str::<Any<Stacktrace>>(json).unwrap().0.0
+    }
+
+    #[test]
+    fn file_name_and_path_fill_each_other() {
+        for (json, filename, abs_path) in [
+            (r#"{"filename":"a.py"}"#, "a.py", "a.py"),
+            (r#"{"abs_path":"/srv/a.py"}"#, "/srv/a.py", "/srv/a.py"),
+            (r#"{"filename":"a.py","abs_path":"/srv/a.py"}"#, "a.py", "/srv/a.py"),
+            (r#"{"abs_path":"https://h/static/a.js?v=1"}"#, "/static/a.js", "https://h/static/a.js?v=1"),
+            (r#"{"filename":"https://h/a.js"}"#, "/a.js", "https://h/a.js"),
+            (r#"{"filename":"https://h"}"#, "https://h", "https://h"),
+        ] {
+            let found = &frames(&format!("[{json}]"))[0];
+            assert_eq!((found.filename.as_deref(), found.abs_path.as_deref()), (Some(filename), Some(abs_path)));
+        }
+    }
+
+    #[test]
+    fn odd_frames_keep_what_is_usable() {
+        let json = r#"{"frames":[null,5,{},{"vars":{"a":1}},{"function":"?","lineno":"7","in_app":"yes","colno":[]},
+            {"function":"f","function":5,"context_line":"","pre_context":["a",null,3],"post_context":"x"}]}"#;
+        let expected = [
+            Frame { lineno: Some(7), ..Frame::default() },
+            Frame {
+                function: Some("f".into()),
+                context_line: Some(String::new()),
+                pre_context: vec!["a".into(), String::new(), String::new()],
+                ..Frame::default()
+            },
+        ];
+        assert_eq!(frames(json), expected);
+        for none in ["null", "[]", "{}", r#"{"frames":null}"#, r#"{"frames":"x"}"#, "5", r#""x""#] {
+            assert_eq!(frames(none), [], "{none}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_a_deep_stack_are_kept() {
+        let list: Vec<String> = (0..1000).map(|number| format!(r#"{{"function":"f{number}"}}"#)).collect();
+        let names: Vec<String> =
+            frames(&format!("[{}]", list.join(","))).into_iter().filter_map(|f| f.function).collect();
+        let expected: Vec<String> = (0..50).chain(800..1000).map(|number| format!("f{number}")).collect();
+        assert_eq!(names, expected);
+        assert_eq!(names.len(), MAX_FRAMES);
+    }
+
+    #[test]
+    fn the_crashed_or_the_only_thread_counts() {
+        let thread = |name: &str, crashed: &str| {
+            format!(r#"{{"crashed":{crashed},"stacktrace":{{"frames":[{{"function":"{name}"}}]}}}}"#)
+        };
+        for (threads, expected) in [
+            (format!("[{}]", thread("a", "false")), Some("a")),
+            (format!(r#"{{"values":[{}]}}"#, thread("a", "null")), Some("a")),
+            (thread("a", "false"), Some("a")),
+            (format!("[{},{}]", thread("a", "false"), thread("b", "true")), Some("b")),
+            (format!("[{},{}]", thread("a", "false"), thread("b", "false")), None),
+            ("[null]".into(), None),
+        ] {
+            let found = serde_json::from_str::<Any<Values<Threads>>>(&threads).unwrap().0.0.into_frames();
+            assert_eq!(found.first().and_then(|frame| frame.function.as_deref()), expected, "{threads}");
+        }
+    }
+}

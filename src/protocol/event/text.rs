@@ -1,0 +1,180 @@
+//! Text, numbers and flags, as leniently as the protocol wants each of them.
+
+use serde::{
+    Deserialize,
+    de::{
+        MapAccess, SeqAccess,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+use serde_json::Value;
+
+use super::lenient::Lenient;
+
+/// Strings only, cut to `MAX` characters; the empty one counts as absent.
+#[derive(Default)]
+pub(super) struct Strict<const MAX: usize>(pub(super) Option<String>);
+
+impl<const MAX: usize> Lenient for Strict<MAX> {
+    fn from_text(text: &str) -> Self {
+        Self(cleaned(text, MAX))
+    }
+}
+
+/// Strings, numbers and booleans (in Python's spelling) as text, cut to `MAX` characters.
+#[derive(Default)]
+pub(super) struct Text<const MAX: usize>(pub(super) Option<String>);
+
+impl<const MAX: usize> Lenient for Text<MAX> {
+    fn from_text(text: &str) -> Self {
+        Self(cleaned(text, MAX))
+    }
+
+    fn from_bool(value: bool) -> Self {
+        Self(Some(if value { "True" } else { "False" }.to_owned()))
+    }
+
+    fn from_integer(number: i128) -> Self {
+        Self(Some(number.to_string()))
+    }
+
+    /// `1.0` is `1`: Display writes a double without a fraction as an integer.
+    fn from_float(number: f64) -> Self {
+        Self(cleaned(&number.to_string(), MAX))
+    }
+}
+
+/// Any value as text: lists and objects are written as JSON again.
+#[derive(Default)]
+pub(super) struct JsonText<const MAX: usize>(pub(super) Option<String>);
+
+impl<const MAX: usize> Lenient for JsonText<MAX> {
+    fn from_text(text: &str) -> Self {
+        Self(cleaned(text, MAX))
+    }
+
+    fn from_bool(value: bool) -> Self {
+        Self(Text::<MAX>::from_bool(value).0)
+    }
+
+    fn from_integer(number: i128) -> Self {
+        Self(Text::<MAX>::from_integer(number).0)
+    }
+
+    fn from_float(number: f64) -> Self {
+        Self(Text::<MAX>::from_float(number).0)
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        let value = Value::deserialize(SeqAccessDeserializer::new(list))?;
+        Ok(Self::from_text(&value.to_string()))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+        let value = Value::deserialize(MapAccessDeserializer::new(object))?;
+        Ok(Self::from_text(&value.to_string()))
+    }
+}
+
+/// A line or column: a number that is not negative, or a string of one.
+#[derive(Default)]
+pub(super) struct Number(pub(super) Option<u32>);
+
+impl Lenient for Number {
+    fn from_text(text: &str) -> Self {
+        Self(text.trim().parse().ok())
+    }
+
+    fn from_integer(number: i128) -> Self {
+        Self(u32::try_from(number).ok())
+    }
+
+    fn from_float(number: f64) -> Self {
+        Self::from_text(&number.to_string())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Flag(pub(super) Option<bool>);
+
+impl Lenient for Flag {
+    fn from_bool(value: bool) -> Self {
+        Self(Some(value))
+    }
+}
+
+/// At most `max` characters of `text` without NUL, which Postgres takes in no text; none if nothing is left.
+pub(super) fn cleaned(text: &str, max: usize) -> Option<String> {
+    let text = cut(text, max);
+    let text = if text.contains('\0') { text.replace('\0', "") } else { text.to_owned() };
+    if text.is_empty() { None } else { Some(text) }
+}
+
+/// The first `max` characters.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::lenient::Any, *};
+
+    fn read<T: Lenient>(json: &str) -> T {
+        serde_json::from_str::<Any<T>>(json).unwrap().0
+    }
+
+    #[test]
+    fn scalars_become_text_and_the_rest_nothing() {
+        for (json, text) in [
+            (r#""a""#, Some("a")),
+            ("5", Some("5")),
+            ("-5", Some("-5")),
+            ("1.0", Some("1")),
+            ("1.5", Some("1.5")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("true", Some("True")),
+            ("false", Some("False")),
+            (r#""a\u0000b""#, Some("ab")),
+            (r#""\u0000""#, None),
+            (r#""äöüß12345678901234567890""#, Some("äöüß1234567890123456")),
+            (r#""""#, None),
+            ("null", None),
+            ("[[1],{}]", None),
+            (r#"{"a":[1]}"#, None),
+        ] {
+            assert_eq!(read::<Text<20>>(json).0.as_deref(), text, "{json}");
+        }
+    }
+
+    #[test]
+    fn strict_text_takes_strings_only() {
+        for (json, text) in [(r#""a""#, Some("a")), ("5", None), ("true", None), ("[]", None), ("{}", None)] {
+            assert_eq!(read::<Strict<8>>(json).0.as_deref(), text, "{json}");
+        }
+    }
+
+    #[test]
+    fn structures_are_written_as_json_again() {
+        for (json, text) in [
+            (r#"{ "b": 1, "a": [true, null] }"#, r#"{"a":[true,null],"b":1}"#),
+            ("[1, 2]", "[1,2]"),
+            ("{}", "{}"),
+            ("[]", "[]"),
+            (r#""plain""#, "plain"),
+            ("1.0", "1"),
+        ] {
+            assert_eq!(read::<JsonText<100>>(json).0.as_deref(), Some(text), "{json}");
+        }
+    }
+
+    #[test]
+    fn lines_are_small_positive_numbers() {
+        for (json, number) in [("5", Some(5)), (r#""5""#, Some(5)), ("5.0", Some(5)), ("-1", None), ("5.5", None)] {
+            assert_eq!(read::<Number>(json).0, number, "{json}");
+        }
+        assert_eq!(read::<Number>("4294967296").0, None);
+    }
+}
