@@ -3,6 +3,7 @@
 //!
 //! - [`connection`]: a login from a Secret becomes a pool that also works behind a transaction pooler.
 //! - [`admin`]: what the leading operator changes; every change carries its epoch.
+//! - [`console`]: what the pages show, with a login that only reads.
 //! - [`ingest`]: what an ingest pod may call with a login that reads nothing.
 //! - `migrations`: brings both kinds of schema to the shape this program knows.
 //!
@@ -11,6 +12,7 @@
 
 pub mod admin;
 pub mod connection;
+pub mod console;
 mod error;
 pub mod ingest;
 mod migrations;

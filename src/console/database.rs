@@ -1,0 +1,141 @@
+//! The console's way to Postgres: a pool that follows the mounted Secret, and a heartbeat that says
+//! whether the database answers.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    store::{
+        StoreError,
+        connection::{Connection, ConnectionError, PoolSize},
+        console::Snapshot,
+    },
+    telemetry::Readiness,
+};
+
+/// Pages are short; more connections would only queue in Postgres instead of here.
+const POOL_SIZE: PoolSize = PoolSize { min: 0, max: 4 };
+
+/// How the console's sessions are called in `pg_stat_activity`.
+const APPLICATION_NAME: &str = "error-tracking-console";
+
+/// How often the database is asked and the Secret looked at; the kubelet syncs once a minute.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Longer than a page may wait: an answer later than this is none.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The current pool. Clones share it.
+#[derive(Clone)]
+pub struct Database {
+    directory: PathBuf,
+    current: Arc<RwLock<Current>>,
+}
+
+struct Current {
+    pool: PgPool,
+    /// Digest of the Secret's files that the pool was made from.
+    fingerprint: [u8; 32],
+}
+
+impl Database {
+    /// Reads the Secret mounted at `directory`; connects only when a page asks.
+    pub fn open(directory: &Path) -> Result<Self, ConnectionError> {
+        let current = Current::read(directory, fingerprint(directory))?;
+        Ok(Self { directory: directory.to_owned(), current: Arc::new(RwLock::new(current)) })
+    }
+
+    /// A consistent, read-only view for one page. Waits at most [`PATIENCE`] for a connection.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        // The guard ends with the statement: no lock is held across an await.
+        let pool = self.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone();
+        tokio::time::timeout(PATIENCE, Snapshot::begin(&pool)).await.unwrap_or_else(|_elapsed| {
+            Err(StoreError::Unavailable { message: format!("no answer within {} s", PATIENCE.as_secs()) })
+        })
+    }
+
+    /// Beats until `shutdown`: sets `readiness` to whether the database answered, takes up new credentials.
+    pub async fn watch(self, shutdown: CancellationToken, readiness: Readiness) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(beat.tick()).await.is_some() {
+            self.follow_secret().await;
+            let answer = shutdown.run_until_cancelled(self.ping()).await;
+            match answer {
+                None => break,
+                Some(Ok(())) => {
+                    if !readiness.is_ready() {
+                        info!("The database answers.");
+                    }
+                    readiness.set(true);
+                }
+                Some(Err(error)) => {
+                    warn!(%error, "The database does not answer.");
+                    readiness.set(false);
+                }
+            }
+        }
+        readiness.set(false);
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.snapshot().await?.end().await
+    }
+
+    /// The operator may write a new password at any time; the kubelet then swaps the files.
+    async fn follow_secret(&self) {
+        let seen = fingerprint(&self.directory);
+        if self.current.read().unwrap_or_else(PoisonError::into_inner).fingerprint == seen {
+            return;
+        }
+        match Current::read(&self.directory, seen) {
+            Ok(new) => {
+                let old = {
+                    let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                    std::mem::replace(&mut *current, new)
+                };
+                info!("Took up new database credentials.");
+                // Pages under way keep their connections; idle ones close now.
+                let _ = tokio::time::timeout(PATIENCE, old.pool.close()).await;
+            }
+            // Half-written or taken away: the pool that worked so far goes on.
+            Err(error) => warn!(%error, "Could not read the database credentials anew."),
+        }
+    }
+}
+
+impl Current {
+    fn read(directory: &Path, fingerprint: [u8; 32]) -> Result<Self, ConnectionError> {
+        let connection = Connection::from_directory(directory)?;
+        Ok(Self { pool: connection.pool(POOL_SIZE, APPLICATION_NAME), fingerprint })
+    }
+}
+
+/// Names and contents of the directory's files; a directory that cannot be read has one of its own.
+fn fingerprint(directory: &Path) -> [u8; 32] {
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name(), std::fs::read(entry.path()).ok()?))
+        })
+        .collect();
+    files.sort();
+    let mut digest = Sha256::new();
+    for (name, content) in files {
+        for part in [name.as_encoded_bytes(), &content] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+    }
+    digest.finalize().into()
+}

@@ -1,0 +1,104 @@
+//! `/projects/{id}/issues/{issue_id}`: one error with its latest event.
+
+use askama::Template;
+use jiff::Timestamp;
+
+use super::{ProjectHead, Shell};
+use crate::{
+    console::{
+        chart::{DayChart, Hours},
+        display::{Moment, count, visible},
+        facts::{self, FactGroup},
+        stacktrace::{self, StackView},
+    },
+    protocol::event::{Event, EventId},
+    store::console::{Issue, Project},
+};
+
+#[derive(Debug, Template)]
+#[template(path = "issue.html")]
+pub struct IssuePage {
+    shell: Shell,
+    project: ProjectHead,
+    id: i64,
+    /// Within its project, from 1.
+    number: u32,
+    title: String,
+    culprit: String,
+    level: &'static str,
+    status: &'static str,
+    events: String,
+    users: String,
+    first_seen: Moment,
+    last_seen: Moment,
+    day: DayChart,
+    event: EventState,
+}
+
+/// The event below the numbers.
+#[derive(Debug)]
+pub enum EventState {
+    Shown(Box<EventView>),
+    /// Stored, but the bytes are not an event (any more); the id.
+    Unreadable(String),
+    /// None is left.
+    Expired,
+}
+
+#[derive(Debug)]
+pub struct EventView {
+    id: String,
+    received_at: Moment,
+    message: Option<String>,
+    stacks: Vec<StackView>,
+    facts: Vec<FactGroup>,
+}
+
+impl EventState {
+    /// `payload` is the JSON that `event` was read from.
+    #[must_use]
+    pub fn shown(id: EventId, received_at: Timestamp, event: &Event, payload: &[u8], now: Timestamp) -> Self {
+        let message = event.log_entry.as_ref().map(|entry| visible(&entry.formatted));
+        Self::Shown(Box::new(EventView {
+            id: id.to_string(),
+            received_at: Moment::new(received_at, now),
+            message: message.filter(|message| !message.trim().is_empty()),
+            stacks: stacktrace::stacks(event),
+            facts: facts::groups(event, payload),
+        }))
+    }
+
+    #[must_use]
+    pub fn unreadable(id: EventId) -> Self {
+        Self::Unreadable(id.to_string())
+    }
+}
+
+impl IssuePage {
+    #[must_use]
+    pub fn new(
+        shell: Shell,
+        project: &Project,
+        issue: &Issue,
+        hours: &Hours,
+        event: EventState,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            shell,
+            project: ProjectHead::from(project),
+            id: issue.id,
+            number: issue.number(),
+            title: visible(&issue.title),
+            culprit: visible(&issue.culprit),
+            level: issue.level.name(),
+            status: issue.status.as_str(),
+            events: count(issue.events),
+            users: count(issue.users),
+            first_seen: Moment::new(issue.first_seen, now),
+            last_seen: Moment::new(issue.last_seen, now),
+            day: DayChart::from(hours),
+            event,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `/projects/{id}/issues`: the errors of a project by status, last seen first.
+
+use askama::Template;
+use jiff::Timestamp;
+
+use super::{ProjectHead, Shell};
+use crate::{
+    console::{
+        chart::{Hours, Sparkline},
+        display::{Moment, count, counted, visible},
+    },
+    store::console::{Issue, IssueStatus, Project, StatusCounts},
+};
+
+/// Errors on one page.
+pub const PAGE_SIZE: u32 = 50;
+
+#[derive(Debug, Template)]
+#[template(path = "issues.html")]
+pub struct IssuesPage {
+    shell: Shell,
+    project: ProjectHead,
+    status: String,
+    tabs: Vec<Tab>,
+    issues: Vec<IssueRow>,
+    page: Paging,
+    /// Only for a project that has no error at all yet.
+    setup: Option<Setup>,
+}
+
+#[derive(Debug)]
+struct Tab {
+    status: &'static str,
+    label: &'static str,
+    count: String,
+    current: bool,
+}
+
+#[derive(Debug)]
+struct IssueRow {
+    id: i64,
+    title: String,
+    culprit: String,
+    level: &'static str,
+    events: String,
+    users: String,
+    first_seen: Moment,
+    last_seen: Moment,
+    spark: Sparkline,
+}
+
+/// Where in the list a page is.
+#[derive(Debug, PartialEq, Eq)]
+struct Paging {
+    /// From 1.
+    number: u32,
+    /// `51–100 of 234 errors`
+    summary: String,
+    previous: Option<u32>,
+    next: Option<u32>,
+}
+
+/// What the commands of the empty state name.
+#[derive(Debug)]
+struct Setup {
+    name: String,
+    namespace: String,
+    snippet: Option<&'static str>,
+}
+
+/// What the address asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuesQuery {
+    pub status: IssueStatus,
+    /// From 1.
+    pub page: u32,
+}
+
+impl IssuesQuery {
+    /// From the query string, both parts optional; the error is the sentence to show.
+    pub fn parse(query: &str) -> Result<Self, &'static str> {
+        let mut parsed = Self { status: IssueStatus::Unresolved, page: 1 };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "status" => {
+                    parsed.status = value.parse().map_err(|_| "status is one of unresolved, resolved and ignored")?;
+                }
+                "page" => {
+                    parsed.page = value
+                        .parse()
+                        .ok()
+                        .filter(|page| (1..=MAX_PAGE).contains(page))
+                        .ok_or("page is a number from 1 to 10000")?;
+                }
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Errors before this page.
+    #[must_use]
+    pub fn offset(self) -> u32 {
+        (self.page - 1) * PAGE_SIZE
+    }
+}
+
+/// Whoever leafs on from here wants a search.
+const MAX_PAGE: u32 = 10_000;
+
+impl IssuesPage {
+    #[must_use]
+    pub fn new(
+        shell: Shell,
+        project: &Project,
+        query: IssuesQuery,
+        counts: StatusCounts,
+        issues: &[(Issue, Hours)],
+        now: Timestamp,
+    ) -> Self {
+        let project = ProjectHead::from(project);
+        let setup = (counts == StatusCounts::default()).then(|| Setup {
+            name: project.name.clone(),
+            namespace: project.namespace.clone(),
+            snippet: project.platform.as_deref().and_then(snippet),
+        });
+        let tabs = [
+            (IssueStatus::Unresolved, "Unresolved"),
+            (IssueStatus::Resolved, "Resolved"),
+            (IssueStatus::Ignored, "Ignored"),
+        ]
+        .map(|(status, label)| Tab {
+            status: status.as_str(),
+            label,
+            count: count(counts.of(status)),
+            current: status == query.status,
+        });
+        Self {
+            shell,
+            project,
+            status: query.status.as_str().to_owned(),
+            tabs: tabs.into(),
+            page: Paging::new(query.page, issues.len(), counts.of(query.status)),
+            issues: issues.iter().map(|(issue, hours)| row(issue, hours, now)).collect(),
+            setup,
+        }
+    }
+}
+
+fn row(issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow {
+    IssueRow {
+        id: issue.id,
+        title: visible(&issue.title),
+        culprit: visible(&issue.culprit),
+        level: issue.level.name(),
+        events: count(issue.events),
+        users: count(issue.users),
+        first_seen: Moment::new(issue.first_seen, now),
+        last_seen: Moment::new(issue.last_seen, now),
+        spark: Sparkline::from(hours),
+    }
+}
+
+impl Paging {
+    fn new(number: u32, shown: usize, total: u64) -> Self {
+        let before = u64::from((number - 1) * PAGE_SIZE);
+        let after = before + shown as u64;
+        let errors = counted(total, "error");
+        let summary = if shown == 0 { errors } else { format!("{}–{} of {errors}", count(before + 1), count(after)) };
+        Self {
+            number,
+            summary,
+            previous: (number > 1).then(|| number - 1),
+            next: (after < total && number < MAX_PAGE).then_some(number + 1),
+        }
+    }
+
+    fn has_others(&self) -> bool {
+        self.previous.is_some() || self.next.is_some()
+    }
+}
+
+/// The least that starts the SDK of a platform; each reads `SENTRY_DSN` by itself, PHP's not in FPM.
+fn snippet(platform: &str) -> Option<&'static str> {
+    Some(match platform {
+        "go" => "sentry.Init(sentry.ClientOptions{})",
+        "java" | "node" => "Sentry.init();",
+        "php" => r"\Sentry\init(['dsn' => getenv('SENTRY_DSN')]);",
+        "python" => "import sentry_sdk\nsentry_sdk.init()",
+        "ruby" => "Sentry.init",
+        "rust" => "let _guard = sentry::init(());",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_says_status_and_page() {
+        let query = |status, page| Ok(IssuesQuery { status, page });
+        for (text, parsed) in [
+            ("", query(IssueStatus::Unresolved, 1)),
+            ("status=resolved", query(IssueStatus::Resolved, 1)),
+            ("page=3&status=ignored&later=parameter", query(IssueStatus::Ignored, 3)),
+            ("status=open", Err("status is one of unresolved, resolved and ignored")),
+            ("page=0", Err("page is a number from 1 to 10000")),
+            ("page=-1", Err("page is a number from 1 to 10000")),
+            ("page=99999999999999", Err("page is a number from 1 to 10000")),
+        ] {
+            assert_eq!(IssuesQuery::parse(text), parsed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pages_know_their_neighbours() {
+        let paging = |number, shown, total| {
+            let paging = Paging::new(number, shown, total);
+            (paging.summary, paging.previous, paging.next)
+        };
+        assert_eq!(paging(1, 50, 120), ("1–50 of 120 errors".to_owned(), None, Some(2)));
+        assert_eq!(paging(3, 20, 120), ("101–120 of 120 errors".to_owned(), Some(2), None));
+        assert_eq!(paging(1, 1, 1), ("1–1 of 1 error".to_owned(), None, None));
+        assert_eq!(paging(9, 0, 120), ("120 errors".to_owned(), Some(8), None));
+    }
+}

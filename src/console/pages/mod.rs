@@ -1,0 +1,81 @@
+//! The pages: what the store knows becomes text for a template, pure and without HTTP. Each file holds
+//! one page and the fields its template reads.
+
+mod issue;
+mod issues;
+mod problem;
+mod projects;
+
+use askama::Template;
+
+pub use self::{
+    issue::{EventState, IssuePage},
+    issues::{IssuesPage, IssuesQuery, PAGE_SIZE},
+    problem::Problem,
+    projects::ProjectsPage,
+};
+use super::{assets, display::visible};
+use crate::store::console::Project;
+
+/// What every page needs to link to others. Links are relative, so that the console works below any
+/// prefix: `kubectl port-forward` has none, the API server's `services/proxy` a long one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shell {
+    /// Way from the page to the console's own root: `./` or `../../`.
+    pub root: String,
+    pub stylesheet: &'static str,
+    pub icon: &'static str,
+}
+
+impl Shell {
+    /// For the page at `path`, which starts with a slash.
+    #[must_use]
+    pub fn at(path: &str) -> Self {
+        let depth = path.matches('/').count().saturating_sub(1);
+        let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
+        Self { root, stylesheet: &assets::STYLESHEET.name, icon: &assets::ICON.name }
+    }
+}
+
+/// A project as its pages head themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectHead {
+    pub id: u64,
+    pub title: String,
+    /// `metadata.name`, for commands.
+    pub name: String,
+    pub namespace: String,
+    pub platform: Option<String>,
+}
+
+impl From<&Project> for ProjectHead {
+    fn from(project: &Project) -> Self {
+        let shown = |text: &Option<String>| text.as_deref().map(visible).filter(|text| !text.trim().is_empty());
+        Self {
+            id: project.id.get(),
+            title: shown(&project.display_name).unwrap_or_else(|| project.name.clone()),
+            name: project.name.clone(),
+            namespace: project.namespace.clone(),
+            platform: shown(&project.platform),
+        }
+    }
+}
+
+/// The page as HTML.
+pub fn render(page: &impl Template) -> Result<String, askama::Error> {
+    page.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_the_root_from_any_depth() {
+        for (path, root) in
+            [("/", "./"), ("/projects", "./"), ("/projects/1/issues", "../../"), ("/projects/1/issues/5", "../../../")]
+        {
+            assert_eq!(Shell::at(path).root, root, "{path}");
+        }
+    }
+}

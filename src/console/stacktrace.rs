@@ -1,0 +1,203 @@
+//! An event's exceptions as the details page shows them: outermost exception first, newest call first,
+//! the application's own frames open. Pure.
+
+use super::display::visible;
+use crate::protocol::event::{Event, Exception, Frame};
+
+/// Frames of one exception that are put on the page; endless recursion sends thousands.
+pub const MAX_FRAMES: usize = 200;
+
+/// One exception, or the bare stack trace of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackView {
+    /// Id of its heading.
+    pub anchor: String,
+    pub title: String,
+    pub value: Option<String>,
+    /// It led to the exception above it.
+    pub caused: bool,
+    pub handled: Option<bool>,
+    pub frames: Vec<FrameView>,
+    /// Older frames that are left out.
+    pub omitted: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameView {
+    pub function: String,
+    pub file: String,
+    pub line: Option<u32>,
+    pub in_app: bool,
+    pub open: bool,
+    /// Empty when the SDK sent no source.
+    pub lines: Vec<SourceLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// Empty when the SDK sent source without a line number.
+    pub number: String,
+    pub text: String,
+    pub failing: bool,
+}
+
+/// What to show of `event`, empty when it came with neither exception nor stack trace.
+#[must_use]
+pub fn stacks(event: &Event) -> Vec<StackView> {
+    let mut stacks: Vec<_> =
+        event.exceptions.iter().rev().enumerate().map(|(index, exception)| of_exception(index, exception)).collect();
+    if !event.stacktrace.is_empty() {
+        let (frames, omitted) = frames(&event.stacktrace);
+        let anchor = "stack-trace".to_owned();
+        stacks.push(StackView {
+            anchor,
+            title: "Stack trace".to_owned(),
+            value: None,
+            caused: false,
+            handled: None,
+            frames,
+            omitted,
+        });
+    }
+    stacks
+}
+
+fn of_exception(index: usize, exception: &Exception) -> StackView {
+    let (frames, omitted) = frames(&exception.frames);
+    let present = |text: &Option<String>| text.as_deref().map(visible).filter(|text| !text.trim().is_empty());
+    // A synthetic exception's type is made up by the SDK; its value is what happened.
+    let named = if exception.synthetic { None } else { present(&exception.r#type) };
+    let value = present(&exception.value);
+    let (title, value) = match (named, value) {
+        (Some(named), value) => (named, value),
+        (None, Some(value)) => (value, None),
+        (None, None) => (present(&exception.r#type).unwrap_or_else(|| "Exception".to_owned()), None),
+    };
+    let title = match present(&exception.module) {
+        Some(module) if !exception.synthetic && !title.starts_with(&module) => format!("{module}.{title}"),
+        _ => title,
+    };
+    StackView {
+        anchor: format!("exception-{index}"),
+        title,
+        value,
+        caused: index > 0,
+        handled: exception.handled,
+        frames,
+        omitted,
+    }
+}
+
+/// Newest first. Where no frame is known to be the application's own, the one that raised is open.
+fn frames(oldest_first: &[Frame]) -> (Vec<FrameView>, usize) {
+    let mut views: Vec<_> = oldest_first.iter().rev().take(MAX_FRAMES).map(of_frame).collect();
+    if !views.iter().any(|view| view.open)
+        && let Some(view) = views.iter_mut().find(|view| !view.lines.is_empty())
+    {
+        view.open = true;
+    }
+    (views, oldest_first.len().saturating_sub(MAX_FRAMES))
+}
+
+fn of_frame(frame: &Frame) -> FrameView {
+    let first = |candidates: [&Option<String>; 3]| {
+        candidates.into_iter().flatten().map(|text| visible(text)).find(|text| !text.trim().is_empty())
+    };
+    let file = first([&frame.filename, &frame.module, &frame.abs_path]).unwrap_or_else(|| "unknown file".to_owned());
+    let in_app = frame.in_app == Some(true);
+    let lines = source(frame);
+    FrameView {
+        function: first([&frame.function, &None, &None]).unwrap_or_else(|| "<unknown>".to_owned()),
+        file,
+        line: frame.lineno,
+        in_app,
+        open: in_app && !lines.is_empty(),
+        lines,
+    }
+}
+
+fn source(frame: &Frame) -> Vec<SourceLine> {
+    let Some(failing) = &frame.context_line else { return Vec::new() };
+    let before = frame.pre_context.len();
+    let texts = frame.pre_context.iter().chain([failing]).chain(&frame.post_context);
+    let number = |offset: usize| {
+        let lineno = frame.lineno? as usize;
+        lineno.checked_add(offset)?.checked_sub(before).filter(|number| (1..=u32::MAX as usize).contains(number))
+    };
+    texts
+        .enumerate()
+        .map(|(offset, text)| SourceLine {
+            number: number(offset).map_or_else(String::new, |number| number.to_string()),
+            text: visible(text.trim_end_matches(['\r', '\n'])),
+            failing: offset == before,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: &str, in_app: Option<bool>, source: bool) -> Frame {
+        Frame {
+            function: Some(function.to_owned()),
+            filename: Some("shop/cart.py".to_owned()),
+            lineno: Some(2),
+            in_app,
+            pre_context: if source { vec!["def total(cart):".to_owned()] } else { vec![] },
+            context_line: source.then(|| "    return 1 / 0\r".to_owned()),
+            post_context: vec![],
+            ..Frame::default()
+        }
+    }
+
+    #[test]
+    fn newest_calls_come_first_and_own_frames_are_open() {
+        let (views, omitted) = frames(&[frame("main", Some(true), true), frame("library", Some(false), true)]);
+        assert_eq!(omitted, 0);
+        let seen: Vec<_> = views.iter().map(|view| (view.function.as_str(), view.in_app, view.open)).collect();
+        assert_eq!(seen, [("library", false, false), ("main", true, true)]);
+    }
+
+    #[test]
+    fn without_own_frames_the_one_that_raised_is_open() {
+        let (views, _) = frames(&[frame("main", None, true), frame("raised", None, true), frame("native", None, false)]);
+        assert_eq!(views.iter().map(|view| view.open).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn source_lines_are_numbered_round_the_failing_one() {
+        let lines = source(&frame("total", None, true));
+        let seen: Vec<_> = lines.iter().map(|line| (line.number.as_str(), line.text.as_str(), line.failing)).collect();
+        assert_eq!(seen, [("1", "def total(cart):", false), ("2", "    return 1 / 0", true)]);
+    }
+
+    #[test]
+    fn line_numbers_that_cannot_be_are_left_out() {
+        let mut odd = frame("total", None, true);
+        odd.lineno = Some(0);
+        odd.pre_context = vec![String::new(); 3];
+        assert_eq!(source(&odd)[0].number, "");
+        odd.lineno = Some(u32::MAX);
+        odd.post_context = vec![String::new(); 3];
+        assert_eq!(source(&odd)[6].number, "");
+    }
+
+    #[test]
+    fn a_recursion_without_end_is_cut_at_its_old_end() {
+        let (views, omitted) = frames(&vec![frame("again", None, false); MAX_FRAMES + 5]);
+        assert_eq!((views.len(), omitted), (MAX_FRAMES, 5));
+    }
+
+    #[test]
+    fn synthetic_types_are_not_shown() {
+        let exception = Exception {
+            r#type: Some("Error".into()),
+            value: Some("no route".into()),
+            synthetic: true,
+            ..Exception::default()
+        };
+        let view = of_exception(0, &exception);
+        assert_eq!((view.title.as_str(), view.value), ("no route", None));
+    }
+}
