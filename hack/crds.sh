@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# crds.sh [--check]: writes crds/*.yaml from what `error-tracking-operator crds` prints, and copies them into the chart.
+# crds.sh [--check]: writes crds/*.yaml from what `error-tracking-operator crds` writes, and copies them into the chart.
 # --check changes nothing and fails when they are not current.
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
@@ -8,17 +8,8 @@ chart=charts/error-tracking-operator/files/crds
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 
-# One file a document, named by the plural of its kind.
-cargo run --quiet --locked --bin error-tracking-operator -- crds >"$made/all"
-awk -v folder="$made" '
-    function flush() { if (name != "") { printf "%s", text >(folder "/" name ".yaml"); close(folder "/" name ".yaml") } text = ""; name = "" }
-    /^---/ { flush(); next }
-    { text = text $0 "\n" }
-    /^    plural: / { name = $2; gsub(/["'"'"']/, "", name) }
-    END { flush() }
-' "$made/all"
-rm "$made/all"
-[ -n "$(ls "$made")" ] || fail "crds: the program printed no custom resource definition"
+cargo run --quiet --locked --bin error-tracking-operator -- crds --directory "$made"
+[ -n "$(ls "$made")" ] || fail "crds: the program wrote no custom resource definition"
 
 if [ "${1-}" = --check ]; then
     for folder in crds "$chart"; do
