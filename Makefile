@@ -1,0 +1,51 @@
+# The whole interface of this repository. Every target says what it does and is safe to repeat; the work is in hack/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+NAME ?= test
+
+.PHONY: help demo demo-down test test-unit test-postgres test-cluster lint crds images cluster-up cluster-down cluster-status clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## From an empty machine to an error in the console, in a local Kubernetes (root)
+	@hack/demo.sh
+
+demo-down: ## End the demo and its cluster
+	@hack/demo-down.sh
+
+test: ## All tests: unit, Postgres, cluster (root for the last)
+	@hack/test.sh
+
+test-unit: ## Pure code
+	@hack/test.sh unit
+
+test-postgres: ## Against a real Postgres that the tests start
+	@hack/test.sh postgres
+
+test-cluster: ## In a real Kubernetes (root; KEEP_CLUSTER=1 leaves it up)
+	@hack/test.sh cluster
+
+lint: ## Formatting, clippy, CRDs current, chart, scripts, dependencies
+	@hack/lint.sh
+
+crds: ## Write crds/ and the chart's copies from the types
+	@hack/crds.sh
+
+images: ## The operator's image to push, from the release profile, as an OCI archive
+	@hack/prerequisites.sh build cluster
+	@hack/images.sh release
+
+cluster-up: ## A one-node Kubernetes (NAME=test; root)
+	@hack/cluster.sh up --name $(NAME)
+
+cluster-down: ## End it; nothing of it is left on the machine (NAME=test)
+	@hack/cluster.sh down --name $(NAME)
+
+cluster-status: ## Components, node and pods (NAME=test)
+	@hack/cluster.sh status --name $(NAME)
+
+clean: ## Remove what was built here; the cache of Kubernetes and images stays
+	@echo "removing $${CARGO_TARGET_DIR:-target}"
+	@cargo clean

@@ -1,0 +1,45 @@
+{{/* Name of the release's objects: `errors-operator` and `errors` both give `errors`, so that no object ends in `-operator-operator`. */}}
+{{- define "error-tracking.name" -}}
+{{- default (trimSuffix "-operator" .Release.Name) .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Labels that select the pods of a component; part of immutable selectors, so never add to them. Takes (dict "root" . "component" "…"). */}}
+{{- define "error-tracking.selectorLabels" -}}
+app.kubernetes.io/name: error-tracking-{{ .component }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end -}}
+
+{{- define "error-tracking.labels" -}}
+{{ include "error-tracking.selectorLabels" . }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/part-of: error-tracking
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "error-tracking.image" -}}
+{{- $repository := required "image.repository is not set. Build the image, push it where the cluster can pull it from, and name it: see README, \"Install in your own cluster\"." .Values.image.repository -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+
+{{/* "true" when the chart brings its own Postgres, else empty. */}}
+{{- define "error-tracking.evaluationPostgres" -}}
+{{- if and .Values.postgresql.enabled (not .Values.database.existingSecret) -}}true{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the administrative login of the operator. */}}
+{{- define "error-tracking.databaseSecret" -}}
+{{- if .Values.database.existingSecret -}}
+{{- .Values.database.existingSecret -}}
+{{- else if .Values.postgresql.enabled -}}
+{{- include "error-tracking.name" . }}-postgresql
+{{- else -}}
+{{- fail "No database: set database.existingSecret to the Secret with the connection to your Postgres, or leave postgresql.enabled on to try things out." -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret that the operator publishes with the read-only login of the console. */}}
+{{- define "error-tracking.consoleSecret" -}}
+{{- include "error-tracking.name" . }}-console-database
+{{- end -}}

@@ -1,0 +1,20 @@
+{{/* Rules shared by the NetworkPolicies. */}}
+{{- define "error-tracking.egressDns" -}}
+# Names. Not bound to kube-system: node-local caches and some distributions answer from elsewhere.
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- end -}}
+
+{{- define "error-tracking.egressDatabase" -}}
+# Postgres.
+- ports:
+    {{- range .Values.networkPolicy.databasePorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- if include "error-tracking.evaluationPostgres" . }}
+  to:
+    - podSelector:
+        matchLabels: {{- include "error-tracking.selectorLabels" (dict "root" . "component" "postgresql") | nindent 10 }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# lint.sh: everything that can be said about the sources without running a test. Goes through all of it, then fails if anything did.
+# shellcheck source=hack/steps.sh
+. "$(dirname "$0")/steps.sh"
+
+failed=0
+left_out=()
+
+check() {
+    local what=$1
+    shift
+    say "$what"
+    "$@" || {
+        failed=$((failed + 1))
+        say "FAILED: $what" >&2
+    }
+}
+
+go_is_formatted() {
+    local files
+    files=$(gofmt -l tests/cluster)
+    [ -z "$files" ] || { echo "gofmt -w $files"; return 1; }
+}
+go_vet() { (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause); }
+scripts() { find . -name '*.sh' -not -path './target/*' -not -path './.git/*' -print0; }
+shell_is_clean() { { scripts; printf '.ci/run\0'; } | xargs -0 shellcheck -x; }
+
+# helm is on PATH, or was built for the cluster.
+helm_program() {
+    command -v helm && return
+    find "$cache/cluster" -path '*/bin-*/helm' 2>/dev/null | head -n 1
+}
+
+hack/prerequisites.sh build
+check "cargo fmt" cargo fmt --check
+check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
+check "custom resource definitions are current" hack/crds.sh --check
+
+if command -v go >/dev/null; then
+    check "gofmt" go_is_formatted
+    check "go vet" go_vet
+else
+    left_out+=("gofmt and go vet: go is not installed")
+fi
+
+helm=$(helm_program)
+if [ -n "$helm" ]; then
+    check "helm lint" "$helm" lint --strict --quiet charts/error-tracking-operator
+else
+    left_out+=("helm lint: helm is not there (make cluster-up builds it)")
+fi
+
+if command -v shellcheck >/dev/null; then
+    check "shellcheck" shell_is_clean
+else
+    left_out+=("shellcheck: not installed (apt-get install shellcheck)")
+fi
+
+if cargo deny --version >/dev/null 2>&1; then
+    check "cargo deny: licences, bans, sources" cargo deny --log-level error check licenses bans sources
+    if cargo deny --log-level error fetch db >/dev/null 2>&1; then
+        check "cargo deny: advisories" cargo deny --log-level error check --disable-fetch advisories
+    else
+        left_out+=("cargo deny advisories: their database cannot be had from here")
+    fi
+else
+    left_out+=("cargo deny: not installed (cargo install cargo-deny)")
+fi
+
+for what in ${left_out[@]+"${left_out[@]}"}; do
+    say "left out: $what"
+done
+[ "$failed" = 0 ] || fail "lint: $failed failed"
+say "lint: clean, ${#left_out[@]} left out"

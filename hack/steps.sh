@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# Sourced by the other scripts: where things are, how a step is told, how a build beside it is waited for.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+export GOTOOLCHAIN=local
+# shellcheck disable=SC2034 # used by the scripts that source this one
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/error-tracking-operator
+target=${CARGO_TARGET_DIR:-$root/target}
+logs=$target/logs
+mkdir -p "$logs"
+
+# say TEXT…: one line with the seconds since the script began.
+say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
+
+fail() {
+    printf '[%4d s] %s\n' "$SECONDS" "$*" >&2
+    exit 1
+}
+
+# seconds_since EPOCHREALTIME: with one decimal.
+seconds_since() { awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'; }
+
+declare -A beside_pid=() beside_begin=()
+
+# beside NAME COMMAND…: runs a build at low priority in a session of its own; its output goes to a log.
+beside() {
+    local name=$1
+    shift
+    setsid nice "$@" >"$logs/$name.log" 2>&1 </dev/null &
+    beside_pid[$name]=$!
+    beside_begin[$name]=$SECONDS
+}
+
+# await NAME WHAT: waits for it with a sign of life every 20 s, shows the end of its log when it failed.
+await() {
+    local name=$1 what=$2 pid=${beside_pid[$1]} shown=$SECONDS code=0 last
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ $((SECONDS - shown)) -ge 20 ]; then
+            shown=$SECONDS
+            last=$(tr '\r' '\n' <"$logs/$name.log" | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c 1-110 || true)
+            say "waiting for $what, $((SECONDS - beside_begin[$name])) s so far: $last"
+        fi
+        sleep 0.5
+    done
+    wait "$pid" || code=$?
+    unset "beside_pid[$name]"
+    if [ "$code" != 0 ]; then
+        tail -n 40 "$logs/$name.log" >&2
+        say "$what failed; the whole log: $logs/$name.log" >&2
+        return "$code"
+    fi
+    say "$what: done after $((SECONDS - beside_begin[$name])) s"
+}
+
+# end_beside: ends what still runs, when the script ends early.
+end_beside() {
+    local pid
+    for pid in ${beside_pid[@]+"${beside_pid[@]}"}; do
+        kill -- "-$pid" 2>/dev/null || true
+    done
+}
+
+# cluster COMMAND…: the local Kubernetes (tests/cluster).
+cluster() { (cd "$root/tests/cluster" && go run ./cmd/cluster "$@"); }

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# test.sh [unit] [postgres] [cluster]: the tests in stages, fastest first; all of them when none is named.
+#   unit      pure code
+#   postgres  against a real Postgres that the tests start themselves
+#   cluster   chart, operator, ingest and console in a real Kubernetes that this script starts and ends; needs root
+# KEEP_CLUSTER=1 leaves the cluster up. The last line is "N passed, N failed, N skipped".
+# shellcheck source=hack/steps.sh
+. "$(dirname "$0")/steps.sh"
+# shellcheck source=hack/chart-tests.sh
+. hack/chart-tests.sh
+
+passed=0
+failed=0
+skipped=0
+notes=()
+cluster_began=
+
+[ $# -gt 0 ] || set -- unit postgres cluster
+stages=" $* "
+for stage in "$@"; do
+    case $stage in
+        unit | postgres | cluster) ;;
+        *) fail "test: $stage is not one of unit, postgres, cluster" ;;
+    esac
+done
+asked() { [[ $stages == *" $1 "* ]]; }
+
+# run_cargo STAGE ARGUMENT…: runs cargo test, adds up what its test programs report. A program that does not compile or dies
+# reports nothing: that is one failure.
+run_cargo() {
+    local stage=$1 log=$logs/test-$1.log code=0 counts
+    shift
+    cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || code=$?
+    # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s
+    counts=$(awk '/^test result: / { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$log")
+    read -r p f i <<<"$counts"
+    [ "$code" = 0 ] || [ "$f" != 0 ] || f=1
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + i))
+    [ "$i" = 0 ] || notes+=("$i ignored in the $stage stage: $log")
+    say "$stage stage: $p passed, $f failed, $i skipped"
+}
+
+# check WHAT COMMAND…: one test of this script's own.
+check() {
+    local what=$1 log=$logs/check.log
+    shift
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+        say "ok: $what"
+    else
+        failed=$((failed + 1))
+        say "FAILED: $what"
+        tail -n 40 "$log"
+    fi
+}
+
+# shellcheck disable=SC2317 # called by the trap
+finish() {
+    local code=$?
+    end_beside
+    if [ -n "$cluster_began" ]; then
+        if [ "${KEEP_CLUSTER-}" = 1 ]; then
+            say "cluster test stays up: eval \"\$(hack/cluster.sh env --name test)\"; make cluster-down ends it"
+        else
+            cluster down --name test || code=1
+        fi
+    fi
+    for note in ${notes[@]+"${notes[@]}"}; do
+        say "note: $note"
+    done
+    # Ended early by something that no test counted.
+    if [ "$code" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ] && [ "$code" = 0 ] && exit 0
+    exit 1
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+cluster_stage() {
+    say "cluster stage"
+    await kubernetes "Kubernetes, CoreDNS and helm"
+    await test-image "the test image (PostgreSQL, Python)"
+    hack/images.sh dev
+    cluster_began=yes
+    cluster up --name test
+    local environment
+    environment=$(cluster env --name test)
+    eval "$environment"
+    chart_tests
+    if hack/install.sh test; then
+        passed=$((passed + 1))
+        example_tests
+        ERROR_TRACKING_IMAGE=$(cat "$target/images/operator.name")
+        export ERROR_TRACKING_IMAGE
+        export ERROR_TRACKING_TEST_IMAGE=localhost/error-tracking-test:dev
+        export ERROR_TRACKING_CLUSTER=test
+        say "tests/operator.rs in the cluster"
+        run_cargo cluster --test operator -- --test-threads=2
+    else
+        failed=$((failed + 1))
+        say "FAILED: the chart installs"
+    fi
+    [ "$failed" = 0 ] || hack/describe.sh
+}
+
+needs=(build)
+! asked postgres || needs+=(postgres)
+if asked cluster; then
+    if [ "$(id -u)" = 0 ]; then
+        needs+=(cluster)
+    else
+        skipped=$((skipped + 1))
+        notes+=("the cluster stage is left out: a node needs root (sudo -E make test)")
+        stages=${stages/ cluster / }
+    fi
+fi
+[ -d "$root/../shared/data/events" ] || notes+=("the sample events of ../shared/data/events are not there: the tests with them are left out")
+
+hack/prerequisites.sh "${needs[@]}"
+if asked cluster; then
+    say "Kubernetes and the test image are built beside the crate (cold, 2 cores: about 20 minutes together)"
+    beside kubernetes hack/cluster.sh build
+    beside test-image images/build.sh test "$target/images/test.tar"
+fi
+if asked unit; then
+    say "unit stage (cold, 2 cores: the crates take about 10 minutes first)"
+    run_cargo unit --lib --bins
+fi
+if asked postgres; then
+    say "Postgres stage"
+    run_cargo postgres --test store --test ingest --test console
+fi
+if asked cluster; then
+    cluster_stage
+fi
+exit 0
