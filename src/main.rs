@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use error_tracking_operator::{crd, operator, telemetry};
+use error_tracking_operator::{console, crd, ingest, operator, telemetry};
 use tokio_util::sync::CancellationToken;
 
 /// Gives a Kubernetes cluster its own error tracking.
@@ -18,6 +18,10 @@ struct Arguments {
 enum Command {
     /// Reconcile the custom resources.
     Operator(operator::Config),
+    /// Receive the events of one project.
+    Ingest(ingest::Config),
+    /// Serve the web pages.
+    Console(console::Config),
     /// Print the custom resource definitions, or write a file for each.
     Crds {
         /// Folder to write to.
@@ -32,6 +36,8 @@ async fn main() -> ExitCode {
     telemetry::logs::init();
     let result: Result<(), Box<dyn std::error::Error>> = match arguments.command {
         Command::Operator(config) => operator::run(config, on_signal()).await.map_err(Into::into),
+        Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
+        Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
         Command::Crds { directory } => crds(directory),
     };
     match result {

@@ -308,7 +308,6 @@ impl From<DeletionPolicy> for admin::DeletionPolicy {
 
 fn catalogued(state: &ProjectState, project: &ErrorTrackingProject, now: Timestamp) -> Catalogued {
     Catalogued {
-        id: state.project_id,
         retired: state.phase != Phase::Active,
         settings_recorded: state.deletion_policy == project.spec.deletion_policy.into(),
         migrated: state.migrated(),

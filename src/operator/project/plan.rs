@@ -2,7 +2,6 @@
 
 use crate::{
     crd::Reason,
-    dsn::ProjectId,
     operator::child::{ChildKind, Drift},
 };
 
@@ -35,7 +34,6 @@ pub enum Database {
 /// A project that has a catalog row.
 #[derive(Clone, Debug)]
 pub struct Catalogued {
-    pub id: ProjectId,
     /// The row was given up by a deletion and is taken over by this object.
     pub retired: bool,
     /// The row says the same as the spec about what happens at deletion.
@@ -160,7 +158,6 @@ mod tests {
         Observed {
             has_finalizer: true,
             database: Database::Known(Catalogued {
-                id: ProjectId::new(1).unwrap(),
                 retired: false,
                 settings_recorded: true,
                 migrated: true,
