@@ -5,11 +5,8 @@ use crate::protocol::event::Event;
 /// `None` if the event has no fingerprint, or one that only asks for the default.
 pub(super) fn components(event: &Event, default: impl Fn() -> Vec<String>) -> Option<Vec<String>> {
     let parts = &event.fingerprint;
-    let says_nothing = match &parts[..] {
-        [only] => variable(only) == Some("default"),
-        parts => parts.iter().all(|part| part.trim().is_empty()),
-    };
-    if says_nothing || parts.iter().all(|part| part.trim().is_empty()) {
+    let only_default = matches!(&parts[..], [only] if variable(only) == Some("default"));
+    if only_default || parts.iter().all(|part| part.trim().is_empty()) {
         return None;
     }
     let mut components = Vec::with_capacity(parts.len());
@@ -17,7 +14,8 @@ pub(super) fn components(event: &Event, default: impl Fn() -> Vec<String>) -> Op
         match variable(part) {
             Some("default") => components.extend(default()),
             Some(name) => {
-                components.push(format!("fingerprint:{}", expand(name, event).unwrap_or_else(|| part.clone())))
+                let value = expand(name, event);
+                components.push(format!("fingerprint:{}", value.as_ref().unwrap_or(part)));
             }
             None => components.push(format!("fingerprint:{part}")),
         }

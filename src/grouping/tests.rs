@@ -107,7 +107,10 @@ fn lists_of_components_never_look_the_same() {
 #[test]
 fn hashes_of_version_1_stay_as_they_are() {
     for (payload, expected) in [
-        (json!({"exception": [exception("KeyError")]}), "583745877f2a8c9cd8d04d4ef8e1c1203cb17e31ea9d53d032fddfa95614051a"),
+        (
+            json!({"exception": [exception("KeyError")]}),
+            "583745877f2a8c9cd8d04d4ef8e1c1203cb17e31ea9d53d032fddfa95614051a",
+        ),
         (json!({"message": "user 5"}), "88bd5c5dcf2178f52fc803a9ae8e27cb50f8b00aad0669ec223adeb6816ca2f6"),
         (json!({}), "47c3b69d0a555aa6dcf0bd3f6be755a0371cfb78f230e9604489f286462f275c"),
     ] {
