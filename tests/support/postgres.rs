@@ -3,8 +3,8 @@
 //! The server is a real one with `fsync` on, in a folder of its own; a watcher at the other end of a pipe
 //! stops it and removes the folder when this process ends, however it ends.
 
-// Each test binary uses its own part of this.
 #![allow(dead_code, reason = "not every test binary uses every part")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
     io::Write as _,
@@ -81,8 +81,7 @@ impl Server {
             "--locale=C.UTF-8",
             "--no-sync",
         ]));
-        let mut settings =
-            std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
+        let mut settings = std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
         writeln!(
             settings,
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 200\n\
@@ -164,8 +163,8 @@ fn programs() -> PathBuf {
         return folder.into();
     }
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed, or PG_BIN is set");
-    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(|path| {
-        path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok())
-    });
+    let newest = versions
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok()));
     newest.expect("a version of PostgreSQL").join("bin")
 }
