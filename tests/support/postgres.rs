@@ -81,8 +81,7 @@ impl Server {
             "--locale=C.UTF-8",
             "--no-sync",
         ]));
-        let mut settings =
-            std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
+        let mut settings = std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
         writeln!(
             settings,
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 200\n\
@@ -164,8 +163,8 @@ fn programs() -> PathBuf {
         return folder.into();
     }
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed, or PG_BIN is set");
-    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(|path| {
-        path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok())
-    });
+    let newest = versions
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok()));
     newest.expect("a version of PostgreSQL").join("bin")
 }

@@ -18,7 +18,7 @@ pub(super) trait Lenient: Default {
         Self::default()
     }
 
-    /// Wide enough for every integer that serde_json tells from a float.
+    /// Wide enough for every integer that `serde_json` tells from a float.
     fn from_integer(_: i128) -> Self {
         Self::default()
     }
@@ -127,7 +127,7 @@ pub(super) fn value<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Resul
     object.next_value::<Any<T>>().map(|value| value.0)
 }
 
-/// Passes over a value without looking inside: even what serde_json would refuse there does no harm.
+/// Passes over a value without looking inside: even what `serde_json` would refuse there does no harm.
 pub(super) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
     object.next_value::<IgnoredAny>().map(|_| ())
 }

@@ -198,9 +198,7 @@ mod tests {
             ("%(", r#"{"a":1}"#, "%("),
             ("none", r#"["x"]"#, "none"),
         ] {
-            let json = serde_json::json!({"message": template}).to_string();
-            let json = format!(r#"{},"params":{params}}}"#, json.trim_end_matches('}'));
-            let entry = read(&json.replace("{\"message\"", "{\"message\"")).unwrap();
+            let entry = read(&format!(r#"{{"message":{},"params":{params}}}"#, serde_json::json!(template))).unwrap();
             assert_eq!((entry.formatted.as_str(), entry.has_params), (formatted, true), "{template}");
             assert_eq!(entry.message.as_deref(), (template != formatted).then_some(template));
         }

@@ -1,15 +1,10 @@
 //! Text, numbers and flags, as leniently as the protocol wants each of them.
 
-use serde::{
-    Deserialize,
-    de::{
-        MapAccess, SeqAccess,
-        value::{MapAccessDeserializer, SeqAccessDeserializer},
-    },
-};
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::lenient::Lenient;
+use serde::de::{MapAccess, SeqAccess};
+
+use super::lenient::{Any, Lenient, Name, value};
 
 /// Strings only, cut to `MAX` characters; the empty one counts as absent.
 #[derive(Default)]
@@ -66,14 +61,61 @@ impl<const MAX: usize> Lenient for JsonText<MAX> {
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        let value = Value::deserialize(SeqAccessDeserializer::new(list))?;
-        Ok(Self::from_text(&value.to_string()))
+        Json::from_list(list).map(|json| Self(cleaned(&json.0, MAX)))
     }
 
     fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        let value = Value::deserialize(MapAccessDeserializer::new(object))?;
-        Ok(Self::from_text(&value.to_string()))
+        Json::from_object(object).map(|json| Self(cleaned(&json.0, MAX)))
     }
+}
+
+/// A value as JSON without blanks, its names in order. Not `serde_json::Value`, which refuses objects that
+/// use `serde_json`'s own private names.
+struct Json(String);
+
+impl Default for Json {
+    fn default() -> Self {
+        Self("null".to_owned())
+    }
+}
+
+impl Lenient for Json {
+    fn from_text(text: &str) -> Self {
+        Self(quoted(text))
+    }
+
+    fn from_bool(value: bool) -> Self {
+        Self(value.to_string())
+    }
+
+    fn from_integer(number: i128) -> Self {
+        Self(number.to_string())
+    }
+
+    fn from_float(number: f64) -> Self {
+        Self(number.to_string())
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Any(Json(item))) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Self(format!("[{}]", items.join(","))))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut attributes = BTreeMap::new();
+        while let Some(name) = object.next_key::<Name<'_>>()? {
+            attributes.insert(quoted(name.as_str()), value::<Json, A>(&mut object)?.0);
+        }
+        let attributes: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        Ok(Self(format!("{{{}}}", attributes.join(","))))
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// A line or column: a number that is not negative, or a string of one.
@@ -161,6 +203,9 @@ mod tests {
         for (json, text) in [
             (r#"{ "b": 1, "a": [true, null] }"#, r#"{"a":[true,null],"b":1}"#),
             ("[1, 2]", "[1,2]"),
+            (r#"{"a":"\u0000\n\"","a":1.5}"#, r#"{"a":1.5}"#),
+            (r#"["\n\""]"#, r#"["\n\""]"#),
+            (r#"{"$serde_json::private::RawValue":"{"}"#, r#"{"$serde_json::private::RawValue":"{"}"#),
             ("{}", "{}"),
             ("[]", "[]"),
             (r#""plain""#, "plain"),

@@ -41,18 +41,18 @@ impl Event {
     pub fn culprit(&self) -> String {
         let named = self.transaction.clone().filter(|transaction| !transaction.trim().is_empty());
         let culprit = named
-            .or_else(|| blamed(self.frames()).and_then(|frame| place(frame, &self.platform)))
+            .or_else(|| self.crash_frame().and_then(|frame| place(frame, &self.platform)))
             .or_else(|| self.request_url.clone())
             .unwrap_or_default();
         cut(&culprit, MAX_CULPRIT_CHARS).to_owned()
     }
 
-    /// Frames of the main exception, else of the event's own stack trace.
-    fn frames(&self) -> &[Frame] {
-        self.main_exception()
-            .map(|exception| &*exception.frames)
-            .filter(|frames| !frames.is_empty())
-            .unwrap_or(&self.stacktrace)
+    /// The frame to blame: the application's innermost one, of the main exception or else of the event's
+    /// own stack trace; where none is known to be the application's, the innermost of all.
+    #[must_use]
+    pub fn crash_frame(&self) -> Option<&Frame> {
+        let frames = self.main_exception().map(|exception| &*exception.frames);
+        blamed(frames.filter(|frames| !frames.is_empty()).unwrap_or(&self.stacktrace))
     }
 }
 
@@ -75,8 +75,7 @@ fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// The innermost frame of the application; where nothing is known to be its own, the innermost of all.
-pub(in crate::protocol) fn blamed(frames: &[Frame]) -> Option<&Frame> {
+fn blamed(frames: &[Frame]) -> Option<&Frame> {
     frames.iter().rev().find(|frame| frame.in_app == Some(true)).or_else(|| frames.last())
 }
 

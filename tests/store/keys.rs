@@ -1,0 +1,100 @@
+//! Client keys, and what ingest sees of them.
+
+use error_tracking_operator::store::{
+    StoreError,
+    ingest::{Heartbeat, changed_keys, find_key, heartbeat},
+};
+use jiff::Timestamp;
+
+use crate::{Store, key_identity, public_key};
+
+#[tokio::test]
+async fn minting_again_gives_the_same_key() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let identity = key_identity("shop", "k1");
+    let first = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+    let again = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+    assert_eq!(first, again);
+    let next = store.admin.mint_key(shop, &identity, 2, &public_key(), &"s".into()).await.unwrap();
+    assert_ne!(next.public_key, first.public_key);
+
+    store.admin.revoke_key(first.key_id).await.unwrap();
+    let renewed = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+    assert_ne!(renewed.public_key, first.public_key);
+    assert_eq!(store.admin.keys_of("k1").await.unwrap().len(), 3);
+    assert_eq!(store.admin.revoke_keys_of("k1").await.unwrap(), 2);
+    assert_eq!(store.admin.revoke_keys_of("k1").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_new_object_of_the_same_name_takes_the_key_over() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let first = store.admin.mint_key(shop, &key_identity("shop", "k1"), 1, &public_key(), &"s".into()).await.unwrap();
+    let taken = store.admin.mint_key(shop, &key_identity("shop", "k2"), 1, &public_key(), &"s".into()).await.unwrap();
+    assert_eq!(taken.key_id, first.key_id);
+    assert!(store.admin.keys_of("k1").await.unwrap().is_empty());
+
+    let mut stranger = key_identity("shop", "k3");
+    stranger.namespace_uid = "namespace-2".to_owned();
+    let other = store.admin.mint_key(shop, &stranger, 1, &public_key(), &"s".into()).await.unwrap();
+    assert_ne!(other.key_id, first.key_id);
+}
+
+#[tokio::test]
+async fn a_key_that_a_backup_lost_is_put_back() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let blog = store.project("blog").await;
+    let identity = key_identity("shop", "k1");
+    let key = public_key();
+    let adopted = store.admin.adopt_key(shop, &identity, 3, &key).await.unwrap();
+    assert_eq!((adopted.ordinal, adopted.revoked), (3, false));
+    assert_eq!(store.admin.adopt_key(shop, &identity, 3, &key).await.unwrap().key_id, adopted.key_id);
+
+    let stolen = store.admin.adopt_key(blog, &key_identity("blog", "k2"), 1, &key).await;
+    assert!(matches!(stolen, Err(StoreError::SchemaMismatch { .. })), "{stolen:?}");
+    store.admin.revoke_key(adopted.key_id).await.unwrap();
+    assert!(store.admin.adopt_key(shop, &identity, 3, &key).await.unwrap().revoked);
+}
+
+#[tokio::test]
+async fn ingest_sees_each_change_of_the_keys() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let identity = key_identity("shop", "k1");
+    let first = changed_keys(&ingest, shop, 0).await.unwrap().expect("a version before the first key");
+    assert!(first.keys.is_empty());
+    assert_eq!(changed_keys(&ingest, shop, first.version).await.unwrap(), None);
+
+    let key = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+    let minted = changed_keys(&ingest, shop, first.version).await.unwrap().unwrap();
+    assert_eq!(minted.keys, [key.public_key.clone()]);
+    assert!(minted.version > first.version);
+    assert!(find_key(&ingest, shop, &key.public_key).await.unwrap());
+    assert!(!find_key(&ingest, shop, &public_key()).await.unwrap());
+
+    // The use of a key is no change of it.
+    let used_at = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+    let usage = [(key.public_key.clone(), used_at)];
+    let outcomes = [("rate_limited", 3), ("too_large", 1)];
+    for _ in 0..2 {
+        let beat =
+            Heartbeat { instance: "pod-1", settings_version: minted.version, key_usage: &usage, outcomes: &outcomes };
+        heartbeat(&ingest, shop, &beat).await.unwrap();
+    }
+    assert_eq!(changed_keys(&ingest, shop, minted.version).await.unwrap(), None);
+    assert_eq!(store.admin.keys_of("k1").await.unwrap()[0].last_used_at, Some(used_at));
+    assert_eq!(store.number(shop, "SELECT sum(quantity)::bigint FROM {schema}.outcomes").await, 8);
+    assert_eq!(store.number(shop, "SELECT count(*) FROM errortracking.ingest_instances").await, 1);
+
+    store.admin.set_key_enabled(key.key_id, false).await.unwrap();
+    let disabled = changed_keys(&ingest, shop, minted.version).await.unwrap().unwrap();
+    assert!(disabled.keys.is_empty());
+    assert!(!find_key(&ingest, shop, &key.public_key).await.unwrap());
+    store.admin.set_key_enabled(key.key_id, true).await.unwrap();
+    assert!(find_key(&ingest, shop, &key.public_key).await.unwrap());
+    store.admin.revoke_key(key.key_id).await.unwrap();
+    assert!(!find_key(&ingest, shop, &key.public_key).await.unwrap());
+}

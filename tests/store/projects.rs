@@ -1,0 +1,172 @@
+//! Projects: ids, schemas, leaders.
+
+use error_tracking_operator::store::{
+    Admin, StoreError,
+    admin::{DeletionPolicy, Phase, SchemaOwner},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{Store, project_identity, row, send};
+
+#[tokio::test]
+async fn allocating_again_gives_the_same_id() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let again = store.admin.allocate_project(&project_identity("shop", "u1"), None, DeletionPolicy::Retain).await;
+    assert_eq!(again.unwrap(), shop);
+    assert_ne!(store.project("blog").await, shop);
+}
+
+#[tokio::test]
+async fn new_ids_are_above_everything_seen() {
+    let store = Store::create().await;
+    let allocate = async |name: &str, floor: Option<u64>| {
+        let floor = floor.map(|floor| error_tracking_operator::dsn::ProjectId::new(floor).unwrap());
+        let identity = project_identity(name, "u1");
+        store.admin.allocate_project(&identity, floor, DeletionPolicy::Delete).await.unwrap().get()
+    };
+    assert_eq!(allocate("a", None).await, 1);
+    assert_eq!(allocate("b", Some(40)).await, 41);
+    assert_eq!(allocate("c", Some(7)).await, 42);
+    // A backup brought an older sequence back.
+    sqlx::query("SELECT setval('errortracking.project_ids', 3)").execute(&store.pool).await.unwrap();
+    assert_eq!(allocate("d", None).await, 43);
+}
+
+#[tokio::test]
+async fn ids_of_deleted_projects_are_not_used_again() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    store.admin.retire_project(shop, DeletionPolicy::Delete).await.unwrap();
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert_eq!((state.phase, state.schema_owner), (Phase::Deleted, SchemaOwner::Absent));
+    assert!(store.admin.observe_object("shop-u1").await.unwrap().is_none());
+    assert_ne!(store.project("shop").await, shop);
+}
+
+#[tokio::test]
+async fn a_retained_project_comes_back_to_its_namespace_only() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    send(&ingest, shop, &[row(1)]).await;
+    store.admin.retire_project(shop, DeletionPolicy::Retain).await.unwrap();
+    assert_eq!(store.admin.observe_project(shop).await.unwrap().unwrap().phase, Phase::Retained);
+
+    let mut stranger = project_identity("shop", "u2");
+    stranger.namespace_uid = "namespace-2".to_owned();
+    let other = store.admin.allocate_project(&stranger, None, DeletionPolicy::Retain).await.unwrap();
+    assert_ne!(other, shop);
+
+    let back = store.admin.allocate_project(&project_identity("shop", "u3"), None, DeletionPolicy::Retain).await;
+    assert_eq!(back.unwrap(), shop);
+    let state = store.admin.observe_object("shop-u3").await.unwrap().unwrap();
+    assert_eq!((state.phase, state.schema_owner, state.ingest_role), (Phase::Active, SchemaOwner::Ours, None));
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.events").await, 1);
+}
+
+#[tokio::test]
+async fn a_lost_row_is_put_back_with_its_id() {
+    let store = Store::create().await;
+    let shop = error_tracking_operator::dsn::ProjectId::new(17).unwrap();
+    let identity = project_identity("shop", "u1");
+    for _ in 0..2 {
+        store.admin.restore_project(shop, &identity, DeletionPolicy::Retain).await.unwrap();
+    }
+    assert_eq!(store.project("blog").await.get(), 18);
+    let stolen = store.admin.restore_project(shop, &project_identity("wiki", "u1"), DeletionPolicy::Retain).await;
+    assert!(matches!(stolen, Err(StoreError::SchemaMismatch { .. })), "{stolen:?}");
+}
+
+#[tokio::test]
+async fn migrating_twice_at_once_is_migrating_once() {
+    let store = Store::create().await;
+    let identity = project_identity("shop", "u1");
+    let shop = store.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
+    let (first, second) = tokio::join!(store.admin.migrate_project(shop), store.admin.migrate_project(shop));
+    first.unwrap();
+    second.unwrap();
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert!(state.migrated(), "{state:?}");
+    assert_eq!(state.schema_version, Admin::project_schema_version());
+}
+
+#[tokio::test]
+async fn connecting_twice_at_once_finds_one_installation() {
+    let store = Store::create().await;
+    let (first, second) = tokio::join!(Admin::connect(store.pool.clone(), 1), Admin::connect(store.pool.clone(), 1));
+    assert_eq!(first.unwrap().installation(), second.unwrap().installation());
+    assert!(store.admin.server().fsync);
+    assert!(!store.admin.server().synchronous_standby);
+}
+
+#[tokio::test]
+async fn a_schema_of_somebody_else_is_not_touched() {
+    let store = Store::create().await;
+    let identity = project_identity("shop", "u1");
+    let shop = store.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
+    store.execute(shop, "CREATE SCHEMA {schema}; CREATE TABLE {schema}.treasure ()").await;
+    let migrated = store.admin.migrate_project(shop).await;
+    assert!(matches!(migrated, Err(StoreError::SchemaMismatch { .. })), "{migrated:?}");
+    assert_eq!(store.admin.observe_project(shop).await.unwrap().unwrap().schema_owner, SchemaOwner::Other);
+    let dropped = store.admin.retire_project(shop, DeletionPolicy::Delete).await;
+    assert!(matches!(dropped, Err(StoreError::SchemaMismatch { .. })), "{dropped:?}");
+    store.execute(shop, "TABLE {schema}.treasure").await;
+}
+
+#[tokio::test]
+async fn an_older_leader_has_no_effect() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let newer = Admin::connect(store.pool.clone(), 2).await.unwrap();
+
+    let refused = store.admin.allocate_project(&project_identity("blog", "u1"), None, DeletionPolicy::Retain).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { stored: 2, ours: 1 })), "{refused:?}");
+    let refused = store.admin.retire_project(shop, DeletionPolicy::Delete).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+    let refused = store.admin.ensure_ingest_role(shop, &"secret".into()).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+    let refused = store.admin.clone().claim(1).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+
+    newer.migrate_project(shop).await.unwrap();
+    assert_eq!(newer.observe_project(shop).await.unwrap().unwrap().phase, Phase::Active);
+    assert!(newer.observe_object("blog-u1").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn two_partitions_are_always_ahead() {
+    let store = Store::create().await;
+    let identity = project_identity("shop", "u1");
+    let shop = store.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
+    store.admin.migrate_project(shop).await.unwrap();
+    let now = Timestamp::now();
+    assert!(!store.admin.observe_project(shop).await.unwrap().unwrap().partitions_ready(now));
+
+    assert_eq!(store.admin.ensure_partitions(shop, now).await.unwrap().len(), 3);
+    assert!(store.admin.ensure_partitions(shop, now).await.unwrap().is_empty());
+    // Time goes by, for longer than the operator makes ahead.
+    for days in [31, 40, 200] {
+        let now = now + SignedDuration::from_hours(24 * days);
+        store.admin.ensure_partitions(shop, now).await.unwrap();
+        let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+        assert!(state.partitions_ready(now), "{days}: {:?}", state.partitions);
+        for pair in state.partitions.windows(2) {
+            assert_eq!(pair[0].to, pair[1].from);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_worth_a_retry() {
+    let store = Store::create().await;
+    let mut connection = store.database.connection.clone();
+    connection.port = 1;
+    let pool = connection.pool(error_tracking_operator::store::connection::PoolSize { min: 0, max: 1 }, "tests");
+    let error = Admin::connect(pool, 1).await.unwrap_err();
+    assert!(error.retryable(), "{error:?}");
+
+    let pool = store.database.pool_as("owner", "wrong password");
+    let error = Admin::connect(pool, 1).await.unwrap_err();
+    assert!(matches!(&error, StoreError::NotPermitted { .. }), "{error:?}");
+    assert!(!error.to_string().contains("wrong password"));
+}

@@ -1,0 +1,78 @@
+//! Old events and the issues without any go.
+
+use error_tracking_operator::store::admin::Expired;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{Store, applied, row, send};
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+#[tokio::test]
+async fn what_is_past_the_retention_goes_and_the_rest_stays() {
+    let store = Store::create().await;
+    let now = Timestamp::now();
+    let identity = crate::project_identity("shop", "u1");
+    let policy = error_tracking_operator::store::admin::DeletionPolicy::Retain;
+    let shop = store.admin.allocate_project(&identity, None, policy).await.unwrap();
+    store.admin.migrate_project(shop).await.unwrap();
+    // As if the project had begun 70 days ago: the first partition ends 40 days ago.
+    store.admin.ensure_partitions(shop, now - days(70)).await.unwrap();
+    store.admin.ensure_partitions(shop, now).await.unwrap();
+    let role = store.admin.ensure_ingest_role(shop, &"secret".into()).await.unwrap();
+    let ingest = store.database.pool_as(&role, "secret");
+
+    let at = |hash: u8, ago: i64| {
+        let mut row = row(hash);
+        row.received_at = now - days(ago);
+        row.timestamp = row.received_at;
+        row.user_hash = Some(ago);
+        row.tags = vec![("k".to_owned(), "v".to_owned())];
+        row
+    };
+    let rows = [at(1, 60), at(2, 60), at(2, 35), at(3, 35), at(3, 1), at(4, 20)];
+    assert_eq!(send(&ingest, shop, &rows).await, applied(6, 0));
+
+    let expired = store.admin.drop_expired(shop, 30, now).await.unwrap();
+    assert_eq!(expired, Expired { partitions: 1, events: 2, issues: 2 });
+    assert_eq!(store.admin.drop_expired(shop, 30, now).await.unwrap(), Expired::default());
+    for (table, left) in [
+        ("events", 2),
+        ("issues", 2),
+        ("issue_counters", 2),
+        ("issue_hashes", 2),
+        ("issue_users", 3),
+        ("issue_tags", 2),
+        ("issue_hours", 2),
+        ("expired_issues", 0),
+    ] {
+        assert_eq!(store.number(shop, &format!("SELECT count(*) FROM {{schema}}.{table}")).await, left, "{table}");
+    }
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert!(state.partitions_ready(now), "{:?}", state.partitions);
+
+    // An issue that was forgotten is a new one when it happens again.
+    assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
+    assert_eq!(store.number(shop, "SELECT max(issue_id) & 4294967295 FROM {schema}.issues").await, 5);
+}
+
+#[tokio::test]
+async fn an_interrupted_removal_of_a_partition_is_finished() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let now = Timestamp::now();
+    let first = store.admin.observe_project(shop).await.unwrap().unwrap().partitions[0];
+    let leaf = format!("events_{}", first.from.strftime("%Y%m%d"));
+    store
+        .execute(
+            shop,
+            &format!(
+                "DELETE FROM {{schema}}.partitions WHERE relname = '{leaf}';
+                 ALTER TABLE {{schema}}.events DETACH PARTITION {{schema}}.{leaf}"
+            ),
+        )
+        .await;
+    assert_eq!(store.admin.drop_expired(shop, 30, now).await.unwrap().partitions, 1);
+    assert_eq!(store.admin.drop_expired(shop, 30, now).await.unwrap().partitions, 0);
+}

@@ -1,0 +1,182 @@
+//! Logins: what they may do, and that nothing else is possible.
+
+use error_tracking_operator::store::{
+    StoreError,
+    admin::{DeletionPolicy, password_digest},
+    ingest::{Heartbeat, Quarantined, changed_keys, find_key, heartbeat, quarantine},
+};
+use sqlx::AssertSqlSafe;
+
+use crate::{Store, applied, key_identity, public_key, row, send};
+
+#[tokio::test]
+async fn an_ingest_login_executes_its_functions_and_reads_nothing() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
+    changed_keys(&ingest, shop, 0).await.unwrap();
+    let bad = row(1);
+    let aside = Quarantined { event_id: bad.event_id, received_at: bad.received_at, reason: "bad", payload: b"x" };
+    quarantine(&ingest, shop, &aside).await.unwrap();
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.quarantine").await, 1);
+
+    let relations: Vec<(String,)> = sqlx::query_as(
+        "SELECT format('%I.%I', relnamespace::regnamespace, relname) FROM pg_class
+         WHERE relnamespace::regnamespace::text ~ '^(errortracking|project_.*)$' AND relkind IN ('r', 'p', 'v', 'S')",
+    )
+    .fetch_all(&store.pool)
+    .await
+    .unwrap();
+    assert!(relations.len() > 30, "{relations:?}");
+    for (relation,) in relations {
+        let error = sqlx::query(AssertSqlSafe(format!("SELECT FROM {relation}"))).execute(&ingest).await.unwrap_err();
+        assert!(matches!(StoreError::from(error), StoreError::NotPermitted { .. }), "{relation}");
+    }
+    for call in ["fence(9)", "authorize(1)"] {
+        let call = format!("SELECT errortracking.{call}");
+        let error = sqlx::query(AssertSqlSafe(call.clone())).execute(&ingest).await.unwrap_err();
+        assert!(matches!(StoreError::from(error), StoreError::NotPermitted { .. }), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn the_login_of_another_project_is_refused() {
+    let store = Store::create().await;
+    let (shop, _) = store.ingesting("shop").await;
+    let (_, blog_login) = store.ingesting("blog").await;
+    let batch =
+        error_tracking_operator::store::ingest::Batch { stream: uuid::Uuid::new_v4(), sequence: 1, rows: &[row(1)] };
+    let quiet = Heartbeat { instance: "pod", settings_version: 0, key_usage: &[], outcomes: &[] };
+    for refused in [
+        error_tracking_operator::store::ingest::ingest_batch(&blog_login, shop, &batch).await.map(drop),
+        changed_keys(&blog_login, shop, 0).await.map(drop),
+        find_key(&blog_login, shop, &public_key()).await.map(drop),
+        heartbeat(&blog_login, shop, &quiet).await,
+    ] {
+        assert!(matches!(refused, Err(StoreError::NotPermitted { .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_may_execute_anything() {
+    let store = Store::create().await;
+    store.ingesting("shop").await;
+    let (open,): (i64,) = sqlx::query_as(
+        "SELECT count(*) FROM pg_proc CROSS JOIN LATERAL aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a
+         WHERE pronamespace::regnamespace::text ~ '^(errortracking|project_.*)$' AND a.grantee = 0",
+    )
+    .fetch_one(&store.pool)
+    .await
+    .unwrap();
+    assert_eq!(open, 0);
+}
+
+#[tokio::test]
+async fn a_changed_password_counts_and_open_sessions_go_on() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    send(&ingest, shop, &[row(1)]).await;
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert!(state.login_ready(password_digest(&"secret".into())), "{state:?}");
+
+    let role = store.admin.ensure_ingest_role(shop, &"changed".into()).await.unwrap();
+    assert_eq!(state.ingest_role, Some(role.clone()));
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert!(state.login_ready(password_digest(&"changed".into())));
+
+    assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
+    assert_eq!(send(&store.database.pool_as(&role, "changed"), shop, &[row(1)]).await, applied(1, 0));
+    let stale = find_key(&store.database.pool_as(&role, "secret"), shop, &public_key()).await;
+    assert!(matches!(stale, Err(StoreError::NotPermitted { .. })), "{stale:?}");
+}
+
+#[tokio::test]
+async fn lost_rights_are_seen_and_given_again() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let role = store.admin.installation().ingest_role(shop);
+    store.execute(shop, &format!("REVOKE EXECUTE ON FUNCTION {{schema}}.ingest_batch FROM {role}")).await;
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert!(state.role_exists && !state.grants_ok, "{state:?}");
+    store.admin.ensure_ingest_role(shop, &"secret".into()).await.unwrap();
+    assert!(store.admin.observe_project(shop).await.unwrap().unwrap().grants_ok);
+    send(&ingest, shop, &[row(1)]).await;
+}
+
+#[tokio::test]
+async fn logins_of_many_projects_are_made_at_once() {
+    let store = Store::create().await;
+    let mut projects = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        projects.push(store.project(name).await);
+    }
+    let made = projects.iter().map(|project| async {
+        store.admin.ensure_ingest_role(*project, &"secret".into()).await.unwrap();
+    });
+    futures::future::join_all(made).await;
+    for project in projects {
+        assert!(store.admin.observe_project(project).await.unwrap().unwrap().grants_ok);
+    }
+}
+
+#[tokio::test]
+async fn the_console_reads_and_cannot_write_or_see_keys() {
+    let store = Store::create().await;
+    let (before, _) = store.ingesting("before").await;
+    let key = public_key();
+    store.admin.mint_key(before, &key_identity("shop", "k"), 1, &key, &"hidden".into()).await.unwrap();
+    assert_eq!(store.admin.console_password_digest().await.unwrap(), None);
+    let role = store.admin.ensure_console_role(&"secret".into()).await.unwrap();
+    let digest = password_digest(&"secret".into());
+    assert_eq!(store.admin.console_password_digest().await.unwrap(), Some(digest));
+    let (after, ingest) = store.ingesting("after").await;
+    send(&ingest, after, &[row(1)]).await;
+
+    let console = store.database.pool_as(&role, "secret");
+    for project in [before, after] {
+        let read = format!("SELECT FROM {0}.events, {0}.issues, {0}.issue_counters", project.schema());
+        sqlx::query(AssertSqlSafe(read)).execute(&console).await.unwrap();
+    }
+    let (prefix,): (String,) = sqlx::query_as("SELECT public_key_prefix FROM errortracking.console_client_keys")
+        .fetch_one(&console)
+        .await
+        .unwrap();
+    assert_eq!(prefix, key.prefix());
+
+    let update = format!("UPDATE {}.issues SET status = 'resolved'", after.schema());
+    let refused = sqlx::query(AssertSqlSafe(update.clone())).execute(&console).await.unwrap_err();
+    assert!(refused.to_string().contains("read-only"), "{refused}");
+    // The setting is the role's own to change; the rights are not.
+    let mut transaction = console.begin_with("BEGIN READ WRITE").await.unwrap();
+    let refused = sqlx::query(AssertSqlSafe(update)).execute(&mut *transaction).await.unwrap_err();
+    assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }));
+    drop(transaction);
+    for hidden in ["errortracking.client_keys", "errortracking.projects", "errortracking.console_login"] {
+        let refused = sqlx::query(AssertSqlSafe(format!("SELECT FROM {hidden}"))).execute(&console).await.unwrap_err();
+        assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }), "{hidden}");
+    }
+}
+
+#[tokio::test]
+async fn a_retired_project_has_no_login_and_no_sessions() {
+    let store = Store::create().await;
+    for (name, policy, schemas) in [("kept", DeletionPolicy::Retain, 1), ("gone", DeletionPolicy::Delete, 0)] {
+        let (project, ingest) = store.ingesting(name).await;
+        let key = public_key();
+        store.admin.mint_key(project, &key_identity(name, name), 1, &key, &"x".into()).await.unwrap();
+        send(&ingest, project, &[row(1)]).await;
+        let idle = ingest.acquire().await.unwrap();
+
+        for _ in 0..2 {
+            store.admin.retire_project(project, policy).await.unwrap();
+        }
+        drop(idle);
+        let role = store.admin.installation().ingest_role(project);
+        let left = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}'");
+        assert_eq!(store.number(project, &left).await, 0, "{name}");
+        let left = "SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'";
+        assert_eq!(store.number(project, left).await, schemas, "{name}");
+        assert!(find_key(&ingest, project, &key).await.is_err());
+        assert!(store.admin.keys_of(name).await.unwrap().iter().all(|key| key.revoked));
+    }
+}
