@@ -17,7 +17,7 @@ use crate::{
 
 /// An event that is long enough for the proxy to know a batch by it.
 fn long_event(number: u32) -> String {
-    let words: String = (0..2000).map(|word: u32| format!("{:x} ", word.wrapping_mul(2_654_435_761))).collect();
+    let words = (0..2000).map(|word: u32| word.wrapping_mul(2_654_435_761).to_string()).collect::<Vec<_>>().join(" ");
     format!("{{\"event_id\":\"{number:032x}\",\"message\":\"hello\",\"extra\":{{\"words\":\"{words}\"}}}}")
 }
 

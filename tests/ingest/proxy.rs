@@ -49,9 +49,9 @@ async fn forward(mut client: TcpStream, server: SocketAddr, faults: Faults) {
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
-                let lost = &faults.lose_answers;
-                let lose = |left: u32| left.checked_sub(1);
-                if batch_sent && lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lose).is_ok() {
+                let left = &faults.lose_answers;
+                let one_less = |left: u32| left.checked_sub(1);
+                if batch_sent && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
                     return;
                 }
                 batch_sent = false;
