@@ -13,7 +13,7 @@ const DEFAULT_PORT: u16 = 5432;
 /// A pool hands out a connection that rested longer than this only after a ping.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A login of one database.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub enum ConnectionError {
     Unreadable { file: &'static str, source: std::io::Error },
 }
 
-/// The keys of a database Secret; `uri` wins, because CloudNativePG's `host` lacks the namespace.
+/// The keys of a database Secret; `uri` wins, because `host` as `CloudNativePG` writes it lacks the namespace.
 const KEYS: [&str; 7] = ["uri", "host", "port", "dbname", "username", "password", "sslmode"];
 
 impl Connection {
@@ -227,4 +227,69 @@ fn ssl_mode_name(mode: PgSslMode) -> &'static str {
         .iter()
         .find(|(_, known)| std::mem::discriminant(known) == std::mem::discriminant(&mode))
         .map_or("prefer", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_secret_with_single_keys_is_read() {
+        let keys = [("host", "pg.web"), ("dbname", "errors\n"), ("username", "app"), ("password", "p@ss/w:ord\n")];
+        let connection = Connection::from_map(&map(&keys)).unwrap();
+        assert_eq!(connection.server(), "pg.web:5432/errors");
+        assert_eq!(connection.username, "app");
+        assert_eq!(connection.password.expose_secret(), "p@ss/w:ord");
+    }
+
+    #[test]
+    fn a_uri_is_read() {
+        for (uri, server, username, password) in [
+            ("postgresql://app:pw@pg-rw.web:6432/errors", "pg-rw.web:6432/errors", "app", "pw"),
+            ("postgres://app@pg/errors", "pg:5432/errors", "app", ""),
+            ("postgresql://a%40b:p%3A%2F%3F@pg/my%20db", "pg:5432/my db", "a@b", "p:/?"),
+            ("postgresql://app:pw@[fd00::1]:5433/errors", "fd00::1:5433/errors", "app", "pw"),
+            ("postgresql://app:pw@[fd00::1]/errors", "fd00::1:5432/errors", "app", "pw"),
+        ] {
+            let connection = Connection::from_map(&map(&[("uri", uri), ("host", "ignored")])).unwrap();
+            assert_eq!(connection.server(), server, "{uri}");
+            assert_eq!(connection.username, username, "{uri}");
+            assert_eq!(connection.password.expose_secret(), password, "{uri}");
+            let again = Connection::from_map(&connection.to_map()).unwrap();
+            assert_eq!((again.server(), again.username), (connection.server(), connection.username), "{uri}");
+            assert_eq!(again.password.expose_secret(), password, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_demanded_encryption_is_kept() {
+        let uri = "postgresql://app:pw@pg/errors?sslmode=verify-full";
+        let connection = Connection::from_map(&map(&[("uri", uri)])).unwrap();
+        assert!(matches!(connection.ssl_mode, Some(PgSslMode::VerifyFull)));
+        assert!(connection.to_map()["uri"].ends_with("/errors?sslmode=verify-full"));
+        assert_eq!(connection.to_map()["sslmode"], "verify-full");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_a_value() {
+        for (pairs, message) in [
+            (&[("host", "pg")][..], "key dbname is missing"),
+            (&[("host", "pg"), ("dbname", "d"), ("username", "u"), ("port", "secret")], "key port is not valid"),
+            (&[("uri", "mysql://u:secret@pg/d")], "key uri is not valid"),
+            (&[("uri", "postgresql://u:secret@pg")], "key uri is not valid"),
+            (
+                &[("uri", "postgresql://u:secret@pg/d?sslcert=secret")],
+                "the parameter sslcert of the uri is not supported",
+            ),
+        ] {
+            let error = Connection::from_map(&map(pairs)).unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
+        let connection = Connection::from_map(&map(&[("uri", "postgresql://u:secret@pg/d")])).unwrap();
+        assert_eq!(format!("{connection:?}"), "Connection(u@pg:5432/d)");
+    }
 }

@@ -70,7 +70,7 @@ async fn ingest_sees_each_change_of_the_keys() {
 
     let key = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
     let minted = changed_keys(&ingest, shop, first.version).await.unwrap().unwrap();
-    assert_eq!(minted.keys, [key.public_key.clone()]);
+    assert_eq!(minted.keys, std::slice::from_ref(&key.public_key));
     assert!(minted.version > first.version);
     assert!(find_key(&ingest, shop, &key.public_key).await.unwrap());
     assert!(!find_key(&ingest, shop, &public_key()).await.unwrap());

@@ -1,5 +1,7 @@
 //! The store against a real Postgres: what the operator may rely on, and what ingest may not do.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what its functions share too")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

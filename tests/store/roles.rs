@@ -86,8 +86,8 @@ async fn a_changed_password_counts_and_open_sessions_go_on() {
 
     assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
     assert_eq!(send(&store.database.pool_as(&role, "changed"), shop, &[row(1)]).await, applied(1, 0));
-    let stale = find_key(&store.database.pool_as(&role, "secret"), shop, &public_key()).await;
-    assert!(matches!(stale, Err(StoreError::NotPermitted { .. })), "{stale:?}");
+    let outdated = find_key(&store.database.pool_as(&role, "secret"), shop, &public_key()).await;
+    assert!(matches!(outdated, Err(StoreError::NotPermitted { .. })), "{outdated:?}");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 //! The server is a real one with `fsync` on, in a folder of its own; a watcher at the other end of a pipe
 //! stops it and removes the folder when this process ends, however it ends.
 
-// Each test binary uses its own part of this.
 #![allow(dead_code, reason = "not every test binary uses every part")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
     io::Write as _,
