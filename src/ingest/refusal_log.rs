@@ -28,8 +28,9 @@ impl RefusalLog {
         let reason = refusal.reason();
         if let Some(left_out) = self.turn(reason, Instant::now()) {
             let (status, key_prefix) = (refusal.status().as_u16(), key.map(PublicKey::prefix));
-            let causes = refusal.causes().join("; ");
-            info!(reason = reason.as_str(), status, key_prefix, detail = %refusal, causes, left_out, "Refused a request.");
+            // What a JSON parser says may quote the event; what is wrong with an envelope never does.
+            let cause = if let Refusal::Envelope(cause) = refusal { Some(cause.to_string()) } else { None };
+            info!(reason = reason.as_str(), status, key_prefix, detail = %refusal, cause, left_out, "Refused a request.");
         }
     }
 

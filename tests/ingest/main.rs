@@ -1,0 +1,17 @@
+//! The ingest server as Sentry's clients see it, in front of a real Postgres. What was stored is counted
+//! by SQL; a status code alone proves nothing.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accepting;
+mod client;
+mod keys;
+mod load;
+mod outages;
+mod proxy;
+mod refusing;
+mod restartable;
+mod world;
