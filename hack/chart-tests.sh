@@ -56,7 +56,7 @@ gives_the_operator_no_wildcard_right() {
 }
 
 chart_tests() {
-    check "the chart lints" helm lint --strict charts/error-tracking-operator
+    check "the chart lints" helm lint --strict --set image.repository=example/operator charts/error-tracking-operator
     local behaviour
     for behaviour in \
         brings_its_own_postgres_by_default \

@@ -11,11 +11,14 @@ target=${CARGO_TARGET_DIR:-$root/target}
 logs=$target/logs
 mkdir -p "$logs"
 
-# say TEXT…: one line with the seconds since the script began.
-say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
+# One clock for a script and those that it calls.
+export STEPS_BEGAN=${STEPS_BEGAN:-$EPOCHSECONDS}
+
+# say TEXT…: one line with the seconds since the first script began.
+say() { printf '[%4d s] %s\n' "$((EPOCHSECONDS - STEPS_BEGAN))" "$*"; }
 
 fail() {
-    printf '[%4d s] %s\n' "$SECONDS" "$*" >&2
+    say "$@" >&2
     exit 1
 }
 
@@ -35,7 +38,7 @@ beside() {
 
 # await NAME WHAT: waits for it with a sign of life every 20 s, shows the end of its log when it failed.
 await() {
-    local name=$1 what=$2 pid=${beside_pid[$1]} shown=$SECONDS code=0 last
+    local name=$1 what=$2 pid=${beside_pid[$1]} shown=$SECONDS code=0 took="" last
     while kill -0 "$pid" 2>/dev/null; do
         if [ $((SECONDS - shown)) -ge 20 ]; then
             shown=$SECONDS
@@ -43,6 +46,7 @@ await() {
             say "waiting for $what, $((SECONDS - beside_begin[$name])) s so far: $last"
         fi
         sleep 0.5
+        took=" after $((SECONDS - beside_begin[$name])) s"
     done
     wait "$pid" || code=$?
     unset "beside_pid[$name]"
@@ -51,7 +55,7 @@ await() {
         say "$what failed; the whole log: $logs/$name.log" >&2
         return "$code"
     fi
-    say "$what: done after $((SECONDS - beside_begin[$name])) s"
+    say "$what: done$took"
 }
 
 # end_beside: ends what still runs, when the script ends early.

@@ -3,7 +3,7 @@
 #   unit      pure code
 #   postgres  against a real Postgres that the tests start themselves
 #   cluster   chart, operator, ingest and console in a real Kubernetes that this script starts and ends; needs root
-# KEEP_CLUSTER=1 leaves the cluster up. The last line is "N passed, N failed, N skipped".
+# KEEP_CLUSTER=1 leaves the cluster up, TEST_CLUSTER names another than "test". The last line is "N passed, N failed, N skipped".
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 # shellcheck source=hack/chart-tests.sh
@@ -13,6 +13,7 @@ passed=0
 failed=0
 skipped=0
 notes=()
+name=${TEST_CLUSTER:-test}
 cluster_began=
 
 [ $# -gt 0 ] || set -- unit postgres cluster
@@ -60,9 +61,9 @@ finish() {
     end_beside
     if [ -n "$cluster_began" ]; then
         if [ "${KEEP_CLUSTER-}" = 1 ]; then
-            say "cluster test stays up: eval \"\$(hack/cluster.sh env --name test)\"; make cluster-down ends it"
+            say "cluster $name stays up: eval \"\$(hack/cluster.sh env --name $name)\"; make cluster-down NAME=$name ends it"
         else
-            cluster down --name test || code=1
+            cluster down --name "$name" || code=1
         fi
     fi
     for note in ${notes[@]+"${notes[@]}"}; do
@@ -83,18 +84,18 @@ cluster_stage() {
     await test-image "the test image (PostgreSQL, Python)"
     hack/images.sh dev
     cluster_began=yes
-    cluster up --name test
+    cluster up --name "$name"
     local environment
-    environment=$(cluster env --name test)
+    environment=$(cluster env --name "$name")
     eval "$environment"
     chart_tests
-    if hack/install.sh test; then
+    if hack/install.sh "$name"; then
         passed=$((passed + 1))
         example_tests
         ERROR_TRACKING_IMAGE=$(cat "$target/images/operator.name")
         export ERROR_TRACKING_IMAGE
         export ERROR_TRACKING_TEST_IMAGE=localhost/error-tracking-test:dev
-        export ERROR_TRACKING_CLUSTER=test
+        export ERROR_TRACKING_CLUSTER=$name
         say "tests/operator.rs in the cluster"
         run_cargo cluster --test operator -- --test-threads=2
     else
