@@ -48,6 +48,11 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
 
+    -- What another writer has committed must be seen after its lock was waited for.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'ingest_batch runs in READ COMMITTED only' USING ERRCODE = 'feature_not_supported';
+    END IF;
+
     -- mark
     INSERT INTO ingest_marks AS m (stream, seq, applied_at)
     VALUES (ingest_batch.stream, ingest_batch.seq, clock_timestamp())

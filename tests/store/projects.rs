@@ -157,6 +157,34 @@ async fn two_partitions_are_always_ahead() {
 }
 
 #[tokio::test]
+async fn payloads_are_kept_in_their_row() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let mut event = row(1);
+    event.payload = (0..7000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    send(&ingest, shop, &[event]).await;
+    let toasted = "SELECT sum(pg_relation_size(c.reltoastrelid))::bigint FROM pg_inherits
+        JOIN pg_class AS c ON c.oid = inhrelid WHERE inhparent = '{schema}.events'::regclass";
+    assert_eq!(store.number(shop, toasted).await, 0);
+    let stored = "SELECT max(pg_column_size(payload))::bigint FROM {schema}.events";
+    assert!(store.number(shop, stored).await >= 7000, "compressed again");
+}
+
+#[tokio::test]
+async fn a_failed_migration_says_which_and_leaves_nothing() {
+    let store = Store::create().await;
+    let identity = project_identity("shop", "u1");
+    let shop = store.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
+    // A schema of ours whose recorded version was lost: its tables are in the way.
+    store.admin.migrate_project(shop).await.unwrap();
+    store.execute(shop, "UPDATE errortracking.projects SET schema_version = 1").await;
+    let error = store.admin.migrate_project(shop).await.unwrap_err();
+    let StoreError::Migration { schema, migration, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((schema.as_str(), *migration), (shop.schema().as_str(), "0002_issues"));
+    assert_eq!(store.admin.observe_project(shop).await.unwrap().unwrap().schema_version, 1);
+}
+
+#[tokio::test]
 async fn a_database_that_is_away_is_worth_a_retry() {
     let store = Store::create().await;
     let mut connection = store.database.connection.clone();

@@ -165,12 +165,13 @@ async fn a_retired_project_has_no_login_and_no_sessions() {
         let key = public_key();
         store.admin.mint_key(project, &key_identity(name, name), 1, &key, &"x".into()).await.unwrap();
         send(&ingest, project, &[row(1)]).await;
-        let idle = ingest.acquire().await.unwrap();
+        let mut open = ingest.acquire().await.unwrap();
 
         for _ in 0..2 {
             store.admin.retire_project(project, policy).await.unwrap();
         }
-        drop(idle);
+        assert!(sqlx::query("SELECT 1").execute(&mut *open).await.is_err(), "{name}: the session goes on");
+        drop(open);
         let role = store.admin.installation().ingest_role(project);
         let left = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}'");
         assert_eq!(store.number(project, &left).await, 0, "{name}");

@@ -52,8 +52,10 @@ impl Admin {
             return Err(StoreError::UnknownProject(project));
         }
         ensure_login(&mut transaction, &role, password).await?;
+        // Whatever the database's default is: `ingest_batch` must see what it waited for.
         let grants = format!(
-            "GRANT {group} TO {role};
+            "ALTER ROLE {role} SET default_transaction_isolation = 'read committed';
+             GRANT {group} TO {role};
              GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT EXECUTE ON FUNCTION {schema}.ingest_batch, {schema}.quarantine_event TO {role}"
         );

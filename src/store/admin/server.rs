@@ -33,7 +33,10 @@ impl Admin {
     pub async fn connect(pool: PgPool, epoch: i64) -> Result<Self, StoreError> {
         let server = facts(&pool).await?;
         let mut transaction = pool.begin().await?;
-        set_lock_timeout(&mut transaction, LOCK_TIMEOUT).await?;
+        sqlx::query("SELECT set_config('lock_timeout', $1, true)")
+            .bind(format!("{}ms", LOCK_TIMEOUT.as_millis()))
+            .execute(&mut *transaction)
+            .await?;
         migrations::migrate_server(&mut transaction).await?;
         sqlx::query("INSERT INTO errortracking.installation (id) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(hex(&rand::random::<[u8; 4]>()))
@@ -51,8 +54,7 @@ impl Admin {
     /// Claims the database for a later epoch: what an older leader still sends is refused from now on.
     pub async fn claim(&mut self, epoch: i64) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
-        set_lock_timeout(&mut transaction, LOCK_TIMEOUT).await?;
-        fence(&mut transaction, epoch).await?;
+        fence(&mut transaction, epoch, LOCK_TIMEOUT).await?;
         transaction.commit().await?;
         self.epoch = epoch;
         Ok(())
@@ -84,21 +86,17 @@ impl Admin {
         lock_timeout: Duration,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        fence(&mut transaction, self.epoch).await?;
-        set_lock_timeout(&mut transaction, lock_timeout).await?;
+        fence(&mut transaction, self.epoch, lock_timeout).await?;
         Ok(transaction)
     }
 }
 
-/// The rest of the transaction belongs to a leader that is not older than any that was here.
-async fn fence(transaction: &mut PgConnection, epoch: i64) -> Result<(), StoreError> {
-    sqlx::query("SELECT errortracking.fence($1)").bind(epoch).execute(transaction).await?;
-    Ok(())
-}
-
-async fn set_lock_timeout(transaction: &mut PgConnection, timeout: Duration) -> Result<(), StoreError> {
-    sqlx::query("SELECT set_config('lock_timeout', $1, true)")
-        .bind(format!("{}ms", timeout.as_millis()))
+/// The rest of the transaction belongs to a leader that is not older than any that was here, and no
+/// statement of it waits longer than `lock_timeout` for another transaction.
+async fn fence(transaction: &mut PgConnection, epoch: i64, lock_timeout: Duration) -> Result<(), StoreError> {
+    sqlx::query("SELECT set_config('lock_timeout', $2, true), errortracking.fence($1)")
+        .bind(epoch)
+        .bind(format!("{}ms", lock_timeout.as_millis()))
         .execute(transaction)
         .await?;
     Ok(())
