@@ -61,6 +61,13 @@ pub struct Database {
     pub address: DatabaseAddress,
     /// "host:port/dbname", for people.
     pub server: String,
+    connection: Connection,
+}
+
+impl Database {
+    fn failed(&self, source: StoreError) -> ConnectError {
+        ConnectError::Store { server: self.server.clone(), source }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +78,8 @@ enum ConnectError {
     NoSecret(String),
     #[error("Secret {name} cannot be used: {message}")]
     BadSecret { name: String, message: String },
-    #[error("{}", .0.message())]
-    Store(#[from] StoreError),
+    #[error("Postgres at {server}: {}", source.message())]
+    Store { server: String, source: StoreError },
     #[error("the server runs with fsync=off and would lose acknowledged events in a crash: turn fsync on")]
     DurabilityOff,
 }
@@ -83,7 +90,7 @@ impl ConnectError {
             Self::Secret { .. } | Self::NoSecret(_) => Reason::DatabaseUnavailable,
             Self::BadSecret { .. } => Reason::DatabaseRejected,
             Self::DurabilityOff => Reason::DurabilityOff,
-            Self::Store(error) => reason(error),
+            Self::Store { source, .. } => reason(source),
         }
     }
 }
@@ -125,7 +132,7 @@ pub async fn keep(
                     warn!(error = %failed, "Lost Postgres.");
                     state.send_replace(State::Unavailable { reason: failed.reason(), message: failed.to_string() });
                 }
-                Err(ConnectError::Store(StoreError::Fenced { stored, .. })) => {
+                Err(ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. }) => {
                     // Only who still holds the lease can raise the epoch; who does not is ended by trying.
                     let _ = raise.send(stored).await;
                     let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > stored)).await;
@@ -162,12 +169,13 @@ async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Datab
         .map_err(|error| ConnectError::BadSecret { name: secrets.database.clone(), message: error.to_string() })?;
     let address =
         DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
-    let pool = connection.pool(POOL, "error-tracking-operator");
-    let admin = Admin::connect(pool, epoch).await?;
+    let failed = |source| ConnectError::Store { server: connection.server(), source };
+    connection.probe().await.map_err(failed)?;
+    let admin = Admin::connect(connection.pool(POOL, "error-tracking-operator"), epoch).await.map_err(failed)?;
     if !admin.server().fsync {
         return Err(ConnectError::DurabilityOff);
     }
-    let database = Database { admin, server: connection.server(), address };
+    let database = Database { admin, server: connection.server(), address, connection };
     publish_console_login(&api, &secrets.console, &database).await?;
     Ok(database)
 }
@@ -178,14 +186,15 @@ async fn watch_over(client: &Client, secrets: &Secrets, database: &Database) -> 
     for look in 1_u32.. {
         sleep(LOOK).await;
         if let Err(failed) = database.admin.console_password_digest().await {
-            return failed.into();
+            let why = database.connection.probe().await.err();
+            return database.failed(why.unwrap_or(failed));
         }
         if look % SECRET_EVERY != 0 {
             continue;
         }
         // The API server away does not make the database unavailable.
         match publish_console_login(&api, &secrets.console, database).await {
-            Err(failed @ ConnectError::Store(_)) => return failed,
+            Err(failed @ ConnectError::Store { .. }) => return failed,
             Err(failed) => error!(error = %failed, "Could not publish the console's login."),
             Ok(()) => {}
         }
@@ -197,13 +206,14 @@ async fn watch_over(client: &Client, secrets: &Secrets, database: &Database) -> 
 async fn publish_console_login(api: &Api<Secret>, name: &str, database: &Database) -> Result<(), ConnectError> {
     let published = read(api, name).await?;
     if let Some(password) = published.and_then(|mut values| values.remove("password")).map(SecretString::from) {
-        if database.admin.console_password_digest().await? != Some(password_digest(&password)) {
-            database.admin.ensure_console_role(&password).await?;
+        let set = database.admin.console_password_digest().await.map_err(|source| database.failed(source))?;
+        if set != Some(password_digest(&password)) {
+            database.admin.ensure_console_role(&password).await.map_err(|source| database.failed(source))?;
         }
         return Ok(());
     }
     let password = random_password();
-    let username = database.admin.ensure_console_role(&password).await?;
+    let username = database.admin.ensure_console_role(&password).await.map_err(|source| database.failed(source))?;
     let DatabaseAddress { host, port, dbname } = &database.address;
     create(api, name, &login(host, *port, dbname, &username, &password)).await
 }

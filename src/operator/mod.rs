@@ -103,7 +103,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
     let readiness = Readiness::default();
-    let serving = probes::serve(config.probe_address, shutdown.clone(), readiness.clone(), registry);
+    // Probes are answered until the lease is given up.
+    let ended = CancellationToken::new();
+    let serving = probes::serve(config.probe_address, ended.clone(), readiness.clone(), registry);
     let leading = async {
         // A standby is ready: it can take over at any moment.
         readiness.set(true);
@@ -115,7 +117,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
         }
     };
     tokio::select! {
-        served = serving => served.map_err(Error::from).and_then(|()| if shutdown.is_cancelled() { Ok(()) } else { Err(Error::Ended("the probe server")) }),
+        served = serving => served.map_err(Error::from).and(Err(Error::Ended("the probe server"))),
         led = leading => led,
     }
 }

@@ -76,7 +76,7 @@ impl Tombstones {
         let text = serde_json::to_string(tombstone).unwrap_or_default();
         // A field manager an entry: an apply takes away what its manager applied before.
         let manager = format!("{FIELD_MANAGER}/{}", tombstone.uid());
-        let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {tombstone.uid(): text}});
+        let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.name}, "data": {tombstone.uid(): text}});
         self.api
             .patch(&self.name, &PatchParams::apply(&manager).force(), &Patch::Apply(&patch))
             .await

@@ -5,13 +5,17 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    Connection as _, PgPool,
+    Connection as _, PgConnection,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
+
+use super::StoreError;
 
 const DEFAULT_PORT: u16 = 5432;
 /// A pool hands out a connection that rested longer than this only after a ping.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -177,6 +181,18 @@ impl Connection {
             .ssl_mode(self.ssl_mode.unwrap_or(PgSslMode::Prefer))
             .extra_float_digits(None)
             .disable_statement_logging()
+    }
+
+    /// Opens one connection and closes it. A pool only says that it got none in time; this says why.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let attempt = async { PgConnection::connect_with(&self.options()).await?.close().await };
+        match tokio::time::timeout(PROBE_TIMEOUT, attempt).await {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                let message = format!("no answer within {} s", PROBE_TIMEOUT.as_secs());
+                Err(StoreError::Unavailable { message })
+            }
+        }
     }
 
     /// A pool that connects at first use; a server that is away does not fail this.

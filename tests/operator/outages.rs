@@ -4,6 +4,22 @@ use std::time::Duration;
 
 use crate::harness::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, sigkill, sql, wait_for};
 
+/// Brings Postgres back however the test ends: the others need it.
+struct Away;
+
+impl Away {
+    fn new() -> Self {
+        scale_postgres(0);
+        Self
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        scale_postgres(1);
+    }
+}
+
 fn scale_postgres(replicas: u8) {
     kubectl(&["scale", "-n", INSTALLATION, "statefulset/error-tracking-postgresql", &format!("--replicas={replicas}")]);
     let pod = format!("pod/{INSTALLATION}-postgresql-0");
@@ -28,7 +44,7 @@ fn postgres_goes_away_and_comes_back() {
     assert_eq!(namespace.send(&["once"]), "200");
     let deployment = namespace.get("deploy/shop-ingest", ".metadata.generation");
 
-    scale_postgres(0);
+    let away = Away::new();
     wait_for("DatabaseReady=False", Duration::from_secs(40), || {
         (namespace.condition("etp/shop", "DatabaseReady", "status") == "False").then_some(())
     });
@@ -40,7 +56,7 @@ fn postgres_goes_away_and_comes_back() {
     // Nothing waits for the database to be deleted.
     namespace.kubectl(&["delete", "etk/going", "etp/leaving", "--timeout=60s"]);
 
-    scale_postgres(1);
+    drop(away);
     wait_for("events are stored again", Duration::from_secs(60), || (namespace.send(&["once"]) == "200").then_some(()));
     namespace.wait_ready("etp/shop");
     assert_eq!(namespace.get("deploy/shop-ingest", ".metadata.generation"), deployment, "nothing was rolled");
