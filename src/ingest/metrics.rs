@@ -44,6 +44,9 @@ impl Metrics {
             ),
             &["outcome", "reason"],
         )?;
+        for outcome in ["stored", "duplicate", "quarantined", "lost"] {
+            events.with_label_values(&[outcome]).inc_by(0);
+        }
         let batch_events = Histogram::with_opts(
             HistogramOpts::new("errortracking_ingest_batch_events", "Events of one batch.")
                 .buckets(BATCH_BUCKETS.into()),

@@ -1,0 +1,107 @@
+//! Client keys come and go while the server runs.
+
+use std::time::Duration;
+
+use error_tracking_operator::dsn::PublicKey;
+use tokio::time::Instant;
+
+use crate::{
+    client::Client,
+    world::{EVENT, World, until},
+};
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_and_nothing_is_stored() {
+    let world = World::start().await;
+    let stranger = PublicKey::from_random([9; 16]);
+    for endpoint in ["store", "envelope"] {
+        let answer = world.send(&world.post_with(&stranger, endpoint, EVENT)).await;
+        assert_eq!(answer.status, 403, "{}", answer.body);
+        assert_eq!(answer.header("x-sentry-error"), Some("event submission rejected with_reason: ProjectId"));
+        assert!(!answer.body.contains(stranger.as_str()));
+    }
+    assert_eq!(world.stored().await, 0);
+}
+
+#[tokio::test]
+async fn a_key_works_from_the_moment_it_is_committed() {
+    let world = World::start().await;
+    for number in 2..12 {
+        let key = PublicKey::from_random([number; 16]);
+        world.mint(i32::from(number), &key).await;
+        let answer = world.send(&world.post_with(&key, "store", EVENT)).await;
+        assert_eq!(answer.status, 200, "key {number}: {}", answer.body);
+    }
+    assert_eq!(world.stored().await, 10);
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_within_two_seconds() {
+    let world = World::start().await;
+    // One key that the table knows, and one that was only looked up.
+    let fresh = PublicKey::from_random([2; 16]);
+    let fresh_id = world.mint(2, &fresh).await;
+    for (key, key_id) in [(fresh, fresh_id), (world.key.clone(), world.key_id)] {
+        let request = world.post_with(&key, "store", EVENT);
+        let mut client = Client::connect(world.address).await.unwrap();
+        assert_eq!(client.send(&request).await.unwrap().status, 200);
+        world.admin.revoke_key(key_id).await.unwrap();
+        let revoked = Instant::now();
+        while client.send(&request).await.unwrap().status != 403 {
+            assert!(revoked.elapsed() < Duration::from_secs(2), "still accepted");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // It stays refused.
+        for _ in 0..20 {
+            assert_eq!(client.send(&request).await.unwrap().status, 403);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_keys_does_not_keep_a_known_one_out() {
+    let world = World::start().await;
+    let mut client = Client::connect(world.address).await.unwrap();
+    let mut statuses = Vec::new();
+    for number in 0..200_u8 {
+        let mut random = [0xff; 16];
+        random[0] = number;
+        let stranger = PublicKey::from_random(random);
+        statuses.push(client.send(&world.post_with(&stranger, "store", EVENT)).await.unwrap().status);
+        assert_eq!(client.send(&world.post("store", EVENT)).await.unwrap().status, 200);
+    }
+    assert!(statuses.iter().all(|status| matches!(status, 403 | 503)), "{statuses:?}");
+    assert_eq!(world.stored().await, 200);
+}
+
+#[tokio::test]
+async fn the_store_is_told_when_a_key_was_last_used() {
+    let mut world = World::start().await;
+    world.send(&world.post("store", EVENT)).await;
+    world.end().await;
+    let key_id = world.key_id;
+    let used = "SELECT count(*) FROM errortracking.client_keys WHERE last_used_at > now() - interval '1 minute'
+                AND last_used_at = date_trunc('second', last_used_at) AND key_id = ";
+    assert_eq!(world.count(&format!("{used}{key_id}")).await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM errortracking.ingest_instances").await, 1);
+}
+
+#[tokio::test]
+async fn a_changed_password_is_used_without_a_restart() {
+    let world = World::start().await;
+    assert_eq!(world.send(&world.post("store", EVENT)).await.status, 200);
+    world.change_password("second").await;
+    // The old password is of no use any more, and neither are its connections.
+    world
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'et\\_%\\_ingest'
+                   AND datname = current_database()",
+        )
+        .await;
+    until("events are stored with the new password", async || {
+        world.send(&world.post("store", EVENT)).await.status == 200
+    })
+    .await;
+    assert!(world.stored().await >= 2);
+}

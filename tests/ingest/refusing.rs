@@ -1,0 +1,129 @@
+//! Requests that are refused: the right status, Sentry's error body, nothing stored, a counter.
+
+use crate::{
+    accepting::gzip,
+    client::{self, Request},
+    world::{EVENT, World},
+};
+
+#[tokio::test]
+async fn bad_requests_are_refused_with_their_reason_and_nothing_is_stored() {
+    let world = World::start().await;
+    let key = world.key.as_str();
+    let event = |envelope: &str| world.post("envelope", envelope.to_owned());
+    let mismatch = format!("{{\"dsn\":\"https://{key}@errors.example.com/999\"}}\n{{\"type\":\"event\"}}\n{EVENT}");
+    let too_large = format!("{{\"message\":\"{}\"}}", "x".repeat(1 << 20));
+    let bomb = gzip(&vec![b' '; 110 << 20]);
+    let cases = [
+        ("no route", world_get("/"), 404, "no_route"),
+        ("other route", Request::post("/api/1/minidump/", ""), 404, "no_route"),
+        ("GET", world_get(&world.path("store")), 405, "no_route"),
+        ("project is no number", Request::post("/api/shop/store/", EVENT), 400, "bad_project_id"),
+        ("no key", Request::post(world.path("store"), EVENT), 401, "missing_key"),
+        ("no key, no dsn", Request::post(world.path("envelope"), "{}\n"), 401, "missing_key"),
+        (
+            "bad header",
+            Request::post(world.path("store"), EVENT).header("X-Sentry-Auth", "nonsense"),
+            401,
+            "bad_authentication",
+        ),
+        (
+            "version 8",
+            Request::post(format!("{}?sentry_key={key}&sentry_version=8", world.path("store")), EVENT),
+            400,
+            "bad_authentication",
+        ),
+        ("other project", Request::post(format!("/api/999/store/?sentry_key={key}"), EVENT), 403, "unknown_key"),
+        ("empty", event(""), 400, "empty_body"),
+        ("header is no object", event("[]\n"), 400, "invalid_envelope"),
+        ("item is cut", event("{}\n{\"type\":\"event\",\"length\":100}\n{}"), 400, "invalid_envelope"),
+        ("dsn of another project", event(&mismatch), 400, "invalid_envelope"),
+        ("event is no JSON", world.post("store", "{\"message\""), 400, "invalid_event"),
+        ("event is too large", world.post("store", too_large.clone()), 413, "too_large"),
+        (
+            "event in envelope is too large",
+            event(&format!("{{}}\n{{\"type\":\"event\"}}\n{too_large}")),
+            413,
+            "too_large",
+        ),
+        ("bad gzip", world.post("store", "not gzip").header("Content-Encoding", "gzip"), 400, "corrupt_encoding"),
+        ("empty gzip", world.post("store", "").header("Content-Encoding", "gzip"), 400, "empty_body"),
+        (
+            "unknown coding",
+            world.post("store", EVENT).header("Content-Encoding", "compress"),
+            415,
+            "unsupported_encoding",
+        ),
+        (
+            "two codings",
+            world.post("store", EVENT).header("Content-Encoding", "gzip, gzip"),
+            415,
+            "unsupported_encoding",
+        ),
+        ("bomb to store", world.post("store", bomb.clone()).header("Content-Encoding", "gzip"), 413, "too_large"),
+        ("bomb to envelope", world.post("envelope", bomb.clone()).header("Content-Encoding", "gzip"), 413, "too_large"),
+        ("body is too large", world.post("envelope", vec![b' '; (20 << 20) + 1]), 413, "too_large"),
+        ("body is too large, chunked", world.post("envelope", vec![b' '; (20 << 20) + 1]).chunked(), 413, "too_large"),
+    ];
+    for (name, request, status, reason) in cases {
+        let line = format!("errortracking_ingest_outcomes_total{{outcome=\"refused\",reason=\"{reason}\"}}");
+        let before = world.metric(&line).await;
+        let answer = world.send(&request).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["detail"].as_str(), answer.header("x-sentry-error"), "{name}: {}", answer.body);
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{name}");
+        assert_eq!(answer.header("retry-after"), None, "{name}");
+        assert_eq!(world.metric(&line).await, before + 1, "{name}");
+    }
+    assert_eq!(world.stored().await, 0);
+    assert_eq!(world.send(&world.post("store", EVENT)).await.status, 200, "the server still serves");
+}
+
+fn world_get(path: &str) -> Request {
+    Request::new("GET", path)
+}
+
+#[tokio::test]
+async fn a_browser_may_ask_first() {
+    let world = World::start().await;
+    let answer = world.send(&Request::new("OPTIONS", world.path("envelope"))).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
+    assert_eq!(world.send(&Request::new("OPTIONS", "/elsewhere")).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_event_that_postgres_does_not_take_is_kept_aside_and_the_others_pass() {
+    let world = World::start().await;
+    world
+        .execute(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.event_id = '00000000-0000-0000-0000-000000000007' THEN
+                     RAISE EXCEPTION 'seven is not welcome' USING ERRCODE = 'check_violation';
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON {schema}.events FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+        )
+        .await;
+    // They wait behind a lock together, and so come in one batch.
+    let mut lock = world.pool.begin().await.unwrap();
+    let table = format!("LOCK TABLE {}.ingest_marks IN ACCESS EXCLUSIVE MODE", world.project.schema());
+    sqlx::query(sqlx::AssertSqlSafe(table)).execute(&mut *lock).await.unwrap();
+    let sending = futures::future::join_all((1..=40).map(|number| {
+        let body = format!("{{\"event_id\":\"{number:032x}\",\"message\":\"hello\"}}");
+        let request = world.post("store", body);
+        let address = world.address;
+        async move { client::send(address, &request).await.status }
+    }));
+    let unlocking = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        lock.rollback().await.unwrap();
+    };
+    let (statuses, ()) = tokio::join!(sending, unlocking);
+    assert_eq!(statuses, vec![200; 40]);
+    assert_eq!(world.stored().await, 39);
+    assert_eq!(world.count("SELECT count(*) FROM {schema}.quarantine").await, 1);
+    assert_eq!(world.metric("errortracking_ingest_events_total{outcome=\"quarantined\"}").await, 1);
+}

@@ -1,0 +1,88 @@
+//! A PostgreSQL server that a test may stop and start. The other tests share one that stays.
+
+use std::{
+    net::TcpListener,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use error_tracking_operator::store::Connection;
+use uuid::Uuid;
+
+pub struct Restartable {
+    programs: PathBuf,
+    folder: PathBuf,
+    pub superuser: Connection,
+}
+
+impl Restartable {
+    pub fn start() -> Self {
+        let programs = std::env::var_os("PG_BIN").map_or_else(newest, PathBuf::from);
+        let folder = std::env::temp_dir().join(format!("ingest-postgres-{}", Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        if let Some((user, group)) = server_user() {
+            std::os::unix::fs::chown(&folder, Some(user), Some(group)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let superuser = Connection {
+            host: "127.0.0.1".into(),
+            port,
+            dbname: "postgres".into(),
+            username: "postgres".into(),
+            password: "".into(),
+            ssl_mode: None,
+        };
+        let server = Self { programs, folder, superuser };
+        server.run("initdb", &["--username=postgres", "--auth=trust", "--no-sync"]);
+        let settings = format!("port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n");
+        std::fs::write(server.folder.join("data/postgresql.auto.conf"), settings).unwrap();
+        server.start_again();
+        server
+    }
+
+    pub fn start_again(&self) {
+        let log = self.folder.join("log").display().to_string();
+        self.run("pg_ctl", &["start", "--wait", "--silent", "--log", &log]);
+    }
+
+    /// As a crash: no connection is told.
+    pub fn stop(&self) {
+        self.run("pg_ctl", &["stop", "--wait", "--silent", "--mode", "immediate"]);
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.programs.join(program));
+        command.arg("--pgdata").arg(self.folder.join("data")).args(arguments).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some((user, group)) = server_user() {
+            command.gid(group).uid(user);
+        }
+        assert!(command.status().unwrap().success(), "{command:?}");
+    }
+}
+
+impl Drop for Restartable {
+    fn drop(&mut self) {
+        if self.folder.join("data/postmaster.pid").exists() {
+            self.stop();
+        }
+        let _gone = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn newest() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed, or PG_BIN is set");
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(number);
+    newest.expect("a version of PostgreSQL").join("bin")
+}
+
+/// Postgres does not run as root: there it gets the user that its package made.
+fn server_user() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| -> u32 {
+        let output = Command::new("id").args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().expect("the user postgres exists")
+    };
+    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
+}
