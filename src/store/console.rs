@@ -183,7 +183,11 @@ impl Snapshot {
     pub async fn projects(&mut self, since: Timestamp) -> Result<Vec<ProjectSummary>, StoreError> {
         let rows = sqlx::query(
             "SELECT project_id, namespace, name, to_jsonb(p) ->> 'display_name' AS display_name,
-                    to_jsonb(p) ->> 'platform' AS platform, schema_version > 0 AS migrated
+                    to_jsonb(p) ->> 'platform' AS platform,
+                    EXISTS (SELECT
+                              FROM pg_catalog.pg_namespace
+                             WHERE schema_version > 0 AND nspname = 'project_' || project_id
+                               AND pg_catalog.has_schema_privilege(oid, 'USAGE')) AS readable
                FROM errortracking.console_projects AS p
               WHERE state = 'active'
               ORDER BY namespace, name, project_id",
@@ -193,7 +197,7 @@ impl Snapshot {
         let mut summaries = Vec::with_capacity(rows.len());
         for row in &rows {
             let project = project(row)?;
-            let numbers = if row.try_get("migrated")? { Some(self.numbers(project.id, since).await?) } else { None };
+            let numbers = if row.try_get("readable")? { Some(self.numbers(project.id, since).await?) } else { None };
             summaries.push(ProjectSummary { project, numbers });
         }
         Ok(summaries)
@@ -402,5 +406,8 @@ fn unsigned(row: &PgRow, column: &'static str) -> Result<u64, StoreError> {
 }
 
 fn unreadable(column: &str, error: &dyn std::error::Error) -> StoreError {
-    StoreError::Other { message: format!("column {column} holds what this version cannot read: {error}"), sqlstate: None }
+    StoreError::Other {
+        message: format!("column {column} holds what this version cannot read: {error}"),
+        sqlstate: None,
+    }
 }
