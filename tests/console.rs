@@ -43,9 +43,9 @@ fn steady(html: &str) -> String {
 #[tokio::test]
 async fn the_error_list_shows_what_was_stored() {
     let world = World::start().await;
-    world
-        .send(&[events::checkout(), events::checkout(), events::message("Payment provider answered 502", "warning")])
-        .await;
+    // Numbered in the order of their batches.
+    world.send(&[events::checkout(), events::checkout()]).await;
+    world.send(&[events::message("Payment provider answered 502", "warning")]).await;
     let page = get(world.console, &world.path("issues")).await;
     assert_eq!(page.status, 200);
     insta::assert_snapshot!(steady(&page.body));
@@ -230,7 +230,6 @@ async fn a_project_without_errors_says_how_to_send_one() {
 #[tokio::test]
 async fn tabs_split_errors_by_status() {
     let world = World::start().await;
-    // Numbered in the order of their batches.
     for title in ["first", "second", "third"] {
         world.send(&[events::message(title, "error")]).await;
     }
@@ -289,7 +288,9 @@ async fn the_console_cannot_write() {
         "DELETE FROM errortracking.projects".to_owned(),
         "CREATE TABLE public.mine ()".to_owned(),
     ] {
-        assert!(world.as_console(&statement).await.is_err(), "{statement}");
+        let refused = world.as_console(&statement).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code().map(Into::into));
+        assert_eq!(code, Some("42501".to_owned()), "{statement}: {refused}");
     }
 }
 
