@@ -16,8 +16,9 @@ pub struct Asset {
     pub content: &'static [u8],
 }
 
-pub static STYLESHEET: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("console", "css", "text/css; charset=utf-8", include_bytes!("../../static/console.css")));
+pub static STYLESHEET: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("console", "css", "text/css; charset=utf-8", include_bytes!("../../static/console.css"))
+});
 
 pub static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../static/icon.svg")));

@@ -67,7 +67,9 @@ impl Hours {
         let largest = self.peak().map_or(1, |peak| self.counts[peak]);
         match self.counts[hour] {
             0 => 0,
-            events => (u128::from(events) * u128::from(highest) / u128::from(largest)).try_into().unwrap_or(highest).max(2),
+            events => {
+                (u128::from(events) * u128::from(highest) / u128::from(largest)).try_into().unwrap_or(highest).max(2)
+            }
         }
     }
 }
@@ -168,13 +170,24 @@ impl From<&Hours> for DayChart {
                 count: events,
                 number: count(events),
                 hour: start.strftime("%Y-%m-%d %H:%M").to_string(),
-                label: format!("{}–{} UTC: {}", start.strftime("%H:%M"), end.strftime("%H:%M"), counted(events, "event")),
+                label: format!(
+                    "{}–{} UTC: {}",
+                    start.strftime("%H:%M"),
+                    end.strftime("%H:%M"),
+                    counted(events, "event")
+                ),
                 peak: peak == Some(hour),
                 tick: (of_day % 3 == 0).then(|| start.strftime("%H:%M").to_string()),
                 minor_tick: of_day % 6 != 0,
             }
         });
-        Self { width: HOURS as u64 * STEP, height: BASE + 24, base: BASE, bars: bars.collect(), summary: hours.summary() }
+        Self {
+            width: HOURS as u64 * STEP,
+            height: BASE + 24,
+            base: BASE,
+            bars: bars.collect(),
+            summary: hours.summary(),
+        }
     }
 }
 
@@ -232,7 +245,8 @@ mod tests {
 
     #[test]
     fn hours_are_named_every_third() {
-        let ticks: Vec<_> = DayChart::from(&Hours::new(now(), [])).bars.into_iter().filter_map(|bar| bar.tick).collect();
+        let ticks: Vec<_> =
+            DayChart::from(&Hours::new(now(), [])).bars.into_iter().filter_map(|bar| bar.tick).collect();
         assert_eq!(ticks, ["15:00", "18:00", "21:00", "00:00", "03:00", "06:00", "09:00", "12:00"]);
     }
 }

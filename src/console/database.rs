@@ -30,8 +30,8 @@ const APPLICATION_NAME: &str = "error-tracking-console";
 /// How often the database is asked and the Secret looked at; the kubelet syncs once a minute.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Longer than a page may wait: an answer later than this is none.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a page waits for a connection: refused ones are tried again until then.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The current pool. Clones share it.
 #[derive(Clone)]
@@ -53,11 +53,29 @@ impl Database {
         Ok(Self { directory: directory.to_owned(), current: Arc::new(RwLock::new(current)) })
     }
 
-    /// A consistent, read-only view for one page. Waits at most [`PATIENCE`] for a connection.
+    /// A consistent, read-only view for one page. Waits at most [`PATIENCE`] for a connection. A login that
+    /// is refused is looked up anew at once: its password may have just changed.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        match self.begin().await {
+            Err(StoreError::NotPermitted { .. }) if self.follow_secret() => self.begin().await,
+            begun => begun,
+        }
+    }
+
+    async fn begin(&self) -> Result<Snapshot, StoreError> {
         // The guard ends with the statement: no lock is held across an await.
         let pool = self.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone();
-        tokio::time::timeout(PATIENCE, Snapshot::begin(&pool)).await.unwrap_or_else(|_elapsed| {
+        // After a restart of Postgres every resting connection is dead: each is found out once.
+        let begin = async {
+            for _ in 0..POOL_SIZE.max {
+                match Snapshot::begin(&pool).await {
+                    Err(StoreError::Unavailable { .. }) => {}
+                    begun => return begun,
+                }
+            }
+            Snapshot::begin(&pool).await
+        };
+        tokio::time::timeout(PATIENCE, begin).await.unwrap_or_else(|_elapsed| {
             Err(StoreError::Unavailable { message: format!("no answer within {} s", PATIENCE.as_secs()) })
         })
     }
@@ -67,7 +85,7 @@ impl Database {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(beat.tick()).await.is_some() {
-            self.follow_secret().await;
+            self.follow_secret();
             let answer = shutdown.run_until_cancelled(self.ping()).await;
             match answer {
                 None => break,
@@ -90,24 +108,30 @@ impl Database {
         self.snapshot().await?.end().await
     }
 
-    /// The operator may write a new password at any time; the kubelet then swaps the files.
-    async fn follow_secret(&self) {
+    /// The operator may write a new password at any time; the kubelet then swaps the files. Whether there
+    /// are other credentials now than before. Blocks for some small files in memory.
+    fn follow_secret(&self) -> bool {
         let seen = fingerprint(&self.directory);
-        if self.current.read().unwrap_or_else(PoisonError::into_inner).fingerprint == seen {
-            return;
+        let is_current = |current: &Current| current.fingerprint == seen;
+        if is_current(&self.current.read().unwrap_or_else(PoisonError::into_inner)) {
+            return false;
         }
         match Current::read(&self.directory, seen) {
             Ok(new) => {
-                let old = {
-                    let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                    std::mem::replace(&mut *current, new)
-                };
-                info!("Took up new database credentials.");
-                // Pages under way keep their connections; idle ones close now.
-                let _ = tokio::time::timeout(PATIENCE, old.pool.close()).await;
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                // Another page may have come first.
+                if !is_current(&current) {
+                    // Pages under way keep the old pool until they end.
+                    *current = new;
+                    info!("Took up new database credentials.");
+                }
+                true
             }
             // Half-written or taken away: the pool that worked so far goes on.
-            Err(error) => warn!(%error, "Could not read the database credentials anew."),
+            Err(error) => {
+                warn!(%error, "Could not read the database credentials anew.");
+                false
+            }
         }
     }
 }

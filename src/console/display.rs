@@ -106,9 +106,13 @@ mod tests {
 
     #[test]
     fn counts_are_grouped_by_thousands() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (u64::MAX, "18,446,744,073,709,551,615")]
-        {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
             assert_eq!(count(number), text);
         }
         assert_eq!(counted(1, "event"), "1 event");

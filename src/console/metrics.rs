@@ -14,9 +14,12 @@ pub struct Metrics {
 impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let pages = HistogramVec::new(
-            HistogramOpts::new("errortracking_console_page_duration_seconds", "Time to answer a page, by page and status.")
-                // Round the goal of 50 ms, up to the statement timeout.
-                .buckets(vec![0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]),
+            HistogramOpts::new(
+                "errortracking_console_page_duration_seconds",
+                "Time to answer a page, by page and status.",
+            )
+            // Round the goal of 50 ms, up to the statement timeout.
+            .buckets(vec![0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]),
             &["page", "status"],
         )?;
         registry.register(Box::new(pages.clone()))?;

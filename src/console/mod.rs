@@ -16,8 +16,6 @@ mod handlers;
 mod headers;
 mod metrics;
 mod pages;
-#[cfg(test)]
-mod preview;
 mod routes;
 mod server;
 mod stacktrace;

@@ -8,12 +8,7 @@ use http::{
 };
 use jiff::Timestamp;
 use tracing::{debug, error, warn};
-use warp::{
-    Filter, Rejection, Reply,
-    path::FullPath,
-    reject::Reject,
-    reply::Response,
-};
+use warp::{Filter, Rejection, Reply, path::FullPath, reject::Reject, reply::Response};
 
 use super::{
     assets,
@@ -129,9 +124,11 @@ pub fn routes(
 /// The guard against DNS rebinding.
 fn for_this_machine() -> impl Filter<Extract = (), Error = Rejection> + Clone {
     warp::header::headers_cloned()
-        .and_then(async |headers: HeaderMap| {
-            if headers::is_for_loopback(&headers) { Ok(()) } else { Err(warp::reject::custom(ForeignHost)) }
-        })
+        .and_then(
+            async |headers: HeaderMap| {
+                if headers::is_for_loopback(&headers) { Ok(()) } else { Err(warp::reject::custom(ForeignHost)) }
+            },
+        )
         .untuple_one()
 }
 

@@ -100,15 +100,15 @@ fn frames(oldest_first: &[Frame]) -> (Vec<FrameView>, usize) {
 }
 
 fn of_frame(frame: &Frame) -> FrameView {
-    let first = |candidates: [&Option<String>; 3]| {
-        candidates.into_iter().flatten().map(|text| visible(text)).find(|text| !text.trim().is_empty())
+    let first = |candidates: &[&Option<String>]| {
+        candidates.iter().copied().flatten().map(|text| visible(text)).find(|text| !text.trim().is_empty())
     };
-    let file = first([&frame.filename, &frame.module, &frame.abs_path]).unwrap_or_else(|| "unknown file".to_owned());
+    let file = first(&[&frame.filename, &frame.module, &frame.package, &frame.abs_path]);
     let in_app = frame.in_app == Some(true);
     let lines = source(frame);
     FrameView {
-        function: first([&frame.function, &None, &None]).unwrap_or_else(|| "<unknown>".to_owned()),
-        file,
+        function: first(&[&frame.function]).unwrap_or_else(|| "<unknown>".to_owned()),
+        file: file.unwrap_or_else(|| "unknown file".to_owned()),
         line: frame.lineno,
         in_app,
         open: in_app && !lines.is_empty(),
@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn without_own_frames_the_one_that_raised_is_open() {
-        let (views, _) = frames(&[frame("main", None, true), frame("raised", None, true), frame("native", None, false)]);
+        let (views, _) =
+            frames(&[frame("main", None, true), frame("raised", None, true), frame("native", None, false)]);
         assert_eq!(views.iter().map(|view| view.open).collect::<Vec<_>>(), [false, true, false]);
     }
 

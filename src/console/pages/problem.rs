@@ -30,7 +30,9 @@ impl Problem {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadQuery(_) => StatusCode::BAD_REQUEST,
+            // A login that is refused is about to be replaced, or the operator says what is wrong with it.
             Self::Store(error) if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::NotPermitted { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Payload(_) | Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -44,8 +46,8 @@ impl Problem {
             }
             StatusCode::SERVICE_UNAVAILABLE => (
                 "The database does not answer",
-                "Errors cannot be shown until it does. Nothing is lost by that here: this console only reads. Try again \
-                 in a moment; the console's log has the details."
+                "Errors cannot be shown until it does. Nothing is lost by this page: the console only reads. Its log has \
+                 the details."
                     .to_owned(),
             ),
             StatusCode::INTERNAL_SERVER_ERROR => {
@@ -54,7 +56,8 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => ("Not allowed", format!("{}.", sentence(self))),
             _ => ("This address is not understood", format!("{}.", sentence(self))),
         };
-        ProblemPage { shell, code: status.as_u16(), heading, explanation }
+        let retry = status == StatusCode::SERVICE_UNAVAILABLE;
+        ProblemPage { shell, code: status.as_u16(), heading, explanation, retry }
     }
 }
 
@@ -71,4 +74,6 @@ pub struct ProblemPage {
     code: u16,
     heading: &'static str,
     explanation: String,
+    /// Whether the same address may work soon.
+    retry: bool,
 }

@@ -1,0 +1,270 @@
+//! The queries of a page, all in one read-only transaction.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{EventKey, Issue, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts, StoredEvent};
+use crate::{
+    dsn::ProjectId,
+    protocol::event::{EventId, Level},
+    store::{StoreError, Timestamptz},
+};
+
+/// Begins every [`Snapshot`], in one round trip. The limits belong to the transaction, not to the session,
+/// so they hold behind a transaction pooler too.
+const BEGIN: &str = "\
+    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SET LOCAL statement_timeout = '5s';
+    SET LOCAL idle_in_transaction_session_timeout = '30s'";
+
+/// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
+pub struct Snapshot(Transaction<'static, Postgres>);
+
+impl Snapshot {
+    pub async fn begin(pool: &PgPool) -> Result<Self, StoreError> {
+        Ok(Self(pool.begin_with(BEGIN).await?))
+    }
+
+    /// Gives the connection back at once instead of some time after the drop.
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+/// Projects.
+impl Snapshot {
+    /// Every project whose object exists, by namespace and name; events are counted from the hour `since` on.
+    pub async fn projects(&mut self, since: Timestamp) -> Result<Vec<ProjectSummary>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT project_id, namespace, name, to_jsonb(p) ->> 'display_name' AS display_name,
+                    to_jsonb(p) ->> 'platform' AS platform,
+                    EXISTS (SELECT
+                              FROM pg_catalog.pg_namespace
+                             WHERE schema_version > 0 AND nspname = 'project_' || project_id
+                               AND pg_catalog.has_schema_privilege(oid, 'USAGE')) AS readable
+               FROM errortracking.console_projects AS p
+              WHERE state = 'active'
+              ORDER BY namespace, name, project_id",
+        )
+        .fetch_all(&mut *self.0)
+        .await?;
+        let mut summaries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let project = project(row)?;
+            let numbers = if row.try_get("readable")? { Some(self.numbers(project.id, since).await?) } else { None };
+            summaries.push(ProjectSummary { project, numbers });
+        }
+        Ok(summaries)
+    }
+
+    /// Only issues seen since then can have hours since then: without that detour all hours ever kept
+    /// would be read, for there is no index by hour alone.
+    async fn numbers(&mut self, project: ProjectId, since: Timestamp) -> Result<ProjectNumbers, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT (SELECT count(*) FROM {schema}.issues WHERE status = 'unresolved') AS unresolved,
+                    (SELECT coalesce(sum(hours.events), 0)::bigint
+                       FROM {schema}.issue_counters AS counters
+                       JOIN {schema}.issue_hours AS hours USING (issue_id)
+                      WHERE counters.last_seen >= $1 AND hours.hour >= $1) AS events,
+                    (SELECT max(last_seen) FROM {schema}.issue_counters) AS last_event,
+                    ARRAY (SELECT DISTINCT platform FROM {schema}.issues ORDER BY platform) AS platforms",
+            schema = project.schema()
+        )))
+        .bind(Timestamptz(since))
+        .fetch_one(&mut *self.0)
+        .await?;
+        Ok(ProjectNumbers {
+            unresolved: unsigned(&row, "unresolved")?,
+            events: unsigned(&row, "events")?,
+            last_event: row.try_get::<Option<Timestamptz>, _>("last_event")?.map(Timestamp::from),
+            platforms: row.try_get("platforms")?,
+        })
+    }
+
+    /// `None`: there is no such project, or it has no schema yet.
+    pub async fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
+        let row = sqlx::query(
+            "SELECT project_id, namespace, name, to_jsonb(p) ->> 'display_name' AS display_name,
+                    to_jsonb(p) ->> 'platform' AS platform
+               FROM errortracking.console_projects AS p
+              WHERE project_id = $1 AND state = 'active' AND schema_version > 0",
+        )
+        .bind(id.as_i64())
+        .fetch_optional(&mut *self.0)
+        .await?;
+        row.as_ref().map(project).transpose()
+    }
+}
+
+/// Issues and events of one project.
+impl Snapshot {
+    pub async fn status_counts(&mut self, project: ProjectId) -> Result<StatusCounts, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT count(*) FILTER (WHERE status = 'unresolved') AS unresolved,
+                    count(*) FILTER (WHERE status = 'resolved')   AS resolved,
+                    count(*) FILTER (WHERE status = 'ignored')    AS ignored
+               FROM {schema}.issues",
+            schema = project.schema()
+        )))
+        .fetch_one(&mut *self.0)
+        .await?;
+        Ok(StatusCounts {
+            unresolved: unsigned(&row, "unresolved")?,
+            resolved: unsigned(&row, "resolved")?,
+            ignored: unsigned(&row, "ignored")?,
+        })
+    }
+
+    /// Last seen first.
+    pub async fn issues(
+        &mut self,
+        project: ProjectId,
+        status: IssueStatus,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<Issue>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT issue_id, title, culprit, level, status, events, users, first_seen, last_seen,
+                    latest_received_at, latest_event_id
+               FROM {schema}.issues
+               JOIN {schema}.issue_counters USING (issue_id)
+              WHERE status = $1
+              ORDER BY last_seen DESC, issue_id DESC
+              LIMIT $2 OFFSET $3",
+            schema = project.schema()
+        )))
+        .bind(status.as_str())
+        .bind(i64::from(limit))
+        .bind(i64::from(offset))
+        .fetch_all(&mut *self.0)
+        .await?;
+        rows.iter().map(issue).collect()
+    }
+
+    pub async fn issue(&mut self, project: ProjectId, id: i64) -> Result<Option<Issue>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT issue_id, title, culprit, level, status, events, users, first_seen, last_seen,
+                    latest_received_at, latest_event_id
+               FROM {schema}.issues
+               JOIN {schema}.issue_counters USING (issue_id)
+              WHERE issue_id = $1",
+            schema = project.schema()
+        )))
+        .bind(id)
+        .fetch_optional(&mut *self.0)
+        .await?;
+        row.as_ref().map(issue).transpose()
+    }
+
+    /// Events by issue and hour, from the hour `since` on.
+    pub async fn hours(
+        &mut self,
+        project: ProjectId,
+        issues: &[i64],
+        since: Timestamp,
+    ) -> Result<HashMap<i64, Vec<(Timestamp, u64)>>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT issue_id, hour, events
+               FROM {schema}.issue_hours
+              WHERE issue_id = ANY ($1) AND hour >= $2",
+            schema = project.schema()
+        )))
+        .bind(issues)
+        .bind(Timestamptz(since))
+        .fetch_all(&mut *self.0)
+        .await?;
+        let mut hours: HashMap<_, Vec<_>> = HashMap::new();
+        for row in &rows {
+            let hour = row.try_get::<Timestamptz, _>("hour")?.into();
+            hours.entry(row.try_get("issue_id")?).or_default().push((hour, unsigned(row, "events")?));
+        }
+        Ok(hours)
+    }
+
+    /// The event received last; `None` when it is past its retention.
+    pub async fn latest_event(&mut self, project: ProjectId, issue: &Issue) -> Result<Option<StoredEvent>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT event_id, received_at, dict_id, payload
+               FROM {schema}.events
+              WHERE received_at = $1 AND event_id = $2",
+            schema = project.schema()
+        )))
+        .bind(Timestamptz(issue.latest.received_at))
+        .bind(Uuid::from_bytes(issue.latest.event_id.0))
+        .fetch_optional(&mut *self.0)
+        .await?;
+        row.as_ref().map(stored_event).transpose()
+    }
+
+    /// The newest, should an id have come twice.
+    pub async fn event(&mut self, project: ProjectId, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT event_id, received_at, dict_id, payload
+               FROM {schema}.events
+              WHERE event_id = $1
+              ORDER BY received_at DESC
+              LIMIT 1",
+            schema = project.schema()
+        )))
+        .bind(Uuid::from_bytes(id.0))
+        .fetch_optional(&mut *self.0)
+        .await?;
+        row.as_ref().map(stored_event).transpose()
+    }
+}
+
+fn project(row: &PgRow) -> Result<Project, StoreError> {
+    let id: i64 = row.try_get("project_id")?;
+    Ok(Project {
+        id: ProjectId::try_from(id).map_err(|error| unreadable("project_id", &error))?,
+        namespace: row.try_get("namespace")?,
+        name: row.try_get("name")?,
+        display_name: row.try_get("display_name")?,
+        platform: row.try_get("platform")?,
+    })
+}
+
+fn issue(row: &PgRow) -> Result<Issue, StoreError> {
+    let status: String = row.try_get("status")?;
+    Ok(Issue {
+        id: row.try_get("issue_id")?,
+        title: row.try_get("title")?,
+        culprit: row.try_get("culprit")?,
+        level: Level::from_number(row.try_get::<i16, _>("level")?.into()),
+        status: status.parse().map_err(|error| unreadable("status", &error))?,
+        events: unsigned(row, "events")?,
+        users: unsigned(row, "users")?,
+        first_seen: row.try_get::<Timestamptz, _>("first_seen")?.into(),
+        last_seen: row.try_get::<Timestamptz, _>("last_seen")?.into(),
+        latest: EventKey {
+            received_at: row.try_get::<Timestamptz, _>("latest_received_at")?.into(),
+            event_id: EventId(row.try_get::<Uuid, _>("latest_event_id")?.into_bytes()),
+        },
+    })
+}
+
+fn stored_event(row: &PgRow) -> Result<StoredEvent, StoreError> {
+    let id: Uuid = row.try_get("event_id")?;
+    Ok(StoredEvent {
+        event_id: EventId(id.into_bytes()),
+        received_at: row.try_get::<Timestamptz, _>("received_at")?.into(),
+        dictionary: row.try_get("dict_id")?,
+        payload: row.try_get("payload")?,
+    })
+}
+
+/// A count; Postgres has no unsigned integers.
+fn unsigned(row: &PgRow, column: &'static str) -> Result<u64, StoreError> {
+    let count: i64 = row.try_get(column)?;
+    count.try_into().map_err(|error| unreadable(column, &error))
+}
+
+fn unreadable(column: &str, error: &dyn std::error::Error) -> StoreError {
+    StoreError::Other {
+        message: format!("column {column} holds what this version cannot read: {error}"),
+        sqlstate: None,
+    }
+}

@@ -1,0 +1,328 @@
+//! The console's pages over HTTP: a real Postgres, events stored the way ingest stores them, the login
+//! that the operator publishes.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says by a panic what is wrong")]
+
+#[path = "console/events.rs"]
+mod events;
+#[path = "console/http.rs"]
+mod http;
+mod support;
+#[path = "console/wire.rs"]
+mod wire;
+#[path = "console/world.rs"]
+mod world;
+
+use regex::Regex;
+
+use self::{
+    http::{get, request},
+    world::World,
+};
+
+/// What differs from run to run: times, ids made at random, hashes, and the chart, which hangs on the clock.
+fn steady(html: &str) -> String {
+    let mut html = html.to_owned();
+    for (pattern, stands_for) in [
+        (r#"(?s)<svg class="chart".*?</svg>"#, "[chart]"),
+        (r"(?s)<tbody>\s*<tr><th scope=.row.>\d{4}-.*?</tbody>", "[hours]"),
+        (r#"<path class="spark-bars" d="[^"]*"/>"#, "[bars]"),
+        (r"most at \d\d:\d\d UTC", "most at [hour] UTC"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[datetime]"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "[absolute]"),
+        (r">(just now|\d+ (s|min|h|days?) ago)<", ">[ago]<"),
+        (r"\b[0-9a-f]{32}\b", "[event]"),
+        (r"\.[0-9a-f]{12}\.", ".[hash]."),
+    ] {
+        html = Regex::new(pattern).unwrap().replace_all(&html, stands_for).into_owned();
+    }
+    // Lines of templates that came to nothing say nothing.
+    html.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_error_list_shows_what_was_stored() {
+    let world = World::start().await;
+    // Numbered in the order of their batches.
+    world.send(&[events::checkout(), events::checkout()]).await;
+    world.send(&[events::message("Payment provider answered 502", "warning")]).await;
+    let page = get(world.console, &world.path("issues")).await;
+    assert_eq!(page.status, 200);
+    insta::assert_snapshot!(steady(&page.body));
+
+    world.another_project().await;
+    let projects = get(world.console, "/").await;
+    assert_eq!(projects.status, 200);
+    insta::assert_snapshot!(steady(&projects.body));
+}
+
+#[tokio::test]
+async fn the_details_page_shows_the_latest_event() {
+    let world = World::start().await;
+    world.send(&[events::checkout(), events::checkout()]).await;
+    let page = get(world.console, &world.path(&format!("issues/{}", world.issue_id(1)))).await;
+    assert_eq!(page.status, 200);
+    insta::assert_snapshot!(steady(&page.body));
+    let place = |text| page.body.find(text).unwrap_or_else(|| panic!("{text} is not on the page"));
+    assert!(place("shop.errors.CheckoutFailed") < place("ZeroDivisionError"), "the outermost exception comes first");
+    assert!(place("shop/views.py") < place("flask/app.py"), "the newest call comes first");
+}
+
+#[tokio::test]
+async fn raw_json_is_what_was_sent() {
+    let world = World::start().await;
+    let sent = events::checkout();
+    let ids = world.send(std::slice::from_ref(&sent)).await;
+    let answer = get(world.console, &world.path(&format!("events/{}/json", ids[0]))).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.body, sent.to_string());
+}
+
+#[tokio::test]
+async fn hostile_events_are_shown_as_text() {
+    let world = World::start().await;
+    world.send(&[events::hostile()]).await;
+    for path in [world.path("issues"), world.path(&format!("issues/{}", world.issue_id(1)))] {
+        let page = get(world.console, &path).await;
+        assert_eq!(page.status, 200);
+        assert!(page.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "{path} does not show the event");
+        for markup in ["<script", "<img", "<svg onload", "href=\"javascript", "href='javascript"] {
+            assert!(!page.body.contains(markup), "{path} has {markup}");
+        }
+        // No attribute can be closed from within: every quote of the event is escaped.
+        assert!(!page.body.contains("\"'>"), "{path} has quotes of the event");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_tells_the_browser_to_run_nothing() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let issue = world.path(&format!("issues/{}", world.issue_id(1)));
+    let handler = Regex::new(r"\son[a-z]+=").unwrap();
+    for path in ["/", &world.path("issues"), &issue, "/nothing", "/static/console.css", &world.path("issues?page=x")] {
+        let answer = get(world.console, path).await;
+        assert_eq!(
+            answer.header("content-security-policy"),
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'",
+            "{path}"
+        );
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+        // What the policy would block must not be there.
+        assert!(!answer.body.contains(" style=") && !answer.body.contains("<style"), "{path}");
+        assert!(!handler.is_match(&answer.body), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn links_are_relative_and_lead_somewhere() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let links = Regex::new(r#"(?:href|src)="([^"]*)""#).unwrap();
+    for path in ["/".to_owned(), world.path("issues"), world.path(&format!("issues/{}", world.issue_id(1)))] {
+        let page = get(world.console, &path).await;
+        for link in links.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&").replace("&#38;", "&")) {
+            assert!(!link.starts_with('/') && !link.contains("://"), "{path} links to {link}");
+            let target = resolve(&path, &link);
+            let answer = get(world.console, &target).await;
+            assert_eq!(answer.status, 200, "{path} links to {link}, which is {target}");
+            if target.starts_with("/static/") {
+                assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+            }
+        }
+    }
+    let project = get(world.console, &format!("/projects/{}", world.project)).await;
+    assert_eq!((project.status, project.header("location")), (307, format!("{}/issues", world.project).as_str()));
+}
+
+/// As a browser does, for the relative links that pages have.
+fn resolve(page: &str, link: &str) -> String {
+    let (page, _) = page.split_once('?').unwrap_or((page, ""));
+    if link.starts_with('?') {
+        return format!("{page}{link}");
+    }
+    if link.starts_with('#') {
+        return page.to_owned();
+    }
+    let mut folders: Vec<_> = page.split('/').collect();
+    folders.pop();
+    for part in link.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(folders.pop()),
+            part => folders.push(part),
+        }
+    }
+    let path = folders.join("/");
+    if path.is_empty() { "/".to_owned() } else { path }
+}
+
+#[tokio::test]
+async fn unknown_addresses_are_not_found() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let foreign = (i64::try_from(world.project.get()).unwrap() + 1) << 32 | 1;
+    for path in [
+        "/projects/999/issues".to_owned(),
+        "/projects/0/issues".to_owned(),
+        "/projects/x/issues".to_owned(),
+        "/projects/999999999999/issues".to_owned(),
+        world.path("issues/999"),
+        world.path("issues/-1"),
+        world.path(&format!("issues/{foreign}")),
+        world.path("events/0123456789abcdef0123456789abcdef/json"),
+        world.path("events/xyz/json"),
+        "/static/../Cargo.toml".to_owned(),
+        "/static/console.000000000000.css".to_owned(),
+        "/admin".to_owned(),
+    ] {
+        let answer = get(world.console, &path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.contains("<h1>Not found</h1>"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_make_no_sense_say_why() {
+    let world = World::start().await;
+    for (query, sentence) in [
+        ("status=open", "Status is one of unresolved, resolved and ignored."),
+        ("page=0", "Page is a number from 1 to 10000."),
+    ] {
+        let answer = get(world.console, &world.path(&format!("issues?{query}"))).await;
+        assert_eq!(answer.status, 400, "{query}");
+        assert!(answer.body.contains(sentence), "{query}");
+    }
+    let post = request(world.console, "POST", "/", "localhost").await;
+    assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD"));
+    let head = request(world.console, "HEAD", "/", "localhost").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+/// DNS rebinding: a foreign page's own name may resolve to this machine.
+#[tokio::test]
+async fn only_this_machine_by_name_is_answered() {
+    let world = World::start().await;
+    for host in ["localhost", "localhost:31000", "127.0.0.1:8000", "[::1]:8000"] {
+        assert_eq!(request(world.console, "GET", "/", host).await.status, 200, "{host}");
+    }
+    for host in ["attacker.example", "attacker.example:8000", "localhost.attacker.example", "10.1.2.3", ""] {
+        for path in ["/", "/static/x", "/nothing"] {
+            let answer = request(world.console, "GET", path, host).await;
+            assert_eq!(answer.status, 421, "{host} {path}");
+            assert!(!answer.body.contains("<html"), "{host} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_project_without_errors_says_how_to_send_one() {
+    let world = World::start().await;
+    let page = get(world.console, &world.path("issues")).await;
+    assert_eq!(page.status, 200);
+    insta::assert_snapshot!(steady(&page.body));
+}
+
+#[tokio::test]
+async fn tabs_split_errors_by_status() {
+    let world = World::start().await;
+    for title in ["first", "second", "third"] {
+        world.send(&[events::message(title, "error")]).await;
+    }
+    world.set_status(1, "resolved").await;
+    world.set_status(2, "ignored").await;
+    let counts = Regex::new(r#"(\w+) <span class="count">(\d+)</span>"#).unwrap();
+    for (status, title) in [("unresolved", "third"), ("resolved", "first"), ("ignored", "second")] {
+        let page = get(world.console, &world.path(&format!("issues?status={status}"))).await.body;
+        let seen: Vec<_> =
+            counts.captures_iter(&page).map(|found| (found[1].to_owned(), found[2].to_owned())).collect();
+        assert_eq!(seen, ["Unresolved", "Resolved", "Ignored"].map(|label| (label.to_owned(), "1".to_owned())));
+        for other in ["first", "second", "third"] {
+            assert_eq!(page.contains(&format!(">{other}</a>")), other == title, "{other} in {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_lists_are_leafed_through() {
+    let world = World::start().await;
+    let many: Vec<_> =
+        (0..60).map(|number| events::message(&format!("failure {}", letters(number)), "error")).collect();
+    world.send(&many).await;
+    let first = get(world.console, &world.path("issues")).await.body;
+    assert!(first.contains("1–50 of 60 errors") && first.contains(r#"rel="next""#) && !first.contains(r#"rel="prev""#));
+    let second = get(world.console, &world.path("issues?status=unresolved&page=2")).await.body;
+    assert!(
+        second.contains("51–60 of 60 errors") && second.contains(r#"rel="prev""#) && !second.contains(r#"rel="next""#)
+    );
+    let titles = Regex::new(r">(failure \w+)</a>").unwrap();
+    let mut seen: Vec<_> = [&first, &second]
+        .into_iter()
+        .flat_map(|page| titles.captures_iter(page))
+        .map(|found| found[1].to_owned())
+        .collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 60, "each error is on one page");
+    let third = get(world.console, &world.path("issues?page=3")).await;
+    assert!(third.status == 200 && third.body.contains("Nothing on page 3"));
+}
+
+/// Digits are taken out by grouping.
+fn letters(number: u32) -> String {
+    number.to_string().chars().map(|digit| char::from(b'a' + u8::try_from(digit).unwrap_or(b'0') - b'0')).collect()
+}
+
+#[tokio::test]
+async fn the_console_cannot_write() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let schema = world.project.schema();
+    for statement in [
+        format!("UPDATE {schema}.issues SET status = 'resolved'"),
+        format!("DELETE FROM {schema}.events"),
+        "DELETE FROM errortracking.projects".to_owned(),
+        "CREATE TABLE public.mine ()".to_owned(),
+    ] {
+        let refused = world.as_console(&statement).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code().map(Into::into));
+        assert_eq!(code, Some("42501".to_owned()), "{statement}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_database_pages_say_so_until_it_is_back() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    world.await_ready(true).await;
+    world.wire.cut().await;
+    let answer = get(world.console, "/").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    assert!(answer.body.contains("<h1>The database does not answer</h1>"));
+    world.await_ready(false).await;
+    world.wire.mend().await;
+    world.await_ready(true).await;
+    assert_eq!(get(world.console, "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_password_is_taken_up() {
+    let world = World::start().await;
+    world.await_ready(true).await;
+    world.rotate_password().await;
+    assert_eq!(get(world.console, "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn other_machines_are_not_served_without_sign_in() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8000"] {
+        let refused = error_tracking_operator::console::bind(address.parse().unwrap()).await;
+        let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("is not a loopback address") && error.contains("kubectl port-forward"), "{error}");
+    }
+    assert!(error_tracking_operator::console::bind("[::1]:0".parse().unwrap()).await.is_ok());
+}

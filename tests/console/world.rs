@@ -1,0 +1,211 @@
+//! A database with one project, and the console on the login that the operator publishes for it.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use error_tracking_operator::{
+    console,
+    dsn::ProjectId,
+    grouping,
+    protocol::event::{self, EventId},
+    store::{
+        Admin,
+        admin::{DeletionPolicy, ProjectIdentity},
+        ingest::{Batch, Row, ingest_batch},
+    },
+};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use crate::{http::get, support::postgres::Database, wire::Wire};
+
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+pub struct World {
+    pub project: ProjectId,
+    /// Where the pages are.
+    pub console: SocketAddr,
+    /// What lies between the console and the database.
+    pub wire: Wire,
+    admin: Admin,
+    database: Database,
+    ingest: PgPool,
+    probes: SocketAddr,
+    secret: Secret,
+    _stop: DropGuard,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let database = Database::create().await;
+        let admin = Admin::connect(database.pool(), 1).await.unwrap();
+        let project = admin.allocate_project(&shop(), None, DeletionPolicy::Retain).await.unwrap();
+        admin.migrate_project(project).await.unwrap();
+        admin.ensure_partitions(project, Timestamp::now()).await.unwrap();
+        let ingest = admin.ensure_ingest_role(project, &"ingest".into()).await.unwrap();
+        let ingest = database.pool_as(&ingest, "ingest");
+
+        let wire = Wire::to(database.connection.port).await;
+        let secret = Secret::new(&database, wire.port());
+        secret.login(&admin, "first").await;
+        let listener = console::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let probes = free_address();
+        let config = console::Config { database: secret.folder.clone(), listen: address, probe_address: probes };
+        let stop = CancellationToken::new();
+        tokio::spawn(console::serve(listener, config, stop.clone()));
+        Self { project, console: address, wire, admin, database, ingest, probes, secret, _stop: stop.drop_guard() }
+    }
+
+    /// The address of a page below the project's own.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/projects/{}/{rest}", self.project)
+    }
+
+    /// The id of the project's issue of that number.
+    pub fn issue_id(&self, number: i64) -> i64 {
+        self.project.as_i64() << 32 | number
+    }
+
+    /// Stores events in one batch, as ingest does; their ids.
+    pub async fn send(&self, events: &[Value]) -> Vec<EventId> {
+        let rows: Vec<_> = events.iter().map(row).collect();
+        let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &rows };
+        let applied = ingest_batch(&self.ingest, self.project, &batch).await.unwrap();
+        assert_eq!(applied.stored, rows.len() as u64);
+        rows.iter().map(|row| row.event_id).collect()
+    }
+
+    /// Triage comes with a later version of the console.
+    pub async fn set_status(&self, number: i64, status: &str) {
+        let statement = format!("UPDATE {}.issues SET status = $1 WHERE issue_id = $2", self.project.schema());
+        let changed = sqlx::query(AssertSqlSafe(statement))
+            .bind(status)
+            .bind(self.issue_id(number))
+            .execute(&self.database.superuser())
+            .await
+            .unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+    }
+
+    /// Runs a statement on the console's own login, without its read-only default.
+    pub async fn as_console(&self, statement: &str) -> Result<(), sqlx::Error> {
+        let pool = self.database.pool_as(&self.admin.installation().console_role(), "first");
+        let statement = format!("SET default_transaction_read_only = off; {statement}");
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.map(drop)
+    }
+
+    /// A project whose schema is not made yet.
+    pub async fn another_project(&self) {
+        let identity = ProjectIdentity { name: "later".to_owned(), object_uid: "later".to_owned(), ..shop() };
+        self.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
+    }
+
+    /// What the operator does when the Secret was lost: a new password, then the Secret.
+    pub async fn rotate_password(&self) {
+        self.secret.login(&self.admin, "second").await;
+        // Sessions outlive a change of their password: end them, so that the new one is needed.
+        sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1")
+            .bind(self.admin.installation().console_role())
+            .execute(&self.database.superuser())
+            .await
+            .unwrap();
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn await_ready(&self, ready: bool) {
+        let expected = if ready { 200 } else { 503 };
+        for _ in 0..300 {
+            // The probe port may open a little later than the pages.
+            if tokio::net::TcpStream::connect(self.probes).await.is_ok()
+                && get(self.probes, "/readyz").await.status == expected
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("/readyz did not become {expected} within 30 s");
+    }
+}
+
+fn shop() -> ProjectIdentity {
+    ProjectIdentity {
+        namespace: "web".to_owned(),
+        name: "shop".to_owned(),
+        namespace_uid: "web".to_owned(),
+        object_uid: "shop".to_owned(),
+    }
+}
+
+fn row(sent: &Value) -> Row {
+    let json = sent.to_string().into_bytes();
+    let received_at = Timestamp::now();
+    let event = event::parse(&json, received_at, None, EventId(rand::random())).unwrap();
+    let grouping = grouping::g1(&event);
+    let exception = event.main_exception();
+    Row {
+        event_id: event.event_id,
+        received_at,
+        timestamp: event.timestamp,
+        level: event.level,
+        kind: event.kind().to_owned(),
+        title: event.title(),
+        culprit: event.culprit(),
+        exception_type: exception.and_then(|exception| exception.r#type.clone()),
+        exception_value: exception.and_then(|exception| exception.value.clone()),
+        platform: event.platform.clone(),
+        release: event.release.clone(),
+        environment: event.environment.clone(),
+        user_hash: event.user.identity().map(|_| 5),
+        tags: event.tags.clone(),
+        grouping_version: grouping::VERSION,
+        grouping_hash: grouping.hash,
+        payload: zstd::encode_all(&*json, 3).unwrap(),
+    }
+}
+
+/// A port that nobody has at this moment.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The mounted Secret.
+struct Secret {
+    folder: PathBuf,
+}
+
+impl Secret {
+    fn new(database: &Database, port: u16) -> Self {
+        let name = format!("console-secret-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
+        let secret = Self { folder: std::env::temp_dir().join(name) };
+        std::fs::create_dir(&secret.folder).unwrap();
+        secret.write("host", "127.0.0.1");
+        secret.write("port", &port.to_string());
+        secret.write("dbname", &database.connection.dbname);
+        secret
+    }
+
+    async fn login(&self, admin: &Admin, password: &str) {
+        let role = admin.ensure_console_role(&SecretString::from(password)).await.unwrap();
+        self.write("username", &role);
+        self.write("password", password);
+    }
+
+    fn write(&self, key: &str, value: &str) {
+        std::fs::write(self.folder.join(key), value).unwrap();
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
