@@ -39,6 +39,9 @@ CREATE TABLE errortracking.projects (
     project_id bigint PRIMARY KEY CHECK (project_id BETWEEN 1 AND 2147483647),
     namespace text NOT NULL,
     name text NOT NULL,
+    -- What people see of it, from the object's spec.
+    display_name text,
+    platform text,
     namespace_uid text NOT NULL,
     object_uid text NOT NULL,
     -- Number of the last migration of the schema project_<id>; 0: there is no schema.

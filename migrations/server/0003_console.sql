@@ -1,7 +1,7 @@
 -- What the console reads of the catalog: no password digests, of a key only what recognises it.
 
 CREATE VIEW errortracking.console_projects AS
-SELECT project_id, namespace, name, namespace_uid, object_uid, schema_version, state, created_at
+SELECT project_id, namespace, name, display_name, platform, namespace_uid, object_uid, schema_version, state, created_at
 FROM errortracking.projects
 WHERE state <> 'deleted';
 

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    Connection as _, PgConnection,
     Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };

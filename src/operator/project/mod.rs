@@ -25,7 +25,7 @@ use super::{
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER},
     dsn::{ProjectId, hex},
-    store::admin::{self, Phase, ProjectIdentity, ProjectState},
+    store::admin::{self, Phase, ProjectIdentity, ProjectSettings, ProjectState},
 };
 
 /// Longest time between two passes over a project that nobody touches: partitions are made ahead of time.
@@ -239,7 +239,7 @@ impl<'a> Pass<'a> {
                 self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}.")).await;
             }
             (Step::RecordSettings, Some(id)) => {
-                database.admin.set_deletion_policy(id, self.project.spec.deletion_policy.into()).await?;
+                database.admin.record_settings(id, &settings(self.project)).await?;
             }
             (Step::Migrate, Some(id)) => {
                 database.admin.migrate_project(id).await?;
@@ -306,10 +306,18 @@ impl From<DeletionPolicy> for admin::DeletionPolicy {
     }
 }
 
+fn settings(project: &ErrorTrackingProject) -> ProjectSettings {
+    ProjectSettings {
+        deletion_policy: project.spec.deletion_policy.into(),
+        display_name: project.spec.display_name.clone(),
+        platform: project.spec.platform.clone(),
+    }
+}
+
 fn catalogued(state: &ProjectState, project: &ErrorTrackingProject, now: Timestamp) -> Catalogued {
     Catalogued {
         retired: state.phase != Phase::Active,
-        settings_recorded: state.deletion_policy == project.spec.deletion_policy.into(),
+        settings_recorded: state.settings == settings(project),
         migrated: state.migrated(),
         password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
         partitions_complete: state.partitions_ready(now),

@@ -36,7 +36,7 @@ pub enum Database {
 pub struct Catalogued {
     /// The row was given up by a deletion and is taken over by this object.
     pub retired: bool,
-    /// The row says the same as the spec about what happens at deletion.
+    /// The row says the same as the spec.
     pub settings_recorded: bool,
     pub migrated: bool,
     /// SHA-256 of the ingest login's password, in hex; `None` without a login.
@@ -63,7 +63,7 @@ pub enum Step {
     AddFinalizer,
     /// Takes a number for the project, or the one it had before.
     Allocate,
-    /// Writes the deletion policy down where it is found when the object is gone.
+    /// Writes down what the catalog keeps of the spec: for people, and for when the object is gone.
     RecordSettings,
     Migrate,
     CreatePartitions,
@@ -103,7 +103,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
         // Pods keep what they have: an outage of Postgres must not roll anything.
         Database::Unavailable { .. } => return steps,
         Database::Unknown => {
-            steps.extend([Step::Allocate, Step::Migrate, Step::CreatePartitions]);
+            steps.extend([Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions]);
             if observed.database_secret != Drift::Foreign {
                 steps.push(Step::PublishLogin);
             }
@@ -199,7 +199,7 @@ mod tests {
             workload: vec![],
             ..settled()
         };
-        assert_eq!(plan(&observed), [Step::Allocate, Step::Migrate, Step::CreatePartitions, Step::PublishLogin]);
+        assert_eq!(plan(&observed), [Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions, Step::PublishLogin]);
     }
 
     #[test]

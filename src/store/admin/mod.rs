@@ -82,6 +82,14 @@ pub enum DeletionPolicy {
     Delete,
 }
 
+/// What the catalog keeps of the object's spec, for when the object is gone and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectSettings {
+    pub deletion_policy: DeletionPolicy,
+    pub display_name: Option<String>,
+    pub platform: Option<String>,
+}
+
 /// Where a project is in its life; `Deleted` rows stay, so that ids are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -111,7 +119,7 @@ pub struct ProjectState {
     pub project_id: ProjectId,
     pub identity: ProjectIdentity,
     pub phase: Phase,
-    pub deletion_policy: DeletionPolicy,
+    pub settings: ProjectSettings,
     pub schema_owner: SchemaOwner,
     /// 0: not migrated yet.
     pub schema_version: i32,

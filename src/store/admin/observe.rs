@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{FromRow, Row, postgres::PgRow};
 
 use super::{
-    Admin, DeletionPolicy, Partition, Phase, ProjectIdentity, ProjectState, SchemaOwner, projects::project_id,
+    Admin, DeletionPolicy, Partition, Phase, ProjectIdentity, ProjectSettings, ProjectState, SchemaOwner, projects::project_id,
 };
 use crate::{
     dsn::ProjectId,
@@ -15,6 +15,7 @@ use crate::{
 const OBSERVE: &str = "
 SELECT
     p.project_id, p.namespace, p.name, p.namespace_uid, p.object_uid, p.state, p.deletion_policy,
+    p.display_name, p.platform,
     p.schema_version, p.ingest_role, p.ingest_password_digest,
     n.oid IS NOT NULL AS schema_exists,
     obj_description(n.oid, 'pg_namespace') AS schema_comment,
@@ -107,9 +108,13 @@ impl FromRow<'_, PgRow> for ProjectState {
                 "retained" => Phase::Retained,
                 _ => Phase::Deleted,
             },
-            deletion_policy: match column("deletion_policy")?.as_str() {
-                "Delete" => DeletionPolicy::Delete,
-                _ => DeletionPolicy::Retain,
+            settings: ProjectSettings {
+                deletion_policy: match column("deletion_policy")?.as_str() {
+                    "Delete" => DeletionPolicy::Delete,
+                    _ => DeletionPolicy::Retain,
+                },
+                display_name: row.try_get("display_name")?,
+                platform: row.try_get("platform")?,
             },
             schema_owner: SchemaOwner::Absent,
             schema_version: row.try_get("schema_version")?,

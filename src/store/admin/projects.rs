@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Admin, DeletionPolicy, ProjectIdentity, roles};
+use super::{Admin, DeletionPolicy, ProjectIdentity, ProjectSettings, roles};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
@@ -79,17 +79,17 @@ impl Admin {
         Ok(())
     }
 
-    pub async fn set_deletion_policy(
-        &self,
-        project: ProjectId,
-        deletion_policy: DeletionPolicy,
-    ) -> Result<(), StoreError> {
+    /// Writes down what the catalog keeps of the object's spec.
+    pub async fn record_settings(&self, project: ProjectId, settings: &ProjectSettings) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query(
-            "UPDATE errortracking.projects SET deletion_policy = $2 WHERE project_id = $1 AND deletion_policy <> $2",
+            "UPDATE errortracking.projects SET deletion_policy = $2, display_name = $3, platform = $4
+             WHERE project_id = $1",
         )
         .bind(project.as_i64())
-        .bind(deletion_policy.as_str())
+        .bind(settings.deletion_policy.as_str())
+        .bind(&settings.display_name)
+        .bind(&settings.platform)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

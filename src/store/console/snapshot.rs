@@ -39,8 +39,8 @@ impl Snapshot {
     /// Every project whose object exists, by namespace and name; events are counted from the hour `since` on.
     pub async fn projects(&mut self, since: Timestamp) -> Result<Vec<ProjectSummary>, StoreError> {
         let rows = sqlx::query(
-            "SELECT project_id, namespace, name, to_jsonb(p) ->> 'display_name' AS display_name,
-                    to_jsonb(p) ->> 'platform' AS platform,
+            "SELECT project_id, namespace, name, display_name,
+                    platform,
                     EXISTS (SELECT
                               FROM pg_catalog.pg_namespace
                              WHERE schema_version > 0 AND nspname = 'project_' || project_id
@@ -87,8 +87,8 @@ impl Snapshot {
     /// `None`: there is no such project, or it has no schema yet.
     pub async fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
         let row = sqlx::query(
-            "SELECT project_id, namespace, name, to_jsonb(p) ->> 'display_name' AS display_name,
-                    to_jsonb(p) ->> 'platform' AS platform
+            "SELECT project_id, namespace, name, display_name,
+                    platform
                FROM errortracking.console_projects AS p
               WHERE project_id = $1 AND state = 'active' AND schema_version > 0",
         )
