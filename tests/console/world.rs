@@ -99,7 +99,7 @@ impl World {
     /// Runs a statement on the console's own login, without its read-only default.
     pub async fn as_console(&self, statement: &str) -> Result<(), sqlx::Error> {
         let pool = self.database.pool_as(&self.admin.installation().console_role(), "first");
-        let statement = format!("SET default_transaction_read_only = off; {statement}");
+        let statement = format!("BEGIN READ WRITE; {statement}; COMMIT");
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.map(drop)
     }
 
