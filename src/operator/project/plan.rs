@@ -199,7 +199,10 @@ mod tests {
             workload: vec![],
             ..settled()
         };
-        assert_eq!(plan(&observed), [Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions, Step::PublishLogin]);
+        assert_eq!(
+            plan(&observed),
+            [Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions, Step::PublishLogin]
+        );
     }
 
     #[test]

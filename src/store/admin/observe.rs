@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use sqlx::{FromRow, Row, postgres::PgRow};
 
 use super::{
-    Admin, DeletionPolicy, Partition, Phase, ProjectIdentity, ProjectSettings, ProjectState, SchemaOwner, projects::project_id,
+    Admin, DeletionPolicy, Partition, Phase, ProjectIdentity, ProjectSettings, ProjectState, SchemaOwner,
+    projects::project_id,
 };
 use crate::{
     dsn::ProjectId,
