@@ -1,6 +1,9 @@
 //! Commands, nothing else.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use error_tracking_operator::{console, crd, ingest, operator, telemetry};
@@ -38,7 +41,7 @@ async fn main() -> ExitCode {
         Command::Operator(config) => operator::run(config, on_signal()).await.map_err(Into::into),
         Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
         Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
-        Command::Crds { directory } => crds(directory),
+        Command::Crds { directory } => crds(directory.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,9 +52,9 @@ async fn main() -> ExitCode {
     }
 }
 
-fn crds(directory: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
+fn crds(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
     for (file, manifest) in crd::manifests()? {
-        match &directory {
+        match directory {
             Some(directory) => std::fs::write(directory.join(file), manifest)?,
             None => println!("---\n{manifest}"),
         }

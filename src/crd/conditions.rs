@@ -149,25 +149,6 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// What kstatus (kpt, Flux, `kubectl wait`) makes of an object's conditions: `Current`, `InProgress`, or `Failed`.
-#[must_use]
-pub fn kstatus(generation: Option<i64>, observed_generation: Option<i64>, conditions: &[Condition]) -> &'static str {
-    let is = |kind: &str, status: &str| {
-        conditions.iter().any(|condition| condition.type_ == kind && condition.status == status)
-    };
-    if observed_generation != generation {
-        "InProgress"
-    } else if is("Reconciling", "True") {
-        "InProgress"
-    } else if is("Stalled", "True") {
-        "Failed"
-    } else if is("Ready", "True") {
-        "Current"
-    } else {
-        "InProgress"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@
 //! until something acts on it. What the schema alone cannot say is a CEL rule whose message tells what
 //! to do. Used by `operator`; pure.
 
+#![expect(clippy::doc_markdown, reason = "`kubectl explain` shows these comments as they are")]
+
 mod client_key;
 mod conditions;
 mod project;
@@ -12,7 +14,7 @@ mod schema;
 pub use client_key::{
     ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, KeyDeletionPolicy, ProjectRef, SecretTemplate,
 };
-pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason, kstatus};
+pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
 pub use project::{
     Backend, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
     ErrorTrackingProjectStatus, Ingest, IngestMode, IngestStatus, Integrated, PodTemplate, ResourceRequirements,

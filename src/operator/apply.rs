@@ -158,7 +158,7 @@ where
     }
     let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
     match api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Err(error) if !(is_status(&error, 404) && !present) => {
+        Err(error) if present || !is_status(&error, 404) => {
             Err(ApplyError::kubernetes("set the finalizer of", "object", &name)(error))
         }
         _ => Ok(()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::Namespace,
+    api::core::v1::{Namespace, ObjectReference},
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
 use kube::{
@@ -17,11 +17,11 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::watch;
-use tracing::{debug, error};
+use tracing::{debug, warn};
 
 use super::{
     apply::{self, ApplyError},
-    child::{Child, Drift, prune},
+    child::{Child, ChildKind, Drift, prune},
     database::State,
     metrics::Metrics,
     project::IngestImage,
@@ -32,6 +32,15 @@ use crate::dsn::ProjectId;
 
 /// Longest note of an Event.
 const NOTE_LIMIT: usize = 1000;
+
+/// Kind, namespace and name of a child.
+type ChildKey = (ChildKind, String, String);
+
+/// What was applied of a child, and the version that came of it.
+struct Applied {
+    manifest: Value,
+    version: String,
+}
 
 /// Shared by all passes of the leader.
 pub struct Context {
@@ -45,9 +54,9 @@ pub struct Context {
     recorder: Recorder,
     /// Status by uid with the version it was written as: a cache that lags must not make us write it again.
     statuses: Mutex<HashMap<String, (String, Value)>>,
-    /// Children by (kind, namespace, name) with what was applied and what came of it: the API server may keep a
+    /// What the last applies made of the children: the API server may keep a
     /// value in another form ("1000m" as "1"), which is no drift.
-    applied: Mutex<HashMap<(String, String, String), (Value, String)>>,
+    applied: Mutex<HashMap<ChildKey, Applied>>,
 }
 
 impl Context {
@@ -101,7 +110,7 @@ impl Context {
         }
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         match (applied.get(&child_key(child)), live) {
-            (Some((manifest, version)), Some(live)) if *manifest == child.manifest && *version == version_of(&live) => {
+            (Some(last), Some(live)) if last.manifest == child.manifest && last.version == version_of(&live) => {
                 Drift::None
             }
             _ => drift,
@@ -112,9 +121,9 @@ impl Context {
     pub async fn ensure(&self, child: &Child, owner_uid: &str) -> Result<DynamicObject, ApplyError> {
         let mut live = apply::ensure(&self.client, child, owner_uid).await?;
         prune(&mut live);
-        if child.kind != super::child::ChildKind::Secret {
+        if child.kind != ChildKind::Secret {
             let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-            applied.insert(child_key(child), (child.manifest.clone(), version_of(&live)));
+            applied.insert(child_key(child), Applied { manifest: child.manifest.clone(), version: version_of(&live) });
         }
         Ok(live)
     }
@@ -199,10 +208,24 @@ impl Context {
 
     /// An object that does not even parse: the user sees why, and the others go on.
     pub async fn report_invalid<K: Resource<DynamicType = ()>>(&self, metadata: &ObjectMeta, message: &str) {
-        error!(kind = %K::kind(&()), namespace = metadata.namespace, name = metadata.name, error = message, "An object cannot be read.");
+        let kind = K::kind(&());
+        warn!(%kind, namespace = metadata.namespace, name = metadata.name, error = message, "An object cannot be read.");
+        let reference = ObjectReference {
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(kind.into_owned()),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self.publish_about(&reference, EventType::Warning, "Invalid", message).await;
     }
 
     async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+        self.publish_about(&object.object_ref(&()), type_, reason, note).await;
+    }
+
+    async fn publish_about(&self, reference: &ObjectReference, type_: EventType, reason: &str, note: &str) {
         let event = Event {
             type_,
             reason: reason.into(),
@@ -210,7 +233,7 @@ impl Context {
             action: "Reconcile".into(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = self.recorder.publish(&event, reference).await {
             debug!(%error, "Could not publish an Event.");
         }
     }
@@ -222,8 +245,8 @@ pub fn identity<K: Resource>(object: &K) -> (String, String) {
     (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
 }
 
-fn child_key(child: &Child) -> (String, String, String) {
-    (child.kind.as_str().into(), child.namespace.clone(), child.name.clone())
+fn child_key(child: &Child) -> ChildKey {
+    (child.kind, child.namespace.clone(), child.name.clone())
 }
 
 /// What changes with the spec, not with the status; kinds without a generation have only the resource version.

@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 use super::{Context, watches::Guarded};
 
 /// First and longest pause after a failed pass.
-const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
 
 /// A pass failed. What to tell the user is in the object's status already.
 #[derive(Debug, thiserror::Error)]

@@ -93,7 +93,8 @@ async fn acquire(
         };
     };
     let holder = current.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
-    if !holder.is_empty() {
+    // A holder of our name is this pod before its container was started again.
+    if !holder.is_empty() && holder != identity {
         let version = current.metadata.resource_version.clone();
         match seen {
             Some((before, since)) if *before == version => {

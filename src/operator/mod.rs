@@ -42,7 +42,7 @@ use self::{
 use crate::telemetry::{Readiness, probes};
 
 /// How often expired events are removed.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
+const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
 /// How often tombstones are looked at.
 const TOMBSTONE_INTERVAL: Duration = Duration::from_secs(15);
 /// What passes under way get to finish after SIGTERM.
@@ -276,7 +276,7 @@ async fn expire(context: Arc<Context>) {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(project = %state.project_id, %error, "Could not remove events past their retention.")
+                    warn!(project = %state.project_id, %error, "Could not remove events past their retention.");
                 }
             }
         }

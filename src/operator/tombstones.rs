@@ -1,4 +1,4 @@
-//! What deleted objects still have in Postgres when it was away at their deletion. Kept in a ConfigMap, since
+//! What deleted objects still have in Postgres when it was away at their deletion. Kept in a `ConfigMap`, since
 //! the API server is there whenever an object is deleted, and settled when Postgres answers again.
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -58,7 +58,7 @@ pub async fn settle(admin: &Admin, tombstone: &Tombstone) -> Result<(), StoreErr
     }
 }
 
-/// The ConfigMap: a key by uid, a tombstone as JSON.
+/// The `ConfigMap`: a key by uid, a tombstone as JSON.
 #[derive(Clone, Debug)]
 pub struct Tombstones {
     api: Api<ConfigMap>,

@@ -185,13 +185,11 @@ impl Connection {
     /// Opens one connection and closes it. A pool only says that it got none in time; this says why.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let attempt = async { PgConnection::connect_with(&self.options()).await?.close().await };
-        match tokio::time::timeout(PROBE_TIMEOUT, attempt).await {
-            Ok(result) => Ok(result?),
-            Err(_) => {
-                let message = format!("no answer within {} s", PROBE_TIMEOUT.as_secs());
-                Err(StoreError::Unavailable { message })
-            }
-        }
+        let Ok(result) = tokio::time::timeout(PROBE_TIMEOUT, attempt).await else {
+            let message = format!("no answer within {} s", PROBE_TIMEOUT.as_secs());
+            return Err(StoreError::Unavailable { message });
+        };
+        Ok(result?)
     }
 
     /// A pool that connects at first use; a server that is away does not fail this.

@@ -101,10 +101,12 @@ fn numbers_of(world: &World) -> impl Fn(u32) -> Request + Send + 'static {
 /// Not a test of speed: prints what one connection count reaches, for people. Events of the size that
 /// `ERROR_TRACKING_LOAD_BYTES` says (default: small), for `ERROR_TRACKING_LOAD_SECONDS`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
 async fn throughput_of_64_connections() {
     let number_of = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seconds = number_of("ERROR_TRACKING_LOAD_SECONDS").unwrap_or(5);
+    let Some(seconds) = number_of("ERROR_TRACKING_LOAD_SECONDS") else {
+        println!("left out: a measurement; ERROR_TRACKING_LOAD_SECONDS=5 takes it");
+        return;
+    };
     let world = Arc::new(World::start().await);
     let bodies: Arc<Vec<String>> =
         Arc::new(std::env::var_os("ERROR_TRACKING_SAMPLES").map_or_else(Vec::new, |folder| {

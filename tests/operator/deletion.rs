@@ -24,7 +24,7 @@ fn retain_keeps_the_schema_and_takes_its_login_away() {
     namespace.kubectl(&["delete", "etp/shop", "--timeout=60s"]);
     assert_eq!((schemas(&id).as_str(), roles(&id).as_str()), ("1", "0"));
     assert_eq!(sql(&format!("SELECT count(*) FROM project_{id}.events")), "1");
-    wait_for("children are gone", Duration::from_secs(60), || {
+    wait_for("children are gone", Duration::from_mins(1), || {
         (!namespace.exists("deploy/shop-ingest") && !namespace.exists("secret/shop-database")).then_some(())
     });
     wait_for("the key says so", Duration::from_secs(10), || {

@@ -60,5 +60,5 @@ fn children_of_a_project_that_are_edited_or_deleted_come_back() {
     wait_for("deleted login Secret put back", SOON, || namespace.exists("secret/shop-database").then_some(()));
     namespace.kubectl(&["delete", "pod", "-l", "errortracking.dev/project=shop"]);
     namespace.start_sender("shop-dsn");
-    wait_for("events are received", Duration::from_secs(60), || (namespace.send(&["once"]) == "200").then_some(()));
+    wait_for("events are received", Duration::from_mins(1), || (namespace.send(&["once"]) == "200").then_some(()));
 }

@@ -17,12 +17,10 @@ const SENDER: &str = include_str!("sender.py");
 /// Tests that take a part of the installation away wait for the others, and the others for them.
 static INSTALLATION_USE: RwLock<()> = RwLock::new(());
 
-#[must_use]
 pub fn beside_others() -> RwLockReadGuard<'static, ()> {
     INSTALLATION_USE.read().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-#[must_use]
 pub fn alone() -> RwLockWriteGuard<'static, ()> {
     INSTALLATION_USE.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -34,7 +32,7 @@ fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("failed to start {program}: {error}"));
+        .expect(program);
     if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
         stdin.write_all(input.as_bytes()).unwrap();
     }
@@ -80,13 +78,20 @@ pub fn sql(query: &str) -> String {
     kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "psql", "-U", "postgres", "-d", "errortracking", "-Atc", query])
 }
 
-/// Takes down the container's process, as the kernel would.
+/// Takes down the container's process, as the kernel would; one that is being started is waited for.
 pub fn sigkill(namespace: &str, pod: &str, container: &str) {
     let cluster = std::env::var("ERROR_TRACKING_CLUSTER").unwrap_or_else(|_| "test".into());
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
     let arguments = ["-C", folder, "run", "./cmd/cluster", "signal", "--name", &cluster, "--namespace", namespace];
-    let output = run("go", &[&arguments[..], &["--pod", pod, "--container", container, "SIGKILL"]].concat(), None);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let started = Instant::now();
+    loop {
+        let output = run("go", &[&arguments[..], &["--pod", pod, "--container", container, "SIGKILL"]].concat(), None);
+        if output.status.success() {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_mins(1), "{}", String::from_utf8_lossy(&output.stderr));
+        pause(Duration::from_millis(200));
+    }
 }
 
 /// A namespace that goes with the test.
@@ -132,7 +137,7 @@ impl Namespace {
         ));
     }
 
-    /// A field by JSONPath; empty when it is not there, or the object is not.
+    /// A field by its `JSONPath`; empty when it is not there, or the object is not.
     pub fn get(&self, object: &str, path: &str) -> String {
         self.try_kubectl(&["get", object, "-o", &format!("jsonpath={{{path}}}")]).unwrap_or_default()
     }

@@ -41,7 +41,7 @@ def envelope(event_id, number):
 
 def post(event_id, number):
     """The status, or 0 when there was no answer."""
-    connection = http.client.HTTPConnection(DSN.hostname, DSN.port or 80, timeout=5)
+    connection = http.client.HTTPConnection(DSN.hostname, DSN.port or 80, timeout=15)
     try:
         connection.request("POST", PATH, envelope(event_id, number), {"X-Sentry-Auth": AUTH})
         response = connection.getresponse()

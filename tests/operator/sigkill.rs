@@ -24,7 +24,7 @@ fn every_acknowledged_event_is_stored_once_however_often_ingest_is_killed() {
             let pods: Vec<_> = pods.lines().map(|pod| pod.trim_start_matches("pod/").to_owned()).collect();
             sigkill(&namespace.0, &pods[kills % pods.len()], "ingest");
             kills += 1;
-            pause(Duration::from_millis(1_000));
+            pause(Duration::from_secs(1));
         }
         stream.join().unwrap().parse().unwrap()
     });

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Longest time between two passes over a key that nobody touches.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While the project or the database is not there, or a name is taken by an object that no watch shows.
 const WAIT: Duration = Duration::from_secs(20);
 /// Passes that a new key takes: finalizer, key and Secret, and one that finds nothing to do.
@@ -266,7 +266,7 @@ async fn finish(key: &ClientKey, context: &Context) -> Result<Action, PassFailed
         return Ok(Action::await_change());
     }
     finish_steps(key, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
-    Ok(Action::requeue(Duration::from_secs(60)))
+    Ok(Action::requeue(Duration::from_mins(1)))
 }
 
 async fn finish_steps(key: &ClientKey, context: &Context) -> Result<(), Failure> {

@@ -70,13 +70,11 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
         return vec![Step::AddFinalizer];
     }
     let mut steps = Vec::new();
-    let accepted = match &observed.active {
-        Some(active) => active.enabled,
-        None => {
-            steps.push(Step::Mint);
-            true
-        }
-    };
+    if observed.active.is_none() {
+        steps.push(Step::Mint);
+    }
+    // A new key is accepted.
+    let accepted = observed.active.as_ref().is_none_or(|active| active.enabled);
     if accepted != observed.enabled {
         steps.push(Step::SetEnabled(observed.enabled));
     }

@@ -25,6 +25,12 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     // What a user must do first is not progress of ours, but it is not wrong either: the key waits for its project.
     let reconciling = !published && stalled.is_none();
     let mut conditions = Conditions::new(&view.before.conditions, view.key.metadata.generation, now);
+    let (ready_reason, ready_message) = if published && !view.key.spec.enabled {
+        (Reason::KeyDisabled, "spec.enabled is false: events with this key are refused.")
+    } else {
+        (reason, message.as_str())
+    };
+    conditions.set(ConditionType::Ready, published.into(), ready_reason, ready_message);
     conditions.set(
         ConditionType::Reconciling,
         reconciling.into(),
@@ -38,12 +44,6 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         None => conditions.set(ConditionType::Stalled, ConditionStatus::False, Reason::Available, ""),
     }
     conditions.set(ConditionType::SecretPublished, published.into(), reason, &message);
-    let ready = if published && !view.key.spec.enabled {
-        (Reason::KeyDisabled, "spec.enabled is false: events with this key are refused.".to_owned())
-    } else {
-        (reason, message)
-    };
-    conditions.set(ConditionType::Ready, published.into(), ready.0, ready.1);
     ClientKeyStatus {
         observed_generation: view.key.metadata.generation,
         conditions: conditions.finish(),

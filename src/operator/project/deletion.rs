@@ -25,7 +25,7 @@ pub async fn finish(project: &ErrorTrackingProject, context: &Context) -> Result
         return Ok(Action::await_change());
     }
     finish_steps(project, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
-    Ok(Action::requeue(Duration::from_secs(60)))
+    Ok(Action::requeue(Duration::from_mins(1)))
 }
 
 async fn finish_steps(project: &ErrorTrackingProject, context: &Context) -> Result<(), Failure> {

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Longest time between two passes over a project that nobody touches: partitions are made ahead of time.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While the database is away, or a name is taken by an object that no watch shows.
 const WAIT: Duration = Duration::from_secs(20);
 /// Passes that a new project takes: finalizer, database, workload, and one that finds nothing to do.

@@ -33,6 +33,7 @@ pub enum Database {
 
 /// A project that has a catalog row.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Catalogued {
     /// The row was given up by a deletion and is taken over by this object.
     pub retired: bool,

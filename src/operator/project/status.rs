@@ -46,6 +46,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     let reconciling = stalled.is_none() && (ready.status != ConditionStatus::True || !view.observed.rollout.complete);
 
     let mut conditions = Conditions::new(&view.before.conditions, project.metadata.generation, now);
+    conditions.set(ConditionType::Ready, ready.status, ready.reason, &ready.message);
     if reconciling {
         let (reason, message) = if ready.status == ConditionStatus::True {
             (Reason::WaitingForPods, ingest.message.clone())
@@ -64,7 +65,6 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     }
     conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
     conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
-    conditions.set(ConditionType::Ready, ready.status, ready.reason, ready.message);
 
     let id = view.id.map(ProjectId::as_i64).or(view.before.project_id);
     let namespace = project.metadata.namespace.as_deref().unwrap_or_default();

@@ -114,6 +114,8 @@ func (c *Cluster) printEnvironment() error {
 		return err
 	}
 	fmt.Printf("export KUBECONFIG='%s'\n", c.path("kubeconfig"))
+	// kubectl keeps what kinds a server has by address, and the next cluster may have this one's.
+	fmt.Printf("export KUBECACHEDIR='%s'\n", c.path("kubectl-cache"))
 	fmt.Printf("export PATH='%s':\"$PATH\"\n", c.Tools)
 	for _, variable := range os.Environ() {
 		if name, value, _ := strings.Cut(variable, "="); strings.HasSuffix(strings.ToLower(name), "s_proxy") && value != "" {
