@@ -75,11 +75,11 @@ pub struct SecretTemplate {
     pub name: Option<String>,
     /// Labels added to the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::string_map")]
+    #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::string_map")]
+    #[schemars(schema_with = "schema::annotations")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -130,5 +130,6 @@ pub struct ActiveKey {
     pub key_id: String,
     /// The first eight characters of the public key.
     pub public_key_prefix: String,
+    /// When the key was made.
     pub created_at: Time,
 }

@@ -36,9 +36,21 @@ pub fn manifests() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
             let name = definition.metadata.name.clone().unwrap_or_default();
             let mut definition = serde_json::to_value(definition).unwrap_or_default();
             refuse_null(&mut definition);
+            make_spec_optional(&mut definition);
             Ok((format!("{name}.yaml"), serde_yaml::to_string(&definition)?))
         })
         .collect()
+}
+
+/// A project needs no spec at all: everything in it has a default.
+fn make_spec_optional(definition: &mut serde_json::Value) {
+    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    if schema["properties"]["spec"].get("required").is_none() {
+        schema["properties"]["spec"]["default"] = serde_json::json!({});
+        if let Some(fields) = schema.as_object_mut() {
+            fields.remove("required");
+        }
+    }
 }
 
 /// schemars says that an optional field may be null. In Kubernetes it may be absent: a null would pass

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1 as core,
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition, util::intstr::IntOrString},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition},
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -138,15 +138,15 @@ pub struct PodTemplate {
 pub struct ResourceRequirements {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
-    pub requests: BTreeMap<String, IntOrString>,
+    pub requests: BTreeMap<String, Amount>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
-    pub limits: BTreeMap<String, IntOrString>,
+    pub limits: BTreeMap<String, Amount>,
 }
 
 impl From<&ResourceRequirements> for core::ResourceRequirements {
     fn from(resources: &ResourceRequirements) -> Self {
-        let quantities = |map: &BTreeMap<String, IntOrString>| {
+        let quantities = |map: &BTreeMap<String, Amount>| {
             (!map.is_empty())
                 .then(|| map.iter().map(|(name, quantity)| (name.clone(), self::quantity(quantity))).collect())
         };
@@ -154,10 +154,18 @@ impl From<&ResourceRequirements> for core::ResourceRequirements {
     }
 }
 
-fn quantity(value: &IntOrString) -> Quantity {
+/// A quantity as people write it. An integer of Kubernetes' own type would end at 2 GiB.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Amount {
+    Integer(i64),
+    Text(String),
+}
+
+fn quantity(value: &Amount) -> Quantity {
     Quantity(match value {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(text) => text.clone(),
+        Amount::Integer(number) => number.to_string(),
+        Amount::Text(text) => text.clone(),
     })
 }
 

@@ -15,8 +15,21 @@ pub fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A map of labels or annotations.
-pub fn string_map(_: &mut SchemaGenerator) -> Schema {
+/// A map of labels, whose values Kubernetes bounds.
+pub fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+        }
+    })
+}
+
+/// A map of annotations.
+pub fn annotations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 64,

@@ -1,13 +1,15 @@
 //! Writes to the Kubernetes API: server-side apply by one field manager, never to what is not ours.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::child::{Child, ChildKind, owned_by};
+use super::child::{Child, ChildKind, Drift, Ownership, owned_by, prune};
 use crate::crd::FINALIZER;
 
 /// Name under which the API server records the fields that we own.
@@ -17,6 +19,8 @@ pub const FIELD_MANAGER: &str = "error-tracking-operator";
 pub enum ApplyError {
     #[error("{kind} {name} exists and does not belong to this object: delete or rename it, then it is made anew")]
     Conflict { kind: ChildKind, name: String },
+    #[error("{kind} {name} of the deleted object of this name is not gone yet")]
+    Leaving { kind: ChildKind, name: String },
     #[error("failed to {verb} {kind} {name}: {}", kube_message(source))]
     Kubernetes { verb: &'static str, kind: &'static str, name: String, source: Box<kube::Error> },
 }
@@ -41,36 +45,45 @@ fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
-/// Makes `child` what it should be. What exists under its name without being owned by `owner_uid` is a conflict.
-pub async fn ensure(client: &Client, child: &Child, owner_uid: &str) -> Result<DynamicObject, ApplyError> {
+/// Makes `child` what it should be; `None` when it was already, and nothing was written. What exists under its name
+/// without being owned by the child's owner is left alone.
+pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
     let kind = child.kind.as_str();
     let api = children(client, child.kind, &child.namespace);
     let found = api.get_opt(&child.name).await.map_err(ApplyError::kubernetes("get", kind, &child.name))?;
     if let Some(found) = found {
-        if !owned_by(&found, owner_uid) {
-            return Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() });
-        }
-        return update(&api, child, &found).await;
+        return match child.ownership(&found) {
+            Ownership::Foreign => Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() }),
+            Ownership::Predecessor => Err(ApplyError::Leaving { kind: child.kind, name: child.name.clone() }),
+            Ownership::Ours => update(&api, child, found).await,
+        };
     }
-    if child.kind != ChildKind::Secret {
-        return patch(&api, child, None).await;
-    }
-    // A Secret is created, not applied: an apply would merge into one that somebody made in between.
-    let secret = serde_json::from_value(child.manifest.clone())
-        .unwrap_or_else(|_| DynamicObject::new(&child.name, &child.kind.resource()));
+    // Created, not applied: an apply would merge into one that somebody made in between.
+    let object: DynamicObject = serde_json::from_value(child.manifest.clone())
+        .map_err(|source| ApplyError::kubernetes("write", kind, &child.name)(kube::Error::SerdeError(source)))?;
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    match api.create(&parameters, &secret).await {
+    match api.create(&parameters, &object).await {
         Err(error) if is_status(&error, 409) => {
             Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() })
         }
-        result => result.map_err(ApplyError::kubernetes("create", kind, &child.name)),
+        result => result.map(Some).map_err(ApplyError::kubernetes("create", kind, &child.name)),
     }
 }
 
-async fn update(api: &Api<DynamicObject>, child: &Child, found: &DynamicObject) -> Result<DynamicObject, ApplyError> {
+async fn update(
+    api: &Api<DynamicObject>,
+    child: &Child,
+    found: DynamicObject,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    let mut cached = found.clone();
+    prune(child.kind, &mut cached);
+    if child.compare(Some(&cached)) == Drift::None {
+        return Ok(None);
+    }
+    take_over_created_fields(api, child, &found).await?;
     let updated = patch(api, child, found.uid().as_deref()).await?;
     if child.kind != ChildKind::Secret {
-        return Ok(updated);
+        return Ok(Some(updated));
     }
     // An apply leaves keys of others alone; in a Secret that is taken by envFrom they would reach the application.
     let ours = child.manifest["data"].as_object();
@@ -82,16 +95,54 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: &DynamicObject) 
         .map(|key| (key.clone(), Value::Null))
         .collect();
     if foreign.is_empty() {
-        return Ok(updated);
+        return Ok(Some(updated));
     }
     let removal = json!({"metadata": {"resourceVersion": updated.resource_version()}, "data": foreign});
-    api.patch(
+    merge(api, child, &removal).await.map(Some)
+}
+
+/// An apply takes away what its manager applied before and does not any more. What we created is recorded as
+/// updated, not as applied: the record is changed once.
+async fn take_over_created_fields(
+    api: &Api<DynamicObject>,
+    child: &Child,
+    found: &DynamicObject,
+) -> Result<(), ApplyError> {
+    let mut entries = found.metadata.managed_fields.clone().unwrap_or_default();
+    let ours = |entry: &ManagedFieldsEntry, operation: &str| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some(operation)
+            && entry.subresource.is_none()
+    };
+    if entries.iter().any(|entry| ours(entry, "Apply")) {
+        return Ok(());
+    }
+    let Some(created) = entries.iter_mut().find(|entry| ours(entry, "Update")) else { return Ok(()) };
+    created.operation = Some("Apply".into());
+    let patch = json!({"metadata": {"resourceVersion": found.resource_version(), "managedFields": entries}});
+    merge(api, child, &patch).await.map(|_| ())
+}
+
+async fn merge(api: &Api<DynamicObject>, child: &Child, patch: &Value) -> Result<DynamicObject, ApplyError> {
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    api.patch(&child.name, &parameters, &Patch::Merge(patch)).await.map_err(ApplyError::kubernetes(
+        "patch",
+        child.kind.as_str(),
         &child.name,
-        &PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() },
-        &Patch::Merge(&removal),
-    )
-    .await
-    .map_err(ApplyError::kubernetes("patch", child.kind.as_str(), &child.name))
+    ))
+}
+
+/// The live object, with its secrets, if it is owned by `owner_uid`.
+pub async fn read_owned(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    owner_uid: &str,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    let found = children(client, kind, namespace).get_opt(name).await;
+    let found = found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
+    Ok(found.filter(|found| owned_by(found, owner_uid)))
 }
 
 /// With a uid, the apply fails when the object was replaced by another of the same name.
@@ -145,19 +196,22 @@ pub async fn orphan(
     ))
 }
 
-/// Adds our finalizer, or takes it off, unless the object changed since it was read.
-pub async fn set_finalizer<K>(api: &Api<K>, object: &K, present: bool) -> Result<(), ApplyError>
+/// Adds our finalizer, or takes it off, unless the object changed since it was read. Works on what cannot be read
+/// as its kind, too.
+pub async fn set_finalizer<K>(client: &Client, object: &ObjectMeta, present: bool) -> Result<(), ApplyError>
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let name = object.name_any();
-    let mut finalizers: Vec<String> =
-        object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+    let name = object.name.clone().unwrap_or_default();
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let mut finalizers: Vec<&str> =
+        object.finalizers.iter().flatten().map(String::as_str).filter(|finalizer| *finalizer != FINALIZER).collect();
     if present {
-        finalizers.push(FINALIZER.into());
+        finalizers.push(FINALIZER);
     }
-    let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": finalizers}});
-    match api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+    let patch = json!({"metadata": {"resourceVersion": object.resource_version, "finalizers": finalizers}});
+    match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Err(error) if present || !is_status(&error, 404) => {
             Err(ApplyError::kubernetes("set the finalizer of", "object", &name)(error))
         }

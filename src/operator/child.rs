@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, TypeMeta},
     core::GroupVersionKind,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -19,6 +19,9 @@ pub const MANAGED_BY: &str = "error-tracking-operator";
 /// Name of the project or of the key that a child belongs to.
 pub const PROJECT_LABEL: &str = "errortracking.dev/project";
 pub const CLIENT_KEY_LABEL: &str = "errortracking.dev/client-key";
+
+/// Digest of the manifest that was applied last.
+const APPLIED_ANNOTATION: &str = "errortracking.dev/applied";
 
 /// What stands in a cached Secret for a value: never the value itself.
 const DIGEST_PREFIX: &str = "sha256:";
@@ -82,6 +85,7 @@ pub struct Child {
     pub kind: ChildKind,
     pub namespace: String,
     pub name: String,
+    pub owner: OwnerReference,
     pub manifest: Value,
 }
 
@@ -106,24 +110,47 @@ impl Child {
         if let (Value::Object(manifest), Value::Object(body)) = (&mut manifest, body) {
             manifest.extend(body);
         }
-        Self { kind, namespace: namespace.into(), name: name.into(), manifest }
+        Self { kind, namespace: namespace.into(), name: name.into(), owner: owner.clone(), manifest }
+            .annotated(&BTreeMap::new())
     }
 
-    /// Sets annotations; the rest of the object is as before.
+    /// Sets annotations beside the one that says what was applied: without it, what was taken out of the manifest
+    /// would not be missed in the live object.
     #[must_use]
     pub fn annotated(mut self, annotations: &BTreeMap<String, String>) -> Self {
-        if !annotations.is_empty() {
-            self.manifest["metadata"]["annotations"] = json!(annotations);
+        let mut annotations = annotations.clone();
+        annotations.remove(APPLIED_ANNOTATION);
+        self.manifest["metadata"]["annotations"] = json!(annotations);
+        let mut described = self.manifest.clone();
+        if let Some(fields) = described.as_object_mut() {
+            fields.remove("data");
         }
+        let applied = hex(&Sha256::digest(described.to_string())[..8]);
+        self.manifest["metadata"]["annotations"][APPLIED_ANNOTATION] = json!(applied);
         self
+    }
+
+    /// Whose `live` is.
+    #[must_use]
+    pub fn ownership(&self, live: &DynamicObject) -> Ownership {
+        let owners = || live.metadata.owner_references.iter().flatten();
+        if owners().any(|owner| owner.uid == self.owner.uid) {
+            Ownership::Ours
+        } else if owners().any(|owner| owner.kind == self.owner.kind && owner.name == self.owner.name) {
+            Ownership::Predecessor
+        } else {
+            Ownership::Foreign
+        }
     }
 
     /// How `live`, as the cache holds it, differs from this.
     #[must_use]
-    pub fn compare(&self, live: Option<&DynamicObject>, owner_uid: &str) -> Drift {
+    pub fn compare(&self, live: Option<&DynamicObject>) -> Drift {
         let Some(live) = live else { return Drift::Absent };
-        if !owned_by(live, owner_uid) {
-            return Drift::Foreign;
+        match self.ownership(live) {
+            Ownership::Ours => {}
+            Ownership::Predecessor => return Drift::Leaving,
+            Ownership::Foreign => return Drift::Foreign,
         }
         let live = serde_json::to_value(live).unwrap_or_default();
         let mut desired = self.manifest.clone();
@@ -143,7 +170,18 @@ pub enum Drift {
     None,
     Absent,
     Changed,
+    /// It belongs to an object of the same name that is gone, and goes with it.
+    Leaving,
     /// It exists and is somebody else's: it is not touched.
+    Foreign,
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    Ours,
+    /// Of a deleted object with our name; garbage collection has not come by yet.
+    Predecessor,
     Foreign,
 }
 
@@ -154,12 +192,15 @@ pub fn owned_by(object: &DynamicObject, owner_uid: &str) -> bool {
 }
 
 /// Drops what a comparison does not need and turns a Secret's values into digests: the cache holds no secrets.
-pub fn prune(object: &mut DynamicObject) {
+/// Items of a list do not say their kind, so it is written in.
+pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
+    let resource = kind.resource();
+    object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
-    if object.types.as_ref().is_some_and(|types| types.kind == ChildKind::Secret.as_str()) {
+    if kind == ChildKind::Secret {
         digest_values(&mut object.data);
     }
 }
@@ -173,6 +214,14 @@ pub fn secret_data(values: &BTreeMap<&str, SecretString>) -> Value {
         .map(|(key, value)| ((*key).to_owned(), Value::String(BASE64_STANDARD.encode(value.expose_secret()))))
         .collect::<Map<_, _>>()
         .into()
+}
+
+/// A value of a Secret that was just read; the cache holds none.
+#[must_use]
+pub fn secret_value(secret: &DynamicObject, key: &str) -> Option<SecretString> {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    let bytes = BASE64_STANDARD.decode(secret.data["data"][key].as_str()?).ok()?;
+    String::from_utf8(bytes).ok().map(SecretString::from)
 }
 
 /// Digest that the cache keeps of a Secret's value, for comparison with one computed elsewhere.
@@ -239,8 +288,11 @@ mod tests {
     }
 
     fn live(child: &Child) -> DynamicObject {
-        let mut object: DynamicObject = serde_json::from_value(child.manifest.clone()).unwrap();
-        prune(&mut object);
+        let mut item = child.manifest.clone();
+        // As in a list.
+        item.as_object_mut().unwrap().retain(|key, _| key != "kind" && key != "apiVersion");
+        let mut object: DynamicObject = serde_json::from_value(item).unwrap();
+        prune(child.kind, &mut object);
         object
     }
 
@@ -256,18 +308,28 @@ mod tests {
     #[test]
     fn a_secret_that_was_edited_or_extended_has_drifted() {
         let desired = secret("dsn");
-        assert_eq!(desired.compare(Some(&live(&desired)), "u1"), Drift::None);
-        assert_eq!(desired.compare(Some(&live(&secret("other"))), "u1"), Drift::Changed);
+        assert_eq!(desired.compare(Some(&live(&desired))), Drift::None);
+        assert_eq!(desired.compare(Some(&live(&secret("other")))), Drift::Changed);
         let mut extended = live(&desired);
         extended.data["data"]["EXTRA"] = json!("sha256:00");
-        assert_eq!(desired.compare(Some(&extended), "u1"), Drift::Changed);
-        assert_eq!(desired.compare(None, "u1"), Drift::Absent);
+        assert_eq!(desired.compare(Some(&extended)), Drift::Changed);
+        assert_eq!(desired.compare(None), Drift::Absent);
+    }
+
+    #[test]
+    fn what_is_taken_out_of_a_manifest_is_missed() {
+        let before = secret("dsn").annotated(&BTreeMap::from([("note".into(), "hello".into())]));
+        assert_eq!(secret("dsn").compare(Some(&live(&before))), Drift::Changed);
     }
 
     #[test]
     fn an_object_of_another_owner_is_foreign() {
         let desired = secret("dsn");
-        assert_eq!(desired.compare(Some(&live(&desired)), "u2"), Drift::Foreign);
+        let mut theirs = live(&desired);
+        theirs.metadata.owner_references = Some(vec![OwnerReference { uid: "u2".into(), ..owner() }]);
+        assert_eq!(desired.compare(Some(&theirs)), Drift::Leaving);
+        theirs.metadata.owner_references = None;
+        assert_eq!(desired.compare(Some(&theirs)), Drift::Foreign);
     }
 
     #[test]

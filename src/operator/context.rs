@@ -17,18 +17,19 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     apply::{self, ApplyError},
     child::{Child, ChildKind, Drift, prune},
     database::State,
+    failure::Failure,
     metrics::Metrics,
     project::IngestImage,
-    tombstones::Tombstones,
+    tombstones::{self, Tombstone, Tombstones},
     watches::Caches,
 };
-use crate::dsn::ProjectId;
+use crate::{dsn::ProjectId, store::StoreError};
 
 /// Longest note of an Event.
 const NOTE_LIMIT: usize = 1000;
@@ -103,8 +104,8 @@ impl Context {
 
     /// How the child differs from what it should be. What the last apply made of it is no difference.
     #[must_use]
-    pub fn drift(&self, child: &Child, live: Option<Arc<DynamicObject>>, owner_uid: &str) -> Drift {
-        let drift = child.compare(live.as_deref(), owner_uid);
+    pub fn drift(&self, child: &Child, live: Option<Arc<DynamicObject>>) -> Drift {
+        let drift = child.compare(live.as_deref());
         if drift != Drift::Changed {
             return drift;
         }
@@ -117,15 +118,15 @@ impl Context {
         }
     }
 
-    /// Makes the child what it should be; returns it as the cache would hold it.
-    pub async fn ensure(&self, child: &Child, owner_uid: &str) -> Result<DynamicObject, ApplyError> {
-        let mut live = apply::ensure(&self.client, child, owner_uid).await?;
-        prune(&mut live);
+    /// Makes the child what it should be; returns it as the cache would hold it, `None` when nothing was to do.
+    pub async fn ensure(&self, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
+        let Some(mut live) = apply::ensure(&self.client, child).await? else { return Ok(None) };
+        prune(child.kind, &mut live);
         if child.kind != ChildKind::Secret {
             let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
             applied.insert(child_key(child), Applied { manifest: child.manifest.clone(), version: version_of(&live) });
         }
-        Ok(live)
+        Ok(Some(live))
     }
 
     /// The status that is on the API server: the cached one, or the one that this process wrote after it.
@@ -135,13 +136,15 @@ impl Context {
         K: Resource,
         S: DeserializeOwned + Default,
     {
-        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        let newer = statuses.get(uid).filter(|(version, _)| {
-            let cached = object.meta().resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
-            version.parse::<u64>().ok() > cached
-        });
-        newer.and_then(|(_, status)| serde_json::from_value(status.clone()).ok()).or(cached).unwrap_or_default()
+        let version = |text: &str| text.parse::<u64>().ok();
+        let seen = object.meta().resource_version.as_deref().and_then(version);
+        if statuses.get(uid).is_some_and(|(written, _)| version(written) <= seen) {
+            statuses.remove(uid);
+        }
+        let newer = statuses.get(uid).and_then(|(_, status)| serde_json::from_value(status.clone()).ok());
+        newer.or(cached).unwrap_or_default()
     }
 
     pub fn remember_status<S: Serialize>(&self, uid: &str, version: Option<String>, status: &S) {
@@ -152,12 +155,27 @@ impl Context {
     }
 
     /// Forgets what was remembered of an object that goes.
-    pub fn forget<K: Resource>(&self, object: &K, children: &str) {
-        let (namespace, _) = identity(object);
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
+    pub fn forget(&self, object: &ObjectMeta, children: &str) {
+        let namespace = object.namespace.clone().unwrap_or_default();
+        let uid = object.uid.as_deref().unwrap_or_default();
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         applied.retain(|(_, of, name), _| *of != namespace || name != children);
+    }
+
+    /// Does in Postgres what a deletion asks for, or writes down that it is owed. Whether it is done. A process that
+    /// does not lead any more must not let the object go.
+    pub async fn settle_or_bury(&self, tombstone: &Tombstone) -> Result<bool, Failure> {
+        if let State::Ready(database) = self.database() {
+            match tombstones::settle(&database.admin, tombstone).await {
+                Ok(()) => return Ok(true),
+                Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
+                Err(error) => warn!(?tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
+            }
+        }
+        self.tombstones.bury(tombstone).await?;
+        info!(?tombstone, "What a deleted object has in Postgres is settled later.");
+        Ok(false)
     }
 
     /// Distinguishes a namespace from one of the same name that was there before.

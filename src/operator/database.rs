@@ -33,8 +33,10 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(3);
 /// Looks between two readings of the console's Secret: 30 s.
 const SECRET_EVERY: u32 = 10;
-/// Connections of the operator: one a pass that works in Postgres, and one for looks.
-const POOL: PoolSize = PoolSize { min: 0, max: 6 };
+/// Connections of the operator: one for each pass of both kinds, one for looks and one for retention.
+fn pool_size(concurrency: u16) -> PoolSize {
+    PoolSize { min: 0, max: 2 * u32::from(concurrency) + 2 }
+}
 
 /// Which Secrets the installation uses, all in the operator's namespace.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Secrets {
     /// Host of the evaluation Postgres: its Secret is made when absent.
     pub evaluation_host: Option<String>,
     pub console: String,
+    /// Passes under way at once, for each kind.
+    pub concurrency: u16,
 }
 
 /// What is known of the database now.
@@ -62,6 +66,18 @@ pub struct Database {
     /// "host:port/dbname", for people.
     pub server: String,
     connection: Connection,
+    /// What the Secret held, to notice a change.
+    secret: LoginValues,
+}
+
+/// Values of a login Secret by key. They are not shown.
+#[derive(PartialEq, Eq)]
+struct LoginValues(BTreeMap<String, String>);
+
+impl std::fmt::Debug for LoginValues {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LoginValues(…)")
+    }
 }
 
 impl Database {
@@ -80,6 +96,8 @@ enum ConnectError {
     BadSecret { name: String, message: String },
     #[error("Postgres at {server}: {}", source.message())]
     Store { server: String, source: StoreError },
+    #[error("Secret {0} has changed")]
+    SecretChanged(String),
     #[error("the server runs with fsync=off and would lose acknowledged events in a crash: turn fsync on")]
     DurabilityOff,
 }
@@ -87,7 +105,7 @@ enum ConnectError {
 impl ConnectError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Secret { .. } | Self::NoSecret(_) => Reason::DatabaseUnavailable,
+            Self::Secret { .. } | Self::NoSecret(_) | Self::SecretChanged(_) => Reason::DatabaseUnavailable,
             Self::BadSecret { .. } => Reason::DatabaseRejected,
             Self::DurabilityOff => Reason::DurabilityOff,
             Self::Store { source, .. } => reason(source),
@@ -128,14 +146,20 @@ pub async fn keep(
                     let database = Arc::new(database);
                     state.send_replace(State::Ready(database.clone()));
                     let failed = watch_over(&client, &secrets, &database).await;
+                    if matches!(failed, ConnectError::SecretChanged(_)) {
+                        info!("The database Secret has changed; connecting anew.");
+                        continue;
+                    }
+                    if let ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. } = failed {
+                        rise(&raise, &mut epoch, stored).await;
+                        continue;
+                    }
                     metrics.database_ready.set(0);
                     warn!(error = %failed, "Lost Postgres.");
                     state.send_replace(State::Unavailable { reason: failed.reason(), message: failed.to_string() });
                 }
                 Err(ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. }) => {
-                    // Only who still holds the lease can raise the epoch; who does not is ended by trying.
-                    let _ = raise.send(stored).await;
-                    let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > stored)).await;
+                    rise(&raise, &mut epoch, stored).await;
                     continue;
                 }
                 Err(failed) => {
@@ -156,6 +180,13 @@ pub async fn keep(
     }
 }
 
+/// Asks for an epoch above the one that a database has seen. Only who still holds the lease can raise it; who does
+/// not is ended by trying.
+async fn rise(raise: &mpsc::Sender<i64>, epoch: &mut watch::Receiver<i64>, seen: i64) {
+    let _ = raise.send(seen).await;
+    let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > seen)).await;
+}
+
 async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Database, ConnectError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &secrets.namespace);
     let mut secret = read(&api, &secrets.database).await?;
@@ -171,12 +202,19 @@ async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Datab
         DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
     let failed = |source| ConnectError::Store { server: connection.server(), source };
     connection.probe().await.map_err(failed)?;
-    let admin = Admin::connect(connection.pool(POOL, "error-tracking-operator"), epoch).await.map_err(failed)?;
+    let admin = Admin::connect(connection.pool(pool_size(secrets.concurrency), "error-tracking-operator"), epoch)
+        .await
+        .map_err(failed)?;
     if !admin.server().fsync {
         return Err(ConnectError::DurabilityOff);
     }
-    let database = Database { admin, server: connection.server(), address, connection };
-    publish_console_login(&api, &secrets.console, &database).await?;
+    let database = Database { admin, server: connection.server(), address, connection, secret: LoginValues(values) };
+    match publish_console_login(&api, &secrets.console, &database).await {
+        Err(failed @ ConnectError::Store { .. }) => return Err(failed),
+        // The console's Secret is no reason to leave everybody without a database.
+        Err(failed) => error!(error = %failed, "Could not publish the console's login."),
+        Ok(()) => {}
+    }
     Ok(database)
 }
 
@@ -185,12 +223,21 @@ async fn watch_over(client: &Client, secrets: &Secrets, database: &Database) -> 
     let api: Api<Secret> = Api::namespaced(client.clone(), &secrets.namespace);
     for look in 1_u32.. {
         sleep(LOOK).await;
-        if let Err(failed) = database.admin.console_password_digest().await {
-            let why = database.connection.probe().await.err();
-            return database.failed(why.unwrap_or(failed));
+        if let Err(failed) = database.admin.look().await {
+            match database.connection.probe().await {
+                Err(why) => return database.failed(why),
+                // It answers, but every connection is in use.
+                Ok(()) if failed.retryable() => continue,
+                Ok(()) => return database.failed(failed),
+            }
         }
         if look % SECRET_EVERY != 0 {
             continue;
+        }
+        if let Ok(Some(now)) = read(&api, &secrets.database).await
+            && LoginValues(now) != database.secret
+        {
+            return ConnectError::SecretChanged(secrets.database.clone());
         }
         // The API server away does not make the database unavailable.
         match publish_console_login(&api, &secrets.console, database).await {

@@ -12,6 +12,12 @@ pub enum Failure {
     Database { reason: Reason, message: String, retryable: bool },
     #[error("{0}")]
     Kubernetes(String),
+    /// The API server refuses what the spec asks for: the same again would be refused again.
+    #[error("{0}")]
+    Invalid(String),
+    /// Another process leads; nothing is to be written any more.
+    #[error("{0}")]
+    Fenced(String),
     /// Something else must happen first.
     #[error("{0}")]
     Waiting(String),
@@ -25,8 +31,8 @@ impl Failure {
             Self::Conflict { kind: ChildKind::Secret, .. } => Reason::SecretConflict,
             Self::Conflict { .. } => Reason::NameConflict,
             Self::Database { reason, .. } => *reason,
-            Self::Kubernetes(_) => Reason::Rejected,
-            Self::Waiting(_) => Reason::Progressing,
+            Self::Kubernetes(_) | Self::Invalid(_) => Reason::Rejected,
+            Self::Waiting(_) | Self::Fenced(_) => Reason::Progressing,
         }
     }
 
@@ -34,9 +40,9 @@ impl Failure {
     #[must_use]
     pub fn stalls(&self) -> bool {
         match self {
-            Self::Conflict { .. } => true,
+            Self::Conflict { .. } | Self::Invalid(_) => true,
             Self::Database { reason, .. } => *reason == Reason::SchemaConflict,
-            Self::Kubernetes(_) | Self::Waiting(_) => false,
+            Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => false,
         }
     }
 
@@ -44,15 +50,18 @@ impl Failure {
     #[must_use]
     pub fn retry_soon(&self) -> bool {
         match self {
-            Self::Conflict { .. } => false,
+            Self::Conflict { .. } | Self::Invalid(_) => false,
             Self::Database { retryable, .. } => *retryable,
-            Self::Kubernetes(_) | Self::Waiting(_) => true,
+            Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => true,
         }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Fenced { .. }) {
+            return Self::Fenced(error.to_string());
+        }
         Self::Database {
             reason: database::reason(&error),
             message: error.message().into_owned(),
@@ -65,7 +74,11 @@ impl From<ApplyError> for Failure {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Conflict { kind, name } => Self::Conflict { kind, name },
-            ApplyError::Kubernetes { .. } => Self::Kubernetes(error.to_string()),
+            ApplyError::Leaving { .. } => Self::Waiting(error.to_string()),
+            ApplyError::Kubernetes { ref source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.code == 422 => Self::Invalid(error.to_string()),
+                _ => Self::Kubernetes(error.to_string()),
+            },
         }
     }
 }

@@ -173,7 +173,8 @@ impl Leadership {
 
     async fn write(&mut self, spec: LeaseSpec) -> Result<(), LeaderError> {
         let started = Instant::now();
-        let lease = Lease { spec: Some(spec), ..self.lease.clone() };
+        let acquire_time = self.lease.spec.as_ref().and_then(|spec| spec.acquire_time.clone());
+        let lease = Lease { spec: Some(LeaseSpec { acquire_time, ..spec }), ..self.lease.clone() };
         match self.api.replace(&self.name, &PostParams::default(), &lease).await {
             Ok(lease) => {
                 self.lease = lease;
@@ -189,6 +190,9 @@ impl Leadership {
                 // Somebody edited another field: we still hold it.
                 self.lease = current;
                 Err(self.failed(error))
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                Err(LeaderError::Taken { name: self.name.clone(), holder: "nobody: it was deleted".into() })
             }
             Err(error) => Err(self.failed(error)),
         }

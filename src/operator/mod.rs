@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use kube::Client;
 use prometheus::Registry;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
     time::{interval, sleep},
 };
@@ -164,13 +164,15 @@ async fn work(
     let queues = Queues { projects, keys };
     // Dropped when this function ends, and every task with it.
     let mut tasks = JoinSet::new();
-    let caches = watches::start(&mut tasks, &client, &queues, &metrics);
+    let relisted = Arc::new(Notify::new());
+    let caches = watches::start(&mut tasks, &client, &queues, &relisted, &metrics);
     let (state, states) = watch::channel(State::Connecting);
     let secrets = Secrets {
         namespace: config.namespace.clone(),
         database: config.database_secret.clone(),
         evaluation_host: config.create_database_secret_for.clone(),
         console: config.console_secret.clone(),
+        concurrency: config.concurrency,
     };
     tasks.spawn(database::keep(client.clone(), secrets, epochs, raise, state, metrics.clone(), stop.clone()));
 
@@ -187,8 +189,14 @@ async fn work(
         synced = caches.ready() => if !synced { return Err(Error::Ended("a watch")); },
         () = stop.cancelled() => return Ok(()),
     }
+    // What the database says decides about every object: a pass without it would take back what was said before.
+    let mut connected = context.database_states();
+    tokio::select! {
+        _ = connected.wait_for(|state| !matches!(state, State::Connecting)) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
     info!("Caches are filled; reconciling.");
-    tasks.spawn(wake_on_recovery(context.clone(), queues.clone()));
+    tasks.spawn(wake_all(context.clone(), queues.clone(), relisted));
     tasks.spawn(settle_tombstones(context.clone()));
     tasks.spawn(expire(context.clone()));
 
@@ -221,8 +229,9 @@ async fn work(
     Ok(())
 }
 
-/// Asks for a pass over everything when Postgres is there again, or is seen to be away.
-async fn wake_on_recovery(context: Arc<Context>, queues: Queues) {
+/// Asks for a pass over everything: at the start, when Postgres is there again or is seen to be away, and when a
+/// watch began anew.
+async fn wake_all(context: Arc<Context>, queues: Queues, relisted: Arc<Notify>) {
     let mut states = context.database_states();
     let mut ready = matches!(*states.borrow_and_update(), State::Ready(_));
     loop {
@@ -235,8 +244,9 @@ async fn wake_on_recovery(context: Arc<Context>, queues: Queues) {
             queues.keys.push(&namespace, &name, "database changed").await;
         }
         loop {
-            if states.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return; },
+                () = relisted.notified() => break,
             }
             let now = matches!(*states.borrow_and_update(), State::Ready(_));
             if std::mem::replace(&mut ready, now) != now {

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     apply::{ApplyError, FIELD_MANAGER, kube_message},
+    failure::Failure,
     metrics::Metrics,
 };
 use crate::{
@@ -38,6 +39,14 @@ impl Tombstone {
     #[must_use]
     pub fn client_key(uid: &str, namespace: &str, name: &str) -> Self {
         Self::ClientKey { uid: uid.into(), namespace: namespace.into(), name: name.into() }
+    }
+
+    fn is_of(&self, of_namespace: &str, of_name: &str) -> bool {
+        match self {
+            Self::Project { namespace, name, .. } | Self::ClientKey { namespace, name, .. } => {
+                namespace == of_namespace && name == of_name
+            }
+        }
     }
 
     fn uid(&self) -> &str {
@@ -86,31 +95,45 @@ impl Tombstones {
 
     /// Settles what is owed; what cannot be done now stays.
     pub async fn settle_all(&self, admin: &Admin) -> Result<(), ApplyError> {
-        let found = self.api.get_opt(&self.name).await.map_err(|source| self.failed("read", source))?;
-        let owed = found.and_then(|config_map| config_map.data).unwrap_or_default();
+        let owed = self.owed().await?;
         self.metrics.tombstones.set(i64::try_from(owed.len()).unwrap_or(i64::MAX));
-        for (uid, text) in owed {
-            let tombstone: Tombstone = match serde_json::from_str(&text) {
-                Ok(tombstone) => tombstone,
-                Err(error) => {
-                    warn!(uid, %error, "A tombstone cannot be read; it is left alone.");
-                    continue;
-                }
-            };
+        for tombstone in owed {
             match settle(admin, &tombstone).await {
                 Ok(()) => {
-                    let removal = json!({"data": {uid: null}});
-                    self.api
-                        .patch(&self.name, &PatchParams::default(), &Patch::Merge(&removal))
-                        .await
-                        .map_err(|source| self.failed("write", source))?;
-                    self.metrics.tombstones.dec();
+                    self.remove(&tombstone).await?;
                     info!(?tombstone, "Settled what a deleted object had left in Postgres.");
                 }
                 Err(error) => warn!(?tombstone, %error, "Could not settle a tombstone; trying again."),
             }
         }
         Ok(())
+    }
+
+    /// Settles what objects of this name left, before a new one takes anything over that should be gone.
+    pub async fn settle_for(&self, admin: &Admin, namespace: &str, name: &str) -> Result<(), Failure> {
+        for tombstone in self.owed().await?.iter().filter(|tombstone| tombstone.is_of(namespace, name)) {
+            settle(admin, tombstone).await?;
+            self.remove(tombstone).await?;
+        }
+        Ok(())
+    }
+
+    async fn owed(&self) -> Result<Vec<Tombstone>, ApplyError> {
+        let found = self.api.get_opt(&self.name).await.map_err(|source| self.failed("read", source))?;
+        let owed = found.and_then(|config_map| config_map.data).unwrap_or_default();
+        let read = |(uid, text): (String, String)| {
+            serde_json::from_str(&text)
+                .inspect_err(|error| warn!(uid, %error, "A tombstone cannot be read; it is left alone."))
+                .ok()
+        };
+        Ok(owed.into_iter().filter_map(read).collect())
+    }
+
+    async fn remove(&self, tombstone: &Tombstone) -> Result<(), ApplyError> {
+        let removal = json!({"data": {tombstone.uid(): null}});
+        let removed = self.api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&removal)).await;
+        self.metrics.tombstones.dec();
+        removed.map(|_| ()).map_err(|source| self.failed("write", source))
     }
 
     fn failed(&self, verb: &'static str, source: kube::Error) -> ApplyError {

@@ -11,11 +11,15 @@ use kube::{
         WatchStreamExt,
         controller::{ReconcileReason, ReconcileRequest},
         reflector::{ObjectRef, Store, store::Writer},
-        watcher::{self, watcher},
+        watcher::{self, Event, watcher},
     },
 };
+use prometheus::IntCounter;
 use serde::de::DeserializeOwned;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
 use tracing::warn;
 
 use super::{
@@ -96,7 +100,17 @@ impl Caches {
 }
 
 /// Starts every watch in `tasks`. Watches end only with the process.
-pub fn start(tasks: &mut JoinSet<()>, client: &Client, queues: &Queues, metrics: &Metrics) -> Caches {
+///
+/// Only what changes afterwards reaches the queues: nobody reads them before every cache is filled. `relisted` tells
+/// that a watch began anew, which may have swallowed a deletion.
+pub fn start(
+    tasks: &mut JoinSet<()>,
+    client: &Client,
+    queues: &Queues,
+    relisted: &Arc<Notify>,
+    metrics: &Metrics,
+) -> Caches {
+    let started = Started { relisted: relisted.clone(), failures: metrics.watch_failures.clone() };
     let projects_writer = Writer::<Guarded<ErrorTrackingProject>>::default();
     let keys_writer = Writer::<Guarded<ClientKey>>::default();
     let mut children = BTreeMap::new();
@@ -115,7 +129,7 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, queues: &Queues, metrics:
         Api::all(client.clone()),
         watcher::Config::default(),
         projects_writer,
-        metrics,
+        &started,
         forget_managed_fields,
         move |project| {
             let (queue, keys) = (queue.clone(), keys.clone());
@@ -134,7 +148,7 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, queues: &Queues, metrics:
         Api::all(client.clone()),
         watcher::Config::default(),
         keys_writer,
-        metrics,
+        &started,
         forget_managed_fields,
         move |key| {
             let queue = queue.clone();
@@ -145,17 +159,25 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, queues: &Queues, metrics:
         let queue = queues.clone();
         let api = Api::all_with(client.clone(), &kind.resource());
         let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-        watch(tasks, api, ours, writer, metrics, prune, move |child| {
-            let queue = queue.clone();
-            async move {
-                let namespace = child.namespace().unwrap_or_default();
-                if let Some(key) = child.labels().get(CLIENT_KEY_LABEL) {
-                    queue.keys.push(&namespace, key, "Secret changed").await;
-                } else if let Some(project) = child.labels().get(PROJECT_LABEL) {
-                    queue.projects.push(&namespace, project, "child changed").await;
+        watch(
+            tasks,
+            api,
+            ours,
+            writer,
+            &started,
+            move |child| prune(kind, child),
+            move |child| {
+                let queue = queue.clone();
+                async move {
+                    let namespace = child.namespace().unwrap_or_default();
+                    if let Some(key) = child.labels().get(CLIENT_KEY_LABEL) {
+                        queue.keys.push(&namespace, key, "Secret changed").await;
+                    } else if let Some(project) = child.labels().get(PROJECT_LABEL) {
+                        queue.projects.push(&namespace, project, "child changed").await;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
     caches
 }
@@ -177,13 +199,19 @@ fn forget_managed_fields<K: Resource<DynamicType = ()> + 'static>(object: &mut G
     object.meta_mut().managed_fields = None;
 }
 
+/// What every watch tells.
+struct Started {
+    relisted: Arc<Notify>,
+    failures: IntCounter,
+}
+
 fn watch<K, F, Fut>(
     tasks: &mut JoinSet<()>,
     api: Api<K>,
     config: watcher::Config,
     writer: Writer<K>,
-    metrics: &Metrics,
-    prune: fn(&mut K),
+    started: &Started,
+    prune: impl Fn(&mut K) + Send + 'static,
     touched: F,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -191,13 +219,14 @@ fn watch<K, F, Fut>(
     F: Fn(K) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let failures = metrics.watch_failures.clone();
+    let (relisted, failures) = (started.relisted.clone(), started.failures.clone());
     tasks.spawn(async move {
-        let mut objects =
-            watcher(api, config).default_backoff().modify(prune).reflect(writer).touched_objects().boxed();
-        while let Some(next) = objects.next().await {
+        let mut events = watcher(api, config).default_backoff().modify(prune).reflect(writer).boxed();
+        while let Some(next) = events.next().await {
             match next {
-                Ok(object) => touched(object).await,
+                Ok(Event::Apply(object) | Event::Delete(object)) => touched(object).await,
+                Ok(Event::Init | Event::InitApply(_)) => {}
+                Ok(Event::InitDone) => relisted.notify_one(),
                 Err(error) => {
                     failures.inc();
                     warn!(%error, "A watch failed; it is started again after a pause.");

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::StoreError;
 use crate::dsn::ProjectId;
 
-/// First key of our advisory locks ("et"); the second is the project, or 0 for the installation.
-const LOCK_CLASS: i32 = 0x6574;
+/// Key of the advisory lock under which the schema `errortracking` is made.
+const FIRST_INSTALLATION: i64 = 0x6574;
 
 struct Migration {
     version: i32,
@@ -34,19 +34,20 @@ pub(super) const PROJECT_VERSION: i32 = PROJECT[PROJECT.len() - 1].version;
 
 /// Makes or migrates the schema `errortracking`, in the caller's transaction.
 pub(super) async fn migrate_server(transaction: &mut PgConnection) -> Result<(), StoreError> {
-    lock_installation(transaction).await?;
-    let (exists,): (bool,) = sqlx::query_as("SELECT to_regclass('errortracking.schema_version') IS NOT NULL")
-        .fetch_one(&mut *transaction)
-        .await?;
-    if !exists {
-        sqlx::raw_sql(
-            "CREATE SCHEMA IF NOT EXISTS errortracking;
-             CREATE TABLE errortracking.schema_version (version integer NOT NULL);
-             INSERT INTO errortracking.schema_version VALUES (0)",
-        )
-        .execute(&mut *transaction)
-        .await?;
+    if !is_installed(transaction).await? {
+        // Everybody may take an advisory lock, but before there is an installation nobody of ours logs in.
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FIRST_INSTALLATION).execute(&mut *transaction).await?;
+        if !is_installed(transaction).await? {
+            sqlx::raw_sql(
+                "CREATE SCHEMA IF NOT EXISTS errortracking;
+                 CREATE TABLE errortracking.schema_version (version integer NOT NULL);
+                 INSERT INTO errortracking.schema_version VALUES (0)",
+            )
+            .execute(&mut *transaction)
+            .await?;
+        }
     }
+    lock_installation(transaction).await?;
     let (version,): (i32,) =
         sqlx::query_as("SELECT version FROM errortracking.schema_version").fetch_one(&mut *transaction).await?;
     if let Some(version) = apply(transaction, SERVER, version, "errortracking", str::to_owned).await? {
@@ -56,6 +57,12 @@ pub(super) async fn migrate_server(transaction: &mut PgConnection) -> Result<(),
             .await?;
     }
     Ok(())
+}
+
+async fn is_installed(transaction: &mut PgConnection) -> Result<bool, StoreError> {
+    let (installed,): (bool,) =
+        sqlx::query_as("SELECT to_regclass('errortracking.schema_version') IS NOT NULL").fetch_one(transaction).await?;
+    Ok(installed)
 }
 
 /// Migrates a project's schema from `version`, in the caller's transaction and under its lock. The version it
@@ -105,20 +112,22 @@ async fn apply(
 
 /// Until the end of the transaction nobody else changes what belongs to the whole installation.
 pub(super) async fn lock_installation(transaction: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_advisory_xact_lock($1, 0)").bind(LOCK_CLASS).execute(transaction).await?;
+    sqlx::query("LOCK TABLE errortracking.schema_version IN EXCLUSIVE MODE").execute(transaction).await?;
     Ok(())
 }
 
 /// As [`lock_installation`], but beside others who share it.
 pub(super) async fn share_installation(transaction: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_advisory_xact_lock_shared($1, 0)").bind(LOCK_CLASS).execute(transaction).await?;
+    sqlx::query("LOCK TABLE errortracking.schema_version IN ROW SHARE MODE").execute(transaction).await?;
     Ok(())
 }
 
 /// Until the end of the transaction nobody else changes the project's schema, login or partitions.
 pub(super) async fn lock_project(transaction: &mut PgConnection, project: ProjectId) -> Result<(), StoreError> {
-    // A project id has 31 bits.
-    let project = i32::try_from(project.get()).unwrap_or(i32::MAX);
-    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCK_CLASS).bind(project).execute(transaction).await?;
+    // NO KEY: the foreign keys of what ingest writes hold the row too.
+    sqlx::query("SELECT FROM errortracking.projects WHERE project_id = $1 FOR NO KEY UPDATE")
+        .bind(project.as_i64())
+        .execute(transaction)
+        .await?;
     Ok(())
 }

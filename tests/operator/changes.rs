@@ -16,10 +16,15 @@ fn replicas_and_resources_follow_the_spec() {
     wait_for("the Deployment follows", Duration::from_secs(10), || {
         (namespace.get("deploy/shop-ingest", ".spec.replicas") == "2").then_some(())
     });
-    assert_eq!(
-        namespace.get("deploy/shop-ingest", ".spec.template.spec.containers[0].resources.limits.memory"),
-        "128Mi"
+    let limit = || namespace.get("deploy/shop-ingest", ".spec.template.spec.containers[0].resources.limits.memory");
+    assert_eq!(limit(), "128Mi");
+    namespace.kubectl(&["rollout", "status", "deploy/shop-ingest", "--timeout=60s"]);
+    namespace.project(
+        "shop",
+        "{backend: {integrated: {ingest: {replicas: 2, podTemplate: {resources: {requests: {cpu: 10m, memory: 3000000000}}}}}}}",
     );
+    wait_for("a limit that is taken out goes", Duration::from_secs(10), || limit().is_empty().then_some(()));
+    namespace.project("shop", "{backend: {integrated: {ingest: {replicas: 2}}}}");
     namespace.kubectl(&["rollout", "status", "deploy/shop-ingest", "--timeout=60s"]);
     wait_for("the status follows", Duration::from_secs(10), || {
         (namespace.get("etp/shop", ".status.ingest.readyReplicas") == "2").then_some(())
@@ -62,4 +67,10 @@ fn labels_of_the_template_reach_the_secret_and_leave_it_again() {
         (namespace.get("secret/shop-dsn", ".metadata.labels.team") == "web").then_some(())
     });
     assert_eq!(namespace.get("secret/shop-dsn", ".metadata.annotations.note"), "hello");
+
+    namespace.key("shop", "{projectRef: {name: shop}, secretTemplate: {}}");
+    wait_for("the label is gone", Duration::from_secs(10), || {
+        namespace.get("secret/shop-dsn", ".metadata.labels.team").is_empty().then_some(())
+    });
+    assert_eq!(namespace.get("secret/shop-dsn", ".metadata.annotations.note"), "");
 }

@@ -55,6 +55,20 @@ fn delete_drops_the_schema_and_the_number_is_never_used_again() {
 }
 
 #[test]
+fn a_project_that_is_deleted_and_applied_at_once_comes_back() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("reapply");
+    let id = namespace.ready_project("shop", 1);
+    let dsn = namespace.get("secret/shop-dsn", ".data.SENTRY_DSN");
+    namespace.kubectl(&["delete", "etp/shop", "etk/shop", "--timeout=60s"]);
+    assert_eq!(namespace.ready_project("shop", 1), id, "the same namespace and name take the events over");
+    assert_ne!(namespace.get("secret/shop-dsn", ".data.SENTRY_DSN"), dsn, "the deleted key stays revoked");
+    let warnings =
+        namespace.kubectl(&["get", "events", "--field-selector", "type=Warning,reason=NameConflict", "-o", "name"]);
+    assert_eq!(warnings, "");
+}
+
+#[test]
 fn a_policy_that_changed_after_creation_counts() {
     let _turn = beside_others();
     let namespace = Namespace::new("policy");

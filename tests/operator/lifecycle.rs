@@ -99,10 +99,13 @@ fn what_cannot_work_is_refused_with_a_sentence_that_says_what_to_do() {
         let refusal = project(name, spec).expect_err(spec);
         assert!(refusal.contains(sentence), "{refusal}");
     }
+    namespace.apply("apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {name: bare}\n");
+    assert_eq!(namespace.get("etp/bare", ".spec.backend.integrated.retentionDays"), "90");
     namespace.key("shop", "{projectRef: {name: shop}, secretTemplate: {name: one}}");
     for (patch, sentence) in [
         (r#"{"spec":{"projectRef":{"name":"other"}}}"#, "projectRef is immutable"),
         (r#"{"spec":{"secretTemplate":{"name":"two"}}}"#, "secretTemplate.name is immutable"),
+        (r#"{"spec":{"secretTemplate":{"name":"one","labels":{"team":"a b"}}}}"#, "should match"),
     ] {
         let refusal = namespace.try_kubectl(&["patch", "etk/shop", "--type=merge", "-p", patch]).expect_err(patch);
         assert!(refusal.contains(sentence), "{refusal}");

@@ -113,6 +113,39 @@ fn the_operator_is_killed_in_the_middle_of_its_work() {
 }
 
 #[test]
+fn a_new_leader_writes_nothing_that_is_right_already() {
+    let _turn = alone();
+    let namespace = Namespace::new("new-leader");
+    namespace.ready_project("shop", 1);
+    let objects = "etp,etk,secret,deploy,service,serviceaccount,networkpolicy,pdb";
+    let versions = || {
+        let path = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";
+        namespace.kubectl(&["get", objects, "-o", path])
+    };
+    let holder = || {
+        kubectl(&["get", "-n", INSTALLATION, "lease/error-tracking-operator", "-o", "jsonpath={.spec.holderIdentity}"])
+    };
+    let before = versions();
+    let events = namespace.kubectl(&["get", "events", "-o", "name"]);
+    let led = holder();
+    kubectl(&["delete", "-n", INSTALLATION, "pod", &led, "--wait=false"]);
+    wait_for("another leads", Duration::from_secs(30), || {
+        Some(holder()).filter(|name| !name.is_empty() && *name != led)
+    });
+    // A change of another object shows that the new leader works.
+    namespace.key("other", "{projectRef: {name: shop}}");
+    namespace.wait_ready("etk/other");
+    namespace.kubectl(&["delete", "etk/other", "--timeout=60s"]);
+    wait_for("the other Secret is gone", Duration::from_secs(30), || {
+        (!namespace.exists("secret/other-dsn")).then_some(())
+    });
+    assert_eq!(versions(), before);
+    let after = namespace.kubectl(&["get", "events", "-o", "name"]);
+    let new: Vec<_> = after.lines().filter(|event| !events.contains(event) && !event.contains("/other.")).collect();
+    assert_eq!(new, Vec::<&str>::new());
+}
+
+#[test]
 fn a_leader_that_is_asked_to_end_hands_over() {
     let _turn = alone();
     let holder = || {

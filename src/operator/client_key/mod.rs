@@ -8,10 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{Api, ResourceExt, api::DynamicObject, runtime::controller::Action};
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, ObjectMeta},
+    runtime::controller::Action,
+};
 use rand::RngExt;
 use secrecy::SecretString;
-use tracing::info;
 
 use self::plan::{Active, Observed, Project, Step};
 use super::{
@@ -21,11 +24,11 @@ use super::{
     database::{self, Database, State},
     failure::Failure,
     project::internal_url,
-    tombstones::{self, Tombstone},
+    tombstones::Tombstone,
     watches::Guarded,
 };
 use crate::{
-    crd::{ActiveKey, ClientKey, FINALIZER, KeyDeletionPolicy},
+    crd::{ActiveKey, ClientKey, FINALIZER, KeyDeletionPolicy, Reason},
     dsn::{Dsn, ProjectId, PublicKey, hex},
     store::admin::{KeyIdentity, KeyRow, Phase},
 };
@@ -43,18 +46,28 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
         Ok(key) => key,
         Err(invalid) => {
             context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
+            if invalid.metadata.deletion_timestamp.is_some() {
+                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, &context).await;
+            }
             return Ok(Action::await_change());
         }
     };
     if key.metadata.deletion_timestamp.is_some() {
-        return finish(key, &context).await;
+        let secret = Some(key.secret_name());
+        return finish(&key.metadata, key.spec.deletion_policy, secret, &context).await;
     }
     let mut pass = Pass::new(key, &context);
     let mut failure = None;
     for _ in 0..ROUNDS {
-        let observed = pass.observe().await;
+        let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
         let steps = plan::plan(&observed);
-        failure = (observed.secret == Drift::Foreign).then(|| pass.conflict());
+        failure = match observed.secret {
+            Drift::Foreign => Some(pass.conflict()),
+            Drift::Leaving => {
+                Some(Failure::Waiting("The Secret of the deleted key of this name is not gone yet.".into()))
+            }
+            Drift::None | Drift::Absent | Drift::Changed => None,
+        };
         let done = steps.is_empty();
         pass.observed = Some(observed);
         for step in steps {
@@ -66,6 +79,9 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
         if done || failure.is_some() {
             break;
         }
+    }
+    if let Some(Failure::Fenced(message)) = failure {
+        return Err(PassFailed(message));
     }
     pass.write_status(failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
     match failure {
@@ -114,8 +130,9 @@ impl<'a> Pass<'a> {
         self.rows.iter().rev().find(|row| !row.revoked)
     }
 
-    async fn observe(&mut self) -> Observed {
-        let project = self.look_up().await;
+    /// Fails when the database is there and an answer is not: that says nothing about the key.
+    async fn observe(&mut self) -> Result<Observed, Failure> {
+        let project = self.look_up().await?;
         let live = self
             .written
             .clone()
@@ -123,39 +140,42 @@ impl<'a> Pass<'a> {
         let secret = match (&project, self.active(), live) {
             (Project::Known(id), Some(row), live) => {
                 let desired = secret::desired(self.key, row, &self.dsn(*id, &row.public_key));
-                self.context.drift(&desired, live, &self.uid)
+                self.context.drift(&desired, live)
             }
             // Without the key row nothing says what the Secret should hold; one of ours is believed.
             (_, _, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
             _ => Drift::Absent,
         };
-        Observed {
+        Ok(Observed {
             has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
             enabled: self.key.spec.enabled,
             active: self.active().map(|row| Active { key_id: row.key_id, enabled: row.enabled }),
             secret,
             project,
-        }
+        })
     }
 
-    async fn look_up(&mut self) -> Project {
+    async fn look_up(&mut self) -> Result<Project, Failure> {
         let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
         let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
-            return Project::NotFound;
+            return Ok(Project::NotFound);
         };
         if project.metadata.deletion_timestamp.is_some() {
-            return Project::Leaving;
+            return Ok(Project::Leaving);
         }
         let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
         let database = match self.context.database() {
             State::Ready(database) => database,
-            State::Unavailable { reason, message } => return unavailable(reason, message),
-            State::Connecting => return Project::Starting,
+            State::Unavailable { reason, message } => return Ok(unavailable(reason, message)),
+            State::Connecting => {
+                return Ok(unavailable(Reason::DatabaseUnavailable, "The operator is connecting to Postgres.".into()));
+            }
         };
         let project_uid = project.metadata.uid.clone().unwrap_or_default();
         match self.read(&database, &project_uid).await {
-            Ok(found) => found,
-            Err(error) => unavailable(database::reason(&error), error.message().into_owned()),
+            Ok(found) => Ok(found),
+            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
+            Err(error) => Ok(unavailable(database::reason(&error), error.message().into_owned())),
         }
     }
 
@@ -190,7 +210,7 @@ impl<'a> Pass<'a> {
 
     async fn perform(&mut self, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            apply::set_finalizer(&self.api(), self.key, true).await?;
+            apply::set_finalizer::<ClientKey>(&self.context.client, &self.key.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -213,10 +233,11 @@ impl<'a> Pass<'a> {
             Step::PublishSecret => {
                 let Some(row) = self.active() else { return Ok(()) };
                 let desired = secret::desired(self.key, row, &self.dsn(project, &row.public_key));
-                let live = self.context.ensure(&desired, &self.uid).await?;
-                self.written = Some(Arc::new(live));
-                let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
-                self.context.announce(self.key, "SecretPublished", &note).await;
+                if let Some(live) = self.context.ensure(&desired).await? {
+                    self.written = Some(Arc::new(live));
+                    let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
+                    self.context.announce(self.key, "SecretPublished", &note).await;
+                }
             }
         }
         Ok(())
@@ -224,6 +245,7 @@ impl<'a> Pass<'a> {
 
     /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
     async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
+        self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
         let identity = KeyIdentity {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
@@ -249,7 +271,7 @@ impl<'a> Pass<'a> {
         });
         let view = status::View { key: self.key, before: &before, observed, active, failure };
         let status = status::build(&view, Timestamp::now());
-        if self.key.status.as_ref() == Some(&status) {
+        if before == status {
             return Ok(());
         }
         self.context.announce_changes(self.key, &before.conditions, &status.conditions).await;
@@ -260,41 +282,43 @@ impl<'a> Pass<'a> {
 }
 
 /// Revokes the key, or lets it live on with its Secret, and lets the object go. What Postgres cannot do now becomes
-/// a tombstone: an object never waits for a database.
-async fn finish(key: &ClientKey, context: &Context) -> Result<Action, PassFailed> {
-    if !key.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+/// a tombstone: an object never waits for a database. The Secret of a key that cannot be read is left to garbage
+/// collection.
+async fn finish(
+    key: &ObjectMeta,
+    policy: KeyDeletionPolicy,
+    secret: Option<String>,
+    context: &Context,
+) -> Result<Action, PassFailed> {
+    if !key.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    finish_steps(key, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
+    finish_steps(key, policy, secret, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
     Ok(Action::requeue(Duration::from_mins(1)))
 }
 
-async fn finish_steps(key: &ClientKey, context: &Context) -> Result<(), Failure> {
-    let (namespace, name, uid) = (key.namespace().unwrap_or_default(), key.name_any(), key.uid().unwrap_or_default());
-    match key.spec.deletion_policy {
+async fn finish_steps(
+    key: &ObjectMeta,
+    policy: KeyDeletionPolicy,
+    secret: Option<String>,
+    context: &Context,
+) -> Result<(), Failure> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (namespace, name, uid) = (text(&key.namespace), text(&key.name), text(&key.uid));
+    let secret = secret.unwrap_or_default();
+    match policy {
         KeyDeletionPolicy::Orphan => {
-            apply::orphan(&context.client, ChildKind::Secret, &namespace, &key.secret_name(), &uid).await?;
+            apply::orphan(&context.client, ChildKind::Secret, &namespace, &secret, &uid).await?;
         }
         KeyDeletionPolicy::Revoke => {
-            let tombstone = Tombstone::client_key(&uid, &namespace, &name);
-            let done = match context.database() {
-                State::Ready(database) => match tombstones::settle(&database.admin, &tombstone).await {
-                    Ok(()) => true,
-                    Err(error) if error.retryable() => false,
-                    Err(error) => return Err(error.into()),
-                },
-                State::Connecting | State::Unavailable { .. } => false,
-            };
+            let done = context.settle_or_bury(&Tombstone::client_key(&uid, &namespace, &name)).await?;
             context.count_step("clientkey", "revoke", done);
-            if !done {
-                context.tombstones.bury(&tombstone).await?;
-                info!(namespace, key = name, "Postgres is away: the key is revoked later.");
+            if !secret.is_empty() {
+                apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid).await?;
             }
-            apply::delete(&context.client, ChildKind::Secret, &namespace, &key.secret_name(), &uid).await?;
         }
     }
-    let api: Api<ClientKey> = Api::namespaced(context.client.clone(), &namespace);
-    apply::set_finalizer(&api, key, false).await?;
-    context.forget(key, &key.secret_name());
+    apply::set_finalizer::<ClientKey>(&context.client, key, false).await?;
+    context.forget(key, &secret);
     Ok(())
 }

@@ -22,8 +22,13 @@ pub struct View<'a> {
 pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     let (published, reason, message) = verdict(view);
     let stalled = view.failure.filter(|failure| failure.stalls());
-    // What a user must do first is not progress of ours, but it is not wrong either: the key waits for its project.
-    let reconciling = !published && stalled.is_none();
+    // A published key is Ready whatever else is under way, as the overlap of a rotation or a retry.
+    let under_way = match view.failure {
+        Some(failure) => Some((failure.reason(), failure.to_string())),
+        None if published => None,
+        None => Some((reason, message.clone())),
+    };
+    let under_way = under_way.filter(|_| stalled.is_none());
     let mut conditions = Conditions::new(&view.before.conditions, view.key.metadata.generation, now);
     let (ready_reason, ready_message) = if published && !view.key.spec.enabled {
         (Reason::KeyDisabled, "spec.enabled is false: events with this key are refused.")
@@ -31,12 +36,12 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         (reason, message.as_str())
     };
     conditions.set(ConditionType::Ready, published.into(), ready_reason, ready_message);
-    conditions.set(
-        ConditionType::Reconciling,
-        reconciling.into(),
-        if reconciling { reason } else { Reason::Available },
-        if reconciling { message.as_str() } else { "" },
-    );
+    match &under_way {
+        Some((reason, message)) => {
+            conditions.set(ConditionType::Reconciling, ConditionStatus::True, *reason, message);
+        }
+        None => conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Available, ""),
+    }
     match stalled {
         Some(failure) => {
             conditions.set(ConditionType::Stalled, ConditionStatus::True, failure.reason(), failure.to_string());
@@ -55,7 +60,8 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
 fn verdict(view: &View<'_>) -> (bool, Reason, String) {
     let project = &view.key.spec.project_ref.name;
     let secret = view.key.secret_name();
-    if let Some(failure) = view.failure {
+    let settled = view.observed.secret == Drift::None && view.observed.active.is_some();
+    if let Some(failure) = view.failure.filter(|failure| failure.stalls() || !settled) {
         return (false, failure.reason(), failure.to_string());
     }
     match &view.observed.project {

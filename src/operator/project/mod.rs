@@ -15,8 +15,9 @@ use secrecy::SecretString;
 
 use self::plan::{Catalogued, Observed, Rollout, Step};
 use super::{
-    Context, apply,
-    child::{Child, ChildKind, Drift, cached_digest},
+    Context,
+    apply::{self, ApplyError},
+    child::{Child, ChildKind, Drift, cached_digest, secret_value},
     controller::PassFailed,
     database::{self, Database, State},
     failure::Failure,
@@ -44,18 +45,29 @@ pub async fn reconcile(
         Ok(project) => project,
         Err(invalid) => {
             context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
+            if invalid.metadata.deletion_timestamp.is_some() {
+                // What cannot be read is not asked to be dropped.
+                return deletion::finish(&invalid.metadata, DeletionPolicy::Retain, &context).await;
+            }
             return Ok(Action::await_change());
         }
     };
     if project.metadata.deletion_timestamp.is_some() {
-        return deletion::finish(project, &context).await;
+        return deletion::finish(&project.metadata, project.spec.deletion_policy, &context).await;
     }
     let mut pass = Pass::new(project, &context);
     let mut failure = None;
     for _ in 0..ROUNDS {
-        let observed = pass.observe().await;
+        let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
         let steps = plan::plan(&observed);
-        failure = plan::conflict(&observed).map(|kind| Failure::Conflict { kind, name: pass.child_name(kind) });
+        failure = plan::obstacle(&observed).map(|(kind, drift)| {
+            let name = pass.child_name(kind);
+            if drift == Drift::Foreign {
+                Failure::Conflict { kind, name }
+            } else {
+                ApplyError::Leaving { kind, name }.into()
+            }
+        });
         let done = steps.is_empty();
         pass.observed = Some(observed);
         for step in steps {
@@ -68,12 +80,13 @@ pub async fn reconcile(
             break;
         }
     }
+    if let Some(Failure::Fenced(message)) = failure {
+        return Err(PassFailed(message));
+    }
     pass.write_status(failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
     match failure {
-        Some(failure @ (Failure::Conflict { .. } | Failure::Database { .. })) if !failure.retry_soon() => {
-            Ok(Action::requeue(WAIT))
-        }
-        Some(failure) => Err(PassFailed(failure.to_string())),
+        Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
+        Some(_) => Ok(Action::requeue(WAIT)),
         None if pass.waits_for_database() => Ok(Action::requeue(WAIT)),
         None => Ok(Action::requeue(LOOK_AGAIN)),
     }
@@ -115,12 +128,13 @@ impl<'a> Pass<'a> {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
-    async fn observe(&mut self) -> Observed {
+    /// Fails when the database is there and an answer is not: that says nothing about the project.
+    async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
         let state = self.context.database();
         let (database, workload, database_secret) = match &state {
             State::Ready(database) => {
-                let known = self.look_up(database).await;
+                let known = self.look_up(database).await?;
                 let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
                 (known, workload, self.compare_secret(database))
             }
@@ -137,34 +151,36 @@ impl<'a> Pass<'a> {
             }
         };
         let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
-        Observed {
+        Ok(Observed {
             has_finalizer,
             database,
             database_secret,
             secret_password: secret.as_deref().and_then(|secret| cached_digest(secret, "password")),
             workload: workload
                 .iter()
-                .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name), &self.uid)))
+                .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
                 .collect(),
             rollout: self
                 .live(ChildKind::Deployment, &ingest_name(&self.name))
                 .map(|live| rollout(&live))
                 .unwrap_or_default(),
-        }
+        })
     }
 
-    async fn look_up(&mut self, database: &Database) -> plan::Database {
+    async fn look_up(&mut self, database: &Database) -> Result<plan::Database, Failure> {
         let now = Timestamp::now();
         match database.admin.observe_object(&self.uid).await {
             Ok(Some(state)) => {
                 self.id = Some(state.project_id);
                 self.role.clone_from(&state.ingest_role);
-                plan::Database::Known(catalogued(&state, self.project, now))
+                Ok(plan::Database::Known(catalogued(&state, self.project, now)))
             }
-            Ok(None) => plan::Database::Unknown,
-            Err(error) => {
-                plan::Database::Unavailable { reason: database::reason(&error), message: error.message().into_owned() }
-            }
+            Ok(None) => Ok(plan::Database::Unknown),
+            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
+            Err(error) => Ok(plan::Database::Unavailable {
+                reason: database::reason(&error),
+                message: error.message().into_owned(),
+            }),
         }
     }
 
@@ -182,7 +198,7 @@ impl<'a> Pass<'a> {
             live.data["data"]["password"] = serde_json::json!(super::child::digest(b""));
             live
         });
-        desired.compare(live.as_ref(), &self.uid)
+        desired.compare(live.as_ref())
     }
 
     fn live(&self, kind: ChildKind, name: &str) -> Option<Arc<DynamicObject>> {
@@ -212,7 +228,7 @@ impl<'a> Pass<'a> {
 
     async fn perform(&mut self, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            apply::set_finalizer(&self.api(), self.project, true).await?;
+            apply::set_finalizer::<ErrorTrackingProject>(&self.context.client, &self.project.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -221,6 +237,7 @@ impl<'a> Pass<'a> {
         };
         match (step, self.id) {
             (Step::Allocate, _) => {
+                self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
                 let identity = ProjectIdentity {
                     namespace_uid: self.context.namespace_uid(&self.namespace).await?,
                     namespace: self.namespace.clone(),
@@ -250,19 +267,25 @@ impl<'a> Pass<'a> {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;
             }
             (Step::PublishLogin, Some(id)) => {
-                let password = database::random_password();
-                let role = database.admin.ensure_ingest_role(id, &password).await?;
+                let in_use = self.password_in_use().await?;
+                let (role, password) = if let (Some(password), Some(role)) = (in_use, &self.role) {
+                    (role.clone(), password)
+                } else {
+                    let password = database::random_password();
+                    (database.admin.ensure_ingest_role(id, &password).await?, password)
+                };
                 let secret = children::database_secret(self.project, &database.address, &role, &password);
-                self.ensure(&secret).await?;
-                let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
-                self.context.announce(self.project, "LoginPublished", &note).await;
+                if self.ensure(&secret).await? {
+                    let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
+                    self.context.announce(self.project, "LoginPublished", &note).await;
+                }
             }
             (Step::Apply(kind), Some(id)) => {
                 let Some(child) = self.workload(id, &database).into_iter().find(|child| child.kind == kind) else {
                     return Ok(());
                 };
-                self.ensure(&child).await?;
-                if kind == ChildKind::Deployment {
+                let written = self.ensure(&child).await?;
+                if written && kind == ChildKind::Deployment {
                     let note = format!("Deployment {} receives events.", child.name);
                     self.context.announce(self.project, "WorkloadApplied", &note).await;
                 }
@@ -272,10 +295,27 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    async fn ensure(&mut self, child: &Child) -> Result<(), Failure> {
-        let live = self.context.ensure(child, &self.uid).await?;
-        self.written.push((child.kind, child.name.clone(), live));
-        Ok(())
+    /// Whether anything was written.
+    async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
+        let live = self.context.ensure(child).await?;
+        let written = live.is_some();
+        self.written.extend(live.map(|live| (child.kind, child.name.clone(), live)));
+        Ok(written)
+    }
+
+    /// The password that both Postgres and the live Secret hold. The cache may lag behind the Secret, and a password
+    /// that is in use is only changed when it is lost.
+    async fn password_in_use(&self) -> Result<Option<SecretString>, Failure> {
+        let Some(plan::Database::Known(Catalogued { password: Some(known), .. })) =
+            self.observed.as_ref().map(|observed| &observed.database)
+        else {
+            return Ok(None);
+        };
+        let name = database_secret_name(&self.name);
+        let live =
+            apply::read_owned(&self.context.client, ChildKind::Secret, &self.namespace, &name, &self.uid).await?;
+        let password = live.as_ref().and_then(|live| secret_value(live, "password"));
+        Ok(password.filter(|password| hex(&admin::password_digest(password)) == *known))
     }
 
     async fn write_status(&self, failure: Option<&Failure>) -> Result<(), apply::ApplyError> {
@@ -287,7 +327,7 @@ impl<'a> Pass<'a> {
         };
         let view = status::View { project: self.project, before: &before, observed, id: self.id, server, failure };
         let status = status::build(&view, Timestamp::now());
-        if self.project.status.as_ref() == Some(&status) {
+        if before == status {
             return Ok(());
         }
         self.context.announce_changes(self.project, &before.conditions, &status.conditions).await;

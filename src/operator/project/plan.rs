@@ -99,13 +99,14 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     if !observed.has_finalizer {
         return vec![Step::AddFinalizer];
     }
+    let taken = matches!(observed.database_secret, Drift::Foreign | Drift::Leaving);
     let mut steps = Vec::new();
     match &observed.database {
         // Pods keep what they have: an outage of Postgres must not roll anything.
         Database::Unavailable { .. } => return steps,
         Database::Unknown => {
             steps.extend([Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions]);
-            if observed.database_secret != Drift::Foreign {
+            if !taken {
                 steps.push(Step::PublishLogin);
             }
         }
@@ -123,12 +124,12 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
                 steps.push(Step::CreatePartitions);
             }
             let agree = known.password.is_some() && known.password == observed.secret_password;
-            if observed.database_secret != Drift::Foreign && (observed.database_secret != Drift::None || !agree) {
+            if !taken && (observed.database_secret != Drift::None || !agree) {
                 steps.push(Step::PublishLogin);
             }
         }
     }
-    if observed.database_secret == Drift::Foreign {
+    if taken {
         // Without a login the pods could not start.
         return steps;
     }
@@ -142,13 +143,12 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     steps
 }
 
-/// The first child whose name is taken by an object that is not ours.
+/// The first child that cannot be made now: its name is taken by an object that is not ours, or by one that is going.
 #[must_use]
-pub fn conflict(observed: &Observed) -> Option<ChildKind> {
-    if observed.database_secret == Drift::Foreign {
-        return Some(ChildKind::Secret);
-    }
-    observed.workload.iter().find(|(_, drift)| *drift == Drift::Foreign).map(|(kind, _)| *kind)
+pub fn obstacle(observed: &Observed) -> Option<(ChildKind, Drift)> {
+    let secret = (ChildKind::Secret, observed.database_secret);
+    let in_the_way = |(_, drift): &(ChildKind, Drift)| matches!(drift, Drift::Foreign | Drift::Leaving);
+    std::iter::once(secret).chain(observed.workload.iter().copied()).find(in_the_way)
 }
 
 #[cfg(test)]
@@ -241,13 +241,13 @@ mod tests {
     fn what_belongs_to_others_is_left_alone() {
         let secret = Observed { database_secret: Drift::Foreign, secret_password: None, ..settled() };
         assert_eq!(plan(&secret), []);
-        assert_eq!(conflict(&secret), Some(ChildKind::Secret));
+        assert_eq!(obstacle(&secret), Some((ChildKind::Secret, Drift::Foreign)));
 
         let service = Observed {
             workload: vec![(ChildKind::Service, Drift::Foreign), (ChildKind::Deployment, Drift::Absent)],
             ..settled()
         };
         assert_eq!(plan(&service), [Step::Apply(ChildKind::Deployment)]);
-        assert_eq!(conflict(&service), Some(ChildKind::Service));
+        assert_eq!(obstacle(&service), Some((ChildKind::Service, Drift::Foreign)));
     }
 }

@@ -25,7 +25,7 @@ SELECT
         has_database_privilege(r.oid, current_database(), 'CONNECT')
         AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
         AND (
-            SELECT count(*) = 5 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
+            SELECT count(DISTINCT f.proname) = 5 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
             FROM pg_proc AS f
             WHERE f.pronamespace = n.oid AND f.proname IN ('ingest_batch', 'quarantine_event')
                 OR f.pronamespace = 'errortracking'::regnamespace
@@ -47,7 +47,7 @@ CROSS JOIN LATERAL (
     ) AS b (bound)
     WHERE parent.relnamespace = n.oid AND parent.relname = 'events'
 ) AS l
-WHERE p.project_id = $1 OR (p.object_uid = $2 AND p.state <> 'deleted')
+WHERE p.project_id = $1 OR (p.object_uid = $2 AND (p.state <> 'deleted' OR p.schema_version > 0 OR n.oid IS NOT NULL))
 ";
 
 impl Admin {
@@ -56,7 +56,7 @@ impl Admin {
         self.observe(Some(project), None).await
     }
 
-    /// By the uid of the `ErrorTrackingProject`; deleted projects are not found.
+    /// By the uid of the `ErrorTrackingProject`. A deleted project is found until its schema is dropped.
     pub async fn observe_object(&self, object_uid: &str) -> Result<Option<ProjectState>, StoreError> {
         self.observe(None, Some(object_uid)).await
     }

@@ -60,6 +60,13 @@ impl Admin {
         Ok(())
     }
 
+    /// Whether the server answers and we still lead it.
+    pub async fn look(&self) -> Result<(), StoreError> {
+        let (stored,): (i64,) =
+            sqlx::query_as("SELECT epoch FROM errortracking.installation").fetch_one(&self.pool).await?;
+        if stored > self.epoch { Err(StoreError::Fenced { stored, ours: self.epoch }) } else { Ok(()) }
+    }
+
     #[must_use]
     pub fn installation(&self) -> &InstallationId {
         &self.installation
