@@ -21,8 +21,8 @@ const PROBE_PORT: u16 = 8081;
 const NON_ROOT: i64 = 65532;
 /// Where the Secret of the login is mounted.
 const DATABASE_DIRECTORY: &str = "/etc/error-tracking/database";
-/// Seconds to drain: 5 until the endpoints are updated, the rest for requests that wait for a COMMIT.
-const TERMINATION_GRACE_SECONDS: i64 = 30;
+/// Seconds to drain: 5 until the endpoints are updated, 15 for requests under way, 10 for the last commits and counts,
+const TERMINATION_GRACE_SECONDS: i64 = 60;
 
 /// What the installation decides about ingest pods.
 #[derive(Clone, Debug)]
