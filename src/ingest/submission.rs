@@ -188,7 +188,7 @@ impl<'a> Submission<'a> {
             // Nobody inflates more for a stranger than what fits on the spot.
             (true, None) => INLINE_INFLATED_BYTES,
         };
-        if encoding == Encoding::Identity || bytes.len() <= INLINE_BYTES {
+        if bytes.len() <= INLINE_BYTES {
             let inline = if encoding == Encoding::Identity { limit } else { limit.min(INLINE_INFLATED_BYTES) };
             match content(encoding, bytes.clone(), inline, is_envelope) {
                 Err(Refusal::Decode(DecodeError::TooLarge(_))) if inline < limit => {}
