@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use error_tracking_operator::store::{
     StoreError,
-    ingest::{Applied, Batch, Row, ingest_batch},
+    ingest::{Applied, Batch, Quarantined, Row, ingest_batch, quarantine},
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -299,23 +299,34 @@ async fn values_of_a_tag_are_bounded() {
 async fn what_is_acknowledged_is_on_disk_whatever_the_database_says() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    for (setting, effective) in [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")] {
+    let nothing = ["'{}'"; 20].join(", ");
+    let calls = [format!("ingest_batch($1, 1, {nothing})"), "quarantine_event($1, now(), 'bad', '')".to_owned()];
+    let settings = [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")];
+    for ((setting, effective), call) in settings.iter().flat_map(|setting| calls.iter().map(move |call| (*setting, call))) {
         let mut transaction = ingest.begin().await.unwrap();
         sqlx::query("SELECT set_config('synchronous_commit', $1, true)")
             .bind(setting)
             .execute(&mut *transaction)
             .await
             .unwrap();
-        let call = format!(
-            "SELECT {}.ingest_batch($1, 1, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', \
-             '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
-            shop.schema()
-        );
-        sqlx::query(sqlx::AssertSqlSafe(call)).bind(Uuid::new_v4()).execute(&mut *transaction).await.unwrap();
+        let statement = format!("SELECT {}.{call}", shop.schema());
+        sqlx::query(sqlx::AssertSqlSafe(statement)).bind(Uuid::new_v4()).execute(&mut *transaction).await.unwrap();
         let (now,): (String,) =
             sqlx::query_as("SELECT current_setting('synchronous_commit')").fetch_one(&mut *transaction).await.unwrap();
-        assert_eq!(now, effective, "{setting}");
+        assert_eq!(now, effective, "{setting}: {call}");
     }
+}
+
+#[tokio::test]
+async fn an_event_is_kept_in_quarantine_once() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let bad = row(1);
+    let aside = Quarantined { event_id: bad.event_id, received_at: bad.received_at, reason: "bad", payload: b"x" };
+    for _ in 0..2 {
+        quarantine(&ingest, shop, &aside).await.unwrap();
+    }
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.quarantine").await, 1);
 }
 
 #[tokio::test]
