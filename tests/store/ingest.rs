@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use error_tracking_operator::store::{
-    StoreError,
-    ingest::{Applied, Batch, Quarantined, Row, ingest_batch, quarantine},
+use error_tracking_operator::{
+    protocol::event::UNLABELED,
+    store::{
+        StoreError,
+        ingest::{Applied, Batch, Quarantined, Row, ingest_batch, quarantine},
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -259,8 +262,13 @@ async fn the_text_is_of_the_newest_event() {
     assert_eq!(store.text(shop, TITLE).await, "c");
     send(&ingest, shop, &[at(40, "newer"), at(5, "oldest")]).await;
     assert_eq!(store.text(shop, TITLE).await, "newer");
+    let mut unlabeled = at(50, UNLABELED);
+    unlabeled.culprit = "elsewhere".to_owned();
+    send(&ingest, shop, &[unlabeled]).await;
+    assert_eq!(store.text(shop, TITLE).await, "newer", "a placeholder says less");
+    assert_eq!(store.text(shop, "SELECT culprit FROM {schema}.issues").await, "elsewhere");
     let span = "SELECT extract(epoch FROM last_seen - first_seen)::bigint FROM {schema}.issue_counters";
-    assert_eq!(store.number(shop, span).await, 35);
+    assert_eq!(store.number(shop, span).await, 45);
 }
 
 #[tokio::test]
@@ -302,7 +310,9 @@ async fn what_is_acknowledged_is_on_disk_whatever_the_database_says() {
     let nothing = ["'{}'"; 20].join(", ");
     let calls = [format!("ingest_batch($1, 1, {nothing})"), "quarantine_event($1, now(), 'bad', '')".to_owned()];
     let settings = [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")];
-    for ((setting, effective), call) in settings.iter().flat_map(|setting| calls.iter().map(move |call| (*setting, call))) {
+    for ((setting, effective), call) in
+        settings.iter().flat_map(|setting| calls.iter().map(move |call| (*setting, call)))
+    {
         let mut transaction = ingest.begin().await.unwrap();
         sqlx::query("SELECT set_config('synchronous_commit', $1, true)")
             .bind(setting)
