@@ -97,7 +97,8 @@ BEGIN
     FOR neighbour IN
         SELECT p.relname FROM partitions AS p
         WHERE p.n BETWEEN lowest - 1 AND highest + 1 AND (lowest < highest OR p.n <> lowest)
-            AND p.from_at <= clock_timestamp() + interval '1 hour'
+            -- Nothing is accepted later than that, see above.
+            AND p.from_at <= clock_timestamp() + interval '1 day'
     LOOP
         EXECUTE format('SELECT array_agg(event_id) FROM {schema}.%I WHERE event_id = ANY ($1)', neighbour)
         INTO found_ids USING event_ids;

@@ -20,6 +20,7 @@ const STATUS: &str = "SELECT string_agg(status, ' ' ORDER BY title) FROM {schema
 const REGRESSIONS: &str = "SELECT count(*) FROM {schema}.issue_activity WHERE kind = 'regression'";
 const TITLE: &str = "SELECT title FROM {schema}.issues";
 const USERS: &str = "SELECT string_agg(users::text, ' ' ORDER BY users DESC) FROM {schema}.issue_counters";
+const A_MOMENT_AGO: SignedDuration = SignedDuration::from_secs(-60);
 const VALUES: &str = "SELECT count(*) FROM {schema}.issue_tags WHERE value IS NOT NULL";
 
 #[tokio::test]
@@ -87,9 +88,13 @@ async fn an_event_id_counts_once() {
     assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.issue_hashes").await, 2);
 }
 
-/// Two partitions that meet a moment ago.
-async fn with_a_boundary(store: &Store, project: error_tracking_operator::dsn::ProjectId) -> Timestamp {
-    let boundary = Timestamp::now() - SignedDuration::from_secs(60);
+/// Two partitions that meet `ahead` of now.
+async fn with_a_boundary(
+    store: &Store,
+    project: error_tracking_operator::dsn::ProjectId,
+    ahead: SignedDuration,
+) -> Timestamp {
+    let boundary = Timestamp::now() + ahead;
     let midnight = store.admin.observe_project(project).await.unwrap().unwrap().partitions[0].from;
     store
         .execute(
@@ -132,7 +137,7 @@ async fn with_a_boundary(store: &Store, project: error_tracking_operator::dsn::P
 async fn an_event_id_counts_once_over_the_end_of_a_partition() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    let boundary = with_a_boundary(&store, shop).await;
+    let boundary = with_a_boundary(&store, shop, A_MOMENT_AGO).await;
     let second = SignedDuration::from_secs(1);
 
     let mut before = row(1);
@@ -155,12 +160,27 @@ async fn an_event_id_counts_once_over_the_end_of_a_partition() {
     assert_eq!(store.number(shop, COUNTED).await, 3);
 }
 
+/// A pod's clock may be a day ahead.
+#[tokio::test]
+async fn an_event_id_counts_once_over_a_boundary_that_is_still_to_come() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let boundary = with_a_boundary(&store, shop, SignedDuration::from_hours(23)).await;
+    let second = SignedDuration::from_secs(1);
+    let mut after = row(1);
+    after.received_at = boundary + second;
+    let mut before = after.clone();
+    before.received_at = boundary - second;
+    assert_eq!(send(&ingest, shop, &[after]).await, applied(1, 0));
+    assert_eq!(send(&ingest, shop, &[before]).await, applied(0, 1));
+}
+
 /// The same events sent by several writers at a time, some accepted before and some after the boundary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_writers_of_the_same_events_count_them_once() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    let boundary = with_a_boundary(&store, shop).await;
+    let boundary = with_a_boundary(&store, shop, A_MOMENT_AGO).await;
     for round in 0..20 {
         let rows: Vec<Row> = (0..20).map(|n| row(round * 4 + n % 4)).collect();
         let writers = (0..6).map(|writer| {
