@@ -69,7 +69,11 @@ pub fn routes(
         .map(finish("projects"));
     let project = warp::path!("projects" / ProjectId)
         .and(timed())
-        .map(|project: ProjectId, shell, started| (shell, started, Ok(Answer::Redirect(format!("{project}/issues")))))
+        .map(|project: ProjectId, shell: Shell, started| {
+            // From the root: the address asked for may end with a slash.
+            let to = format!("{}projects/{project}/issues", shell.root);
+            (shell, started, Ok(Answer::Redirect(to)))
+        })
         .untuple_one()
         .map(finish("project"));
     let issues = warp::path!("projects" / ProjectId / "issues")
