@@ -106,7 +106,7 @@ impl Refusal {
             Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject) => Reason::InvalidEvent,
             Self::DatabaseUnavailable => Reason::DatabaseUnavailable,
             Self::DatabaseRefused => Reason::DatabaseRefused,
-            Self::EventRejected => Reason::Quarantined,
+            Self::EventRejected => Reason::Rejected,
         }
     }
 
@@ -166,5 +166,11 @@ mod tests {
         ] {
             assert_eq!((refusal.status().as_u16(), refusal.retry_after()), (503, Some(RETRY_AFTER_SECONDS)));
         }
+    }
+
+    #[test]
+    fn an_event_that_not_even_quarantine_took_counts_as_lost() {
+        let reason = Refusal::EventRejected.reason();
+        assert_eq!((reason.outcome(), reason.as_str()), ("lost", "rejected"));
     }
 }
