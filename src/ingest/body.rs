@@ -15,9 +15,10 @@ use tokio::{
 /// Largest body as it is sent, before decompression; sentry.io's own limit for envelopes.
 pub const MAX_BODY_BYTES: usize = 20 << 20;
 
-/// Bodies of all connections together while they are read and understood. More is answered 503: a pod
+/// Bodies of all connections together while they are read and understood, with what is inflated of them on the
+/// spot. More is answered 503: a pod
 /// that is killed for its memory loses the events of all its clients.
-const MAX_BUFFERED_BYTES: usize = 64 << 20;
+pub const MAX_BUFFERED_BYTES: usize = 64 << 20;
 
 /// A client that sends nothing for this long is given up (PHP itself gives up after 5 s).
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ pub enum BodyError {
 /// A body and its share of the reader's memory, which is free again when this is dropped.
 pub struct Body {
     pub bytes: Bytes,
-    _reserved: Reservation,
+    pub reservation: Reservation,
 }
 
 /// Reads bodies; clones share the memory for all of them.
@@ -89,13 +90,18 @@ impl BodyReader {
         result
     }
 
+    #[cfg(test)]
+    pub fn free_bytes(&self) -> usize {
+        self.memory.available_permits() * PERMIT_BYTES
+    }
+
     async fn collect<S, B, E>(&self, mut stream: Pin<&mut S>) -> Result<Body, BodyError>
     where
         S: Stream<Item = Result<B, E>>,
         B: Buf,
     {
         let deadline = Instant::now() + READ_TIMEOUT;
-        let mut reserved = Reservation::default();
+        let mut reservation = Reservation { memory: Arc::clone(&self.memory), permits: None };
         // Most bodies are one chunk, which is kept as it is.
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
@@ -109,7 +115,7 @@ impl BodyReader {
             if length > MAX_BODY_BYTES {
                 return Err(BodyError::TooLarge);
             }
-            reserved.grow(length, &self.memory)?;
+            reservation.grow_to(length)?;
             if first.is_empty() && joined.is_empty() {
                 first = chunk.copy_to_bytes(chunk.remaining());
                 continue;
@@ -121,7 +127,7 @@ impl BodyReader {
             joined.put(chunk);
         }
         let bytes = if joined.is_empty() { first } else { joined.freeze() };
-        Ok(Body { bytes, _reserved: reserved })
+        Ok(Body { bytes, reservation })
     }
 }
 
@@ -152,21 +158,22 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-#[derive(Default)]
-struct Reservation {
+/// A share of the memory for bodies.
+pub struct Reservation {
+    memory: Arc<Semaphore>,
     permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Reservation {
-    /// Never waits: bodies that wait for each other's memory would all time out.
-    fn grow(&mut self, bytes: usize, memory: &Arc<Semaphore>) -> Result<(), BodyError> {
+    /// To `bytes` in all. Never waits: bodies that wait for each other's memory would all time out.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = bytes.div_ceil(PERMIT_BYTES).saturating_sub(held);
         let missing = u32::try_from(missing).map_err(|_| BodyError::TooLarge)?;
         if missing == 0 {
             return Ok(());
         }
-        let more = Arc::clone(memory).try_acquire_many_owned(missing).map_err(|_| BodyError::Overloaded)?;
+        let more = Arc::clone(&self.memory).try_acquire_many_owned(missing).map_err(|_| BodyError::Overloaded)?;
         match &mut self.permits {
             Some(permits) => permits.merge(more),
             none => *none = Some(more),
