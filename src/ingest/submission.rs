@@ -58,6 +58,8 @@ pub struct Ingest {
     pub pipeline: Pipeline,
     pub metrics: Metrics,
     pub bodies: BodyReader,
+    /// Bodies that bring their key themselves.
+    pub strangers: BodyReader,
     pub large_bodies: LargeBodies,
 }
 
@@ -140,7 +142,8 @@ impl<'a> Submission<'a> {
                 return Err(refusal);
             }
         };
-        let received = self.ingest.bodies.read(self.headers, body.as_mut()).await?;
+        let reader = if self.key.is_some() { &self.ingest.bodies } else { &self.ingest.strangers };
+        let received = reader.read(self.headers, body.as_mut()).await?;
         if received.bytes.is_empty() {
             return Err(Refusal::EmptyBody);
         }
@@ -207,12 +210,7 @@ impl<'a> Submission<'a> {
         self.admit(&dsn.public_key).await
     }
 
-    async fn decode(
-        &self,
-        encoding: Encoding,
-        bytes: Bytes,
-        mut cover: Cover,
-    ) -> Result<(Content, Cover), Refusal> {
+    async fn decode(&self, encoding: Encoding, bytes: Bytes, mut cover: Cover) -> Result<(Content, Cover), Refusal> {
         let content_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_envelope = self.target.endpoint == Endpoint::Envelope
             || content_type.is_some_and(|value| value.trim_start().starts_with(ENVELOPE_TYPE));
@@ -263,12 +261,7 @@ impl<'a> Submission<'a> {
         event
     }
 
-    async fn row(
-        &self,
-        payload: Bytes,
-        envelope_id: Option<EventId>,
-        cover: Cover,
-    ) -> Result<(Row, Cover), Refusal> {
+    async fn row(&self, payload: Bytes, envelope_id: Option<EventId>, cover: Cover) -> Result<(Row, Cover), Refusal> {
         let (received_at, project) = (self.received_at, self.ingest.project);
         let generated_id = EventId(Uuid::new_v4().into_bytes());
         let small = payload.len() <= INLINE_BYTES;
@@ -302,7 +295,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::{
-        body::MAX_BUFFERED_BYTES,
+        body::{MAX_BUFFERED_BYTES, MAX_STRANGERS_BYTES},
         pipeline::{BATCH_BYTES, QUEUE_BYTES},
         writer::WRITERS,
     };
@@ -313,7 +306,7 @@ mod tests {
 
     #[test]
     fn everything_at_its_maximum_fits_into_the_pod() {
-        let bodies = LARGE_BODIES * MAX_ENVELOPE_BYTES + MAX_BUFFERED_BYTES;
+        let bodies = LARGE_BODIES * MAX_ENVELOPE_BYTES + MAX_BUFFERED_BYTES + MAX_STRANGERS_BYTES;
         // A batch under way is copied into the statement and into the connection's buffer.
         let events = QUEUE_BYTES + 2 * WRITERS * BATCH_BYTES;
         assert!(bodies + events <= POD_BYTES - BASE_BYTES, "{bodies} {events}");

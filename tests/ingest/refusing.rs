@@ -127,3 +127,13 @@ async fn an_event_that_postgres_does_not_take_is_kept_aside_and_the_others_pass(
     assert_eq!(world.count("SELECT count(*) FROM {schema}.quarantine").await, 1);
     assert_eq!(world.metric("errortracking_ingest_events_total{outcome=\"quarantined\"}").await, 1);
 }
+
+#[tokio::test]
+async fn a_body_that_names_no_key_may_not_be_large() {
+    let world = World::start().await;
+    let large = vec![b' '; (1 << 20) + 1];
+    let answer = world.send(&Request::post(world.path("envelope"), large.clone())).await;
+    assert_eq!((answer.status, answer.header("x-sentry-error")), (413, Some("request body exceeds 1048576 bytes")));
+    let known = world.send(&world.post("envelope", large)).await;
+    assert_eq!(known.status, 400, "read, and found to be no envelope: {}", known.body);
+}
