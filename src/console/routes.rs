@@ -62,7 +62,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |shell: Shell, started, database: Database| {
-            let result = handlers::projects(&database, shell.clone(), Timestamp::now()).await;
+            let page = handlers::projects(&database, shell.clone(), Timestamp::now());
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
@@ -81,7 +82,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |project, query: String, shell: Shell, started, database: Database| {
-            let result = handlers::issues(&database, shell.clone(), project, &query, Timestamp::now()).await;
+            let page = handlers::issues(&database, shell.clone(), project, &query, Timestamp::now());
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
@@ -90,7 +92,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |project, issue, shell: Shell, started, database: Database| {
-            let result = handlers::issue(&database, shell.clone(), project, issue, Timestamp::now()).await;
+            let page = handlers::issue(&database, shell.clone(), project, issue, Timestamp::now());
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
@@ -99,7 +102,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |project, event, shell: Shell, started, database: Database| {
-            let result = handlers::event_json(&database, project, event).await;
+            let page = handlers::event_json(&database, project, event);
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
