@@ -135,8 +135,12 @@ async fn links_are_relative_and_lead_somewhere() {
             }
         }
     }
-    let project = get(world.console, &format!("/projects/{}", world.project)).await;
-    assert_eq!((project.status, project.header("location")), (307, format!("{}/issues", world.project).as_str()));
+    let project = format!("/projects/{}", world.project);
+    for path in [project.clone(), format!("{project}/")] {
+        let answer = get(world.console, &path).await;
+        assert_eq!(answer.status, 307, "{path}");
+        assert_eq!(resolve(&path, answer.header("location")), format!("{project}/issues"), "{path}");
+    }
 }
 
 /// As a browser does, for the relative links that pages have.

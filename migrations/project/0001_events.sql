@@ -57,7 +57,8 @@ CREATE TABLE {schema}.ingest_gate ();
 CREATE TABLE {schema}.quarantine (
     quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     quarantined_at timestamptz NOT NULL DEFAULT now(),
-    event_id uuid NOT NULL,
+    -- Kept once, also when the answer was lost and it was sent again.
+    event_id uuid NOT NULL UNIQUE,
     received_at timestamptz NOT NULL,
     reason text NOT NULL,
     payload bytea NOT NULL
@@ -72,8 +73,19 @@ CREATE TABLE {schema}.outcomes (
 
 CREATE FUNCTION {schema}.quarantine_event(event_id uuid, received_at timestamptz, reason text, payload bytea)
 RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- It is answered with 200 like a stored one, and so is on disk like one.
+    IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+
     INSERT INTO quarantine (event_id, received_at, reason, payload)
-    VALUES (quarantine_event.event_id, quarantine_event.received_at, left(quarantine_event.reason, 1000),
-        quarantine_event.payload)
+    VALUES (
+        quarantine_event.event_id, quarantine_event.received_at, left(quarantine_event.reason, 1000),
+        quarantine_event.payload
+    )
+    ON CONFLICT (event_id) DO NOTHING;
+END
 $$;

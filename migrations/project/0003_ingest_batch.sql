@@ -26,6 +26,8 @@ DECLARE
     size CONSTANT bigint := cardinality(event_ids);
     first_number CONSTANT bigint := {project}::bigint << 32;
     value_limit CONSTANT integer := 500;
+    -- Title of an event that says nothing about itself: it does not replace a real one.
+    unlabeled CONSTANT text := '<unlabeled event>';
     earliest timestamptz;
     latest timestamptz;
     lowest integer;
@@ -95,7 +97,8 @@ BEGIN
     FOR neighbour IN
         SELECT p.relname FROM partitions AS p
         WHERE p.n BETWEEN lowest - 1 AND highest + 1 AND (lowest < highest OR p.n <> lowest)
-            AND p.from_at <= clock_timestamp() + interval '1 hour'
+            -- Nothing is accepted later than that, see above.
+            AND p.from_at <= clock_timestamp() + interval '1 day'
     LOOP
         EXECUTE format('SELECT array_agg(event_id) FROM {schema}.%I WHERE event_id = ANY ($1)', neighbour)
         INTO found_ids USING event_ids;
@@ -299,8 +302,9 @@ BEGIN
 
     -- issues: text of the newest event, if that came with this batch; the counters' locks are held
     UPDATE issues AS i SET
-        kind = r.kind, level = r.level, title = r.title, culprit = r.culprit, exception_type = r.exception_type,
-        exception_value = r.exception_value, platform = r.platform
+        kind = r.kind, level = r.level, title = CASE WHEN r.title = unlabeled THEN i.title ELSE r.title END,
+        culprit = r.culprit, exception_type = r.exception_type, exception_value = r.exception_value,
+        platform = r.platform
     FROM (
         SELECT DISTINCT ON (e.issue_id) e.*
         FROM unnest(
@@ -314,7 +318,10 @@ BEGIN
     JOIN issue_counters AS c ON c.issue_id = r.issue_id AND c.last_seen = r.ts
     WHERE i.issue_id = r.issue_id
         AND (i.kind, i.level, i.title, i.culprit, i.exception_type, i.exception_value, i.platform)
-        IS DISTINCT FROM (r.kind, r.level, r.title, r.culprit, r.exception_type, r.exception_value, r.platform);
+        IS DISTINCT FROM (
+            r.kind, r.level, CASE WHEN r.title = unlabeled THEN i.title ELSE r.title END, r.culprit,
+            r.exception_type, r.exception_value, r.platform
+        );
 
     -- a resolved issue that comes back; what was received before it was resolved does not count
     WITH reopened AS (

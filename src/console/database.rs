@@ -33,6 +33,10 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long a page waits for a connection: refused ones are tried again until then.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long all of a page may take. The server ends a statement after 5 s; behind a network that went silent
+/// nobody does.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The current pool. Clones share it.
 #[derive(Clone)]
 pub struct Database {
@@ -62,11 +66,25 @@ impl Database {
         }
     }
 
-    async fn begin(&self) -> Result<Snapshot, StoreError> {
+    /// Runs what makes a page for at most [`PAGE_TIMEOUT`].
+    pub async fn in_time<T, E: From<StoreError>>(&self, page: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let pool = self.pool();
+        let mut page = std::pin::pin!(page);
+        tokio::time::timeout(PAGE_TIMEOUT, page.as_mut()).await.unwrap_or_else(|_elapsed| {
+            self.renew(&pool);
+            Err(no_answer_within(PAGE_TIMEOUT).into())
+        })
+    }
+
+    fn pool(&self) -> PgPool {
         // The guard ends with the statement: no lock is held across an await.
-        let pool = self.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone();
+        self.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone()
+    }
+
+    async fn begin(&self) -> Result<Snapshot, StoreError> {
+        let pool = self.pool();
         // After a restart of Postgres every resting connection is dead: each is found out once.
-        let begin = async {
+        let mut begin = Box::pin(async {
             for _ in 0..POOL_SIZE.max {
                 match Snapshot::begin(&pool).await {
                     Err(StoreError::Unavailable { .. }) => {}
@@ -74,9 +92,10 @@ impl Database {
                 }
             }
             Snapshot::begin(&pool).await
-        };
-        tokio::time::timeout(PATIENCE, begin).await.unwrap_or_else(|_elapsed| {
-            Err(StoreError::Unavailable { message: format!("no answer within {} s", PATIENCE.as_secs()) })
+        });
+        tokio::time::timeout(PATIENCE, begin.as_mut()).await.unwrap_or_else(|_elapsed| {
+            self.renew(&pool);
+            Err(no_answer_within(PATIENCE))
         })
     }
 
@@ -105,7 +124,24 @@ impl Database {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.snapshot().await?.end().await
+        self.in_time(Box::pin(async { self.snapshot().await?.end().await })).await
+    }
+
+    /// Another pool in place of `hung`, unless that has been done: a connection that hangs would come back to it
+    /// and keep its place for as long as it hangs.
+    fn renew(&self, hung: &PgPool) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if hung.is_closed() || current.pool.is_closed() {
+            return;
+        }
+        match Current::read(&self.directory, fingerprint(&self.directory)) {
+            Ok(new) => {
+                let old = std::mem::replace(&mut *current, new);
+                // Marks it closed, so that what comes back is closed; nobody waits for that.
+                drop(old.pool.close());
+            }
+            Err(error) => warn!(%error, "Could not read the database credentials anew."),
+        }
     }
 
     /// The operator may write a new password at any time; the kubelet then swaps the files. Whether there
@@ -143,6 +179,10 @@ impl Current {
     }
 }
 
+fn no_answer_within(limit: Duration) -> StoreError {
+    StoreError::Unavailable { message: format!("no answer within {} s", limit.as_secs()) }
+}
+
 /// Names and contents of the directory's files; a directory that cannot be read has one of its own.
 fn fingerprint(directory: &Path) -> [u8; 32] {
     let mut files: Vec<_> = std::fs::read_dir(directory)
@@ -162,4 +202,32 @@ fn fingerprint(directory: &Path) -> [u8; 32] {
         }
     }
     digest.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_that_hangs_is_renewed_once() {
+        let directory = std::env::temp_dir().join(format!("console-database-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&directory).unwrap();
+        for (file, text) in [("host", "127.0.0.1"), ("dbname", "d"), ("username", "u")] {
+            std::fs::write(directory.join(file), text).unwrap();
+        }
+        // Accepts and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        std::fs::write(directory.join("port"), silent.local_addr().unwrap().port().to_string()).unwrap();
+        let database = Database::open(&directory).unwrap();
+        let hung = database.pool();
+        let (first, second) = tokio::join!(database.snapshot(), database.snapshot());
+        for snapshot in [first, second] {
+            assert!(matches!(snapshot.map(drop), Err(StoreError::Unavailable { .. })));
+        }
+        let renewed = database.pool();
+        assert!(hung.is_closed() && !renewed.is_closed());
+        database.renew(&hung);
+        assert!(!renewed.is_closed(), "another page that hung in the old pool");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

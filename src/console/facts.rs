@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::display::visible;
-use crate::protocol::event::Event;
+use crate::protocol::event::{Event, repaired};
 
 /// Groups and values that are put on the page; the rest is in the raw JSON.
 const MAX_CONTEXTS: usize = 12;
@@ -26,11 +26,17 @@ pub struct Fact {
 /// The groups that have something to say. `payload` is the JSON that `event` was read from.
 #[must_use]
 pub fn groups(event: &Event, payload: &[u8]) -> Vec<FactGroup> {
-    let json: Value = serde_json::from_slice(payload).unwrap_or(Value::Null);
+    let json = json(payload);
     let mut groups = vec![about(event, &json), user(event), request(event, &json), tags(event)];
     groups.extend(contexts(&json));
     groups.retain(|group| !group.facts.is_empty());
     groups
+}
+
+/// What was accepted although strict parsers refuse it is read the same way here.
+fn json(payload: &[u8]) -> Value {
+    let read = |payload: &[u8]| serde_json::from_slice(payload).ok();
+    read(payload).or_else(|| read(&repaired(payload)?)).unwrap_or(Value::Null)
 }
 
 fn group(title: &str, facts: impl IntoIterator<Item = (String, Option<String>)>) -> FactGroup {
@@ -136,6 +142,15 @@ mod tests {
             .flat_map(|group| group.facts.iter().map(|fact| (&*group.title, &*fact.name, &*fact.value)))
             .collect();
         assert_eq!(seen, [("OS", "kernel version", "6.1"), ("OS", "name", "Linux"), ("Trace", "sampled", "false")]);
+    }
+
+    #[test]
+    fn json_that_is_almost_right_shows_its_contexts_too() {
+        for payload in [r#"{"extra":NaN,"sdk":{"name":"x"}}"#, r#"{"message":"\ud83d","sdk":{"name":"x"}}"#] {
+            let groups = groups(&Event::default(), payload.as_bytes());
+            let sdk = groups[0].facts.iter().find(|fact| fact.name == "sdk");
+            assert_eq!(sdk.map(|fact| fact.value.trim()), Some("x"), "{payload}");
+        }
     }
 
     #[test]

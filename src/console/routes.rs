@@ -62,14 +62,19 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |shell: Shell, started, database: Database| {
-            let result = handlers::projects(&database, shell.clone(), Timestamp::now()).await;
+            let page = handlers::projects(&database, shell.clone(), Timestamp::now());
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
         .map(finish("projects"));
     let project = warp::path!("projects" / ProjectId)
         .and(timed())
-        .map(|project: ProjectId, shell, started| (shell, started, Ok(Answer::Redirect(format!("{project}/issues")))))
+        .map(|project: ProjectId, shell: Shell, started| {
+            // From the root: the address asked for may end with a slash.
+            let to = format!("{}projects/{project}/issues", shell.root);
+            (shell, started, Ok(Answer::Redirect(to)))
+        })
         .untuple_one()
         .map(finish("project"));
     let issues = warp::path!("projects" / ProjectId / "issues")
@@ -77,7 +82,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |project, query: String, shell: Shell, started, database: Database| {
-            let result = handlers::issues(&database, shell.clone(), project, &query, Timestamp::now()).await;
+            let page = handlers::issues(&database, shell.clone(), project, &query, Timestamp::now());
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
@@ -86,7 +92,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |project, issue, shell: Shell, started, database: Database| {
-            let result = handlers::issue(&database, shell.clone(), project, issue, Timestamp::now()).await;
+            let page = handlers::issue(&database, shell.clone(), project, issue, Timestamp::now());
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()
@@ -95,7 +102,8 @@ pub fn routes(
         .and(timed())
         .and(with())
         .then(async |project, event, shell: Shell, started, database: Database| {
-            let result = handlers::event_json(&database, project, event).await;
+            let page = handlers::event_json(&database, project, event);
+            let result = database.in_time(page).await;
             (shell, started, result)
         })
         .untuple_one()

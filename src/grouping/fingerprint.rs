@@ -3,16 +3,20 @@
 use crate::protocol::event::Event;
 
 /// `None` if the event has no fingerprint, or one that only asks for the default.
-pub(super) fn components(event: &Event, default: impl Fn() -> Vec<String>) -> Option<Vec<String>> {
+///
+/// The default counts once however often it is asked for: a hundred copies of a long stack trace tell no more
+/// than one.
+pub(super) fn components(event: &Event, default: impl FnOnce() -> Vec<String>) -> Option<Vec<String>> {
     let parts = &event.fingerprint;
     let only_default = matches!(&parts[..], [only] if variable(only) == Some("default"));
     if only_default || parts.iter().all(|part| part.trim().is_empty()) {
         return None;
     }
     let mut components = Vec::with_capacity(parts.len());
+    let mut default = Some(default);
     for part in parts {
         match variable(part) {
-            Some("default") => components.extend(default()),
+            Some("default") => components.extend(default.take().into_iter().flat_map(|default| default())),
             Some(name) => {
                 let value = expand(name, event);
                 components.push(format!("fingerprint:{}", value.as_ref().unwrap_or(part)));
@@ -111,6 +115,7 @@ mod tests {
     #[test]
     fn the_default_can_be_refined() {
         let expected = ["default:1", "default:2", "fingerprint:x"].map(str::to_owned).to_vec();
-        assert_eq!(expanded(&["{{ default }}", "x"]), Some(expected));
+        assert_eq!(expanded(&["{{ default }}", "x"]), Some(expected.clone()));
+        assert_eq!(expanded(&["{{ default }}", "{{default}}", "x"]), Some(expected), "said twice is said once");
     }
 }

@@ -15,9 +15,15 @@ use tokio::{
 /// Largest body as it is sent, before decompression; sentry.io's own limit for envelopes.
 pub const MAX_BODY_BYTES: usize = 20 << 20;
 
-/// Bodies of all connections together while they are read and understood. More is answered 503: a pod
+/// Bodies of all connections together while they are read and understood, with what is inflated of them on the
+/// spot. More is answered 503: a pod
 /// that is killed for its memory loses the events of all its clients.
-const MAX_BUFFERED_BYTES: usize = 64 << 20;
+pub const MAX_BUFFERED_BYTES: usize = 64 << 20;
+
+/// The same for bodies whose request names no key: the key is inside, so nobody knows yet who sends. Strangers
+/// who fill this keep only each other out.
+pub const MAX_STRANGERS_BODY_BYTES: usize = 1 << 20;
+pub const MAX_STRANGERS_BYTES: usize = 4 << 20;
 
 /// A client that sends nothing for this long is given up (PHP itself gives up after 5 s).
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,8 +45,9 @@ const FIRST_ALLOCATION: usize = 64 << 10;
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    #[error("request body exceeds {MAX_BODY_BYTES} bytes")]
-    TooLarge,
+    /// Carries the limit in bytes.
+    #[error("request body exceeds {0} bytes")]
+    TooLarge(usize),
     #[error("request body did not arrive in time")]
     TimedOut,
     #[error("request body ended early")]
@@ -52,24 +59,34 @@ pub enum BodyError {
 /// A body and its share of the reader's memory, which is free again when this is dropped.
 pub struct Body {
     pub bytes: Bytes,
-    _reserved: Reservation,
+    pub reservation: Reservation,
 }
 
 /// Reads bodies; clones share the memory for all of them.
 #[derive(Clone)]
 pub struct BodyReader {
     memory: Arc<Semaphore>,
+    max_body_bytes: usize,
     chunk_timeout: Duration,
 }
 
 impl Default for BodyReader {
     fn default() -> Self {
-        let memory = Arc::new(Semaphore::new(MAX_BUFFERED_BYTES / PERMIT_BYTES));
-        Self { memory, chunk_timeout: CHUNK_TIMEOUT }
+        Self::new(MAX_BODY_BYTES, MAX_BUFFERED_BYTES)
     }
 }
 
 impl BodyReader {
+    /// Reads bodies of clients that are not known yet.
+    pub fn for_strangers() -> Self {
+        Self::new(MAX_STRANGERS_BODY_BYTES, MAX_STRANGERS_BYTES)
+    }
+
+    fn new(max_body_bytes: usize, max_bytes: usize) -> Self {
+        let memory = Arc::new(Semaphore::new(max_bytes / PERMIT_BYTES));
+        Self { memory, max_body_bytes, chunk_timeout: CHUNK_TIMEOUT }
+    }
+
     /// Reads the whole of `stream`. On an error the rest has been read and thrown away, as far as that
     /// is sensible, so that the client can read our answer.
     pub async fn read<S, B, E>(&self, headers: &HeaderMap, stream: S) -> Result<Body, BodyError>
@@ -78,15 +95,20 @@ impl BodyReader {
         B: Buf,
     {
         let mut stream = std::pin::pin!(stream);
-        let result = if announced_length(headers).is_some_and(|length| length > MAX_BODY_BYTES) {
-            Err(BodyError::TooLarge)
+        let result = if announced_length(headers).is_some_and(|length| length > self.max_body_bytes) {
+            Err(BodyError::TooLarge(self.max_body_bytes))
         } else {
             self.collect(stream.as_mut()).await
         };
-        if matches!(result, Err(BodyError::TooLarge | BodyError::Overloaded)) {
+        if matches!(result, Err(BodyError::TooLarge(_) | BodyError::Overloaded)) {
             discard(headers, stream).await;
         }
         result
+    }
+
+    #[cfg(test)]
+    pub fn free_bytes(&self) -> usize {
+        self.memory.available_permits() * PERMIT_BYTES
     }
 
     async fn collect<S, B, E>(&self, mut stream: Pin<&mut S>) -> Result<Body, BodyError>
@@ -95,7 +117,7 @@ impl BodyReader {
         B: Buf,
     {
         let deadline = Instant::now() + READ_TIMEOUT;
-        let mut reserved = Reservation::default();
+        let mut reservation = Reservation { memory: Arc::clone(&self.memory), permits: None };
         // Most bodies are one chunk, which is kept as it is.
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();
@@ -106,10 +128,10 @@ impl BodyReader {
             };
             let mut chunk = chunk.map_err(|_| BodyError::Broken)?;
             let length = first.len() + joined.len() + chunk.remaining();
-            if length > MAX_BODY_BYTES {
-                return Err(BodyError::TooLarge);
+            if length > self.max_body_bytes {
+                return Err(BodyError::TooLarge(self.max_body_bytes));
             }
-            reserved.grow(length, &self.memory)?;
+            reservation.grow_to(length)?;
             if first.is_empty() && joined.is_empty() {
                 first = chunk.copy_to_bytes(chunk.remaining());
                 continue;
@@ -121,7 +143,7 @@ impl BodyReader {
             joined.put(chunk);
         }
         let bytes = if joined.is_empty() { first } else { joined.freeze() };
-        Ok(Body { bytes, _reserved: reserved })
+        Ok(Body { bytes, reservation })
     }
 }
 
@@ -152,21 +174,22 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-#[derive(Default)]
-struct Reservation {
+/// A share of the memory for bodies.
+pub struct Reservation {
+    memory: Arc<Semaphore>,
     permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Reservation {
-    /// Never waits: bodies that wait for each other's memory would all time out.
-    fn grow(&mut self, bytes: usize, memory: &Arc<Semaphore>) -> Result<(), BodyError> {
+    /// To `bytes` in all. Never waits: bodies that wait for each other's memory would all time out.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
         let held = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = bytes.div_ceil(PERMIT_BYTES).saturating_sub(held);
-        let missing = u32::try_from(missing).map_err(|_| BodyError::TooLarge)?;
+        let missing = u32::try_from(missing).map_err(|_| BodyError::Overloaded)?;
         if missing == 0 {
             return Ok(());
         }
-        let more = Arc::clone(memory).try_acquire_many_owned(missing).map_err(|_| BodyError::Overloaded)?;
+        let more = Arc::clone(&self.memory).try_acquire_many_owned(missing).map_err(|_| BodyError::Overloaded)?;
         match &mut self.permits {
             Some(permits) => permits.merge(more),
             none => *none = Some(more),
@@ -195,7 +218,7 @@ mod tests {
             (vec![0, 5], Ok(5)),
             (vec![3, 4, 5], Ok(12)),
             (vec![MAX_BODY_BYTES], Ok(MAX_BODY_BYTES)),
-            (vec![MAX_BODY_BYTES, 1], Err(BodyError::TooLarge)),
+            (vec![MAX_BODY_BYTES, 1], Err(BodyError::TooLarge(MAX_BODY_BYTES))),
         ] {
             let read = BodyReader::default().read(&HeaderMap::new(), chunks(&sizes)).await;
             assert_eq!(read.map(|body| body.bytes.len()), expected, "{sizes:?}");
@@ -208,7 +231,7 @@ mod tests {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(MAX_BODY_BYTES + 1));
         headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         let never = stream::pending::<Result<Bytes, Infallible>>();
-        assert_eq!(BodyReader::default().read(&headers, never).await.err(), Some(BodyError::TooLarge));
+        assert_eq!(BodyReader::default().read(&headers, never).await.err(), Some(BodyError::TooLarge(MAX_BODY_BYTES)));
     }
 
     #[tokio::test]
@@ -229,5 +252,18 @@ mod tests {
         assert_eq!(one_more.err(), Some(BodyError::Overloaded));
         held.clear();
         assert!(reader.read(&headers, chunks(&[MAX_BODY_BYTES])).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn strangers_have_little_memory() {
+        let (headers, reader) = (HeaderMap::new(), BodyReader::for_strangers());
+        let too_large = reader.read(&headers, chunks(&[MAX_STRANGERS_BODY_BYTES, 1])).await;
+        assert_eq!(too_large.err(), Some(BodyError::TooLarge(MAX_STRANGERS_BODY_BYTES)));
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(reader.read(&headers, chunks(&[MAX_STRANGERS_BODY_BYTES])).await.ok().unwrap());
+        }
+        let one_more = reader.read(&headers, chunks(&[MAX_STRANGERS_BODY_BYTES])).await;
+        assert_eq!(one_more.err(), Some(BodyError::Overloaded));
     }
 }

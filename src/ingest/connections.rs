@@ -15,17 +15,14 @@ use http::{HeaderValue, Request, Version, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto,
 };
 use prometheus::IntGauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -44,6 +41,10 @@ const MAX_STREAMS: u32 = 64;
 /// Longest list of headers; auth, trace and baggage headers take a few KiB.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
 
+/// An HTTP/2 connection is sent away after this, with what is under way answered. Pings keep it alive however
+/// long it rests, and clients that nobody uses any more would take all the slots.
+const MAX_AGE: Duration = Duration::from_mins(10);
+
 /// Dead HTTP/2 peers are noticed after both.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,8 +62,10 @@ pub struct Connections {
     routes: BoxedFilter<(Response,)>,
     open: IntGauge,
     slots: Arc<Semaphore>,
-    graceful: GracefulShutdown,
     tasks: JoinSet<()>,
+    max_age: Duration,
+    /// Cancelled: connections end as soon as nothing is under way.
+    farewell: CancellationToken,
     /// Set: every answer closes its connection.
     leaving: Arc<AtomicBool>,
 }
@@ -74,8 +77,9 @@ impl Connections {
             routes,
             open,
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            graceful: GracefulShutdown::new(),
             tasks: JoinSet::new(),
+            max_age: MAX_AGE,
+            farewell: CancellationToken::new(),
             leaving: Arc::default(),
         }
     }
@@ -91,9 +95,11 @@ impl Connections {
         // Clients that reconnect at once are still served, one request a connection.
         let farewell = async { while self.accept().await {} };
         let _over = timeout_at(deadline.min(Instant::now() + FAREWELL), farewell).await;
-        let Self { listener, graceful, mut tasks, .. } = self;
+        let Self { listener, farewell, mut tasks, .. } = self;
         drop(listener);
-        if timeout_at(deadline, graceful.shutdown()).await.is_err() {
+        farewell.cancel();
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if timeout_at(deadline, ended).await.is_err() {
             warn!(connections = tasks.len(), "Connections did not end in time.");
         }
         tasks.shutdown().await;
@@ -110,10 +116,13 @@ impl Connections {
                     routes: self.routes.clone(),
                     leaving: Arc::clone(&self.leaving),
                     asked: Arc::default(),
+                    multiplexed: Arc::default(),
+                    max_age: self.max_age,
+                    farewell: self.farewell.clone(),
                 };
-                let (watcher, open) = (self.graceful.watcher(), Open::count(&self.open));
+                let open = Open::count(&self.open);
                 self.tasks.spawn(async move {
-                    conversation.hold(stream, peer, watcher).await;
+                    conversation.hold(stream, peer).await;
                     drop((open, slot));
                 });
             }
@@ -148,24 +157,45 @@ struct Conversation {
     leaving: Arc<AtomicBool>,
     /// A whole request head has come.
     asked: Arc<AtomicBool>,
+    /// It was of HTTP/2.
+    multiplexed: Arc<AtomicBool>,
+    max_age: Duration,
+    farewell: CancellationToken,
 }
 
 impl Conversation {
-    async fn hold(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn hold(self, stream: TcpStream, peer: SocketAddr) {
         // An answer is one small packet that should not wait for the next.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "Could not set TCP_NODELAY.");
         }
-        let asked = Arc::clone(&self.asked);
+        let (asked, multiplexed) = (Arc::clone(&self.asked), Arc::clone(&self.multiplexed));
+        let (farewell, aged) = (self.farewell.clone(), Instant::now() + self.max_age);
         let service = service_fn(move |request: Request<Incoming>| self.answer(request));
         let builder = builder();
-        let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
-        let mut connection = std::pin::pin!(connection);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         // `auto` waits for the first bytes, which tell the version, without a limit of its own.
-        let ended = match timeout(HEAD_TIMEOUT, connection.as_mut()).await {
-            Err(_elapsed) if !asked.load(Ordering::Acquire) => return,
-            Err(_elapsed) => connection.await,
-            Ok(ended) => ended,
+        let first_head = Instant::now() + HEAD_TIMEOUT;
+        let unheard = async {
+            sleep_until(first_head).await;
+            if asked.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+        };
+        // Of HTTP/1 a connection that rests ends by itself; one in use could lose what is on its way to us.
+        let too_old = async {
+            sleep_until(aged).await;
+            if !multiplexed.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = unheard => return,
+            () = async { tokio::select! { () = farewell.cancelled() => {}, () = too_old => {} } } => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = ended {
             debug!(%peer, error, "A connection ended early.");
@@ -173,6 +203,7 @@ impl Conversation {
     }
 
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        self.multiplexed.store(request.version() == Version::HTTP_2, Ordering::Release);
         self.asked.store(true, Ordering::Release);
         let leaving = Arc::clone(&self.leaving);
         // HTTP/2 says so with GOAWAY, and forbids the header.
@@ -199,4 +230,47 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
+    use warp::{Filter, Reply};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_old_http2_connection_is_sent_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let routes = warp::any().map(|| warp::reply().into_response()).boxed();
+        let mut connections = Connections::new(listener, routes, IntGauge::new("open", "-").unwrap());
+        connections.max_age = Duration::from_millis(200);
+        let stop = CancellationToken::new();
+        let serving = connections.serve(&stop);
+        let conversation = async {
+            // Preface, empty SETTINGS, and HEADERS of `GET http://a/`.
+            client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            client.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a").await.unwrap();
+            let ended = async {
+                let mut head = [0; 9];
+                while client.read_exact(&mut head).await.is_ok() {
+                    let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+                    client.read_exact(&mut payload).await.unwrap();
+                    // A PING is answered as every client does, so that it looks alive.
+                    if head[3..5] == [6, 0] {
+                        head[4] = 1;
+                        client.write_all(&head).await.unwrap();
+                        client.write_all(&payload).await.unwrap();
+                    }
+                }
+            };
+            assert!(timeout(Duration::from_secs(10), ended).await.is_ok(), "it goes on");
+            stop.cancel();
+        };
+        tokio::join!(serving, conversation);
+    }
 }

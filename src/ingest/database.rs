@@ -9,7 +9,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -63,6 +66,8 @@ impl Failure {
 pub struct Database {
     directory: Arc<Path>,
     current: Arc<RwLock<Current>>,
+    /// As many as a pool has connections: with a turn, nobody waits for a connection that another one uses.
+    turns: Arc<Semaphore>,
 }
 
 struct Current {
@@ -77,19 +82,29 @@ impl Database {
         let connection = read(directory.as_path().into()).await?;
         info!(database = connection.server(), "Using the database.");
         let current = Arc::new(RwLock::new(Current::new(&connection)));
-        Ok(Self { directory: directory.into(), current })
+        let turns = Arc::new(Semaphore::new(POOL_SIZE.max as usize));
+        Ok(Self { directory: directory.into(), current, turns })
     }
 
-    /// Runs `operation` on the pool for at most `limit`. What takes longer loses its connection and its
-    /// pool: behind a hanging server, a connection that is only put back would block the next caller.
+    /// Runs `operation` on the pool, which it takes one connection of, for at most `limit`; without any time
+    /// left nothing is sent. What takes longer loses its connection and its pool: behind a hanging server, a
+    /// connection that is only put back would block the next caller. Who waits for its turn in vain says
+    /// nothing about the pool: others are using it.
     pub async fn run<T, F, R>(&self, limit: Duration, operation: F) -> Result<T, Failure>
     where
         F: FnOnce(PgPool) -> R,
         R: Future<Output = Result<T, StoreError>>,
     {
+        if limit.is_zero() {
+            return Err(Failure::TimedOut);
+        }
+        let deadline = Instant::now() + limit;
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.turns.acquire()).await else {
+            return Err(StoreError::from(sqlx::Error::PoolTimedOut).into());
+        };
         let pool = self.pool();
         let mut running = std::pin::pin!(operation(pool.clone()));
-        match timeout(limit, running.as_mut()).await {
+        match timeout_at(deadline, running.as_mut()).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 if matches!(error, StoreError::NotPermitted { .. }) {
@@ -225,5 +240,42 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
         database.reload().await;
         assert!(!database.pool().is_closed(), "a Secret that is gone does not take the connection away");
+    }
+
+    #[tokio::test]
+    async fn without_time_left_nothing_is_sent() {
+        let directory = std::env::temp_dir().join(format!("ingest-database-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&directory).unwrap();
+        write(&directory, "first");
+        let database = Database::open(directory.clone()).await.unwrap();
+        let result = database.run(Duration::ZERO, async |_| Ok(())).await;
+        assert!(matches!(result, Err(Failure::TimedOut)), "{result:?}");
+        assert_eq!(database.pool().size(), 0);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pool_is_not_replaced_because_all_its_connections_are_in_use() {
+        let directory = std::env::temp_dir().join(format!("ingest-database-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&directory).unwrap();
+        write(&directory, "first");
+        let database = Database::open(directory.clone()).await.unwrap();
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        let users = futures::future::join_all((0..POOL_SIZE.max).map(|_| {
+            database.run(Duration::from_mins(1), async |_| {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(())
+            })
+        }));
+        let (used, waited) = tokio::join!(users, database.run(Duration::from_millis(50), async |_| Ok(())));
+        assert!(used.iter().all(Result::is_ok), "{used:?}");
+        assert!(matches!(&waited, Err(failure) if failure.passing()), "{waited:?}");
+        let pool = database.pool();
+        assert!(!pool.is_closed());
+        // What hangs itself is left.
+        let hung = database.run(Duration::from_millis(50), async |_| std::future::pending().await).await;
+        assert!(matches!(hung, Err::<(), _>(Failure::TimedOut)), "{hung:?}");
+        assert!(pool.is_closed());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

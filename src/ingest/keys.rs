@@ -10,7 +10,7 @@ use jiff::{Timestamp, Unit};
 
 use super::{
     database::{Database, Failure},
-    lookups::{KeyState, Lookups},
+    lookups::{ANSWER_TIMEOUT, KeyState, Lookups},
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
@@ -19,9 +19,6 @@ use crate::{
 
 /// How often changed keys are asked for: a revoked key is refused within two seconds.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a poll or a question about one key may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The keys of the project that is served.
 pub struct Keys {

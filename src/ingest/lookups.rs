@@ -1,6 +1,6 @@
-//! Asks the store about keys that the table does not have: one question at a time for a key, answers
-//! remembered for a second, and a bounded number of questions a second, so that a client with a wrong
-//! key (or somebody who tries keys) cannot keep Postgres busy.
+//! Asks the store about keys that the table does not have: one question at a time, answers remembered for
+//! a second, and a bounded number of questions a second, so that a client with a wrong key (or somebody
+//! who tries keys) cannot keep Postgres busy, nor the connections that events are stored by.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::{Instant, timeout},
+};
 
 use crate::dsn::PublicKey;
 
@@ -19,6 +22,9 @@ const ANSWER_LIFETIME: Duration = Duration::from_secs(1);
 /// Most questions to the store in one second.
 const QUESTIONS_PER_SECOND: u32 = 50;
 
+/// How long a question waits for its turn, and how long it may take then.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Whether a key may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
@@ -28,9 +34,16 @@ pub enum KeyState {
     Unavailable,
 }
 
-#[derive(Default)]
 pub struct Lookups {
     inner: Mutex<Inner>,
+    /// Who asks holds a connection: one at a time.
+    turn: Semaphore,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), turn: Semaphore::new(1) }
+    }
 }
 
 #[derive(Default)]
@@ -49,14 +62,20 @@ struct Asked {
 
 impl Lookups {
     /// The answer of the last second about `key`, or that of `ask`, which runs once however many wait.
-    /// Beyond [`QUESTIONS_PER_SECOND`] nobody is asked: [`KeyState::Unavailable`].
+    /// Beyond [`QUESTIONS_PER_SECOND`], or without a turn within [`ANSWER_TIMEOUT`], nobody is asked: [`KeyState::Unavailable`].
     pub async fn state<F, A>(&self, key: &PublicKey, ask: F) -> KeyState
     where
         F: FnOnce() -> A,
         A: Future<Output = KeyState>,
     {
         match self.asked(key, Instant::now()) {
-            Some(answer) => *answer.get_or_init(ask).await,
+            Some(answer) => {
+                let ask = async || match timeout(ANSWER_TIMEOUT, self.turn.acquire()).await {
+                    Ok(Ok(_turn)) => ask().await,
+                    Ok(Err(_)) | Err(_) => KeyState::Unavailable,
+                };
+                *answer.get_or_init(ask).await
+            }
             None => KeyState::Unavailable,
         }
     }
@@ -106,6 +125,22 @@ mod tests {
         }));
         assert!(states.await.into_iter().all(|state| state == KeyState::Accepted));
         assert_eq!(asked.into_inner(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_key_is_asked_for_at_a_time() {
+        let (lookups, asking, most) = (Lookups::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let keys: Vec<_> = (0..20).map(key).collect();
+        let states = join_all(keys.iter().map(|key| {
+            lookups.state(key, async || {
+                most.fetch_max(asking.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                asking.fetch_sub(1, Ordering::Relaxed);
+                KeyState::Unknown
+            })
+        }));
+        assert!(states.await.into_iter().all(|state| state == KeyState::Unknown));
+        assert_eq!(most.into_inner(), 1);
     }
 
     #[test]

@@ -30,13 +30,15 @@ pub enum Reason {
     Attachment,
     UnsupportedItem,
     Quarantined,
+    /// Not even quarantine took it.
+    Rejected,
     Overloaded,
     DatabaseUnavailable,
     DatabaseRefused,
 }
 
 impl Reason {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::NoRoute,
         Self::BadProjectId,
         Self::MissingKey,
@@ -56,6 +58,7 @@ impl Reason {
         Self::Attachment,
         Self::UnsupportedItem,
         Self::Quarantined,
+        Self::Rejected,
         Self::Overloaded,
         Self::DatabaseUnavailable,
         Self::DatabaseRefused,
@@ -84,6 +87,7 @@ impl Reason {
             Self::Attachment => "attachment",
             Self::UnsupportedItem => "unsupported_item",
             Self::Quarantined => "quarantined",
+            Self::Rejected => "rejected",
             Self::Overloaded => "overloaded",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::DatabaseRefused => "database_refused",
@@ -110,7 +114,11 @@ impl Reason {
                 "dropped"
             }
             Self::Quarantined => "quarantined",
-            Self::KeysUnavailable | Self::Overloaded | Self::DatabaseUnavailable | Self::DatabaseRefused => "lost",
+            Self::KeysUnavailable
+            | Self::Rejected
+            | Self::Overloaded
+            | Self::DatabaseUnavailable
+            | Self::DatabaseRefused => "lost",
         }
     }
 }

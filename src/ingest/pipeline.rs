@@ -16,11 +16,11 @@ use crate::store::ingest::Row;
 const QUEUE_EVENTS: usize = 2048;
 
 /// Compressed bytes that may wait or be under way to Postgres.
-const QUEUE_BYTES: usize = 32 << 20;
+pub const QUEUE_BYTES: usize = 32 << 20;
 
 /// Most events, and most bytes, of one batch.
 pub const BATCH_EVENTS: usize = 512;
-const BATCH_BYTES: usize = 4 << 20;
+pub const BATCH_BYTES: usize = 4 << 20;
 
 /// How long an event may wait for its commit. Longer, and PHP's 5 s for a request are over anyway.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(5);

@@ -16,8 +16,11 @@ use crate::{
 /// Level 3 of zstd: a quarter of the size at a tenth of the time of the levels that do better.
 const ZSTD_LEVEL: i32 = 3;
 
-/// What a row takes in memory and on the wire besides its payload, roughly.
+/// What a row takes in memory and on the wire besides its payload and texts, roughly.
 const ROW_OVERHEAD: usize = 1 << 10;
+
+/// What a tag takes besides its texts: their lengths, its row and its hash.
+const TAG_OVERHEAD: usize = 64;
 
 thread_local! {
     /// A context of zstd is some hundred kilobytes to set up; one for each thread is enough.
@@ -63,7 +66,10 @@ pub fn row(
 
 /// Bytes that `row` counts for, in the queue and in a batch.
 pub fn size(row: &Row) -> usize {
-    row.payload.len() + ROW_OVERHEAD
+    let optional = [&row.exception_type, &row.exception_value, &row.release, &row.environment];
+    let texts = [&row.title, &row.culprit].into_iter().chain(optional.into_iter().flatten());
+    let tags = row.tags.iter().map(|(key, value)| key.len() + value.len() + TAG_OVERHEAD);
+    row.payload.len() + texts.map(String::len).chain(tags).sum::<usize>() + ROW_OVERHEAD
 }
 
 /// 64 bits that stand for a user in counts. The key is the project's id: users of different projects
@@ -108,6 +114,20 @@ mod tests {
         assert_eq!(row.grouping_version, grouping::VERSION);
         assert_eq!(zstd::decode_all(row.payload.as_slice()).unwrap(), payload);
         assert!(size(&row) > row.payload.len());
+    }
+
+    #[test]
+    fn long_texts_count_although_their_payload_is_small() {
+        let value = "x".repeat(30_000);
+        let tags: Vec<String> =
+            (0..50).map(|n| format!(r#"["{}{n}","{}"]"#, "k".repeat(150), "v".repeat(190))).collect();
+        let exception = format!(r#"{{"type":"E","value":"{value}"}}"#);
+        let payload = format!(r#"{{"exception":[{exception}],"tags":[{}]}}"#, tags.join(","));
+        let row = row(payload.as_bytes(), Timestamp::UNIX_EPOCH, None, EventId([7; 16]), project(1)).unwrap();
+        let tags: usize = row.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(tags > 10_000 && row.payload.len() < 5_000, "{tags} {}", row.payload.len());
+        let value = row.exception_value.as_ref().unwrap().len();
+        assert!(value > 5_000 && size(&row) > value + tags, "{value} {}", size(&row));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Refusal {
             }
             Self::UnknownKey => StatusCode::FORBIDDEN,
             Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyError::TooLarge)
+            Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
             | Self::Event(EventError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -96,7 +96,7 @@ impl Refusal {
                 Reason::EmptyBody
             }
             Self::Body(BodyError::TimedOut | BodyError::Broken) => Reason::BrokenBody,
-            Self::Body(BodyError::TooLarge)
+            Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
             | Self::Event(EventError::TooLarge) => Reason::TooLarge,
             Self::Body(BodyError::Overloaded) | Self::Overloaded => Reason::Overloaded,
@@ -106,7 +106,7 @@ impl Refusal {
             Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject) => Reason::InvalidEvent,
             Self::DatabaseUnavailable => Reason::DatabaseUnavailable,
             Self::DatabaseRefused => Reason::DatabaseRefused,
-            Self::EventRejected => Reason::Quarantined,
+            Self::EventRejected => Reason::Rejected,
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
             (AuthError::InvalidKey.into(), 400, "bad sentry DSN public key"),
             (AuthError::UnsupportedVersion(8).into(), 400, "unsupported protocol version (8)"),
             (Refusal::UnknownKey, 403, "event submission rejected with_reason: ProjectId"),
-            (BodyError::TooLarge.into(), 413, "request body exceeds 20971520 bytes"),
+            (BodyError::TooLarge(20 << 20).into(), 413, "request body exceeds 20971520 bytes"),
             (DecodeError::Empty.into(), 400, "empty request body"),
             (DecodeError::TooLarge(1).into(), 413, "request body is larger than 1 bytes after decoding"),
             (EncodingError.into(), 415, "unsupported content encoding"),
@@ -166,5 +166,11 @@ mod tests {
         ] {
             assert_eq!((refusal.status().as_u16(), refusal.retry_after()), (503, Some(RETRY_AFTER_SECONDS)));
         }
+    }
+
+    #[test]
+    fn an_event_that_not_even_quarantine_took_counts_as_lost() {
+        let reason = Refusal::EventRejected.reason();
+        assert_eq!((reason.outcome(), reason.as_str()), ("lost", "rejected"));
     }
 }

@@ -110,6 +110,7 @@ impl Server {
             pipeline,
             metrics: metrics.clone(),
             bodies: BodyReader::default(),
+            strangers: BodyReader::for_strangers(),
             large_bodies: LargeBodies::default(),
         };
 

@@ -25,7 +25,8 @@ use crate::{
 /// Writers of one process: one prepares and sends its batch while the other waits for its commit.
 pub const WRITERS: usize = 2;
 
-/// An attempt gets at least this long, also for an event that has waited longer than its deadline.
+/// A batch gets at least this long, also when its events have waited longer than their deadline, and so does
+/// each part of it once the database has answered about the part before.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Pauses between attempts: doubled from the first to the last.
@@ -54,7 +55,6 @@ impl Writer {
     pub async fn run(mut self) {
         while let Some(taken) = self.queue.take().await {
             let Taken { rows, waiting, deadline } = taken;
-            let deadline = deadline.max(Instant::now() + SHORTEST_ATTEMPT);
             let results = self.write(&rows, deadline).await;
             for (waiting, result) in waiting.into_iter().zip(results) {
                 waiting.answer(result);
@@ -68,13 +68,13 @@ impl Writer {
         let mut results = vec![Err(NotStored::Unavailable); rows.len()];
         let mut parts: Vec<Range<usize>> = iter::once(0..rows.len()).collect();
         while let Some(part) = parts.pop() {
-            let result = match self.commit(&rows[part.clone()], deadline).await {
+            let result = match self.commit(&rows[part.clone()], at_least_the_shortest(deadline)).await {
                 Ok(applied) => {
                     self.count_applied(applied, part.len());
                     Ok(())
                 }
                 Err(Failure::Store(StoreError::Rejected { message, .. })) if part.len() == 1 => {
-                    self.quarantine(&rows[part.start], &message, deadline).await
+                    self.quarantine(&rows[part.start], &message, at_least_the_shortest(deadline)).await
                 }
                 Err(Failure::Store(StoreError::Rejected { .. })) => {
                     let middle = part.start + part.len() / 2;
@@ -165,6 +165,10 @@ impl Writer {
     fn count_events(&self, outcome: &str, quantity: u64) {
         self.metrics.events.with_label_values(&[outcome]).inc_by(quantity);
     }
+}
+
+fn at_least_the_shortest(deadline: Instant) -> Instant {
+    deadline.max(Instant::now() + SHORTEST_ATTEMPT)
 }
 
 fn not_stored(failure: &Failure) -> NotStored {

@@ -157,8 +157,10 @@ pub fn parse(body: &Bytes) -> Result<Envelope, EnvelopeError> {
         sent_at: header.sent_at,
         items: Vec::new(),
     };
-    // One newline may follow the last item; several are tolerated.
-    while !body.get(position..).unwrap_or_default().trim_ascii().is_empty() {
+    // One newline may follow the last item; several are tolerated. Found once: megabytes of blanks behind
+    // hundreds of items would otherwise be read again for each of them.
+    let end = body.trim_ascii_end().len();
+    while position < end {
         if envelope.items.len() == MAX_ITEMS {
             return Err(EnvelopeError::TooManyItems);
         }

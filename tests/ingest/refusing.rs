@@ -93,25 +93,21 @@ async fn a_browser_may_ask_first() {
     assert_eq!(world.send(&Request::new("OPTIONS", "/elsewhere")).await.status, 404);
 }
 
-#[tokio::test]
-async fn an_event_that_postgres_does_not_take_is_kept_aside_and_the_others_pass() {
-    let world = World::start().await;
-    world
-        .execute(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF NEW.event_id = '00000000-0000-0000-0000-000000000007' THEN
-                     RAISE EXCEPTION 'seven is not welcome' USING ERRCODE = 'check_violation';
-                 END IF;
-                 RETURN NEW;
-             END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON {schema}.events FOR EACH ROW EXECUTE FUNCTION public.refuse()",
-        )
-        .await;
-    // They wait behind a lock together, and so come in one batch.
+/// Events of this id are refused by the database.
+const UNWELCOME: &str = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         IF NEW.event_id = '00000000-0000-0000-0000-000000000007' THEN
+             RAISE EXCEPTION 'seven is not welcome' USING ERRCODE = 'check_violation';
+         END IF;
+         RETURN NEW;
+     END $$;
+     CREATE TRIGGER refuse BEFORE INSERT ON {schema}.events FOR EACH ROW EXECUTE FUNCTION public.refuse()";
+
+/// The statuses of events 1 to `events`. They wait behind a lock together, and so come in one batch.
+async fn send_as_one_batch(world: &World, events: u32) -> Vec<u16> {
     let mut lock = world.pool.begin().await.unwrap();
     let table = format!("LOCK TABLE {}.ingest_marks IN ACCESS EXCLUSIVE MODE", world.project.schema());
     sqlx::query(sqlx::AssertSqlSafe(table)).execute(&mut *lock).await.unwrap();
-    let sending = futures::future::join_all((1..=40).map(|number| {
+    let sending = futures::future::join_all((1..=events).map(|number| {
         let body = format!("{{\"event_id\":\"{number:032x}\",\"message\":\"hello\"}}");
         let request = world.post("store", body);
         let address = world.address;
@@ -121,9 +117,43 @@ async fn an_event_that_postgres_does_not_take_is_kept_aside_and_the_others_pass(
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         lock.rollback().await.unwrap();
     };
-    let (statuses, ()) = tokio::join!(sending, unlocking);
-    assert_eq!(statuses, vec![200; 40]);
+    tokio::join!(sending, unlocking).0
+}
+
+#[tokio::test]
+async fn an_event_that_postgres_does_not_take_is_kept_aside_and_the_others_pass() {
+    let world = World::start().await;
+    world.execute(UNWELCOME).await;
+    assert_eq!(send_as_one_batch(&world, 40).await, vec![200; 40]);
     assert_eq!(world.stored().await, 39);
     assert_eq!(world.count("SELECT count(*) FROM {schema}.quarantine").await, 1);
     assert_eq!(world.metric("errortracking_ingest_events_total{outcome=\"quarantined\"}").await, 1);
+}
+
+#[tokio::test]
+async fn a_slow_postgres_takes_all_but_the_one_event_too() {
+    let world = World::start().await;
+    world.execute(UNWELCOME).await;
+    // To find the event takes more statements than fit into the deadline of a commit.
+    world
+        .execute(
+            "CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM pg_sleep(0.6);
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER dawdle BEFORE INSERT ON {schema}.events EXECUTE FUNCTION public.dawdle()",
+        )
+        .await;
+    assert_eq!(send_as_one_batch(&world, 40).await, vec![200; 40]);
+    assert_eq!(world.stored().await, 39);
+}
+
+#[tokio::test]
+async fn a_body_that_names_no_key_may_not_be_large() {
+    let world = World::start().await;
+    let large = vec![b' '; (1 << 20) + 1];
+    let answer = world.send(&Request::post(world.path("envelope"), large.clone())).await;
+    assert_eq!((answer.status, answer.header("x-sentry-error")), (413, Some("request body exceeds 1048576 bytes")));
+    let known = world.send(&world.post("envelope", large)).await;
+    assert_eq!(known.status, 400, "read, and found to be no envelope: {}", known.body);
 }

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use error_tracking_operator::store::{
-    StoreError,
-    ingest::{Applied, Batch, Row, ingest_batch},
+use error_tracking_operator::{
+    protocol::event::UNLABELED,
+    store::{
+        StoreError,
+        ingest::{Applied, Batch, Quarantined, Row, ingest_batch, quarantine},
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -17,6 +20,7 @@ const STATUS: &str = "SELECT string_agg(status, ' ' ORDER BY title) FROM {schema
 const REGRESSIONS: &str = "SELECT count(*) FROM {schema}.issue_activity WHERE kind = 'regression'";
 const TITLE: &str = "SELECT title FROM {schema}.issues";
 const USERS: &str = "SELECT string_agg(users::text, ' ' ORDER BY users DESC) FROM {schema}.issue_counters";
+const A_MOMENT_AGO: SignedDuration = SignedDuration::from_secs(-60);
 const VALUES: &str = "SELECT count(*) FROM {schema}.issue_tags WHERE value IS NOT NULL";
 
 #[tokio::test]
@@ -84,9 +88,13 @@ async fn an_event_id_counts_once() {
     assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.issue_hashes").await, 2);
 }
 
-/// Two partitions that meet a moment ago.
-async fn with_a_boundary(store: &Store, project: error_tracking_operator::dsn::ProjectId) -> Timestamp {
-    let boundary = Timestamp::now() - SignedDuration::from_secs(60);
+/// Two partitions that meet `ahead` of now.
+async fn with_a_boundary(
+    store: &Store,
+    project: error_tracking_operator::dsn::ProjectId,
+    ahead: SignedDuration,
+) -> Timestamp {
+    let boundary = Timestamp::now() + ahead;
     let midnight = store.admin.observe_project(project).await.unwrap().unwrap().partitions[0].from;
     store
         .execute(
@@ -129,7 +137,7 @@ async fn with_a_boundary(store: &Store, project: error_tracking_operator::dsn::P
 async fn an_event_id_counts_once_over_the_end_of_a_partition() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    let boundary = with_a_boundary(&store, shop).await;
+    let boundary = with_a_boundary(&store, shop, A_MOMENT_AGO).await;
     let second = SignedDuration::from_secs(1);
 
     let mut before = row(1);
@@ -152,12 +160,27 @@ async fn an_event_id_counts_once_over_the_end_of_a_partition() {
     assert_eq!(store.number(shop, COUNTED).await, 3);
 }
 
+/// A pod's clock may be a day ahead.
+#[tokio::test]
+async fn an_event_id_counts_once_over_a_boundary_that_is_still_to_come() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let boundary = with_a_boundary(&store, shop, SignedDuration::from_hours(23)).await;
+    let second = SignedDuration::from_secs(1);
+    let mut after = row(1);
+    after.received_at = boundary + second;
+    let mut before = after.clone();
+    before.received_at = boundary - second;
+    assert_eq!(send(&ingest, shop, &[after]).await, applied(1, 0));
+    assert_eq!(send(&ingest, shop, &[before]).await, applied(0, 1));
+}
+
 /// The same events sent by several writers at a time, some accepted before and some after the boundary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_writers_of_the_same_events_count_them_once() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    let boundary = with_a_boundary(&store, shop).await;
+    let boundary = with_a_boundary(&store, shop, A_MOMENT_AGO).await;
     for round in 0..20 {
         let rows: Vec<Row> = (0..20).map(|n| row(round * 4 + n % 4)).collect();
         let writers = (0..6).map(|writer| {
@@ -259,8 +282,13 @@ async fn the_text_is_of_the_newest_event() {
     assert_eq!(store.text(shop, TITLE).await, "c");
     send(&ingest, shop, &[at(40, "newer"), at(5, "oldest")]).await;
     assert_eq!(store.text(shop, TITLE).await, "newer");
+    let mut unlabeled = at(50, UNLABELED);
+    unlabeled.culprit = "elsewhere".to_owned();
+    send(&ingest, shop, &[unlabeled]).await;
+    assert_eq!(store.text(shop, TITLE).await, "newer", "a placeholder says less");
+    assert_eq!(store.text(shop, "SELECT culprit FROM {schema}.issues").await, "elsewhere");
     let span = "SELECT extract(epoch FROM last_seen - first_seen)::bigint FROM {schema}.issue_counters";
-    assert_eq!(store.number(shop, span).await, 35);
+    assert_eq!(store.number(shop, span).await, 45);
 }
 
 #[tokio::test]
@@ -299,23 +327,36 @@ async fn values_of_a_tag_are_bounded() {
 async fn what_is_acknowledged_is_on_disk_whatever_the_database_says() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    for (setting, effective) in [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")] {
+    let nothing = ["'{}'"; 20].join(", ");
+    let calls = [format!("ingest_batch($1, 1, {nothing})"), "quarantine_event($1, now(), 'bad', '')".to_owned()];
+    let settings = [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")];
+    for ((setting, effective), call) in
+        settings.iter().flat_map(|setting| calls.iter().map(move |call| (*setting, call)))
+    {
         let mut transaction = ingest.begin().await.unwrap();
         sqlx::query("SELECT set_config('synchronous_commit', $1, true)")
             .bind(setting)
             .execute(&mut *transaction)
             .await
             .unwrap();
-        let call = format!(
-            "SELECT {}.ingest_batch($1, 1, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', \
-             '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
-            shop.schema()
-        );
-        sqlx::query(sqlx::AssertSqlSafe(call)).bind(Uuid::new_v4()).execute(&mut *transaction).await.unwrap();
+        let statement = format!("SELECT {}.{call}", shop.schema());
+        sqlx::query(sqlx::AssertSqlSafe(statement)).bind(Uuid::new_v4()).execute(&mut *transaction).await.unwrap();
         let (now,): (String,) =
             sqlx::query_as("SELECT current_setting('synchronous_commit')").fetch_one(&mut *transaction).await.unwrap();
-        assert_eq!(now, effective, "{setting}");
+        assert_eq!(now, effective, "{setting}: {call}");
     }
+}
+
+#[tokio::test]
+async fn an_event_is_kept_in_quarantine_once() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let bad = row(1);
+    let aside = Quarantined { event_id: bad.event_id, received_at: bad.received_at, reason: "bad", payload: b"x" };
+    for _ in 0..2 {
+        quarantine(&ingest, shop, &aside).await.unwrap();
+    }
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.quarantine").await, 1);
 }
 
 #[tokio::test]

@@ -58,6 +58,28 @@ async fn what_is_past_the_retention_goes_and_the_rest_stays() {
 }
 
 #[tokio::test]
+async fn what_ingest_left_beside_events_goes_too() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    store
+        .execute(
+            shop,
+            "INSERT INTO {schema}.quarantine (event_id, received_at, reason, payload)
+                SELECT gen_random_uuid(), now() - ago, 'bad', '' FROM unnest('{29 days,31 days}'::interval[]) AS ago;
+             INSERT INTO {schema}.outcomes (hour, reason, quantity)
+                SELECT now() - ago, 'too_large', 1 FROM unnest('{29 days,31 days}'::interval[]) AS ago;
+             INSERT INTO errortracking.ingest_instances (project_id, instance, settings_version, seen_at)
+                SELECT project_id, ago::text, 1, now() - ago
+                FROM errortracking.projects, unnest('{23 hours,25 hours}'::interval[]) AS ago",
+        )
+        .await;
+    store.admin.drop_expired(shop, 30, Timestamp::now()).await.unwrap();
+    for table in ["{schema}.quarantine", "{schema}.outcomes", "errortracking.ingest_instances"] {
+        assert_eq!(store.number(shop, &format!("SELECT count(*) FROM {table}")).await, 1, "{table}");
+    }
+}
+
+#[tokio::test]
 async fn an_interrupted_removal_of_a_partition_is_finished() {
     let store = Store::create().await;
     let shop = store.project("shop").await;

@@ -181,3 +181,21 @@ async fn a_retired_project_has_no_login_and_no_sessions() {
         assert!(store.admin.keys_of(name).await.unwrap().iter().all(|key| key.revoked));
     }
 }
+
+#[tokio::test]
+async fn a_login_that_cannot_be_dropped_yet_stores_nothing_more() {
+    let store = Store::create().await;
+    let (shop, _) = store.ingesting("shop").await;
+    let refuse = "CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'not now';
+        END $$;
+        CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('DROP OWNED') EXECUTE FUNCTION public.refuse()";
+    sqlx::raw_sql(refuse).execute(&store.database.superuser()).await.unwrap();
+    store.admin.retire_project(shop, DeletionPolicy::Retain).await.unwrap_err();
+    let role = store.admin.installation().ingest_role(shop);
+    let callable = format!(
+        "SELECT count(*) FROM pg_proc WHERE pronamespace = '{{schema}}'::regnamespace
+            AND has_function_privilege('{role}', oid, 'EXECUTE')"
+    );
+    assert_eq!(store.number(shop, &callable).await, 0);
+}

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 pub use self::{
     parse::{EventError, MAX_BYTES, parse},
+    repair::repaired,
     stacktrace::MAX_FRAMES,
     tags::{MAX_TAG_CHARS, MAX_TAGS},
     title::UNLABELED,

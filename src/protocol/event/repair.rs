@@ -6,7 +6,8 @@ use std::borrow::Cow;
 /// numbers no double can hold as `null`. `None` if there is nothing of that kind in it.
 ///
 /// Python writes `NaN`; JavaScript and Ruby cut strings in the middle of a surrogate pair.
-pub(super) fn repaired(payload: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn repaired(payload: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(payload);
     let bytes = text.as_bytes();
     let mut output = Vec::with_capacity(bytes.len());

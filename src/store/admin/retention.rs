@@ -19,6 +19,8 @@ const ISSUES_A_BATCH: i64 = 500;
 const ROWS_A_BATCH: i64 = 10_000;
 /// Marks of writers that have been silent so long are of pods long gone, with what they had spooled.
 const MARKS_DAYS: i32 = 90;
+/// Instances that have been silent so long are pods that are gone.
+const INSTANCES_DAYS: i32 = 1;
 /// How long retention holds the gate back at most while it waits for batches under way.
 const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -31,7 +33,8 @@ pub struct Expired {
 }
 
 impl Admin {
-    /// Removes events received more than `retention_days` before `now`, and issues that have none left.
+    /// Removes events received more than `retention_days` before `now`, also those in quarantine, issues that
+    /// have none left, and what was counted that long ago.
     /// Runs in many small transactions; what an interruption leaves is removed by the next call.
     pub async fn drop_expired(
         &self,
@@ -43,7 +46,8 @@ impl Admin {
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
         let issues = self.forget_issues(project, before).await?;
-        self.delete_old_marks(project, now).await?;
+        self.delete_old_counts(project, before).await?;
+        self.delete_silent(project, now).await?;
         Ok(Expired { partitions, events, issues })
     }
 
@@ -170,7 +174,22 @@ impl Admin {
         Ok(forgotten)
     }
 
-    async fn delete_old_marks(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
+    /// What ingest put aside and what it counted besides events.
+    async fn delete_old_counts(&self, project: ProjectId, before: Timestamp) -> Result<(), StoreError> {
+        let schema = project.schema();
+        for (table, time) in [("quarantine", "received_at"), ("outcomes", "hour")] {
+            let delete = format!(
+                "DELETE FROM {schema}.{table} WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM {schema}.{table} WHERE {time} < $1 LIMIT $2
+                 ))"
+            );
+            self.in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
+        }
+        Ok(())
+    }
+
+    /// What pods that are gone left of themselves.
+    async fn delete_silent(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
         sqlx::query(AssertSqlSafe(format!(
@@ -179,6 +198,15 @@ impl Admin {
         )))
         .bind(Timestamptz(now))
         .bind(MARKS_DAYS)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM errortracking.ingest_instances
+             WHERE project_id = $1 AND seen_at < $2 - make_interval(days => $3)",
+        )
+        .bind(project.as_i64())
+        .bind(Timestamptz(now))
+        .bind(INSTANCES_DAYS)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

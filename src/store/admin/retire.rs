@@ -1,6 +1,6 @@
 //! A project goes: keys, login and, if asked, its schema.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{Admin, DeletionPolicy, roles};
 use crate::{
@@ -20,7 +20,8 @@ impl Admin {
         Ok(())
     }
 
-    /// From here on nobody can log in or send with a key, whatever happens to the rest.
+    /// From here on nobody can log in or send with a key, whatever happens to the rest: pods that are still
+    /// connected know the keys from before, but what they send is not taken.
     async fn close_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
         let state = match policy {
             DeletionPolicy::Retain => "retained",
@@ -48,8 +49,32 @@ impl Admin {
         let role = self.installation.ingest_role(project);
         if roles::role_exists(&mut transaction, &role).await? {
             sqlx::raw_sql(AssertSqlSafe(format!("ALTER ROLE {role} NOLOGIN"))).execute(&mut *transaction).await?;
+            self.revoke_ingest(&mut transaction, project, &role).await?;
         }
         transaction.commit().await?;
+        Ok(())
+    }
+
+    /// A schema that is not there, not migrated yet or somebody else's has nothing to take away.
+    async fn revoke_ingest(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+        role: &str,
+    ) -> Result<(), StoreError> {
+        if self.schema_comment(transaction, project).await? != Some(self.expected_comment(project)) {
+            return Ok(());
+        }
+        let schema = project.schema();
+        for function in ["ingest_batch", "quarantine_event"] {
+            let name = format!("{schema}.{function}");
+            let (exists,): (bool,) =
+                sqlx::query_as("SELECT to_regproc($1) IS NOT NULL").bind(&name).fetch_one(&mut *transaction).await?;
+            if exists {
+                let revoke = format!("REVOKE EXECUTE ON FUNCTION {name} FROM {role}");
+                sqlx::raw_sql(AssertSqlSafe(revoke)).execute(&mut *transaction).await?;
+            }
+        }
         Ok(())
     }
 

@@ -91,7 +91,7 @@ pub fn tag_value_hash(value: &str) -> i64 {
     }
 }
 
-/// Keeps a row aside that `ingest_batch` rejects. The reason may be the server's own words.
+/// Keeps a row aside that `ingest_batch` rejects, once: safe to call again. The reason may be the server's own words.
 pub async fn quarantine(pool: &PgPool, project: ProjectId, row: &Quarantined<'_>) -> Result<(), StoreError> {
     let statement = format!("SELECT {}.quarantine_event($1, $2, $3, $4)", project.schema());
     sqlx::query(AssertSqlSafe(statement))
