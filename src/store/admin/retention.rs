@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::{Admin, partitions::DDL_LOCK_TIMEOUT};
 use crate::{
@@ -23,6 +23,8 @@ const MARKS_DAYS: i32 = 90;
 const INSTANCES_DAYS: i32 = 1;
 /// How long retention holds the gate back at most while it waits for batches under way.
 const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for transactions that still use a partition that goes.
+const DETACH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What [`Admin::drop_expired`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl Admin {
                 self.begin().await?.commit().await?;
                 let how = if pending { "FINALIZE" } else { "CONCURRENTLY" };
                 let detach = format!("ALTER TABLE {schema}.events DETACH PARTITION {schema}.{leaf} {how}");
-                sqlx::query(AssertSqlSafe(detach)).persistent(false).execute(&self.pool).await?;
+                self.detach(&detach).await?;
             }
             let mut transaction = self.begin_waiting(DDL_LOCK_TIMEOUT).await?;
             sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {schema}.{leaf}")))
@@ -91,6 +93,19 @@ impl Admin {
             dropped += 1;
         }
         Ok(dropped)
+    }
+
+    /// Waits for every transaction that used the table, but not for ever: one that stays open must not keep what
+    /// expires in other projects. What was begun is finished at the next pass.
+    async fn detach(&self, statement: &str) -> Result<(), StoreError> {
+        // No transaction is allowed here; the limit goes with the connection.
+        let mut connection = self.pool.acquire().await?.detach();
+        let limit = format!("SET statement_timeout = '{}s'", DETACH_TIMEOUT.as_secs());
+        sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut connection).await?;
+        let detached = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
+        connection.close().await?;
+        detached?;
+        Ok(())
     }
 
     /// In the partition that the limit of the retention falls into.
