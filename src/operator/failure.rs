@@ -77,6 +77,8 @@ impl From<ApplyError> for Failure {
             ApplyError::Leaving { .. } => Self::Waiting(error.to_string()),
             ApplyError::Kubernetes { ref source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => Self::Invalid(error.to_string()),
+                // It changed since it was read: the next pass reads it again.
+                kube::Error::Api(status) if status.code == 409 => Self::Waiting(error.to_string()),
                 _ => Self::Kubernetes(error.to_string()),
             },
         }

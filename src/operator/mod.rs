@@ -13,6 +13,7 @@ mod database;
 mod failure;
 mod leader;
 mod metrics;
+mod pass;
 mod project;
 mod tombstones;
 mod watches;

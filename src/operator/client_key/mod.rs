@@ -18,11 +18,13 @@ use secrecy::SecretString;
 
 use self::plan::{Active, Observed, Project, Step};
 use super::{
-    Context, apply,
+    Context,
+    apply::{self, ApplyError},
     child::{ChildKind, Drift, owned_by},
     controller::PassFailed,
     database::{self, Database, State},
     failure::Failure,
+    pass::{self, Pass},
     project::internal_url,
     tombstones::Tombstone,
     watches::Guarded,
@@ -32,13 +34,6 @@ use crate::{
     dsn::{Dsn, ProjectId, PublicKey, hex},
     store::admin::{KeyIdentity, KeyRow, Phase},
 };
-
-/// Longest time between two passes over a key that nobody touches.
-const LOOK_AGAIN: Duration = Duration::from_mins(10);
-/// While the project or the database is not there, or a name is taken by an object that no watch shows.
-const WAIT: Duration = Duration::from_secs(20);
-/// Passes that a new key takes: finalizer, key and Secret, and one that finds nothing to do.
-const ROUNDS: usize = 3;
 
 /// One pass.
 pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> Result<Action, PassFailed> {
@@ -56,44 +51,11 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
         let secret = Some(key.secret_name());
         return finish(&key.metadata, key.spec.deletion_policy, secret, &context).await;
     }
-    let mut pass = Pass::new(key, &context);
-    let mut failure = None;
-    for _ in 0..ROUNDS {
-        let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
-        let steps = plan::plan(&observed);
-        failure = match observed.secret {
-            Drift::Foreign => Some(pass.conflict()),
-            Drift::Leaving => {
-                Some(Failure::Waiting("The Secret of the deleted key of this name is not gone yet.".into()))
-            }
-            Drift::None | Drift::Absent | Drift::Changed => None,
-        };
-        let done = steps.is_empty();
-        pass.observed = Some(observed);
-        for step in steps {
-            if let Err(error) = pass.apply(step).await {
-                failure = Some(error);
-                break;
-            }
-        }
-        if done || failure.is_some() {
-            break;
-        }
-    }
-    if let Some(Failure::Fenced(message)) = failure {
-        return Err(PassFailed(message));
-    }
-    pass.write_status(failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
-    match failure {
-        Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
-        Some(_) => Ok(Action::requeue(WAIT)),
-        None if pass.waits() => Ok(Action::requeue(WAIT)),
-        None => Ok(Action::requeue(LOOK_AGAIN)),
-    }
+    pass::run(KeyPass::new(key, &context), &context).await
 }
 
 /// One pass over one key.
-struct Pass<'a> {
+struct KeyPass<'a> {
     key: &'a ClientKey,
     context: &'a Context,
     namespace: String,
@@ -102,12 +64,11 @@ struct Pass<'a> {
     /// Added in this pass, so the cached object does not show it yet.
     finalizer_added: bool,
     rows: Vec<KeyRow>,
-    observed: Option<Observed>,
     /// The Secret as the API server answered it in this pass, ahead of the cache.
     written: Option<Arc<DynamicObject>>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> KeyPass<'a> {
     fn new(key: &'a ClientKey, context: &'a Context) -> Self {
         Self {
             key,
@@ -117,7 +78,6 @@ impl<'a> Pass<'a> {
             uid: key.uid().unwrap_or_default(),
             finalizer_added: false,
             rows: Vec::new(),
-            observed: None,
             written: None,
         }
     }
@@ -128,31 +88,6 @@ impl<'a> Pass<'a> {
 
     fn active(&self) -> Option<&KeyRow> {
         self.rows.iter().rev().find(|row| !row.revoked)
-    }
-
-    /// Fails when the database is there and an answer is not: that says nothing about the key.
-    async fn observe(&mut self) -> Result<Observed, Failure> {
-        let project = self.look_up().await?;
-        let live = self
-            .written
-            .clone()
-            .or_else(|| self.context.caches.child(ChildKind::Secret, &self.namespace, &self.key.secret_name()));
-        let secret = match (&project, self.active(), live) {
-            (Project::Known(id), Some(row), live) => {
-                let desired = secret::desired(self.key, row, &self.dsn(*id, &row.public_key));
-                self.context.drift(&desired, live)
-            }
-            // Without the key row nothing says what the Secret should hold; one of ours is believed.
-            (_, _, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
-            _ => Drift::Absent,
-        };
-        Ok(Observed {
-            has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
-            enabled: self.key.spec.enabled,
-            active: self.active().map(|row| Active { key_id: row.key_id, enabled: row.enabled }),
-            secret,
-            project,
-        })
     }
 
     async fn look_up(&mut self) -> Result<Project, Failure> {
@@ -194,28 +129,85 @@ impl<'a> Pass<'a> {
         Dsn { endpoint, public_key: public_key.clone(), project_id }
     }
 
-    fn conflict(&self) -> Failure {
-        Failure::Conflict { kind: ChildKind::Secret, name: self.key.secret_name() }
+    /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
+    async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
+        self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
+        let identity = KeyIdentity {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
+            client_key_uid: self.uid.clone(),
+        };
+        let ordinal = self.rows.iter().map(|row| row.ordinal).max().unwrap_or_default() + 1;
+        let public_key = PublicKey::from_random(rand::rng().random());
+        let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
+        let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
+        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix())).await;
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
+impl Pass for KeyPass<'_> {
+    type Observed = Observed;
+    type Step = Step;
+
+    const CONTROLLER: &'static str = "clientkey";
+    // Finalizer, key and Secret, nothing.
+    const ROUNDS: usize = 3;
+
+    async fn observe(&mut self) -> Result<Observed, Failure> {
+        let project = self.look_up().await?;
+        let live = self
+            .written
+            .clone()
+            .or_else(|| self.context.caches.child(ChildKind::Secret, &self.namespace, &self.key.secret_name()));
+        let secret = match (&project, self.active(), live) {
+            (Project::Known(id), Some(row), live) => {
+                let desired = secret::desired(self.key, row, &self.dsn(*id, &row.public_key));
+                self.context.drift(&desired, live)
+            }
+            // Without the key row nothing says what the Secret should hold; one of ours is believed.
+            (_, _, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
+            _ => Drift::Absent,
+        };
+        Ok(Observed {
+            has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
+            enabled: self.key.spec.enabled,
+            active: self.active().map(|row| Active { key_id: row.key_id, enabled: row.enabled }),
+            secret,
+            project,
+        })
     }
 
-    fn waits(&self) -> bool {
-        self.observed.as_ref().is_some_and(|observed| !matches!(observed.project, Project::Known(_)))
+    fn plan(observed: &Observed) -> Vec<Step> {
+        plan::plan(observed)
     }
 
-    async fn apply(&mut self, step: Step) -> Result<(), Failure> {
-        let result = self.perform(step).await;
-        self.context.count_step("clientkey", step.as_str(), result.is_ok());
-        result
+    fn obstacle(&self, observed: &Observed) -> Option<Failure> {
+        let (kind, name) = (ChildKind::Secret, self.key.secret_name());
+        match observed.secret {
+            Drift::Foreign => Some(Failure::Conflict { kind, name }),
+            Drift::Leaving => Some(ApplyError::Leaving { kind, name }.into()),
+            Drift::None | Drift::Absent | Drift::Changed => None,
+        }
     }
 
-    async fn perform(&mut self, step: Step) -> Result<(), Failure> {
+    fn waits(observed: &Observed) -> bool {
+        !matches!(observed.project, Project::Known(_))
+    }
+
+    fn name(step: Step) -> &'static str {
+        step.as_str()
+    }
+
+    async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
             apply::set_finalizer::<ClientKey>(&self.context.client, &self.key.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
-        let (State::Ready(database), Some(Project::Known(project))) =
-            (self.context.database(), self.observed.as_ref().map(|observed| observed.project.clone()))
+        let (State::Ready(database), Project::Known(project)) = (self.context.database(), observed.project.clone())
         else {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
@@ -243,26 +235,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
-    async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
-        self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
-        let identity = KeyIdentity {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
-            client_key_uid: self.uid.clone(),
-        };
-        let ordinal = self.rows.iter().map(|row| row.ordinal).max().unwrap_or_default() + 1;
-        let public_key = PublicKey::from_random(rand::rng().random());
-        let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
-        let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
-        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix())).await;
-        self.rows.push(row);
-        Ok(())
-    }
-
-    async fn write_status(&self, failure: Option<&Failure>) -> Result<(), apply::ApplyError> {
-        let Some(observed) = &self.observed else { return Ok(()) };
+    async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
         let before = self.context.status_before(self.key, self.key.status.clone());
         let active = self.active().map(|row| ActiveKey {
             key_id: row.key_id.to_string(),

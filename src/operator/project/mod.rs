@@ -7,7 +7,7 @@ mod status;
 
 pub use children::{DatabaseAddress, IngestImage, database_secret_name, ingest_name, internal_url};
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt, api::DynamicObject, runtime::controller::Action};
@@ -21,6 +21,7 @@ use super::{
     controller::PassFailed,
     database::{self, Database, State},
     failure::Failure,
+    pass::{self, Pass},
     watches::Guarded,
 };
 use crate::{
@@ -28,13 +29,6 @@ use crate::{
     dsn::{ProjectId, hex},
     store::admin::{self, Phase, ProjectIdentity, ProjectSettings, ProjectState},
 };
-
-/// Longest time between two passes over a project that nobody touches: partitions are made ahead of time.
-const LOOK_AGAIN: Duration = Duration::from_mins(10);
-/// While the database is away, or a name is taken by an object that no watch shows.
-const WAIT: Duration = Duration::from_secs(20);
-/// Passes that a new project takes: finalizer, database, workload, and one that finds nothing to do.
-const ROUNDS: usize = 4;
 
 /// One pass.
 pub async fn reconcile(
@@ -55,45 +49,11 @@ pub async fn reconcile(
     if project.metadata.deletion_timestamp.is_some() {
         return deletion::finish(&project.metadata, project.spec.deletion_policy, &context).await;
     }
-    let mut pass = Pass::new(project, &context);
-    let mut failure = None;
-    for _ in 0..ROUNDS {
-        let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
-        let steps = plan::plan(&observed);
-        failure = plan::obstacle(&observed).map(|(kind, drift)| {
-            let name = pass.child_name(kind);
-            if drift == Drift::Foreign {
-                Failure::Conflict { kind, name }
-            } else {
-                ApplyError::Leaving { kind, name }.into()
-            }
-        });
-        let done = steps.is_empty();
-        pass.observed = Some(observed);
-        for step in steps {
-            if let Err(error) = pass.apply(step).await {
-                failure = Some(error);
-                break;
-            }
-        }
-        if done || failure.is_some() {
-            break;
-        }
-    }
-    if let Some(Failure::Fenced(message)) = failure {
-        return Err(PassFailed(message));
-    }
-    pass.write_status(failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
-    match failure {
-        Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
-        Some(_) => Ok(Action::requeue(WAIT)),
-        None if pass.waits_for_database() => Ok(Action::requeue(WAIT)),
-        None => Ok(Action::requeue(LOOK_AGAIN)),
-    }
+    pass::run(ProjectPass::new(project, &context), &context).await
 }
 
 /// One pass over one project.
-struct Pass<'a> {
+struct ProjectPass<'a> {
     project: &'a ErrorTrackingProject,
     context: &'a Context,
     namespace: String,
@@ -103,12 +63,11 @@ struct Pass<'a> {
     finalizer_added: bool,
     id: Option<ProjectId>,
     role: Option<String>,
-    observed: Option<Observed>,
     /// What the API server answered in this pass, ahead of the cache.
     written: Vec<(ChildKind, String, DynamicObject)>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> ProjectPass<'a> {
     fn new(project: &'a ErrorTrackingProject, context: &'a Context) -> Self {
         Self {
             project,
@@ -119,52 +78,12 @@ impl<'a> Pass<'a> {
             finalizer_added: false,
             id: None,
             role: None,
-            observed: None,
             written: Vec::new(),
         }
     }
 
     fn api(&self) -> Api<ErrorTrackingProject> {
         Api::namespaced(self.context.client.clone(), &self.namespace)
-    }
-
-    /// Fails when the database is there and an answer is not: that says nothing about the project.
-    async fn observe(&mut self) -> Result<Observed, Failure> {
-        let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
-        let state = self.context.database();
-        let (database, workload, database_secret) = match &state {
-            State::Ready(database) => {
-                let known = self.look_up(database).await?;
-                let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
-                (known, workload, self.compare_secret(database))
-            }
-            State::Connecting => (
-                plan::Database::Unavailable {
-                    reason: crate::crd::Reason::DatabaseUnavailable,
-                    message: "The operator is connecting to Postgres.".into(),
-                },
-                Vec::new(),
-                Drift::Absent,
-            ),
-            State::Unavailable { reason, message } => {
-                (plan::Database::Unavailable { reason: *reason, message: message.clone() }, Vec::new(), Drift::Absent)
-            }
-        };
-        let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
-        Ok(Observed {
-            has_finalizer,
-            database,
-            database_secret,
-            secret_password: secret.as_deref().and_then(|secret| cached_digest(secret, "password")),
-            workload: workload
-                .iter()
-                .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
-                .collect(),
-            rollout: self
-                .live(ChildKind::Deployment, &ingest_name(&self.name))
-                .map(|live| rollout(&live))
-                .unwrap_or_default(),
-        })
     }
 
     async fn look_up(&mut self, database: &Database) -> Result<plan::Database, Failure> {
@@ -216,17 +135,96 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn waits_for_database(&self) -> bool {
-        matches!(self.observed.as_ref().map(|observed| &observed.database), Some(plan::Database::Unavailable { .. }))
+    /// Whether anything was written.
+    async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
+        let live = self.context.ensure(child).await?;
+        let written = live.is_some();
+        self.written.extend(live.map(|live| (child.kind, child.name.clone(), live)));
+        Ok(written)
     }
 
-    async fn apply(&mut self, step: Step) -> Result<(), Failure> {
-        let result = self.perform(step).await;
-        self.context.count_step("project", step.as_str(), result.is_ok());
-        result
+    /// The password that both Postgres and the live Secret hold. The cache may lag behind the Secret, and a password
+    /// that is in use is only changed when it is lost.
+    async fn password_in_use(&self, observed: &Observed) -> Result<Option<SecretString>, Failure> {
+        let plan::Database::Known(Catalogued { password: Some(known), .. }) = &observed.database else {
+            return Ok(None);
+        };
+        let name = database_secret_name(&self.name);
+        let live =
+            apply::read_owned(&self.context.client, ChildKind::Secret, &self.namespace, &name, &self.uid).await?;
+        let password = live.as_ref().and_then(|live| secret_value(live, "password"));
+        Ok(password.filter(|password| hex(&admin::password_digest(password)) == *known))
+    }
+}
+
+impl Pass for ProjectPass<'_> {
+    type Observed = Observed;
+    type Step = Step;
+
+    const CONTROLLER: &'static str = "project";
+    // Finalizer, database, workload, nothing.
+    const ROUNDS: usize = 4;
+
+    async fn observe(&mut self) -> Result<Observed, Failure> {
+        let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
+        let state = self.context.database();
+        let (database, workload, database_secret) = match &state {
+            State::Ready(database) => {
+                let known = self.look_up(database).await?;
+                let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
+                (known, workload, self.compare_secret(database))
+            }
+            State::Connecting => (
+                plan::Database::Unavailable {
+                    reason: crate::crd::Reason::DatabaseUnavailable,
+                    message: "The operator is connecting to Postgres.".into(),
+                },
+                Vec::new(),
+                Drift::Absent,
+            ),
+            State::Unavailable { reason, message } => {
+                (plan::Database::Unavailable { reason: *reason, message: message.clone() }, Vec::new(), Drift::Absent)
+            }
+        };
+        let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
+        Ok(Observed {
+            has_finalizer,
+            database,
+            database_secret,
+            secret_password: secret.as_deref().and_then(|secret| cached_digest(secret, "password")),
+            workload: workload
+                .iter()
+                .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
+                .collect(),
+            rollout: self
+                .live(ChildKind::Deployment, &ingest_name(&self.name))
+                .map(|live| rollout(&live))
+                .unwrap_or_default(),
+        })
     }
 
-    async fn perform(&mut self, step: Step) -> Result<(), Failure> {
+    fn plan(observed: &Observed) -> Vec<Step> {
+        plan::plan(observed)
+    }
+
+    fn obstacle(&self, observed: &Observed) -> Option<Failure> {
+        let (kind, drift) = plan::obstacle(observed)?;
+        let name = self.child_name(kind);
+        Some(match drift {
+            Drift::Leaving => ApplyError::Leaving { kind, name }.into(),
+            _ => Failure::Conflict { kind, name },
+        })
+    }
+
+    fn waits(observed: &Observed) -> bool {
+        matches!(observed.database, plan::Database::Unavailable { .. })
+    }
+
+    fn name(step: Step) -> &'static str {
+        step.as_str()
+    }
+
+    async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
             apply::set_finalizer::<ErrorTrackingProject>(&self.context.client, &self.project.metadata, true).await?;
             self.finalizer_added = true;
@@ -267,7 +265,7 @@ impl<'a> Pass<'a> {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;
             }
             (Step::PublishLogin, Some(id)) => {
-                let in_use = self.password_in_use().await?;
+                let in_use = self.password_in_use(observed).await?;
                 let (role, password) = if let (Some(password), Some(role)) = (in_use, &self.role) {
                     (role.clone(), password)
                 } else {
@@ -295,31 +293,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Whether anything was written.
-    async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
-        let live = self.context.ensure(child).await?;
-        let written = live.is_some();
-        self.written.extend(live.map(|live| (child.kind, child.name.clone(), live)));
-        Ok(written)
-    }
-
-    /// The password that both Postgres and the live Secret hold. The cache may lag behind the Secret, and a password
-    /// that is in use is only changed when it is lost.
-    async fn password_in_use(&self) -> Result<Option<SecretString>, Failure> {
-        let Some(plan::Database::Known(Catalogued { password: Some(known), .. })) =
-            self.observed.as_ref().map(|observed| &observed.database)
-        else {
-            return Ok(None);
-        };
-        let name = database_secret_name(&self.name);
-        let live =
-            apply::read_owned(&self.context.client, ChildKind::Secret, &self.namespace, &name, &self.uid).await?;
-        let password = live.as_ref().and_then(|live| secret_value(live, "password"));
-        Ok(password.filter(|password| hex(&admin::password_digest(password)) == *known))
-    }
-
-    async fn write_status(&self, failure: Option<&Failure>) -> Result<(), apply::ApplyError> {
-        let Some(observed) = &self.observed else { return Ok(()) };
+    async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
         let before = self.context.status_before(self.project, self.project.status.clone());
         let server = match self.context.database() {
             State::Ready(database) => Some(database.server.clone()),

@@ -1,0 +1,86 @@
+//! `observe → plan → apply`, for every kind: the loop that a pass over one object is.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+use super::{Context, apply::ApplyError, controller::PassFailed, failure::Failure};
+
+/// Longest time between two passes over an object that nobody touches.
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
+/// While something must come first that no watch shows: the database, or a name that somebody else has taken.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// One pass over one object of a kind.
+pub trait Pass: Send {
+    /// Everything that is known of the object and of what it owns.
+    type Observed: Send + Sync;
+    type Step: Copy + Send;
+
+    /// Label of the steps in metrics.
+    const CONTROLLER: &'static str;
+    /// Rounds that a new object takes, with the one that finds nothing to do.
+    const ROUNDS: usize;
+
+    /// Fails when an answer could not be had that would say nothing about the object: then nothing is written.
+    fn observe(&mut self) -> impl Future<Output = Result<Self::Observed, Failure>> + Send;
+
+    /// Pure: the steps that are missing, in order; none when the object is as it should be or must wait.
+    fn plan(observed: &Self::Observed) -> Vec<Self::Step>;
+
+    /// What keeps the object from becoming what it should be, though no step has failed.
+    fn obstacle(&self, observed: &Self::Observed) -> Option<Failure>;
+
+    /// Whether the object waits for something that no watch shows.
+    fn waits(observed: &Self::Observed) -> bool;
+
+    /// Name of the step in metrics.
+    fn name(step: Self::Step) -> &'static str;
+
+    /// Does one step. Repeating it changes nothing.
+    fn perform(
+        &mut self,
+        observed: &Self::Observed,
+        step: Self::Step,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Writes the status if it says anything new.
+    fn write_status(
+        &self,
+        observed: &Self::Observed,
+        failure: Option<&Failure>,
+    ) -> impl Future<Output = Result<(), ApplyError>> + Send;
+}
+
+/// Goes round until nothing is left to do or a step fails, and says in the status how it went.
+pub async fn run<P: Pass>(mut pass: P, context: &Context) -> Result<Action, PassFailed> {
+    let mut round = 1;
+    let (observed, failure) = loop {
+        let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
+        let steps = P::plan(&observed);
+        let done = steps.is_empty() || round == P::ROUNDS;
+        let mut failure = pass.obstacle(&observed);
+        for step in steps {
+            let result = pass.perform(&observed, step).await;
+            context.count_step(P::CONTROLLER, P::name(step), result.is_ok());
+            if let Err(failed) = result {
+                failure = Some(failed);
+                break;
+            }
+        }
+        if done || failure.is_some() {
+            break (observed, failure);
+        }
+        round += 1;
+    };
+    if let Some(Failure::Fenced(message)) = failure {
+        return Err(PassFailed(message));
+    }
+    pass.write_status(&observed, failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
+    match failure {
+        Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
+        Some(_) => Ok(Action::requeue(WAIT)),
+        None if P::waits(&observed) => Ok(Action::requeue(WAIT)),
+        None => Ok(Action::requeue(LOOK_AGAIN)),
+    }
+}
