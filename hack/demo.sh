@@ -86,7 +86,7 @@ Go on with
   kubectl --namespace shop describe etp shop
   kubectl --namespace shop get secret shop-dsn --output yaml
   kubectl explain etp.spec.backend
-  kubectl get --raw '/api/v1/namespaces/shop/services/shop:http/proxy/checkout?article=plum'   # fail once more
+  kubectl get --raw '/api/v1/namespaces/shop/services/shop:http/proxy/checkout?article=plum'   # fail in another way
   kubectl --namespace error-tracking logs deployment/error-tracking-operator
 The list of errors: $list
 make demo-down ends the demo.

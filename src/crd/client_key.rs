@@ -40,7 +40,7 @@ pub struct ClientKeySpec {
     /// The project that this key belongs to, in the same namespace.
     pub project_ref: ProjectRef,
 
-    /// Whether events with this key are accepted. When false they are refused and the Secret is kept.
+    /// Whether events with this key are accepted, as they are by default. When false they are refused and the Secret is kept.
     #[serde(default = "enabled")]
     pub enabled: bool,
 
@@ -48,8 +48,7 @@ pub struct ClientKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
 
-    /// What happens to the key and its Secret when this object is deleted. Revoke refuses the key and
-    /// deletes the Secret; Orphan leaves both as they are.
+    /// What happens to the key and its Secret when this object is deleted. Revoke, the default, refuses the key and deletes the Secret; Orphan leaves both as they are.
     #[serde(default)]
     pub deletion_policy: KeyDeletionPolicy,
 }
@@ -59,9 +58,10 @@ fn enabled() -> bool {
 }
 
 /// An ErrorTrackingProject of the same namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ProjectRef {
     #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("projectRef.name must be the name of an ErrorTrackingProject of this namespace"))]
     pub name: String,
 }
 
@@ -71,6 +71,7 @@ pub struct SecretTemplate {
     /// "<name of the ClientKey>-dsn" when absent; it cannot be changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.endsWith('-database')").message("secretTemplate.name must not end in '-database': that is the login Secret of a project"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("secretTemplate.name must be a valid Secret name: lower-case letters, digits, '-' and '.'"))]
     pub name: Option<String>,
     /// Labels added to the Secret.

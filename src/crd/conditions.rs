@@ -60,9 +60,11 @@ impl From<bool> for ConditionStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     Available,
+    Idle,
     Progressing,
     DatabaseUnavailable,
     DatabaseRejected,
+    DatabaseChanged,
     DurabilityOff,
     MigrationFailed,
     SchemaConflict,
@@ -84,9 +86,11 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Available => "Available",
+            Self::Idle => "Idle",
             Self::Progressing => "Progressing",
             Self::DatabaseUnavailable => "DatabaseUnavailable",
             Self::DatabaseRejected => "DatabaseRejected",
+            Self::DatabaseChanged => "DatabaseChanged",
             Self::DurabilityOff => "DurabilityOff",
             Self::MigrationFailed => "MigrationFailed",
             Self::SchemaConflict => "SchemaConflict",

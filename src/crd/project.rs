@@ -52,8 +52,7 @@ pub struct ErrorTrackingProjectSpec {
     #[serde(default)]
     pub backend: Backend,
 
-    /// What happens to the stored events when this object is deleted. Retain keeps the Postgres schema and
-    /// takes its logins away; Delete drops both.
+    /// What happens to the stored events when this object is deleted. Retain, the default, keeps the Postgres schema and takes its logins away; Delete drops both.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -79,7 +78,7 @@ impl Default for Backend {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Integrated {
-    /// Days that an event is kept: 1 to 3650.
+    /// Days that an event is kept: 1 to 3650; 90 when absent.
     #[serde(default = "default_retention_days")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 3650").message("retentionDays must be between 1 and 3650: events are kept for at least a day and at most ten years"))]
     pub retention_days: i32,
@@ -103,7 +102,7 @@ fn default_retention_days() -> i32 {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ingest {
-    /// Number of pods, 0 to 100; the operator runs 2 when absent. With 0 nothing receives events.
+    /// Number of pods, 0 to 100; the operator runs 2 when absent. With 0 nothing receives events, and the project counts as Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("replicas must be between 0 and 100"))]
     pub replicas: Option<i32>,

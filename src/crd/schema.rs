@@ -48,12 +48,30 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
-                "type": {"type": "string", "maxLength": 316},
-                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-                "observedGeneration": {"type": "integer", "format": "int64"},
-                "lastTransitionTime": {"type": "string", "format": "date-time"},
-                "reason": {"type": "string", "minLength": 1, "maxLength": 1024},
-                "message": {"type": "string", "maxLength": 32768}
+                "type": {
+                    "type": "string", "maxLength": 316,
+                    "description": "What the condition is about: Ready sums up; Reconciling is True while something is under way; Stalled is True when a person must act."
+                },
+                "status": {
+                    "type": "string", "enum": ["True", "False", "Unknown"],
+                    "description": "Whether the condition holds."
+                },
+                "observedGeneration": {
+                    "type": "integer", "format": "int64",
+                    "description": "Generation of the spec that the condition is about."
+                },
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time",
+                    "description": "When the status changed last."
+                },
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 1024,
+                    "description": "Why, as one word for machines."
+                },
+                "message": {
+                    "type": "string", "maxLength": 32768,
+                    "description": "Why, and what to do about it."
+                }
             }
         }
     })

@@ -114,6 +114,7 @@ impl Refusal {
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         match self {
+            Self::UnknownKey => vec!["the key is unknown, disabled or of another project".to_owned()],
             Self::Envelope(cause) => vec![cause.to_string()],
             Self::Event(EventError::InvalidJson(cause)) => vec![cause.to_string()],
             _ => Vec::new(),

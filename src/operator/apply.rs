@@ -9,7 +9,8 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::child::{Child, ChildKind, Drift, Ownership, owned_by, prune};
+use super::child::{Child, ChildKind, Drift, Ownership, holder, owned_by, prune};
+use super::failure::describe_conflict;
 use crate::crd::FINALIZER;
 
 /// Name under which the API server records the fields that we own.
@@ -17,8 +18,8 @@ pub const FIELD_MANAGER: &str = "error-tracking-operator";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    #[error("{kind} {name} exists and does not belong to this object: delete or rename it, then it is made anew")]
-    Conflict { kind: ChildKind, name: String },
+    #[error("{}", describe_conflict(*kind, name, holder.as_deref()))]
+    Conflict { kind: ChildKind, name: String, holder: Option<String> },
     #[error("{kind} {name} of the deleted object of this name is not gone yet")]
     Leaving { kind: ChildKind, name: String },
     #[error("failed to {verb} {kind} {name}: {}", kube_message(source))]
@@ -53,7 +54,9 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObje
     let found = api.get_opt(&child.name).await.map_err(ApplyError::kubernetes("get", kind, &child.name))?;
     if let Some(found) = found {
         return match child.ownership(&found) {
-            Ownership::Foreign => Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() }),
+            Ownership::Foreign => {
+                Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder: holder(&found) })
+            }
             Ownership::Predecessor => Err(ApplyError::Leaving { kind: child.kind, name: child.name.clone() }),
             Ownership::Ours => update(&api, child, found).await,
         };
@@ -64,7 +67,7 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObje
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     match api.create(&parameters, &object).await {
         Err(error) if is_status(&error, 409) => {
-            Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone() })
+            Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder: None })
         }
         result => result.map(Some).map_err(ApplyError::kubernetes("create", kind, &child.name)),
     }

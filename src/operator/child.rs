@@ -191,6 +191,14 @@ pub fn owned_by(object: &DynamicObject, owner_uid: &str) -> bool {
     object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == owner_uid)
 }
 
+/// The resource that the operator made an object for, as "`ClientKey` shop"; `None` when somebody else made it.
+#[must_use]
+pub fn holder(object: &DynamicObject) -> Option<String> {
+    let ours = object.metadata.labels.as_ref()?.get(MANAGED_BY_LABEL)? == MANAGED_BY;
+    let owner = object.metadata.owner_references.iter().flatten().next().filter(|_| ours)?;
+    Some(format!("{} {}", owner.kind, owner.name))
+}
+
 /// Drops what a comparison does not need and turns a Secret's values into digests: the cache holds no secrets.
 /// Items of a list do not say their kind, so it is written in.
 pub fn prune(kind: ChildKind, object: &mut DynamicObject) {

@@ -53,6 +53,8 @@ pub struct Context {
     pub concurrency: u16,
     states: watch::Receiver<State>,
     recorder: Recorder,
+    /// Of the database that was reached last: who owes what a deletion leaves.
+    installation: Mutex<Option<String>>,
     /// Status by uid with the version it was written as: a cache that lags must not make us write it again.
     statuses: Mutex<HashMap<String, (String, Value)>>,
     /// What the last applies made of the children: the API server may keep a
@@ -82,6 +84,7 @@ impl Context {
             concurrency,
             states,
             recorder,
+            installation: Mutex::default(),
             statuses: Mutex::default(),
             applied: Mutex::default(),
         }
@@ -89,7 +92,15 @@ impl Context {
 
     #[must_use]
     pub fn database(&self) -> State {
-        self.states.borrow().clone()
+        let state = self.states.borrow().clone();
+        if let State::Ready(database) = &state {
+            let mut installation = self.installation.lock().unwrap_or_else(PoisonError::into_inner);
+            let reached = database.admin.installation().as_str();
+            if installation.as_deref() != Some(reached) {
+                *installation = Some(reached.to_owned());
+            }
+        }
+        state
     }
 
     #[must_use]
@@ -170,11 +181,12 @@ impl Context {
             match tombstones::settle(&database.admin, tombstone).await {
                 Ok(()) => return Ok(true),
                 Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
-                Err(error) => warn!(?tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
+                Err(error) => warn!(%tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
             }
         }
-        self.tombstones.bury(tombstone).await?;
-        info!(?tombstone, "What a deleted object has in Postgres is settled later.");
+        let installation = self.installation.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.tombstones.bury(tombstone, installation).await?;
+        info!(%tombstone, "What a deleted object has in Postgres is settled later.");
         Ok(false)
     }
 
@@ -213,6 +225,7 @@ impl Context {
         let wrong = |condition: &&Condition| match condition.type_.as_str() {
             "Stalled" => condition.status == "True",
             "DatabaseReady" | "IngestReady" => condition.status == "False" && condition.reason != "Progressing",
+            "SecretPublished" => matches!(condition.reason.as_str(), "ProjectNotFound" | "ProjectDeleted"),
             _ => false,
         };
         let quiet = ["WaitingForPods", "ScaledToZero"];

@@ -66,6 +66,7 @@ pub struct Database {
     /// "host:port/dbname", for people.
     pub server: String,
     connection: Connection,
+    secret_name: String,
     /// What the Secret held, to notice a change.
     secret: LoginValues,
 }
@@ -82,7 +83,7 @@ impl std::fmt::Debug for LoginValues {
 
 impl Database {
     fn failed(&self, source: StoreError) -> ConnectError {
-        ConnectError::Store { server: self.server.clone(), source }
+        ConnectError::Store { server: self.server.clone(), secret: self.secret_name.clone(), source }
     }
 }
 
@@ -90,12 +91,14 @@ impl Database {
 enum ConnectError {
     #[error("failed to {verb} Secret {name}: {}", kube_message(source))]
     Secret { verb: &'static str, name: String, source: Box<kube::Error> },
-    #[error("Secret {0} does not exist yet: create it with the keys host, port, dbname, username and password")]
+    #[error(
+        "Secret {0} does not exist in the operator's namespace: create it with uri, or host, port, dbname, username and password"
+    )]
     NoSecret(String),
     #[error("Secret {name} cannot be used: {message}")]
     BadSecret { name: String, message: String },
-    #[error("Postgres at {server}: {}", source.message())]
-    Store { server: String, source: StoreError },
+    #[error("Postgres at {server}, login of Secret {secret}: {}", source.message())]
+    Store { server: String, secret: String, source: StoreError },
     #[error("Secret {0} has changed")]
     SecretChanged(String),
     #[error("the server runs with fsync=off and would lose acknowledged events in a crash: turn fsync on")]
@@ -200,7 +203,8 @@ async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Datab
         .map_err(|error| ConnectError::BadSecret { name: secrets.database.clone(), message: error.to_string() })?;
     let address =
         DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
-    let failed = |source| ConnectError::Store { server: connection.server(), source };
+    let secret_name = format!("{}/{}", secrets.namespace, secrets.database);
+    let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
     connection.probe().await.map_err(failed)?;
     let admin = Admin::connect(connection.pool(pool_size(secrets.concurrency), "error-tracking-operator"), epoch)
         .await
@@ -208,7 +212,8 @@ async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Datab
     if !admin.server().fsync {
         return Err(ConnectError::DurabilityOff);
     }
-    let database = Database { admin, server: connection.server(), address, connection, secret: LoginValues(values) };
+    let server = connection.server();
+    let database = Database { admin, server, address, connection, secret_name, secret: LoginValues(values) };
     match publish_console_login(&api, &secrets.console, &database).await {
         Err(failed @ ConnectError::Store { .. }) => return Err(failed),
         // The console's Secret is no reason to leave everybody without a database.

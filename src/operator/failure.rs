@@ -6,8 +6,11 @@ use crate::{crd::Reason, store::StoreError};
 /// A step that failed. `Display` is the sentence for people.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("{kind} {name} exists and does not belong to this object: delete or rename it, then it is made anew")]
-    Conflict { kind: ChildKind, name: String },
+    #[error("{}", describe_conflict(*kind, name, holder.as_deref()))]
+    Conflict { kind: ChildKind, name: String, holder: Option<String> },
+    /// The project is in another database than the one that the operator uses now.
+    #[error("{0}")]
+    DatabaseChanged(String),
     #[error("{message}")]
     Database { reason: Reason, message: String, retryable: bool },
     #[error("{0}")]
@@ -30,6 +33,7 @@ impl Failure {
         match self {
             Self::Conflict { kind: ChildKind::Secret, .. } => Reason::SecretConflict,
             Self::Conflict { .. } => Reason::NameConflict,
+            Self::DatabaseChanged(_) => Reason::DatabaseChanged,
             Self::Database { reason, .. } => *reason,
             Self::Kubernetes(_) | Self::Invalid(_) => Reason::Rejected,
             Self::Waiting(_) | Self::Fenced(_) => Reason::Progressing,
@@ -40,7 +44,7 @@ impl Failure {
     #[must_use]
     pub fn stalls(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Invalid(_) => true,
+            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) => true,
             Self::Database { reason, .. } => *reason == Reason::SchemaConflict,
             Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => false,
         }
@@ -50,7 +54,7 @@ impl Failure {
     #[must_use]
     pub fn retry_soon(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Invalid(_) => false,
+            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) => false,
             Self::Database { retryable, .. } => *retryable,
             Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => true,
         }
@@ -62,18 +66,18 @@ impl From<StoreError> for Failure {
         if matches!(error, StoreError::Fenced { .. }) {
             return Self::Fenced(error.to_string());
         }
-        Self::Database {
-            reason: database::reason(&error),
-            message: error.message().into_owned(),
-            retryable: error.retryable(),
+        let mut message = error.message().into_owned();
+        if matches!(error, StoreError::NotPermitted { .. }) {
+            message.push_str(": the operator's login needs CREATEROLE and the right to create schemas");
         }
+        Self::Database { reason: database::reason(&error), message, retryable: error.retryable() }
     }
 }
 
 impl From<ApplyError> for Failure {
     fn from(error: ApplyError) -> Self {
         match error {
-            ApplyError::Conflict { kind, name } => Self::Conflict { kind, name },
+            ApplyError::Conflict { kind, name, holder } => Self::Conflict { kind, name, holder },
             ApplyError::Leaving { .. } => Self::Waiting(error.to_string()),
             ApplyError::Kubernetes { ref source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => Self::Invalid(error.to_string()),
@@ -82,5 +86,20 @@ impl From<ApplyError> for Failure {
                 _ => Self::Kubernetes(error.to_string()),
             },
         }
+    }
+}
+
+/// What to do depends on whose the object is: the operator made it for another resource, or somebody else made it.
+pub fn describe_conflict(kind: ChildKind, name: &str, holder: Option<&str>) -> String {
+    match holder {
+        Some(holder) => format!("{kind} {name} belongs to {holder}: make this object anew under another name"),
+        None if kind == ChildKind::Secret => format!(
+            "Secret {name} was not made by the operator and is left alone: delete it if nobody needs it, or make this \
+             object anew under another name"
+        ),
+        None => format!(
+            "{kind} {name} was not made by the operator and is left alone: delete it if nobody needs it, or give this \
+             object another name"
+        ),
     }
 }

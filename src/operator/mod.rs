@@ -234,7 +234,11 @@ async fn work(
 /// watch began anew.
 async fn wake_all(context: Arc<Context>, queues: Queues, relisted: Arc<Notify>) {
     let mut states = context.database_states();
-    let mut ready = matches!(*states.borrow_and_update(), State::Ready(_));
+    let said = |state: &State| match state {
+        State::Ready(_) | State::Connecting => None,
+        State::Unavailable { message, .. } => Some(message.clone()),
+    };
+    let mut known = said(&states.borrow_and_update());
     loop {
         for project in context.caches.projects.state() {
             let (namespace, name) = context::identity(&*project);
@@ -249,8 +253,9 @@ async fn wake_all(context: Arc<Context>, queues: Queues, relisted: Arc<Notify>) 
                 changed = states.changed() => if changed.is_err() { return; },
                 () = relisted.notified() => break,
             }
-            let now = matches!(*states.borrow_and_update(), State::Ready(_));
-            if std::mem::replace(&mut ready, now) != now {
+            let now = said(&states.borrow_and_update());
+            if now != known {
+                known = now;
                 break;
             }
         }

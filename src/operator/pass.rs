@@ -9,7 +9,7 @@ use super::{Context, apply::ApplyError, controller::PassFailed, failure::Failure
 /// Longest time between two passes over an object that nobody touches.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While something must come first that no watch shows: the database, or a name that somebody else has taken.
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// One pass over one object of a kind.
 pub trait Pass: Send {

@@ -1,6 +1,8 @@
 //! What deleted objects still have in Postgres when it was away at their deletion. Kept in a `ConfigMap`, since
 //! the API server is there whenever an object is deleted, and settled when Postgres answers again.
 
+use std::fmt;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
@@ -24,10 +26,29 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Tombstone {
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename = "ErrorTrackingProject", rename_all = "camelCase")]
     Project { uid: String, namespace: String, name: String, deletion_policy: DeletionPolicy },
     #[serde(rename_all = "camelCase")]
     ClientKey { uid: String, namespace: String, name: String },
+}
+
+/// A tombstone as it is kept: what it is owed is owed by one database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// Installation of the database that the object was in; absent when this process never reached it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    installation: Option<String>,
+    #[serde(flatten)]
+    tombstone: Tombstone,
+}
+
+impl fmt::Display for Tombstone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project { namespace, name, .. } => write!(formatter, "ErrorTrackingProject {namespace}/{name}"),
+            Self::ClientKey { namespace, name, .. } => write!(formatter, "ClientKey {namespace}/{name}"),
+        }
+    }
 }
 
 impl Tombstone {
@@ -56,6 +77,14 @@ impl Tombstone {
     }
 }
 
+/// What this database owes: another one would find nothing and take it for done.
+fn owed_by<'a>(owed: &'a [Entry], admin: &'a Admin) -> impl Iterator<Item = &'a Tombstone> {
+    let here = admin.installation().as_str();
+    owed.iter()
+        .filter(move |entry| entry.installation.as_deref().is_none_or(|installation| installation == here))
+        .map(|entry| &entry.tombstone)
+}
+
 /// Does in Postgres what the deletion of the object asked for. Repeating it changes nothing.
 pub async fn settle(admin: &Admin, tombstone: &Tombstone) -> Result<(), StoreError> {
     match tombstone {
@@ -81,8 +110,9 @@ impl Tombstones {
         Self { api: Api::namespaced(client, namespace), name, metrics }
     }
 
-    pub async fn bury(&self, tombstone: &Tombstone) -> Result<(), ApplyError> {
-        let text = serde_json::to_string(tombstone).unwrap_or_default();
+    pub async fn bury(&self, tombstone: &Tombstone, installation: Option<String>) -> Result<(), ApplyError> {
+        let entry = Entry { installation, tombstone: tombstone.clone() };
+        let text = serde_json::to_string(&entry).unwrap_or_default();
         // A field manager an entry: an apply takes away what its manager applied before.
         let manager = format!("{FIELD_MANAGER}/{}", tombstone.uid());
         let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.name}, "data": {tombstone.uid(): text}});
@@ -97,13 +127,13 @@ impl Tombstones {
     pub async fn settle_all(&self, admin: &Admin) -> Result<(), ApplyError> {
         let owed = self.owed().await?;
         self.metrics.tombstones.set(i64::try_from(owed.len()).unwrap_or(i64::MAX));
-        for tombstone in owed {
-            match settle(admin, &tombstone).await {
+        for tombstone in owed_by(&owed, admin) {
+            match settle(admin, tombstone).await {
                 Ok(()) => {
-                    self.remove(&tombstone).await?;
-                    info!(?tombstone, "Settled what a deleted object had left in Postgres.");
+                    self.remove(tombstone).await?;
+                    info!(%tombstone, "Settled what a deleted object had left in Postgres.");
                 }
-                Err(error) => warn!(?tombstone, %error, "Could not settle a tombstone; trying again."),
+                Err(error) => warn!(%tombstone, %error, "Could not settle a tombstone; trying again."),
             }
         }
         Ok(())
@@ -111,14 +141,15 @@ impl Tombstones {
 
     /// Settles what objects of this name left, before a new one takes anything over that should be gone.
     pub async fn settle_for(&self, admin: &Admin, namespace: &str, name: &str) -> Result<(), Failure> {
-        for tombstone in self.owed().await?.iter().filter(|tombstone| tombstone.is_of(namespace, name)) {
+        let owed = self.owed().await?;
+        for tombstone in owed_by(&owed, admin).filter(|tombstone| tombstone.is_of(namespace, name)) {
             settle(admin, tombstone).await?;
             self.remove(tombstone).await?;
         }
         Ok(())
     }
 
-    async fn owed(&self) -> Result<Vec<Tombstone>, ApplyError> {
+    async fn owed(&self) -> Result<Vec<Entry>, ApplyError> {
         let found = self.api.get_opt(&self.name).await.map_err(|source| self.failed("read", source))?;
         let owed = found.and_then(|config_map| config_map.data).unwrap_or_default();
         let read = |(uid, text): (String, String)| {

@@ -7,7 +7,11 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 /// Sends events of `tracing` to stderr, those that `RUST_LOG` lets through (default: `info` and above).
 /// A directive that cannot be read is reported and skipped; a second call does nothing.
 pub fn init() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let mut filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    // Postgres notes at INFO what a repeated statement found done already.
+    if let Ok(directive) = "sqlx::postgres::notice=warn".parse() {
+        filter = filter.add_directive(directive);
+    }
     let lines = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

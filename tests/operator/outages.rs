@@ -69,6 +69,32 @@ fn postgres_goes_away_and_comes_back() {
 }
 
 #[test]
+fn another_database_gets_no_projects_and_takes_no_keys_away() {
+    let _turn = alone();
+    let namespace = Namespace::new("other-database");
+    let id = namespace.ready_project("shop", 0);
+    let dsn = namespace.get("secret/shop-dsn", ".data.SENTRY_DSN");
+    sql("DROP DATABASE IF EXISTS elsewhere");
+    sql("CREATE DATABASE elsewhere");
+    let point_to = |database: &str| {
+        let patch = format!(r#"{{"stringData":{{"dbname":"{database}"}}}}"#);
+        kubectl(&["patch", "-n", INSTALLATION, "secret/error-tracking-postgresql", "--type=merge", "-p", &patch]);
+    };
+    point_to("elsewhere");
+    wait_for("the project stalls", Duration::from_mins(2), || {
+        (namespace.condition("etp/shop", "Stalled", "reason") == "DatabaseChanged").then_some(())
+    });
+    println!("{}", namespace.condition("etp/shop", "Stalled", "message"));
+    let seen = (namespace.get("etp/shop", ".status.projectID"), namespace.get("secret/shop-dsn", ".data.SENTRY_DSN"));
+    point_to("errortracking");
+    assert_eq!(seen, (id, dsn));
+    wait_for("the project is Ready again", Duration::from_mins(2), || {
+        (namespace.condition("etp/shop", "Ready", "status") == "True").then_some(())
+    });
+    sql("DROP DATABASE elsewhere WITH (FORCE)");
+}
+
+#[test]
 fn the_operator_is_killed_in_the_middle_of_its_work() {
     let _turn = alone();
     let namespace = Namespace::new("operator-killed");

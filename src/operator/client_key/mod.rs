@@ -20,7 +20,7 @@ use self::plan::{Active, Observed, Project, Step};
 use super::{
     Context,
     apply::{self, ApplyError},
-    child::{ChildKind, Drift, owned_by},
+    child::{ChildKind, Drift, holder, owned_by},
     controller::PassFailed,
     database::{self, Database, State},
     failure::Failure,
@@ -187,7 +187,11 @@ impl Pass for KeyPass<'_> {
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
         let (kind, name) = (ChildKind::Secret, self.key.secret_name());
         match observed.secret {
-            Drift::Foreign => Some(Failure::Conflict { kind, name }),
+            Drift::Foreign => Some(Failure::Conflict {
+                holder: self.context.caches.child(kind, &self.namespace, &name).as_deref().and_then(holder),
+                kind,
+                name,
+            }),
             Drift::Leaving => Some(ApplyError::Leaving { kind, name }.into()),
             Drift::None | Drift::Absent | Drift::Changed => None,
         }

@@ -36,17 +36,24 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         (reason, message.as_str())
     };
     conditions.set(ConditionType::Ready, published.into(), ready_reason, ready_message);
-    match &under_way {
-        Some((reason, message)) => {
-            conditions.set(ConditionType::Reconciling, ConditionStatus::True, *reason, message);
-        }
-        None => conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Available, ""),
+    if let Some((reason, message)) = &under_way {
+        conditions.set(ConditionType::Reconciling, ConditionStatus::True, *reason, message);
+    } else {
+        let message = if stalled.is_some() { "Stalled says what comes first." } else { "All is as the spec asks." };
+        conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Idle, message);
     }
     match stalled {
         Some(failure) => {
             conditions.set(ConditionType::Stalled, ConditionStatus::True, failure.reason(), failure.to_string());
         }
-        None => conditions.set(ConditionType::Stalled, ConditionStatus::False, Reason::Available, ""),
+        None => {
+            conditions.set(
+                ConditionType::Stalled,
+                ConditionStatus::False,
+                Reason::Idle,
+                "Nothing is left for you to do.",
+            );
+        }
     }
     conditions.set(ConditionType::SecretPublished, published.into(), reason, &message);
     ClientKeyStatus {
@@ -68,7 +75,15 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
         Project::NotFound => (
             false,
             Reason::ProjectNotFound,
-            format!("There is no ErrorTrackingProject {project} in this namespace: create it, or delete this key."),
+            match view.observed.secret {
+                Drift::None => format!(
+                    "There is no ErrorTrackingProject {project} in this namespace: create it, or delete this key. Secret \
+                     {secret} still holds the key, which is refused."
+                ),
+                _ => format!(
+                    "There is no ErrorTrackingProject {project} in this namespace: create it, or delete this key."
+                ),
+            },
         ),
         Project::Leaving => (
             false,

@@ -17,7 +17,7 @@ use self::plan::{Catalogued, Observed, Rollout, Step};
 use super::{
     Context,
     apply::{self, ApplyError},
-    child::{Child, ChildKind, Drift, cached_digest, secret_value},
+    child::{Child, ChildKind, Drift, cached_digest, holder, secret_value},
     controller::PassFailed,
     database::{self, Database, State},
     failure::Failure,
@@ -94,13 +94,20 @@ impl<'a> ProjectPass<'a> {
                 self.role.clone_from(&state.ingest_role);
                 Ok(plan::Database::Known(catalogued(&state, self.project, now)))
             }
-            Ok(None) => Ok(plan::Database::Unknown),
+            Ok(None) => Ok(self.elsewhere(database).unwrap_or(plan::Database::Unknown)),
             Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
             Err(error) => Ok(plan::Database::Unavailable {
                 reason: database::reason(&error),
                 message: error.message().into_owned(),
             }),
         }
+    }
+
+    /// A project that has a number in another database is not given one here: every DSN would change.
+    fn elsewhere(&self, database: &Database) -> Option<plan::Database> {
+        let status = self.project.status.as_ref()?;
+        let (id, known) = (status.project_id?, status.database.as_ref()?);
+        (known.server != database.server).then(|| plan::Database::Elsewhere { id, server: known.server.clone() })
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
@@ -208,11 +215,17 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
+        if let plan::Database::Elsewhere { id, server } = &observed.database {
+            return Some(Failure::DatabaseChanged(format!(
+                "Project {id} is in {server}, and the database that the operator uses now does not know it. Point the \
+                 operator at that database again, or delete this project and apply it anew to start empty."
+            )));
+        }
         let (kind, drift) = plan::obstacle(observed)?;
         let name = self.child_name(kind);
         Some(match drift {
             Drift::Leaving => ApplyError::Leaving { kind, name }.into(),
-            _ => Failure::Conflict { kind, name },
+            _ => Failure::Conflict { holder: self.live(kind, &name).as_deref().and_then(holder), kind, name },
         })
     }
 
@@ -284,7 +297,7 @@ impl Pass for ProjectPass<'_> {
                 };
                 let written = self.ensure(&child).await?;
                 if written && kind == ChildKind::Deployment {
-                    let note = format!("Deployment {} receives events.", child.name);
+                    let note = format!("Deployment {} was applied.", child.name);
                     self.context.announce(self.project, "WorkloadApplied", &note).await;
                 }
             }

@@ -28,6 +28,11 @@ pub enum Database {
     },
     /// No catalog row yet.
     Unknown,
+    /// No catalog row here, but in the database that the status names.
+    Elsewhere {
+        id: i64,
+        server: String,
+    },
     Known(Catalogued),
 }
 
@@ -103,7 +108,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     match &observed.database {
         // Pods keep what they have: an outage of Postgres must not roll anything.
-        Database::Unavailable { .. } => return steps,
+        Database::Unavailable { .. } | Database::Elsewhere { .. } => return steps,
         Database::Unknown => {
             steps.extend([Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions]);
             if !taken {
@@ -235,6 +240,12 @@ mod tests {
             ..settled()
         };
         assert_eq!(plan(&observed), []);
+    }
+
+    #[test]
+    fn a_project_of_another_database_gets_no_new_number() {
+        let database = Database::Elsewhere { id: 2, server: "old:5432/errors".into() };
+        assert_eq!(plan(&Observed { database, database_secret: Drift::Absent, ..settled() }), []);
     }
 
     #[test]

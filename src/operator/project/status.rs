@@ -55,13 +55,21 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
         };
         conditions.set(ConditionType::Reconciling, ConditionStatus::True, reason, message);
     } else {
-        conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Available, "");
+        let message = if stalled.is_some() { "Stalled says what comes first." } else { "All is as the spec asks." };
+        conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Idle, message);
     }
     match stalled {
         Some(failure) => {
             conditions.set(ConditionType::Stalled, ConditionStatus::True, failure.reason(), failure.to_string());
         }
-        None => conditions.set(ConditionType::Stalled, ConditionStatus::False, Reason::Available, ""),
+        None => {
+            conditions.set(
+                ConditionType::Stalled,
+                ConditionStatus::False,
+                Reason::Idle,
+                "Nothing is left for you to do.",
+            );
+        }
     }
     conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
     conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
@@ -91,13 +99,14 @@ fn desired(project: &ErrorTrackingProject) -> i32 {
 }
 
 fn database(view: &View<'_>) -> Verdict {
-    if let Some(failure @ Failure::Database { .. }) = view.failure {
+    if let Some(failure @ (Failure::Database { .. } | Failure::DatabaseChanged(_))) = view.failure {
         return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
     }
     match &view.observed.database {
         Database::Unavailable { reason, message } => Verdict::new(ConditionStatus::False, *reason, message),
         Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
-            Verdict::new(ConditionStatus::True, Reason::Available, "")
+            let schema = view.id.map(ProjectId::schema).unwrap_or_default();
+            Verdict::new(ConditionStatus::True, Reason::Available, format!("Schema {schema} is up to date."))
         }
         _ => Verdict::new(ConditionStatus::False, Reason::Progressing, "The schema and its login are being made."),
     }
@@ -105,7 +114,12 @@ fn database(view: &View<'_>) -> Verdict {
 
 fn ingest(view: &View<'_>) -> Verdict {
     let (rollout, wanted) = (view.observed.rollout, desired(view.project));
-    let counted = format!("{} of {wanted} ingest pods are ready.", rollout.ready);
+    let counted = match view.observed.database {
+        Database::Unavailable { .. } if rollout.ready > 0 => {
+            format!("{} of {wanted} ingest pods are ready; they answer 503 while Postgres is away.", rollout.ready)
+        }
+        _ => format!("{} of {wanted} ingest pods are ready.", rollout.ready),
+    };
     if wanted == 0 {
         let message = "spec.backend.integrated.ingest.replicas is 0: nothing receives events.";
         return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
