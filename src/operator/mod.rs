@@ -230,13 +230,14 @@ async fn work(
     Ok(())
 }
 
-/// Asks for a pass over everything: at the start, when Postgres is there again or is seen to be away, and when a
+/// Asks for a pass over everything: at the start, when Postgres is there again, away or another one, and when a
 /// watch began anew.
 async fn wake_all(context: Arc<Context>, queues: Queues, relisted: Arc<Notify>) {
     let mut states = context.database_states();
     let said = |state: &State| match state {
-        State::Ready(_) | State::Connecting => None,
-        State::Unavailable { message, .. } => Some(message.clone()),
+        State::Connecting => String::new(),
+        State::Ready(database) => database.server.clone(),
+        State::Unavailable { message, .. } => message.clone(),
     };
     let mut known = said(&states.borrow_and_update());
     loop {
