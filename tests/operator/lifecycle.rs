@@ -22,7 +22,10 @@ fn a_project_and_a_key_become_pods_a_schema_and_a_secret_and_an_event_is_stored(
     for child in ["deploy", "service", "serviceaccount", "networkpolicy", "pdb"] {
         assert!(namespace.exists(&format!("{child}/shop-ingest")), "{child}");
     }
-    assert_eq!(namespace.get("deploy/shop-ingest", ".status.readyReplicas"), "2");
+    // Ready is said as soon as one pod receives events.
+    wait_for("both pods receive events", Duration::from_secs(30), || {
+        (namespace.get("deploy/shop-ingest", ".status.readyReplicas") == "2").then_some(())
+    });
     let keys =
         namespace.kubectl(&["get", "secret/shop-dsn", "-o", "go-template={{range $k, $v := .data}}{{$k}} {{end}}"]);
     assert_eq!(keys.trim(), "SENTRY_DSN");
