@@ -143,6 +143,24 @@ impl<'a> Conditions<'a> {
         });
     }
 
+    /// Sets Reconciling and Stalled: what is under way, and what a person must do first. Nothing goes on while
+    /// something stalls.
+    pub fn set_progress(&mut self, under_way: Option<(Reason, String)>, stalled: Option<(Reason, String)>) {
+        let (on, off) = (ConditionStatus::True, ConditionStatus::False);
+        match under_way {
+            Some((reason, message)) if stalled.is_none() => self.set(ConditionType::Reconciling, on, reason, message),
+            _ => {
+                let waits = "Stalled says what comes first.";
+                let message = if stalled.is_some() { waits } else { "All is as the spec asks." };
+                self.set(ConditionType::Reconciling, off, Reason::Idle, message);
+            }
+        }
+        match stalled {
+            Some((reason, message)) => self.set(ConditionType::Stalled, on, reason, message),
+            None => self.set(ConditionType::Stalled, off, Reason::Idle, "Nothing is left for you to do."),
+        }
+    }
+
     #[must_use]
     pub fn finish(self) -> Vec<Condition> {
         self.built

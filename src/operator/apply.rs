@@ -167,9 +167,8 @@ pub async fn delete(
     name: &str,
     owner_uid: &str,
 ) -> Result<(), ApplyError> {
+    let Some(found) = read_owned(client, kind, namespace, name, owner_uid).await? else { return Ok(()) };
     let api = children(client, kind, namespace);
-    let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
-    let Some(found) = found.filter(|found| owned_by(found, owner_uid)) else { return Ok(()) };
     let mut parameters = DeleteParams::background();
     parameters.preconditions = Some(kube::api::Preconditions { uid: found.uid(), resource_version: None });
     match api.delete(name, &parameters).await {
@@ -186,9 +185,8 @@ pub async fn orphan(
     name: &str,
     owner_uid: &str,
 ) -> Result<(), ApplyError> {
+    let Some(found) = read_owned(client, kind, namespace, name, owner_uid).await? else { return Ok(()) };
     let api = children(client, kind, namespace);
-    let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
-    let Some(found) = found.filter(|found| owned_by(found, owner_uid)) else { return Ok(()) };
     let owners: Vec<_> =
         found.metadata.owner_references.iter().flatten().filter(|owner| owner.uid != owner_uid).cloned().collect();
     let patch = json!({"metadata": {"resourceVersion": found.resource_version(), "ownerReferences": owners}});

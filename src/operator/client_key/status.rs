@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::plan::{Observed, Project};
 use crate::{
-    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, ConditionType, Conditions, Reason},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Conditions, Reason},
     operator::{child::Drift, failure::Failure},
 };
 
@@ -28,7 +28,6 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         None if published => None,
         None => Some((reason, message.clone())),
     };
-    let under_way = under_way.filter(|_| stalled.is_none());
     let mut conditions = Conditions::new(&view.before.conditions, view.key.metadata.generation, now);
     let (ready_reason, ready_message) = if published && !view.key.spec.enabled {
         (Reason::KeyDisabled, "spec.enabled is false: events with this key are refused.")
@@ -36,25 +35,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         (reason, message.as_str())
     };
     conditions.set(ConditionType::Ready, published.into(), ready_reason, ready_message);
-    if let Some((reason, message)) = &under_way {
-        conditions.set(ConditionType::Reconciling, ConditionStatus::True, *reason, message);
-    } else {
-        let message = if stalled.is_some() { "Stalled says what comes first." } else { "All is as the spec asks." };
-        conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Idle, message);
-    }
-    match stalled {
-        Some(failure) => {
-            conditions.set(ConditionType::Stalled, ConditionStatus::True, failure.reason(), failure.to_string());
-        }
-        None => {
-            conditions.set(
-                ConditionType::Stalled,
-                ConditionStatus::False,
-                Reason::Idle,
-                "Nothing is left for you to do.",
-            );
-        }
-    }
+    conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
     conditions.set(ConditionType::SecretPublished, published.into(), reason, &message);
     ClientKeyStatus {
         observed_generation: view.key.metadata.generation,

@@ -43,34 +43,17 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     let ingest = ingest(view);
     let stalled = view.failure.filter(|failure| failure.stalls());
     let ready = ready(view, &database, &ingest);
-    let reconciling = stalled.is_none() && (ready.status != ConditionStatus::True || !view.observed.rollout.complete);
+    let under_way = if ready.status != ConditionStatus::True {
+        Some((ready.reason, ready.message.clone()))
+    } else if view.observed.rollout.complete {
+        None
+    } else {
+        Some((Reason::WaitingForPods, ingest.message.clone()))
+    };
 
     let mut conditions = Conditions::new(&view.before.conditions, project.metadata.generation, now);
     conditions.set(ConditionType::Ready, ready.status, ready.reason, &ready.message);
-    if reconciling {
-        let (reason, message) = if ready.status == ConditionStatus::True {
-            (Reason::WaitingForPods, ingest.message.clone())
-        } else {
-            (ready.reason, ready.message.clone())
-        };
-        conditions.set(ConditionType::Reconciling, ConditionStatus::True, reason, message);
-    } else {
-        let message = if stalled.is_some() { "Stalled says what comes first." } else { "All is as the spec asks." };
-        conditions.set(ConditionType::Reconciling, ConditionStatus::False, Reason::Idle, message);
-    }
-    match stalled {
-        Some(failure) => {
-            conditions.set(ConditionType::Stalled, ConditionStatus::True, failure.reason(), failure.to_string());
-        }
-        None => {
-            conditions.set(
-                ConditionType::Stalled,
-                ConditionStatus::False,
-                Reason::Idle,
-                "Nothing is left for you to do.",
-            );
-        }
-    }
+    conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
     conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
     conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
 
