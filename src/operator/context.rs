@@ -20,16 +20,19 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{
+    Config,
     apply::{self, ApplyError},
     child::{Child, ChildKind, Drift, prune},
     database::State,
     failure::Failure,
+    fault::{self, When},
+    guards::Guards,
     metrics::Metrics,
     project::IngestImage,
     tombstones::{self, Tombstone, Tombstones},
     watches::Caches,
 };
-use crate::{dsn::ProjectId, store::StoreError};
+use crate::{crd::ErrorTrackingProject, dsn::ProjectId, store::StoreError};
 
 /// Longest note of an Event.
 const NOTE_LIMIT: usize = 1000;
@@ -51,6 +54,7 @@ pub struct Context {
     pub image: IngestImage,
     pub metrics: Metrics,
     pub concurrency: u16,
+    pub guards: Guards,
     states: watch::Receiver<State>,
     recorder: Recorder,
     /// Of the database that was reached last: who owes what a deletion leaves.
@@ -71,7 +75,7 @@ impl Context {
         tombstones: Tombstones,
         image: IngestImage,
         metrics: Metrics,
-        concurrency: u16,
+        config: &Config,
     ) -> Self {
         let reporter = Reporter { controller: "error-tracking-operator".into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
@@ -81,7 +85,8 @@ impl Context {
             tombstones,
             image,
             metrics,
-            concurrency,
+            concurrency: config.concurrency,
+            guards: config.guards.clone(),
             states,
             recorder,
             installation: Mutex::default(),
@@ -103,14 +108,30 @@ impl Context {
         state
     }
 
+    /// The database that the project's events are in.
+    #[must_use]
+    pub fn database_of(&self, _project: &ErrorTrackingProject) -> State {
+        self.database()
+    }
+
     #[must_use]
     pub fn database_states(&self) -> watch::Receiver<State> {
         self.states.clone()
     }
 
-    pub fn count_step(&self, controller: &str, step: &str, applied: bool) {
-        let outcome = if applied { "applied" } else { "failed" };
+    /// Does one step of a plan and counts how it went.
+    pub async fn step<T, E>(
+        &self,
+        controller: &str,
+        step: &str,
+        doing: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        fault::point(controller, step, When::Before);
+        let result = doing.await;
+        fault::point(controller, step, When::After);
+        let outcome = if result.is_ok() { "applied" } else { "failed" };
         self.metrics.steps.with_label_values(&[controller, step, outcome]).inc();
+        result
     }
 
     /// How the child differs from what it should be. What the last apply made of it is no difference.

@@ -11,6 +11,8 @@ mod context;
 mod controller;
 mod database;
 mod failure;
+mod fault;
+mod guards;
 mod leader;
 mod metrics;
 mod pass;
@@ -34,6 +36,7 @@ use tracing::{error, info, warn};
 use self::{
     context::Context,
     database::{Secrets, State},
+    guards::Guards,
     leader::{LeaderError, Leadership, campaign},
     metrics::Metrics,
     project::IngestImage,
@@ -80,6 +83,8 @@ pub struct Config {
     /// Passes under way at once, for each kind.
     #[arg(long, env = "ERROR_TRACKING_CONCURRENCY", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
+    #[command(flatten)]
+    guards: Guards,
 }
 
 /// The operator could not go on.
@@ -184,8 +189,7 @@ async fn work(
         metrics.clone(),
     );
     let image = IngestImage { image: config.image.clone(), pull_policy: config.image_pull_policy.clone() };
-    let context =
-        Arc::new(Context::new(client, caches.clone(), states, tombstones, image, metrics, config.concurrency));
+    let context = Arc::new(Context::new(client, caches.clone(), states, tombstones, image, metrics, config));
     tokio::select! {
         synced = caches.ready() => if !synced { return Err(Error::Ended("a watch")); },
         () = stop.cancelled() => return Ok(()),

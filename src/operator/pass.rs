@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use super::{Context, apply::ApplyError, controller::PassFailed, failure::Failure};
+use super::{
+    Context,
+    apply::ApplyError,
+    controller::PassFailed,
+    failure::Failure,
+    fault::{self, When},
+};
 
 /// Longest time between two passes over an object that nobody touches.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
@@ -61,8 +67,7 @@ pub async fn run<P: Pass>(mut pass: P, context: &Context) -> Result<Action, Pass
         let done = steps.is_empty() || round == P::ROUNDS;
         let mut failure = pass.obstacle(&observed);
         for step in steps {
-            let result = pass.perform(&observed, step).await;
-            context.count_step(P::CONTROLLER, P::name(step), result.is_ok());
+            let result = context.step(P::CONTROLLER, P::name(step), pass.perform(&observed, step)).await;
             if let Err(failed) = result {
                 failure = Some(failed);
                 break;
@@ -76,7 +81,9 @@ pub async fn run<P: Pass>(mut pass: P, context: &Context) -> Result<Action, Pass
     if let Some(Failure::Fenced(message)) = failure {
         return Err(PassFailed(message));
     }
+    fault::point(P::CONTROLLER, "status", When::Before);
     pass.write_status(&observed, failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
+    fault::point(P::CONTROLLER, "status", When::After);
     match failure {
         Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
         Some(_) => Ok(Action::requeue(WAIT)),

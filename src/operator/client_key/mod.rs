@@ -285,17 +285,20 @@ async fn finish_steps(
     let secret = secret.unwrap_or_default();
     match policy {
         KeyDeletionPolicy::Orphan => {
-            apply::orphan(&context.client, ChildKind::Secret, &namespace, &secret, &uid).await?;
+            let orphaned = apply::orphan(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
+            context.step("clientkey", "orphan", orphaned).await?;
         }
         KeyDeletionPolicy::Revoke => {
-            let done = context.settle_or_bury(&Tombstone::client_key(&uid, &namespace, &name)).await?;
-            context.count_step("clientkey", "revoke", done);
+            let tombstone = Tombstone::client_key(&uid, &namespace, &name);
+            context.step("clientkey", "revoke", context.settle_or_bury(&tombstone)).await?;
             if !secret.is_empty() {
-                apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid).await?;
+                let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
+                context.step("clientkey", "delete-secret", deleted).await?;
             }
         }
     }
-    apply::set_finalizer::<ClientKey>(&context.client, key, false).await?;
+    let freed = apply::set_finalizer::<ClientKey>(&context.client, key, false);
+    context.step("clientkey", "remove-finalizer", freed).await?;
     context.forget(key, &secret);
     Ok(())
 }

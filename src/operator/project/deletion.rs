@@ -24,12 +24,14 @@ async fn finish_steps(project: &ObjectMeta, policy: DeletionPolicy, context: &Co
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let (namespace, name, uid) = (text(&project.namespace), text(&project.name), text(&project.uid));
     // Pods go first: nothing may be refused by a login that is gone while a pod still answers.
-    apply::delete(&context.client, ChildKind::Deployment, &namespace, &ingest_name(&name), &uid).await?;
+    let ingest = ingest_name(&name);
+    let deleted = apply::delete(&context.client, ChildKind::Deployment, &namespace, &ingest, &uid);
+    context.step("project", "delete-workload", deleted).await?;
 
     let tombstone = Tombstone::project(&uid, &namespace, &name, policy);
-    let done = context.settle_or_bury(&tombstone).await?;
-    context.count_step("project", "retire", done);
-    apply::set_finalizer::<ErrorTrackingProject>(&context.client, project, false).await?;
-    context.forget(project, &ingest_name(&name));
+    context.step("project", "retire", context.settle_or_bury(&tombstone)).await?;
+    let freed = apply::set_finalizer::<ErrorTrackingProject>(&context.client, project, false);
+    context.step("project", "remove-finalizer", freed).await?;
+    context.forget(project, &ingest);
     Ok(())
 }
