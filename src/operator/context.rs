@@ -396,12 +396,6 @@ impl Context {
     }
 }
 
-/// Namespace and name of an object, read or not.
-#[must_use]
-pub fn identity<K: Resource>(object: &K) -> (String, String) {
-    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
-}
-
 /// A resource version, which the API server counts up.
 fn number(version: &str) -> u64 {
     version.parse().unwrap_or_default()

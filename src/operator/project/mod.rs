@@ -10,7 +10,7 @@ pub use children::{DatabaseAddress, IngestImage, database_secret_name, ingest_na
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{Api, Resource, ResourceExt, api::DynamicObject};
+use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
 use self::plan::{Catalogued, Observed, Rollout, Step};
