@@ -16,8 +16,9 @@ pub use client_key::{
 };
 pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
 pub use project::{
-    Backend, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
+    Backend, DatabaseSource, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
     ErrorTrackingProjectStatus, Ingest, IngestMode, IngestStatus, Integrated, PodTemplate, ResourceRequirements,
+    SecretReference,
 };
 
 use kube::CustomResourceExt;

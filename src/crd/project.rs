@@ -77,7 +77,12 @@ impl Default for Backend {
 /// Settings of the operator's own store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.database) && has(self.database.secretRef) ? self.database.secretRef.name : '') == (has(oldSelf.database) && has(oldSelf.database.secretRef) ? oldSelf.database.secretRef.name : '')").message("database.secretRef is immutable: stored events do not move to another server. Create another project for the other database"))]
 pub struct Integrated {
+    /// Where the events are stored; the operator's own database when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseSource>,
+
     /// Days that an event is kept: 1 to 3650; 90 when absent.
     #[serde(default = "default_retention_days")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 3650").message("retentionDays must be between 1 and 3650: events are kept for at least a day and at most ten years"))]
@@ -90,8 +95,25 @@ pub struct Integrated {
 
 impl Default for Integrated {
     fn default() -> Self {
-        Self { retention_days: default_retention_days(), ingest: Ingest::default() }
+        Self { database: None, retention_days: default_retention_days(), ingest: Ingest::default() }
     }
+}
+
+/// A Postgres of the project's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSource {
+    /// Secret with the login: "uri", or "host", "port", "dbname", "username" and "password", as CloudNativePG names them. It cannot be changed later, and the installation must allow the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+}
+
+/// A Secret of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct SecretReference {
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("the name of a Secret holds only lower-case letters, digits, '-' and '.'"))]
+    pub name: String,
 }
 
 fn default_retention_days() -> i32 {
@@ -174,6 +196,15 @@ pub enum DeletionPolicy {
     #[default]
     Retain,
     Delete,
+}
+
+impl ErrorTrackingProject {
+    /// Secret of the project's own Postgres, in its namespace; `None` when its events are in the operator's database.
+    #[must_use]
+    pub fn database_secret(&self) -> Option<&str> {
+        let database = self.spec.backend.integrated.as_ref()?.database.as_ref()?;
+        database.secret_ref.as_ref().map(|secret| secret.name.as_str())
+    }
 }
 
 /// What the operator made of a project.

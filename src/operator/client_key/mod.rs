@@ -90,6 +90,15 @@ impl<'a> KeyPass<'a> {
         self.rows.iter().rev().find(|row| !row.revoked)
     }
 
+    /// The database of the key's project, while there is one.
+    fn database(&self) -> State {
+        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        match project.as_ref().map(|project| &project.0) {
+            Some(Ok(project)) => self.context.database_of(project),
+            _ => self.context.database(),
+        }
+    }
+
     async fn look_up(&mut self) -> Result<Project, Failure> {
         let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
         let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
@@ -99,7 +108,7 @@ impl<'a> KeyPass<'a> {
             return Ok(Project::Leaving);
         }
         let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
-        let database = match self.context.database() {
+        let database = match self.context.database_of(project) {
             State::Ready(database) => database,
             State::Unavailable { reason, message } => return Ok(unavailable(reason, message)),
             State::Connecting => {
@@ -211,8 +220,7 @@ impl Pass for KeyPass<'_> {
             self.finalizer_added = true;
             return Ok(());
         }
-        let (State::Ready(database), Project::Known(project)) = (self.context.database(), observed.project.clone())
-        else {
+        let (State::Ready(database), Project::Known(project)) = (self.database(), observed.project.clone()) else {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
         match step {

@@ -174,7 +174,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
-        let state = self.context.database();
+        let state = self.context.database_of(self.project);
         let (database, workload, database_secret) = match &state {
             State::Ready(database) => {
                 let known = self.look_up(database).await?;
@@ -243,7 +243,7 @@ impl Pass for ProjectPass<'_> {
             self.finalizer_added = true;
             return Ok(());
         }
-        let State::Ready(database) = self.context.database() else {
+        let State::Ready(database) = self.context.database_of(self.project) else {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
         match (step, self.id) {
@@ -308,7 +308,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
         let before = self.context.status_before(self.project, self.project.status.clone());
-        let server = match self.context.database() {
+        let server = match self.context.database_of(self.project) {
             State::Ready(database) => Some(database.server.clone()),
             _ => None,
         };
