@@ -28,7 +28,7 @@ use super::{
     fault::{self, When},
     guards::Guards,
     metrics::Metrics,
-    project::IngestImage,
+    project::{IngestImage, Rollouts},
     tombstones::{self, Tombstone, Tombstones},
     watches::Caches,
 };
@@ -55,6 +55,7 @@ pub struct Context {
     pub metrics: Metrics,
     pub concurrency: u16,
     pub guards: Guards,
+    pub rollouts: Rollouts,
     states: watch::Receiver<State>,
     recorder: Recorder,
     /// Of the database that was reached last: who owes what a deletion leaves.
@@ -87,6 +88,7 @@ impl Context {
             metrics,
             concurrency: config.concurrency,
             guards: config.guards.clone(),
+            rollouts: Rollouts::default(),
             states,
             recorder,
             installation: Mutex::default(),

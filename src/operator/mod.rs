@@ -14,6 +14,7 @@ mod failure;
 mod fault;
 mod guards;
 mod leader;
+mod limits;
 mod metrics;
 mod pass;
 mod project;

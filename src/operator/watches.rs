@@ -84,6 +84,12 @@ impl Caches {
         self.children.get(&kind)?.get(&ObjectRef::new_with(name, kind.resource()).within(namespace))
     }
 
+    /// Every child of the kind that is ours.
+    #[must_use]
+    pub fn children(&self, kind: ChildKind) -> Vec<Arc<DynamicObject>> {
+        self.children.get(&kind).map(Store::state).unwrap_or_default()
+    }
+
     #[must_use]
     pub fn project(&self, namespace: &str, name: &str) -> Option<Arc<Guarded<ErrorTrackingProject>>> {
         self.projects.get(&ObjectRef::new(name).within(namespace))
