@@ -111,10 +111,11 @@ impl FromStr for PublicKey {
 #[error("a public key is 1 to 64 letters, digits or underscores")]
 pub struct InvalidPublicKey;
 
-/// Where and as whom a client sends events: `http://<public key>@<host>[:<port>]/<project id>`.
+/// Where and as whom a client sends events: `http://<public key>@<host>[:<port>][/<path>]/<project id>`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dsn {
-    /// Scheme and authority of the server without a trailing slash, as `http://shop-ingest.web.svc`.
+    /// Scheme, authority and, behind a proxy, path of the server without a trailing slash, as
+    /// `http://shop-ingest.web.svc`.
     pub endpoint: String,
     pub public_key: PublicKey,
     pub project_id: ProjectId,

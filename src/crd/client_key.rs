@@ -40,6 +40,10 @@ pub struct ClientKeySpec {
     /// The project that this key belongs to, in the same namespace.
     pub project_ref: ProjectRef,
 
+    /// Where the DSN points. Internal, the default, is the ingest Service of the project, for pods of this cluster; External is the project's external URL, for senders outside of it.
+    #[serde(default)]
+    pub endpoint: Endpoint,
+
     /// Whether events with this key are accepted, as they are by default. When false they are refused and the Secret is kept.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -63,6 +67,14 @@ pub struct ProjectRef {
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("projectRef.name must be the name of an ErrorTrackingProject of this namespace"))]
     pub name: String,
+}
+
+/// Where the DSN points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Endpoint {
+    #[default]
+    Internal,
+    External,
 }
 
 /// Name, labels and annotations of the Secret.

@@ -8,16 +8,21 @@
 
 mod client_key;
 mod conditions;
+mod ingest;
 mod project;
 mod schema;
 
 pub use client_key::{
-    ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, KeyDeletionPolicy, ProjectRef, SecretTemplate,
+    ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, KeyDeletionPolicy, ProjectRef, SecretTemplate,
 };
 pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
+pub use ingest::{
+    Autoscaling, GatewayRoute, Ingest, IngressRoute, ParentReference, PodMetadata, PodTemplate, ResourceRequirements,
+    Scale,
+};
 pub use project::{
-    Backend, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
-    ErrorTrackingProjectStatus, Ingest, IngestMode, IngestStatus, Integrated, PodTemplate, ResourceRequirements,
+    Backend, DatabaseSource, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
+    ErrorTrackingProjectStatus, IngestMode, IngestStatus, Integrated, SecretReference,
 };
 
 use kube::CustomResourceExt;

@@ -1,19 +1,17 @@
 //! `ErrorTrackingProject`: one application whose errors are tracked.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    api::core::v1 as core,
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{
+    ingest::{Ingest, Scale},
+    schema,
+};
 
 /// One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "errortracking.dev",
     version = "v1alpha1",
@@ -33,6 +31,7 @@ use super::schema;
     printcolumn(name = "Project", type_ = "integer", json_path = ".status.projectID", description = "The number in the DSN"),
     printcolumn(name = "Ingest", type_ = "integer", json_path = ".status.ingest.readyReplicas", description = "Ready ingest pods"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.ingest.internalURL", priority = 1),
+    printcolumn(name = "External URL", type_ = "string", json_path = ".status.ingest.externalURL", priority = 1),
     printcolumn(name = "Schema", type_ = "string", json_path = ".status.database.schema", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -42,6 +41,10 @@ pub struct ErrorTrackingProjectSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200))]
     pub display_name: Option<String>,
+
+    /// Whether events are received, as they are by default. When false the ingest pods go to zero and events are refused; everything stored stays readable, and keys and Secrets stay.
+    #[serde(default = "active")]
+    pub active: bool,
 
     /// Sentry's name of the application's platform, as "python" or "javascript"; only for the set-up snippet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,22 @@ pub struct ErrorTrackingProjectSpec {
     /// What happens to the stored events when this object is deleted. Retain, the default, keeps the Postgres schema and takes its logins away; Delete drops both.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+}
+
+fn active() -> bool {
+    true
+}
+
+impl Default for ErrorTrackingProjectSpec {
+    fn default() -> Self {
+        Self {
+            display_name: None,
+            active: active(),
+            platform: None,
+            backend: Backend::default(),
+            deletion_policy: DeletionPolicy::default(),
+        }
+    }
 }
 
 /// Where a project's errors are kept: exactly one field is set.
@@ -77,7 +96,12 @@ impl Default for Backend {
 /// Settings of the operator's own store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.database) && has(self.database.secretRef) ? self.database.secretRef.name : '') == (has(oldSelf.database) && has(oldSelf.database.secretRef) ? oldSelf.database.secretRef.name : '')").message("database.secretRef is immutable: stored events do not move to another server. Create another project for the other database"))]
 pub struct Integrated {
+    /// Where the events are stored; the operator's own database when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseSource>,
+
     /// Days that an event is kept: 1 to 3650; 90 when absent.
     #[serde(default = "default_retention_days")]
     #[x_kube(validation = Rule::new("self >= 1 && self <= 3650").message("retentionDays must be between 1 and 3650: events are kept for at least a day and at most ten years"))]
@@ -90,82 +114,29 @@ pub struct Integrated {
 
 impl Default for Integrated {
     fn default() -> Self {
-        Self { retention_days: default_retention_days(), ingest: Ingest::default() }
+        Self { database: None, retention_days: default_retention_days(), ingest: Ingest::default() }
     }
+}
+
+/// A Postgres of the project's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSource {
+    /// Secret with the login: "uri", or "host", "port", "dbname", "username" and "password", as CloudNativePG names them. It cannot be changed later, and the installation must allow the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+}
+
+/// A Secret of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct SecretReference {
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("the name of a Secret holds only lower-case letters, digits, '-' and '.'"))]
+    pub name: String,
 }
 
 fn default_retention_days() -> i32 {
     90
-}
-
-/// The pods that receive a project's events.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Ingest {
-    /// Number of pods, 0 to 100; the operator runs 2 when absent. With 0 nothing receives events, and the project counts as Ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("replicas must be between 0 and 100"))]
-    pub replicas: Option<i32>,
-
-    /// What the ingest pods are made from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_template: Option<PodTemplate>,
-}
-
-impl Ingest {
-    /// Pods of a project that does not say how many: one may go while another receives.
-    pub const DEFAULT_REPLICAS: i32 = 2;
-
-    #[must_use]
-    pub fn replicas(&self) -> i32 {
-        self.replicas.unwrap_or(Self::DEFAULT_REPLICAS)
-    }
-}
-
-/// The part of a pod template that a project may set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PodTemplate {
-    /// Requests and limits of the ingest container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-}
-
-/// Requests and limits of a container; quantities as an integer or a string.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceRequirements {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::quantities")]
-    pub requests: BTreeMap<String, Amount>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::quantities")]
-    pub limits: BTreeMap<String, Amount>,
-}
-
-impl From<&ResourceRequirements> for core::ResourceRequirements {
-    fn from(resources: &ResourceRequirements) -> Self {
-        let quantities = |map: &BTreeMap<String, Amount>| {
-            (!map.is_empty())
-                .then(|| map.iter().map(|(name, quantity)| (name.clone(), self::quantity(quantity))).collect())
-        };
-        Self { requests: quantities(&resources.requests), limits: quantities(&resources.limits), ..Self::default() }
-    }
-}
-
-/// A quantity as people write it. An integer of Kubernetes' own type would end at 2 GiB.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Amount {
-    Integer(i64),
-    Text(String),
-}
-
-fn quantity(value: &Amount) -> Quantity {
-    Quantity(match value {
-        Amount::Integer(number) => number.to_string(),
-        Amount::Text(text) => text.clone(),
-    })
 }
 
 /// What happens to the stored events when the project is deleted.
@@ -174,6 +145,30 @@ pub enum DeletionPolicy {
     #[default]
     Retain,
     Delete,
+}
+
+impl ErrorTrackingProject {
+    /// Secret of the project's own Postgres, in its namespace; `None` when its events are in the operator's database.
+    #[must_use]
+    pub fn database_secret(&self) -> Option<&str> {
+        let database = self.spec.backend.integrated.as_ref()?.database.as_ref()?;
+        database.secret_ref.as_ref().map(|secret| secret.name.as_str())
+    }
+
+    /// How many pods should receive events: none while the project is not active.
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        match &self.spec.backend.integrated {
+            Some(integrated) if self.spec.active => integrated.ingest.scale(),
+            _ => Scale::Fixed(0),
+        }
+    }
+
+    /// Where senders outside the cluster reach the ingest pods, without a trailing slash.
+    #[must_use]
+    pub fn external_url(&self) -> Option<String> {
+        self.spec.backend.integrated.as_ref()?.ingest.external_url()
+    }
 }
 
 /// What the operator made of a project.
@@ -214,6 +209,9 @@ pub struct IngestStatus {
     /// Where pods of this cluster send events.
     #[serde(rename = "internalURL")]
     pub internal_url: String,
+    /// Where senders outside the cluster send events: from externalURL, ingress or gateway.
+    #[serde(rename = "externalURL", default, skip_serializing_if = "Option::is_none")]
+    pub external_url: Option<String>,
     /// Pods asked for.
     pub replicas: i32,
     /// Pods that receive events now.

@@ -1,6 +1,8 @@
 //! Pieces of OpenAPI schema that schemars does not derive.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 /// A map from a resource's name to its quantity, which Kubernetes takes as an integer or a string.
 pub fn quantities(_: &mut SchemaGenerator) -> Schema {
@@ -75,4 +77,122 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
             }
         }
     })
+}
+
+/// Gateways that a route attaches to.
+pub fn parent_references(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {
+                    "type": "string", "minLength": 1, "maxLength": 253,
+                    "description": "Name of the Gateway."
+                },
+                "namespace": {
+                    "type": "string", "minLength": 1, "maxLength": 63,
+                    "description": "Namespace of the Gateway; this one when absent. The Gateway must allow routes from here."
+                },
+                "sectionName": {
+                    "type": "string", "minLength": 1, "maxLength": 253,
+                    "description": "One listener of the Gateway; all when absent."
+                },
+                "port": {
+                    "type": "integer", "format": "int32", "minimum": 1, "maximum": 65535,
+                    "description": "Listeners on this port only."
+                }
+            }
+        }
+    })
+}
+
+/// Host names of a route; the first label may be `*`.
+pub fn hostnames(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 253,
+            "pattern": r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+        }
+    })
+}
+
+/// Secrets by name.
+pub fn secret_references(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {
+                    "type": "string", "minLength": 1, "maxLength": 253,
+                    "description": "Name of the Secret."
+                }
+            }
+        }
+    })
+}
+
+pub fn affinity(generator: &mut SchemaGenerator) -> Schema {
+    of_kubernetes::<Affinity>(generator)
+}
+
+pub fn tolerations(generator: &mut SchemaGenerator) -> Schema {
+    of_kubernetes::<Vec<Toleration>>(generator)
+}
+
+pub fn topology_spread_constraints(generator: &mut SchemaGenerator) -> Schema {
+    of_kubernetes::<Vec<TopologySpreadConstraint>>(generator)
+}
+
+/// Kubernetes' own type, whose schema bounds nothing.
+fn of_kubernetes<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<T>().to_value();
+    bound(&mut schema);
+    Schema::try_from(schema).unwrap_or_default()
+}
+
+/// Longest name in a pod template: a label's key, which is a domain, a slash and 63 characters.
+const LONGEST_NAME: u32 = 253 + 1 + 63;
+
+/// Bounds every string, list and map, and keeps the first sentence of a description: six times the same pages
+/// would be most of the definition.
+fn bound(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let limits: &[(&str, u32)] = match fields.get("type").and_then(Value::as_str) {
+                Some("string") => &[("maxLength", LONGEST_NAME)],
+                Some("array") => &[("maxItems", 32)],
+                Some("object") if fields.contains_key("additionalProperties") => &[("maxProperties", 64)],
+                _ => &[],
+            };
+            for (name, limit) in limits {
+                fields.insert((*name).into(), json!(limit));
+            }
+            if fields.get("type").and_then(Value::as_str) == Some("array") {
+                fields.insert("x-kubernetes-list-type".into(), json!("atomic"));
+            }
+            if let Some(Value::String(description)) = fields.get_mut("description")
+                && let Some(end) = description.find(". ")
+            {
+                description.truncate(end + 1);
+            }
+            fields.values_mut().for_each(bound);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound),
+        _ => {}
+    }
 }

@@ -35,16 +35,23 @@ pub enum ChildKind {
     Service,
     Deployment,
     PodDisruptionBudget,
+    HorizontalPodAutoscaler,
+    Ingress,
+    /// Of the Gateway API, which a cluster may have or not.
+    HttpRoute,
 }
 
 impl ChildKind {
-    pub const ALL: [Self; 6] = [
+    /// Those that every cluster has: each is watched.
+    pub const ALL: [Self; 8] = [
         Self::Secret,
         Self::ServiceAccount,
         Self::NetworkPolicy,
         Self::Service,
         Self::Deployment,
         Self::PodDisruptionBudget,
+        Self::HorizontalPodAutoscaler,
+        Self::Ingress,
     ];
 
     #[must_use]
@@ -56,20 +63,26 @@ impl ChildKind {
             Self::Service => "Service",
             Self::Deployment => "Deployment",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::Ingress => "Ingress",
+            Self::HttpRoute => "HTTPRoute",
         }
     }
 
     #[must_use]
     pub fn resource(self) -> ApiResource {
-        let (group, plural) = match self {
-            Self::Secret => ("", "secrets"),
-            Self::ServiceAccount => ("", "serviceaccounts"),
-            Self::Service => ("", "services"),
-            Self::NetworkPolicy => ("networking.k8s.io", "networkpolicies"),
-            Self::Deployment => ("apps", "deployments"),
-            Self::PodDisruptionBudget => ("policy", "poddisruptionbudgets"),
+        let (group, version, plural) = match self {
+            Self::Secret => ("", "v1", "secrets"),
+            Self::ServiceAccount => ("", "v1", "serviceaccounts"),
+            Self::Service => ("", "v1", "services"),
+            Self::NetworkPolicy => ("networking.k8s.io", "v1", "networkpolicies"),
+            Self::Deployment => ("apps", "v1", "deployments"),
+            Self::PodDisruptionBudget => ("policy", "v1", "poddisruptionbudgets"),
+            Self::HorizontalPodAutoscaler => ("autoscaling", "v2", "horizontalpodautoscalers"),
+            Self::Ingress => ("networking.k8s.io", "v1", "ingresses"),
+            Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "httproutes"),
         };
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", self.as_str()), plural)
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.as_str()), plural)
     }
 }
 
@@ -205,8 +218,11 @@ pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
     let resource = kind.resource();
     object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
     prune_metadata(object);
-    if kind == ChildKind::Secret {
-        digest_values(&mut object.data);
+    match kind {
+        ChildKind::Secret => digest_values(&mut object.data),
+        // Every 15 s it tells of another load.
+        ChildKind::HorizontalPodAutoscaler => keep_conditions(&mut object.data["status"]),
+        _ => {}
     }
 }
 
@@ -216,6 +232,14 @@ pub fn prune_metadata(object: &mut DynamicObject) {
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
+}
+
+fn keep_conditions(status: &mut Value) {
+    let mut conditions = status["conditions"].take();
+    for condition in conditions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        condition.retain(|field, _| matches!(field.as_str(), "type" | "status" | "reason"));
+    }
+    *status = json!({"conditions": conditions});
 }
 
 /// Base64 of `values`, as the `data` of a Secret.

@@ -21,6 +21,9 @@ pub enum Failure {
     /// The API server refuses what the spec asks for: the same again would be refused again.
     #[error("{0}")]
     Invalid(String),
+    /// What the spec asks for cannot be had here; the message says what to do.
+    #[error("{message}")]
+    Unmet { reason: Reason, message: String },
     /// Another process leads; nothing is to be written any more.
     #[error("{0}")]
     Fenced(String),
@@ -37,7 +40,7 @@ impl Failure {
             Self::Conflict { kind: ChildKind::Secret, .. } => Reason::SecretConflict,
             Self::Conflict { .. } => Reason::NameConflict,
             Self::DatabaseChanged(_) => Reason::DatabaseChanged,
-            Self::Database { reason, .. } => *reason,
+            Self::Database { reason, .. } | Self::Unmet { reason, .. } => *reason,
             Self::Kubernetes(_) | Self::Invalid(_) => Reason::Rejected,
             Self::Forbidden(_) => Reason::Forbidden,
             Self::Waiting(_) | Self::Fenced(_) => Reason::Progressing,
@@ -48,7 +51,7 @@ impl Failure {
     #[must_use]
     pub fn stalls(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) => true,
+            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) | Self::Unmet { .. } => true,
             Self::Database { reason, .. } => *reason == Reason::SchemaConflict,
             Self::Kubernetes(_) | Self::Forbidden(_) | Self::Waiting(_) | Self::Fenced(_) => false,
         }
@@ -58,7 +61,11 @@ impl Failure {
     #[must_use]
     pub fn retry_soon(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) | Self::Forbidden(_) => false,
+            Self::Conflict { .. }
+            | Self::Invalid(_)
+            | Self::DatabaseChanged(_)
+            | Self::Unmet { .. }
+            | Self::Forbidden(_) => false,
             Self::Database { retryable, .. } => *retryable,
             Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => true,
         }

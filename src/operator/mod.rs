@@ -16,6 +16,7 @@ mod failure;
 mod fault;
 mod guards;
 mod leader;
+mod limits;
 mod metrics;
 mod pass;
 mod project;

@@ -87,8 +87,9 @@ impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
     }
 
     /// All of them, each read anew: for what is done seldom.
-    pub fn state(&self) -> impl Iterator<Item = Arc<Guarded<K>>> {
-        self.cache.names().into_iter().filter_map(|name| self.get(&name))
+    #[must_use]
+    pub fn state(&self) -> Vec<Arc<Guarded<K>>> {
+        self.cache.names().into_iter().filter_map(|name| self.get(&name)).collect()
     }
 }
 
@@ -107,10 +108,11 @@ impl Caches {
         self.children.get(&kind)?.get(namespace, name).map(Arc::new)
     }
 
-    /// All children of a kind, each read anew: for what is done seldom.
-    pub fn children(&self, kind: ChildKind) -> impl Iterator<Item = DynamicObject> {
+    /// Every child of the kind that is ours, each read anew: for what is done seldom.
+    #[must_use]
+    pub fn children(&self, kind: ChildKind) -> Vec<Arc<DynamicObject>> {
         let cache = self.children.get(&kind).cloned().unwrap_or_default();
-        cache.names().into_iter().filter_map(move |name| cache.get(&name.namespace, &name.name))
+        cache.names().into_iter().filter_map(|name| cache.get(&name.namespace, &name.name).map(Arc::new)).collect()
     }
 
     #[must_use]
@@ -285,7 +287,7 @@ impl Watch {
             for mut object in page.items {
                 (self.prune)(&mut object);
                 seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
-                if let Some(change) = self.cache.put(&object) {
+                if let Some(change) = self.cache.put(&mut object) {
                     touched(change, &object);
                 }
             }
@@ -325,7 +327,7 @@ impl Watch {
                 WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
                     (self.prune)(&mut object);
                     object.resource_version().unwrap_or_default().clone_into(version);
-                    self.cache.put(&object).map(|change| (change, object))
+                    self.cache.put(&mut object).map(|change| (change, object))
                 }
                 WatchEvent::Deleted(object) => {
                     object.resource_version().unwrap_or_default().clone_into(version);

@@ -6,11 +6,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails where it stands")]
 
+mod autoscaling;
 mod changes;
 mod conflicts;
 mod deletion;
 mod drift;
+mod exposure;
 mod harness;
 mod lifecycle;
 mod outages;
+mod pod_template;
 mod sigkill;

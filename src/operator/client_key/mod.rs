@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     api::{DynamicObject, ObjectMeta},
 };
 use rand::RngExt;
@@ -23,13 +23,14 @@ use super::{
     controller::{Action, PassFailed},
     database::{self, Database, State},
     failure::Failure,
+    limits,
     pass::{self, Pass},
     project::internal_url,
     tombstones::Tombstone,
     watches::Guarded,
 };
 use crate::{
-    crd::{ActiveKey, ClientKey, FINALIZER, KeyDeletionPolicy, Reason},
+    crd::{ActiveKey, ClientKey, Endpoint, FINALIZER, KeyDeletionPolicy, Reason},
     dsn::{Dsn, ProjectId, PublicKey, hex},
     store::admin::{KeyIdentity, KeyRow, Phase},
 };
@@ -85,6 +86,15 @@ impl<'a> KeyPass<'a> {
         self.rows.iter().rev().find(|row| !row.revoked)
     }
 
+    /// The database of the key's project, while there is one.
+    fn database(&self) -> State {
+        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        match project.as_ref().map(|project| &project.0) {
+            Some(Ok(project)) => self.context.database_of(project),
+            _ => self.context.database(),
+        }
+    }
+
     async fn look_up(&mut self) -> Result<Project, Failure> {
         let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
         let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
@@ -94,7 +104,7 @@ impl<'a> KeyPass<'a> {
             return Ok(Project::Leaving);
         }
         let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
-        let database = match self.context.database() {
+        let database = match self.context.database_of(project) {
             State::Ready(database) => database,
             State::Unavailable { reason, message } => return Ok(unavailable(reason, message)),
             State::Connecting => {
@@ -119,9 +129,29 @@ impl<'a> KeyPass<'a> {
         Ok(Project::Known(state.project_id))
     }
 
-    fn dsn(&self, project_id: ProjectId, public_key: &PublicKey) -> Dsn {
-        let endpoint = internal_url(&self.namespace, &self.key.spec.project_ref.name);
-        Dsn { endpoint, public_key: public_key.clone(), project_id }
+    /// `None` when the key asks for the project's external URL, and it has none.
+    fn dsn(&self, project_id: ProjectId, public_key: &PublicKey) -> Option<Dsn> {
+        Some(Dsn { endpoint: self.endpoint()?, public_key: public_key.clone(), project_id })
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        let name = &self.key.spec.project_ref.name;
+        match self.key.spec.endpoint {
+            Endpoint::Internal => Some(internal_url(&self.namespace, name)),
+            Endpoint::External => self.context.caches.project(&self.namespace, name)?.0.as_ref().ok()?.external_url(),
+        }
+    }
+
+    /// The most keys that the namespace may have, when this one is past it.
+    fn past_limit(&self) -> Option<u32> {
+        let limit = self.context.guards.max_keys_per_namespace?;
+        // A look at every key of the cluster, which only a new one needs.
+        let has_key = self.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
+        let exceeded = || {
+            let all = self.context.caches.keys.state();
+            limits::exceeded(&self.key.metadata, all.iter().map(|other| other.meta()), limit)
+        };
+        (!has_key && exceeded()).then_some(limit)
     }
 
     /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
@@ -162,13 +192,14 @@ impl Pass for KeyPass<'_> {
             .written
             .clone()
             .or_else(|| self.context.caches.child(ChildKind::Secret, &self.namespace, &self.key.secret_name()));
-        let secret = match (&project, self.active(), live) {
-            (Project::Known(id), Some(row), live) => {
-                let desired = secret::desired(self.key, row, &self.dsn(*id, &row.public_key));
-                self.context.drift(&desired, live)
-            }
-            // Without the key row nothing says what the Secret should hold; one of ours is believed.
-            (_, _, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
+        let dsn = match (&project, self.active()) {
+            (Project::Known(id), Some(row)) => self.dsn(*id, &row.public_key).map(|dsn| (row, dsn)),
+            _ => None,
+        };
+        let secret = match (dsn, live) {
+            (Some((row, dsn)), live) => self.context.drift(&secret::desired(self.key, row, &dsn), live),
+            // Without the key row or the URL nothing says what the Secret should hold; one of ours is believed.
+            (None, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
             _ => Drift::Absent,
         };
         Ok(Observed {
@@ -176,6 +207,8 @@ impl Pass for KeyPass<'_> {
             enabled: self.key.spec.enabled,
             active: self.active().map(|row| Active { key_id: row.key_id, enabled: row.enabled }),
             secret,
+            no_external_url: matches!(project, Project::Known(_)) && self.endpoint().is_none(),
+            past_limit: self.past_limit(),
             project,
         })
     }
@@ -185,6 +218,26 @@ impl Pass for KeyPass<'_> {
     }
 
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
+        if let Some(limit) = plan::turned_away(observed) {
+            return Some(Failure::Unmet {
+                reason: Reason::LimitExceeded,
+                message: format!(
+                    "Namespace {} may have {limit} client keys and has as many older ones: delete one, or ask the platform \
+                     team for a higher limit.",
+                    self.namespace
+                ),
+            });
+        }
+        if observed.no_external_url {
+            return Some(Failure::Unmet {
+                reason: Reason::NoExternalUrl,
+                message: format!(
+                    "spec.endpoint is External, and ErrorTrackingProject {} has no external URL: set externalURL, ingress or \
+                     gateway in its spec.backend.integrated.ingest, or use endpoint: Internal here.",
+                    self.key.spec.project_ref.name
+                ),
+            });
+        }
         let (kind, name) = (ChildKind::Secret, self.key.secret_name());
         match observed.secret {
             Drift::Foreign => Some(Failure::Conflict {
@@ -211,8 +264,7 @@ impl Pass for KeyPass<'_> {
             self.finalizer_added = true;
             return Ok(());
         }
-        let (State::Ready(database), Project::Known(project)) = (self.context.database(), observed.project.clone())
-        else {
+        let (State::Ready(database), Project::Known(project)) = (self.database(), observed.project.clone()) else {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
         match step {
@@ -228,7 +280,8 @@ impl Pass for KeyPass<'_> {
             }
             Step::PublishSecret => {
                 let Some(row) = self.active() else { return Ok(()) };
-                let desired = secret::desired(self.key, row, &self.dsn(project, &row.public_key));
+                let Some(dsn) = self.dsn(project, &row.public_key) else { return Ok(()) };
+                let desired = secret::desired(self.key, row, &dsn);
                 if let Some(live) = self.context.ensure(&desired).await? {
                     self.written = Some(Arc::new(live));
                     let note = format!("Secret {} holds SENTRY_DSN.", desired.name);

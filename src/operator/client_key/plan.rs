@@ -13,6 +13,10 @@ pub struct Observed {
     pub active: Option<Active>,
     /// The Secret; `Absent` until there is a key to put into it.
     pub secret: Drift,
+    /// The spec asks for the project's external URL, and it has none.
+    pub no_external_url: bool,
+    /// The most keys that the namespace may have, when this one is past it.
+    pub past_limit: Option<u32>,
 }
 
 /// What was seen of the project that the key belongs to.
@@ -63,7 +67,7 @@ impl Step {
 /// The steps that `observed` asks for, in order; none when the key is as it should be or must wait.
 #[must_use]
 pub fn plan(observed: &Observed) -> Vec<Step> {
-    if !matches!(observed.project, Project::Known(_)) {
+    if !matches!(observed.project, Project::Known(_)) || turned_away(observed).is_some() {
         return Vec::new();
     }
     if !observed.has_finalizer {
@@ -71,6 +75,9 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     }
     let mut steps = Vec::new();
     if observed.active.is_none() {
+        if observed.no_external_url {
+            return steps;
+        }
         steps.push(Step::Mint);
     }
     // A new key is accepted.
@@ -78,10 +85,17 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     if accepted != observed.enabled {
         steps.push(Step::SetEnabled(observed.enabled));
     }
-    if observed.active.is_none() || matches!(observed.secret, Drift::Absent | Drift::Changed) {
+    let missing = observed.active.is_none() || matches!(observed.secret, Drift::Absent | Drift::Changed);
+    if missing && !observed.no_external_url {
         steps.push(Step::PublishSecret);
     }
     steps
+}
+
+/// The limit of the namespace, when it keeps the object out. One that has a key keeps it.
+#[must_use]
+pub fn turned_away(observed: &Observed) -> Option<u32> {
+    observed.past_limit.filter(|_| observed.active.is_none() && matches!(observed.project, Project::Known(_)))
 }
 
 #[cfg(test)]
@@ -95,6 +109,8 @@ mod tests {
             enabled: true,
             active: Some(Active { key_id: 1, enabled: true }),
             secret: Drift::None,
+            no_external_url: false,
+            past_limit: None,
         }
     }
 
@@ -119,6 +135,14 @@ mod tests {
             ("Secret deleted", Observed { secret: Drift::Absent, ..settled() }, vec![Step::PublishSecret]),
             ("Secret edited", Observed { secret: Drift::Changed, ..settled() }, vec![Step::PublishSecret]),
             ("Secret of somebody else", Observed { secret: Drift::Foreign, ..settled() }, vec![]),
+            ("no external URL", Observed { no_external_url: true, ..new.clone() }, vec![]),
+            (
+                "external URL taken away, disabled",
+                Observed { no_external_url: true, enabled: false, ..settled() },
+                vec![Step::SetEnabled(false)],
+            ),
+            ("past the limit", Observed { past_limit: Some(1), has_finalizer: false, ..new.clone() }, vec![]),
+            ("older than the limit", Observed { past_limit: Some(1), ..settled() }, vec![]),
         ] {
             assert_eq!(plan(&observed), steps, "{case}");
         }

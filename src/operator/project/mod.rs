@@ -2,10 +2,15 @@
 
 mod children;
 mod deletion;
+mod exposure;
 mod plan;
+mod refusal;
+mod rollout;
+mod scale;
 mod status;
 
 pub use children::{DatabaseAddress, IngestImage, database_secret_name, ingest_name, internal_url};
+pub use rollout::Rollouts;
 
 use std::sync::Arc;
 
@@ -13,19 +18,24 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
-use self::plan::{Catalogued, Observed, Rollout, Step};
+use self::{
+    exposure::Route,
+    plan::{Catalogued, Observed, Step},
+    rollout::{Held, Rollout},
+};
 use super::{
     Context,
     apply::{self, ApplyError},
-    child::{Child, ChildKind, Drift, cached_digest, holder, secret_value},
+    child::{Child, ChildKind, Drift, cached_digest, holder, owned_by, secret_value},
     controller::{Action, PassFailed},
     database::{self, Database, State},
     failure::Failure,
+    limits,
     pass::{self, Pass},
     watches::Guarded,
 };
 use crate::{
-    crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER},
+    crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
     dsn::{ProjectId, hex},
     store::admin::{self, Phase, ProjectIdentity, ProjectSettings, ProjectState},
 };
@@ -63,8 +73,14 @@ struct ProjectPass<'a> {
     finalizer_added: bool,
     id: Option<ProjectId>,
     role: Option<String>,
+    /// Of the ingest pods: the installation's, or the one that they have while they wait for their turn.
+    image: IngestImage,
+    held: Option<Held>,
+    route: Route,
     /// What the API server answered in this pass, ahead of the cache.
     written: Vec<(ChildKind, String, DynamicObject)>,
+    /// Deleted in this pass; the cache may not show it yet.
+    removed: Vec<ChildKind>,
 }
 
 impl<'a> ProjectPass<'a> {
@@ -78,7 +94,11 @@ impl<'a> ProjectPass<'a> {
             finalizer_added: false,
             id: None,
             role: None,
+            image: context.image.clone(),
+            held: None,
+            route: Route::default(),
             written: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -107,7 +127,7 @@ impl<'a> ProjectPass<'a> {
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
-        children::workload(self.project, id, &self.context.image, database.address.port)
+        children::workload(self.project, id, &self.image, database.address.port)
     }
 
     /// Everything in the Secret but the password, which is compared by its digest.
@@ -124,11 +144,65 @@ impl<'a> ProjectPass<'a> {
     }
 
     fn live(&self, kind: ChildKind, name: &str) -> Option<Arc<DynamicObject>> {
+        if self.removed.contains(&kind) {
+            return None;
+        }
         let written = self.written.iter().rev().find(|(of, called, _)| *of == kind && called == name);
         match written {
             Some((_, _, object)) => Some(Arc::new(object.clone())),
+            None if kind == ChildKind::HttpRoute => match &self.route {
+                Route::Found(route) => Some(Arc::new((**route).clone())),
+                _ => None,
+            },
             None => self.context.caches.child(kind, &self.namespace, name),
         }
+    }
+
+    /// The child if it is there and ours.
+    fn own(&self, kind: ChildKind) -> Option<Arc<DynamicObject>> {
+        self.live(kind, &self.child_name(kind)).filter(|live| owned_by(live, &self.uid))
+    }
+
+    /// The most projects that the namespace may have, when this one is past it.
+    fn past_limit(&self) -> Option<u32> {
+        let limit = self.context.guards.max_projects_per_namespace?;
+        // A look at every project of the cluster, which only a new one needs.
+        let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
+        let exceeded = || {
+            let all = self.context.caches.projects.state();
+            limits::exceeded(&self.project.metadata, all.iter().map(|other| other.meta()), limit)
+        };
+        (self.id.is_none() && !has_number && exceeded()).then_some(limit)
+    }
+
+    /// Pods that receive events get another image only when it is their turn.
+    fn choose_image(&mut self) {
+        let newer = &self.context.image;
+        let live = self.own(ChildKind::Deployment);
+        let current = live.as_deref().and_then(rollout::image_of).filter(|current| current.image != newer.image);
+        let receiving = live.is_some_and(|live| Rollout::of(&live).ready > 0);
+        self.held = match &current {
+            Some(current) if receiving && self.project.scale() != Scale::Fixed(0) => {
+                let key = (self.namespace.clone(), self.name.clone());
+                let limit = self.context.guards.max_rollouts;
+                self.context.rollouts.ask(&key, current, newer, limit, &self.context.caches)
+            }
+            _ => None,
+        };
+        self.image = match current {
+            Some(current) if self.held.is_some() => current,
+            _ => newer.clone(),
+        };
+    }
+
+    /// Looks for the route if one is asked for, or was made before.
+    async fn look_for_route(&mut self) -> Result<(), Failure> {
+        let wanted = self.project.spec.backend.integrated.as_ref().is_some_and(|of| of.ingest.gateway.is_some());
+        let name = ingest_name(&self.name);
+        if wanted || self.own(ChildKind::Service).is_some_and(|service| children::routed(&service)) {
+            self.route = exposure::look(&self.context.client, &self.namespace, &name).await?;
+        }
+        Ok(())
     }
 
     fn child_name(&self, kind: ChildKind) -> String {
@@ -140,7 +214,7 @@ impl<'a> ProjectPass<'a> {
 
     /// Whether anything was written.
     async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
-        let live = self.context.ensure(child).await?;
+        let live = self.context.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
         let written = live.is_some();
         self.written.extend(live.map(|live| (child.kind, child.name.clone(), live)));
         Ok(written)
@@ -175,16 +249,20 @@ impl Pass for ProjectPass<'_> {
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
-        let state = self.context.database();
+        let state = self.context.database_of(self.project);
         let (database, workload, database_secret) = match &state {
             State::Ready(database) => {
                 let known = self.look_up(database).await?;
+                self.choose_image();
+                if self.id.is_some() {
+                    self.look_for_route().await?;
+                }
                 let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
                 (known, workload, self.compare_secret(database))
             }
             State::Connecting => (
                 plan::Database::Unavailable {
-                    reason: crate::crd::Reason::DatabaseUnavailable,
+                    reason: Reason::DatabaseUnavailable,
                     message: "The operator is connecting to Postgres.".into(),
                 },
                 Vec::new(),
@@ -195,19 +273,32 @@ impl Pass for ProjectPass<'_> {
             }
         };
         let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
+        let wanted = |kind: &ChildKind| workload.iter().any(|child| child.kind == *kind);
+        let gateway_api_missing = matches!(self.route, Route::NoSuchKind) && wanted(&ChildKind::HttpRoute);
+        let unwanted = children::OPTIONAL.into_iter().filter(|kind| !wanted(kind) && self.own(*kind).is_some());
+        let unwanted = if workload.is_empty() { Vec::new() } else { unwanted.collect() };
+        let workload: Vec<_> = workload
+            .iter()
+            .filter(|child| child.kind != ChildKind::HttpRoute || !gateway_api_missing)
+            .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
+            .collect();
+        let deployment = self.own(ChildKind::Deployment);
+        let rollout = deployment.as_deref().map(Rollout::of).unwrap_or_default();
+        let changed = workload.contains(&(ChildKind::Deployment, Drift::Changed));
+        let autoscaler = self.own(ChildKind::HorizontalPodAutoscaler);
         Ok(Observed {
             has_finalizer,
+            past_limit: self.past_limit(),
             database,
             database_secret,
             secret_password: secret.as_deref().and_then(|secret| cached_digest(secret, "password")),
-            workload: workload
-                .iter()
-                .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
-                .collect(),
-            rollout: self
-                .live(ChildKind::Deployment, &ingest_name(&self.name))
-                .map(|live| rollout(&live))
-                .unwrap_or_default(),
+            hand_over: deployment.is_some() && scale::must_hand_over(self.project.scale(), &rollout, changed),
+            workload,
+            unwanted,
+            gateway_api_missing,
+            rollout,
+            held: self.held.clone(),
+            autoscaler_trouble: autoscaler.as_deref().and_then(scale::autoscaler_trouble),
         })
     }
 
@@ -222,6 +313,25 @@ impl Pass for ProjectPass<'_> {
                  operator at that database again, or delete this project and apply it anew to start empty."
             )));
         }
+        if let Some(limit) = plan::turned_away(observed) {
+            return Some(Failure::Unmet {
+                reason: Reason::LimitExceeded,
+                message: format!(
+                    "Namespace {} may have {limit} projects and has as many older ones: delete one, or ask the platform \
+                     team for a higher limit.",
+                    self.namespace
+                ),
+            });
+        }
+        if observed.gateway_api_missing {
+            return Some(Failure::Unmet {
+                reason: Reason::GatewayApiMissing,
+                message:
+                    "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not \
+                          have: ask the platform team to install it, or use ingest.ingress."
+                        .into(),
+            });
+        }
         let (kind, drift) = plan::obstacle(observed)?;
         let name = self.child_name(kind);
         Some(match drift {
@@ -231,7 +341,7 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn waits(observed: &Observed) -> bool {
-        matches!(observed.database, plan::Database::Unavailable { .. })
+        matches!(observed.database, plan::Database::Unavailable { .. }) || observed.held.is_some()
     }
 
     fn name(step: Step) -> &'static str {
@@ -244,7 +354,7 @@ impl Pass for ProjectPass<'_> {
             self.finalizer_added = true;
             return Ok(());
         }
-        let State::Ready(database) = self.context.database() else {
+        let State::Ready(database) = self.context.database_of(self.project) else {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
         match (step, self.id) {
@@ -292,10 +402,24 @@ impl Pass for ProjectPass<'_> {
                     self.context.announce(self.project, "LoginPublished", &note).await;
                 }
             }
+            (Step::Remove(kind), _) => {
+                let name = self.child_name(kind);
+                apply::delete(&self.context.client, kind, &self.namespace, &name, &self.uid).await?;
+                self.removed.push(kind);
+            }
+            (Step::HandOverReplicas, _) => {
+                if let Scale::Automatic(bounds) = self.project.scale() {
+                    let name = ingest_name(&self.name);
+                    scale::hand_over(&self.context.client, &self.namespace, &name, &self.uid, bounds).await?;
+                }
+            }
             (Step::Apply(kind), Some(id)) => {
-                let Some(child) = self.workload(id, &database).into_iter().find(|child| child.kind == kind) else {
+                let Some(mut child) = self.workload(id, &database).into_iter().find(|child| child.kind == kind) else {
                     return Ok(());
                 };
+                if kind == ChildKind::Deployment && observed.workload.contains(&(kind, Drift::Absent)) {
+                    children::start_with(&mut child, self.project.scale());
+                }
                 let written = self.ensure(&child).await?;
                 if written && kind == ChildKind::Deployment {
                     let note = format!("Deployment {} was applied.", child.name);
@@ -309,7 +433,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
         let before = self.context.status_before(self.project, self.project.status.clone());
-        let server = match self.context.database() {
+        let server = match self.context.database_of(self.project) {
             State::Ready(database) => Some(database.server.clone()),
             _ => None,
         };
@@ -347,27 +471,5 @@ fn catalogued(state: &ProjectState, project: &ErrorTrackingProject, now: Timesta
         migrated: state.migrated(),
         password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
         partitions_complete: state.partitions_ready(now),
-    }
-}
-
-/// Reads what the Deployment controller says in `.status`.
-fn rollout(deployment: &DynamicObject) -> Rollout {
-    let number = |value: &serde_json::Value| i32::try_from(value.as_i64().unwrap_or_default()).unwrap_or_default();
-    let (spec, status) = (&deployment.data["spec"], &deployment.data["status"]);
-    let desired = number(&spec["replicas"]);
-    let seen = status["observedGeneration"].as_i64() == deployment.meta().generation;
-    let failing = status["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Progressing" && condition["status"] == "False");
-    Rollout {
-        desired,
-        ready: number(&status["readyReplicas"]),
-        complete: seen
-            && number(&status["updatedReplicas"]) == desired
-            && number(&status["readyReplicas"]) == desired
-            && number(&status["replicas"]) == desired,
-        failing: seen && failing,
     }
 }

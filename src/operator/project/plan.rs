@@ -1,5 +1,6 @@
 //! What a project needs next: a pure function from what was observed to named steps.
 
+use super::rollout::{Held, Rollout};
 use crate::{
     crd::Reason,
     operator::child::{ChildKind, Drift},
@@ -7,8 +8,11 @@ use crate::{
 
 /// What was seen of a project and of everything it owns.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Observed {
     pub has_finalizer: bool,
+    /// The most projects that the namespace may have, when this one is past it.
+    pub past_limit: Option<u32>,
     pub database: Database,
     /// The Secret of the ingest login.
     pub database_secret: Drift,
@@ -16,7 +20,17 @@ pub struct Observed {
     pub secret_password: Option<String>,
     /// Every other child in the order of making, once the project has a number.
     pub workload: Vec<(ChildKind, Drift)>,
+    /// Children of ours that the spec does not ask for any more.
+    pub unwanted: Vec<ChildKind>,
+    /// The number of pods passes to an autoscaler before the Deployment is applied.
+    pub hand_over: bool,
+    /// The spec asks for a route, and the cluster has no Gateway API.
+    pub gateway_api_missing: bool,
     pub rollout: Rollout,
+    /// Why the pods keep an older image.
+    pub held: Option<Held>,
+    /// Why the autoscaler does not scale, in its own word.
+    pub autoscaler_trouble: Option<String>,
 }
 
 /// What was seen of the project in Postgres.
@@ -51,17 +65,6 @@ pub struct Catalogued {
     pub partitions_complete: bool,
 }
 
-/// What the Deployment says of its pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rollout {
-    pub desired: i32,
-    pub ready: i32,
-    /// The Deployment controller has seen the newest template, and all its pods run and are ready.
-    pub complete: bool,
-    /// No progress within the deadline.
-    pub failing: bool,
-}
-
 /// One thing to do. Each is idempotent: a crash between any two is repaired by the next pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -76,6 +79,10 @@ pub enum Step {
     /// Sets a new password and publishes it: what the Secret and what Postgres hold must agree.
     PublishLogin,
     Apply(ChildKind),
+    /// Gives the number of pods to a field manager of its own, so that it stays when the Deployment's manifest does
+    /// not name it any more.
+    HandOverReplicas,
+    Remove(ChildKind),
 }
 
 impl Step {
@@ -94,6 +101,14 @@ impl Step {
             Self::Apply(ChildKind::Service) => "apply-service",
             Self::Apply(ChildKind::Deployment) => "apply-deployment",
             Self::Apply(ChildKind::PodDisruptionBudget) => "apply-pod-disruption-budget",
+            Self::Apply(ChildKind::HorizontalPodAutoscaler) => "apply-autoscaler",
+            Self::Apply(ChildKind::Ingress) => "apply-ingress",
+            Self::Apply(ChildKind::HttpRoute) => "apply-http-route",
+            Self::HandOverReplicas => "hand-over-replicas",
+            Self::Remove(ChildKind::HorizontalPodAutoscaler) => "remove-autoscaler",
+            Self::Remove(ChildKind::Ingress) => "remove-ingress",
+            Self::Remove(ChildKind::HttpRoute) => "remove-http-route",
+            Self::Remove(_) => "remove",
         }
     }
 }
@@ -101,6 +116,9 @@ impl Step {
 /// The steps that `observed` asks for, in order; none when the project is as it should be or must wait.
 #[must_use]
 pub fn plan(observed: &Observed) -> Vec<Step> {
+    if turned_away(observed).is_some() {
+        return Vec::new();
+    }
     if !observed.has_finalizer {
         return vec![Step::AddFinalizer];
     }
@@ -138,14 +156,24 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
         // Without a login the pods could not start.
         return steps;
     }
-    steps.extend(
-        observed
-            .workload
-            .iter()
-            .filter(|(_, drift)| matches!(drift, Drift::Absent | Drift::Changed))
-            .map(|(kind, _)| Step::Apply(*kind)),
-    );
+    // First of all the autoscaler: it would change the number that the Deployment gets again. A route goes before the
+    // Service forgets that there is one.
+    steps.extend(observed.unwanted.iter().copied().map(Step::Remove));
+    for (kind, drift) in &observed.workload {
+        if *kind == ChildKind::Deployment && observed.hand_over {
+            steps.push(Step::HandOverReplicas);
+        }
+        if matches!(drift, Drift::Absent | Drift::Changed) {
+            steps.push(Step::Apply(*kind));
+        }
+    }
     steps
+}
+
+/// The limit of the namespace, when it keeps the project out. One that has a number keeps it.
+#[must_use]
+pub fn turned_away(observed: &Observed) -> Option<u32> {
+    observed.past_limit.filter(|_| matches!(observed.database, Database::Unknown))
 }
 
 /// The first child that cannot be made now: its name is taken by an object that is not ours, or by one that is going.
@@ -163,6 +191,7 @@ mod tests {
     fn settled() -> Observed {
         Observed {
             has_finalizer: true,
+            past_limit: None,
             database: Database::Known(Catalogued {
                 retired: false,
                 settings_recorded: true,
@@ -173,7 +202,12 @@ mod tests {
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![(ChildKind::Service, Drift::None), (ChildKind::Deployment, Drift::None)],
-            rollout: Rollout { desired: 2, ready: 2, complete: true, failing: false },
+            unwanted: vec![],
+            hand_over: false,
+            gateway_api_missing: false,
+            rollout: Rollout { desired: 2, ready: 2, updated: 2, existing: 2, seen: true, ..Rollout::default() },
+            held: None,
+            autoscaler_trouble: None,
         }
     }
 
@@ -230,6 +264,53 @@ mod tests {
         ] {
             assert_eq!(plan(&observed), steps, "{case}");
         }
+    }
+
+    #[test]
+    fn the_number_of_pods_passes_to_the_autoscaler_and_back_without_a_jump() {
+        use ChildKind::{Deployment, HorizontalPodAutoscaler as Autoscaler};
+        let workload = |deployment, autoscaler| vec![(Deployment, deployment), (Autoscaler, autoscaler)];
+        let observed = |hand_over, workload, unwanted| Observed { hand_over, workload, unwanted, ..settled() };
+        for (case, observed, steps) in [
+            (
+                "there",
+                observed(true, workload(Drift::Changed, Drift::Absent), vec![]),
+                vec![Step::HandOverReplicas, Step::Apply(Deployment), Step::Apply(Autoscaler)],
+            ),
+            (
+                "scaled to zero by hand",
+                observed(true, workload(Drift::None, Drift::None), vec![]),
+                vec![Step::HandOverReplicas],
+            ),
+            (
+                "back",
+                observed(false, vec![(Deployment, Drift::Changed)], vec![Autoscaler]),
+                vec![Step::Remove(Autoscaler), Step::Apply(Deployment)],
+            ),
+            (
+                "another way in",
+                observed(
+                    false,
+                    vec![(ChildKind::Service, Drift::Changed), (ChildKind::Ingress, Drift::Absent)],
+                    vec![ChildKind::HttpRoute],
+                ),
+                vec![
+                    Step::Remove(ChildKind::HttpRoute),
+                    Step::Apply(ChildKind::Service),
+                    Step::Apply(ChildKind::Ingress),
+                ],
+            ),
+        ] {
+            assert_eq!(plan(&observed), steps, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_project_past_the_limit_gets_nothing_unless_it_has_a_number() {
+        let new = Observed { past_limit: Some(3), has_finalizer: false, database: Database::Unknown, ..settled() };
+        assert_eq!((plan(&new), turned_away(&new)), (vec![], Some(3)));
+        let old = Observed { past_limit: Some(3), ..known(|known| known.migrated = false) };
+        assert_eq!((plan(&old), turned_away(&old)), (vec![Step::Migrate], None));
     }
 
     #[test]
