@@ -8,6 +8,8 @@
 . "$(dirname "$0")/steps.sh"
 # shellcheck source=hack/chart-tests.sh
 . hack/chart-tests.sh
+# shellcheck source=hack/installation-tests.sh
+. hack/installation-tests.sh
 
 passed=0
 failed=0
@@ -89,8 +91,10 @@ cluster_stage() {
     environment=$(cluster env --name "$name")
     eval "$environment"
     chart_tests
+    install_previous
     if hack/install.sh "$name"; then
         passed=$((passed + 1))
+        upgrade_tests
         example_tests
         ERROR_TRACKING_IMAGE=$(cat "$target/images/operator.name")
         export ERROR_TRACKING_IMAGE
@@ -98,6 +102,7 @@ cluster_stage() {
         export ERROR_TRACKING_CLUSTER=$name
         say "tests/operator.rs in the cluster"
         run_cargo cluster --test operator -- --test-threads=2
+        uninstall_tests
     else
         failed=$((failed + 1))
         say "FAILED: the chart installs"
