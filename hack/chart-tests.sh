@@ -133,12 +133,13 @@ chart_tests() {
 
 # The examples against the API server's schemas and rules, with the chart installed.
 example_tests() {
-    local example
+    local example namespace
     for example in examples/*/; do
         example=${example%/}
         # A dry run makes no namespace for the rest to be in.
-        kubectl apply -f "$example/namespace.yaml" >/dev/null
-        check "$example is accepted by the API server" kubectl apply --dry-run=server -k "$example"
-        kubectl delete -f "$example/namespace.yaml" >/dev/null
+        namespace=$(sed -n 's/^namespace: //p' "$example/kustomization.yaml")
+        kubectl create namespace "$namespace" >/dev/null
+        check "$example is accepted by the API server" kubectl apply --server-side --dry-run=server -k "$example"
+        kubectl delete namespace "$namespace" >/dev/null
     done
 }
