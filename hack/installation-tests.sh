@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2317 # functions called by name
+# shellcheck shell=bash disable=SC2317,SC2154 # functions called by name; variables of test.sh and steps.sh
 # Sourced by test.sh, which has `check`, `passed`, `failed`, `notes` and `skipped`: what an installation lives through. The cluster
 # stage begins with the chart of the version before and upgrades it, so that all its other tests run in an upgraded installation; at
 # its end the release is uninstalled and installed again.

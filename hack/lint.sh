@@ -18,10 +18,10 @@ check() {
 
 go_is_formatted() {
     local files
-    files=$(gofmt -l tests/cluster)
+    files=$(gofmt -l tests/cluster tests/health)
     [ -z "$files" ] || { echo "gofmt -w $files"; return 1; }
 }
-go_vet() { (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause); }
+go_vet() { (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause) && (cd tests/health && go vet .); }
 scripts() { find . -name '*.sh' -not -path './target/*' -not -path './.git/*' -print0; }
 shell_is_clean() { { scripts; printf '.ci/run\0'; } | xargs -0 shellcheck -x; }
 
