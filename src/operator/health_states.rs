@@ -22,11 +22,14 @@ pub struct State {
 
 /// "reason of Ready", then the conditions that are True of Ready, Reconciling, Stalled and Paused.
 fn summary(object: &Value) -> String {
-    let conditions: Vec<Condition> =
-        serde_json::from_value(object["status"]["conditions"].clone()).unwrap_or_default();
+    let conditions: Vec<Condition> = serde_json::from_value(object["status"]["conditions"].clone()).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready").map(|ready| ready.reason.clone());
     let holds = |kind: &&str| conditions.iter().any(|condition| condition.type_ == *kind && condition.status == "True");
-    ready.into_iter().chain(["Ready", "Reconciling", "Stalled", "Paused"].iter().filter(|kind| holds(kind)).map(ToString::to_string)).collect::<Vec<_>>().join(" ")
+    ready
+        .into_iter()
+        .chain(["Ready", "Reconciling", "Stalled", "Paused"].iter().filter(|kind| holds(kind)).map(ToString::to_string))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// An object of the second generation.
@@ -48,7 +51,8 @@ pub fn object(kind: &str, metadata: Value, spec: impl Serialize, status: Option<
 
 #[test]
 fn every_state_has_the_conditions_that_tell_it_apart() {
-    let states: Vec<State> = project::health_states::all().into_iter().chain(client_key::health_states::all()).collect();
+    let states: Vec<State> =
+        project::health_states::all().into_iter().chain(client_key::health_states::all()).collect();
     for state in &states {
         assert_eq!(summary(&state.object), state.conditions, "{} {}", state.object["kind"], state.name);
     }

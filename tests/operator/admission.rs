@@ -45,7 +45,13 @@ fn a_project_may_only_name_a_secret_that_its_author_may_read() {
     let _turn = beside_others();
     let namespace = Namespace::new("admission");
     for secret in ["theirs", "others"] {
-        namespace.kubectl(&["create", "secret", "generic", secret, "--from-literal=uri=postgresql://nobody@db.invalid/nothing"]);
+        namespace.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            secret,
+            "--from-literal=uri=postgresql://nobody@db.invalid/nothing",
+        ]);
     }
     let user = tenant(&namespace, &["theirs"]);
     let reference = |secret: &str| format!("{{database: {{secretRef: {{name: {secret}}}}}, ingest: {{replicas: 0}}}}");
@@ -61,7 +67,8 @@ fn a_project_may_only_name_a_secret_that_its_author_may_read() {
     apply_as(&namespace, &user, "shop", &reference("theirs")).unwrap();
     apply_as(&namespace, &user, "plain", "{ingest: {replicas: 0}}").unwrap();
     // Namespaced permission counts where the project is, and for those who may read all of them.
-    let admin = namespace.try_kubectl(&["create", "rolebinding", "secrets", "--clusterrole=admin", "--user=admin-of-it"]);
+    let admin =
+        namespace.try_kubectl(&["create", "rolebinding", "secrets", "--clusterrole=admin", "--user=admin-of-it"]);
     admin.unwrap();
     apply_as(&namespace, "admin-of-it", "wide", &reference("others")).unwrap();
 
