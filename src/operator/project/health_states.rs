@@ -15,7 +15,7 @@ use crate::{
         apply::ApplyError,
         child::{ChildKind, Drift},
         failure::Failure,
-        health_states::{State, object},
+        health_states::{State, invalid, object, paused},
     },
 };
 
@@ -274,6 +274,25 @@ pub fn all() -> Vec<State> {
             Some(seen.clone()),
             "Available Ready",
             "InProgress",
+            "Progressing",
+        ),
+        bare("unreadable", json!({}), Some(invalid()), "Invalid Stalled", "Failed", "Degraded"),
+        bare("paused", json!({}), Some(paused(Some(seen.clone()))), "Available Ready Paused", "Current", "Suspended"),
+        bare(
+            "paused, spec changed",
+            json!({"generation": 3}),
+            Some(paused(Some(seen.clone()))),
+            "Available Ready Paused",
+            "InProgress",
+            "Suspended",
+        ),
+        bare("paused from the start", json!({}), Some(paused(None)), "Paused", "Current", "Suspended"),
+        bare(
+            "deleting while paused",
+            json!({"generation": 3, "deletionTimestamp": "2026-11-25T00:00:00Z", "finalizers": [crate::crd::FINALIZER]}),
+            Some(paused(Some(seen.clone()))),
+            "Available Ready Paused",
+            "Terminating",
             "Progressing",
         ),
         bare(
