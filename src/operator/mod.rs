@@ -15,6 +15,8 @@ mod database;
 mod failure;
 mod fault;
 mod guards;
+#[cfg(test)]
+mod health_states;
 mod leader;
 mod limits;
 mod metrics;

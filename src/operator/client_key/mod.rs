@@ -1,5 +1,7 @@
 //! `ClientKey`: observe, plan, apply, and say how it went in the status.
 
+#[cfg(test)]
+pub(super) mod health_states;
 mod plan;
 mod secret;
 mod status;

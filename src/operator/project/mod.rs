@@ -3,6 +3,8 @@
 mod children;
 mod deletion;
 mod exposure;
+#[cfg(test)]
+pub(super) mod health_states;
 mod plan;
 mod refusal;
 mod rollout;
