@@ -57,7 +57,13 @@ pub enum Done {
 /// Resource versions of the last writes of this process: a watch event that shows one of them needs no pass. Shared by
 /// all queues; the API server gives out a version once.
 #[derive(Clone, Debug, Default)]
-pub struct Echoes(Arc<Mutex<(HashSet<Box<str>>, VecDeque<Box<str>>)>>);
+pub struct Echoes(Arc<Mutex<Versions>>);
+
+#[derive(Debug, Default)]
+struct Versions {
+    known: HashSet<Box<str>>,
+    oldest_first: VecDeque<Box<str>>,
+}
 
 impl Echoes {
     /// Far more than the writes whose events can be under way.
@@ -65,20 +71,19 @@ impl Echoes {
 
     pub fn wrote(&self, version: Option<&str>) {
         let Some(version) = version else { return };
-        let mut echoes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, order) = &mut *echoes;
-        if known.insert(version.into()) {
-            order.push_back(version.into());
+        let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if versions.known.insert(version.into()) {
+            versions.oldest_first.push_back(version.into());
         }
-        if order.len() > Self::REMEMBERED
-            && let Some(oldest) = order.pop_front()
+        if versions.oldest_first.len() > Self::REMEMBERED
+            && let Some(oldest) = versions.oldest_first.pop_front()
         {
-            known.remove(&oldest);
+            versions.known.remove(&oldest);
         }
     }
 
     fn contains(&self, version: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.contains(version)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).known.contains(version)
     }
 }
 
@@ -160,9 +165,9 @@ impl Queue {
     }
 
     /// Asks for a first look at everything that is there at the start; [`Self::started`] tells when it is done.
-    pub fn seed(&self, names: Vec<ObjectName>) {
+    pub fn seed(&self, names: &[ObjectName]) {
         self.lock().unseen.extend(names.iter().cloned());
-        for name in &names {
+        for name in names {
             self.push(name, Urgency::Routine);
         }
     }
@@ -276,7 +281,7 @@ impl Queue {
         let mut state = self.lock();
         state.running = state.running.saturating_sub(1);
         state.unseen.remove(name);
-        let Some(entry) = state.entries.get_mut(name) else { return None };
+        let entry = state.entries.get_mut(name)?;
         let Place::Running { since, again, early } = entry.place else { return None };
         let news = std::mem::take(&mut entry.shown).iter().any(|version| !self.echoes.contains(version));
         let again = again.max(news.then_some(Urgency::Changed));
@@ -368,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_waits_once_and_what_changed_comes_first() {
         let queue = queue();
-        queue.seed(vec![name("a"), name("b"), name("c")]);
+        queue.seed(&[name("a"), name("b"), name("c")]);
         queue.push(&name("c"), Urgency::Changed);
         queue.push(&name("c"), Urgency::Changed);
         let mut order = Vec::new();
