@@ -106,7 +106,7 @@ impl Laboratory {
         self.stop();
         self.applying = scenario.act(&self.world, &self.namespace, &name).await;
         self.operator = Some(self.start(&[("ERROR_TRACKING_FAULT_LOG", log.to_str().unwrap())]).await);
-        self.finish(scenario, &name, "no point").await;
+        self.finish(scenario, &name, None).await;
         // The last step is over when its effect is seen, its point is reached a moment later.
         sleep(Duration::from_millis(200)).await;
         let mut points: Vec<String> = Vec::new();
@@ -115,6 +115,7 @@ impl Laboratory {
                 points.push(point.to_owned());
             }
         }
+        self.judge_the_run_before(scenario, &name).await;
         points
     }
 
@@ -136,7 +137,8 @@ impl Laboratory {
         }
         drop(armed);
         self.operator = Some(self.start(&[]).await);
-        self.finish(scenario, &name, point).await;
+        self.finish(scenario, &name, Some(point)).await;
+        self.judge_the_run_before(scenario, &name).await;
     }
 
     /// Makes the objects of a run and waits until everything is settled.
@@ -148,14 +150,13 @@ impl Laboratory {
         name
     }
 
-    /// Waits until everything is as it should be after a crash, then looks at what the run before left.
-    async fn finish(&mut self, scenario: Scenario, name: &str, point: &str) {
-        let run = format!("{scenario:?} {name}, killed at {point}");
+    /// Waits until everything is as it should be after a crash.
+    async fn finish(&mut self, scenario: Scenario, name: &str, point: Option<&str>) {
         if scenario.without_postgres() {
-            // Nothing waits for Postgres; what is owed to it is done by the next process.
+            // Nothing waits for Postgres; what is owed to it is done when it is back, here by the next process.
             scenario.objects_are_gone(&self.namespace, name).await;
             self.world.postgres.set(Mode::Forward);
-            if point != "no point" {
+            if point.is_some() {
                 self.stop();
                 self.operator = Some(self.start(&[]).await);
             }
@@ -163,17 +164,23 @@ impl Laboratory {
         if let Some(applying) = self.applying.take() {
             applying.await.unwrap();
         }
-        self.settle(&run).await;
+        self.settle(&format!("{scenario:?} {name}, killed at {}", point.unwrap_or("no point"))).await;
+    }
+
+    /// Two processes have looked at what the run before left, and had nothing to do with it. It goes now.
+    async fn judge_the_run_before(&mut self, scenario: Scenario, name: &str) {
         let mark = self.world.mark();
-        if let Some((before, mark)) = self.settled.replace((name.to_owned(), mark)) {
-            let namespace = &self.namespace.name;
-            let mut writes = self.world.writes_since(&mark);
-            writes.retain(|write| write.namespace == *namespace && names_an_object_of(&write.name, &before));
+        let Some((before, mark)) = self.settled.replace((name.to_owned(), mark)) else { return };
+        let namespace = &self.namespace.name;
+        let mut writes = self.world.writes_since(&mark);
+        writes.retain(|write| write.namespace == *namespace && names_an_object_of(&write.name, &before));
+        // Without Postgres every status says so.
+        if !scenario.without_postgres() {
             for write in writes {
-                self.violated(format!("{run}: a write to an object that needed nothing: {write}"));
+                self.violated(format!("{scenario:?} {name}: a write to {before}, which needed nothing: {write}"));
             }
-            scenarios::remove(&self.namespace, &before).await;
         }
+        scenarios::remove(&self.namespace, &before).await;
     }
 
     async fn settle(&mut self, run: &str) {
