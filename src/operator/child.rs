@@ -217,15 +217,20 @@ pub fn holder(object: &DynamicObject) -> Option<String> {
 pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
     let resource = kind.resource();
     object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
-    object.metadata.managed_fields = None;
-    if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
+    prune_metadata(object);
     match kind {
         ChildKind::Secret => digest_values(&mut object.data),
         // Every 15 s it tells of another load.
         ChildKind::HorizontalPodAutoscaler => keep_conditions(&mut object.data["status"]),
         _ => {}
+    }
+}
+
+/// Drops what nobody compares, which is most of an object.
+pub fn prune_metadata(object: &mut DynamicObject) {
+    object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
 }
 

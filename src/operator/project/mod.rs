@@ -15,7 +15,7 @@ pub use rollout::Rollouts;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{Api, Resource, ResourceExt, api::DynamicObject, runtime::controller::Action};
+use kube::{ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
 use self::{
@@ -27,7 +27,7 @@ use super::{
     Context,
     apply::{self, ApplyError},
     child::{Child, ChildKind, Drift, cached_digest, holder, owned_by, secret_value},
-    controller::PassFailed,
+    controller::{Action, PassFailed},
     database::{self, Database, State},
     failure::Failure,
     limits,
@@ -48,12 +48,12 @@ pub async fn reconcile(
     let project = match &project.0 {
         Ok(project) => project,
         Err(invalid) => {
-            context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
             if invalid.metadata.deletion_timestamp.is_some() {
                 // What cannot be read is not asked to be dropped.
                 return deletion::finish(&invalid.metadata, DeletionPolicy::Retain, &context).await;
             }
-            return Ok(Action::await_change());
+            let reported = context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
+            return pass::finished(reported.map_err(Failure::from));
         }
     };
     if project.metadata.deletion_timestamp.is_some() {
@@ -100,10 +100,6 @@ impl<'a> ProjectPass<'a> {
             written: Vec::new(),
             removed: Vec::new(),
         }
-    }
-
-    fn api(&self) -> Api<ErrorTrackingProject> {
-        Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
     async fn look_up(&mut self, database: &Database) -> Result<plan::Database, Failure> {
@@ -173,8 +169,7 @@ impl<'a> ProjectPass<'a> {
         // A look at every project of the cluster, which only a new one needs.
         let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
         let exceeded = || {
-            let all = self.context.caches.projects.state();
-            limits::exceeded(&self.project.metadata, all.iter().map(|other| other.meta()), limit)
+            self.context.caches.projects.cache.summaries(|all| limits::exceeded(&self.project.metadata, all, limit))
         };
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
@@ -239,12 +234,17 @@ impl<'a> ProjectPass<'a> {
 }
 
 impl Pass for ProjectPass<'_> {
+    type Kind = ErrorTrackingProject;
     type Observed = Observed;
     type Step = Step;
 
     const CONTROLLER: &'static str = "project";
     // Finalizer, database, workload, nothing.
     const ROUNDS: usize = 4;
+
+    fn object(&self) -> &ErrorTrackingProject {
+        self.project
+    }
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
@@ -348,7 +348,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            apply::set_finalizer::<ErrorTrackingProject>(&self.context.client, &self.project.metadata, true).await?;
+            self.context.set_finalizer::<ErrorTrackingProject>(&self.project.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -441,9 +441,7 @@ impl Pass for ProjectPass<'_> {
             return Ok(());
         }
         self.context.announce_changes(self.project, &before.conditions, &status.conditions).await;
-        let written = apply::write_status(&self.api(), &self.name, &status).await?;
-        self.context.remember_status(&self.uid, written.resource_version(), &status);
-        Ok(())
+        self.context.write_status(self.project, &status).await
     }
 }
 
