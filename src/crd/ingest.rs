@@ -256,7 +256,10 @@ mod tests {
             (json!({"ingress": {"host": "e.example"}}), Some("http://e.example")),
             (json!({"ingress": {"host": "e.example", "tlsSecretName": "tls"}}), Some("https://e.example")),
             (json!({"ingress": {"host": "a.example"}, "externalURL": "https://b.example"}), Some("https://b.example")),
-            (json!({"gateway": {"parentRefs": [{"name": "g"}], "hostnames": ["*.example", "e.example"]}}), Some("https://e.example")),
+            (
+                json!({"gateway": {"parentRefs": [{"name": "g"}], "hostnames": ["*.example", "e.example"]}}),
+                Some("https://e.example"),
+            ),
             (json!({"gateway": {"parentRefs": [{"name": "g"}]}}), None),
         ] {
             let ingest: Ingest = serde_json::from_value(spec.clone()).unwrap();
@@ -269,8 +272,7 @@ mod tests {
         let ingest: Ingest = serde_json::from_value(json!({"replicas": 1})).unwrap();
         assert_eq!(ingest.scale(), Scale::Fixed(1));
         let ingest: Ingest = serde_json::from_value(json!({"autoscaling": {"maxReplicas": 4}})).unwrap();
-        let expected =
-            Autoscaling { min_replicas: 2, max_replicas: 4, target_cpu_utilization_percentage: 80 };
+        let expected = Autoscaling { min_replicas: 2, max_replicas: 4, target_cpu_utilization_percentage: 80 };
         assert_eq!(ingest.scale(), Scale::Automatic(expected));
     }
 }

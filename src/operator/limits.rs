@@ -12,7 +12,8 @@ pub fn exceeded<'a, 'b>(
     all: impl Iterator<Item = (&'a ObjectName, &'b Summary)>,
     limit: u32,
 ) -> bool {
-    let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
+    let (namespace, name) =
+        (object.namespace.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
     let created = object.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     let older = all
         .filter(|(other, summary)| *other.namespace == *namespace && !summary.deleting)
@@ -37,7 +38,8 @@ mod tests {
     fn the_oldest_of_a_namespace_are_let_in_and_names_decide_between_equals() {
         let mut leaving = object("web", "leaving", 1);
         leaving.1.deleting = true;
-        let all = [leaving, object("web", "b", 2), object("web", "a", 2), object("web", "c", 3), object("other", "d", 1)];
+        let all =
+            [leaving, object("web", "b", 2), object("web", "a", 2), object("web", "c", 3), object("other", "d", 1)];
         let exceeded = |namespace: &str, name: &str, limit| {
             let (own, summary) = all.iter().find(|(of, _)| *of == ObjectName::new(namespace, name)).unwrap();
             let object = ObjectMeta {

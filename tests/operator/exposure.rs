@@ -40,7 +40,13 @@ fn an_ingress_leads_to_the_project_and_external_keys_follow_its_url() {
     assert_eq!(namespace.get("ingress/shop-ingest", ".metadata.annotations.note"), "hello");
     assert!(dsn(&namespace, "web-dsn").ends_with(&format!("@errors.example/{id}")));
 
-    namespace.kubectl(&["patch", "ingress/shop-ingest", "--type=merge", "-p", r#"{"spec":{"ingressClassName":"other"}}"#]);
+    namespace.kubectl(&[
+        "patch",
+        "ingress/shop-ingest",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"ingressClassName":"other"}}"#,
+    ]);
     wait_for("edited Ingress put back", SOON, || {
         (namespace.get("ingress/shop-ingest", ".spec.ingressClassName") == "nginx").then_some(())
     });
@@ -81,7 +87,13 @@ fn a_route_waits_for_the_gateway_api_and_takes_nothing_else_down() {
     assert_eq!(namespace.get(route, ".spec.hostnames[1]"), "errors.example");
     assert_eq!(namespace.get("etp/shop", ".status.ingest.externalURL"), "https://errors.example");
 
-    namespace.kubectl(&["patch", "etp/shop", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/backend/integrated/ingest/gateway"}]"#]);
+    namespace.kubectl(&[
+        "patch",
+        "etp/shop",
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/spec/backend/integrated/ingest/gateway"}]"#,
+    ]);
     wait_for("a route that nobody asks for goes", SOON, || (!namespace.exists(route)).then_some(()));
     let _ = try_kubectl(&["delete", "crd", "httproutes.gateway.networking.k8s.io"]);
 }

@@ -71,7 +71,9 @@ fn an_inactive_project_has_no_pods_and_keeps_everything_else() {
     assert_eq!(sql(&format!("SELECT count(*) FROM project_{id}.events")), "1");
 
     namespace.kubectl(&["patch", "etp/shop", "--type=merge", "-p", r#"{"spec":{"active":true}}"#]);
-    wait_for("events are received again", Duration::from_mins(1), || (namespace.send(&["once"]) == "200").then_some(()));
+    wait_for("events are received again", Duration::from_mins(1), || {
+        (namespace.send(&["once"]) == "200").then_some(())
+    });
 }
 
 #[test]

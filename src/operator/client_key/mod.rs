@@ -138,9 +138,7 @@ impl<'a> KeyPass<'a> {
         let name = &self.key.spec.project_ref.name;
         match self.key.spec.endpoint {
             Endpoint::Internal => Some(internal_url(&self.namespace, name)),
-            Endpoint::External => {
-                self.context.caches.project(&self.namespace, name)?.0.as_ref().ok()?.external_url()
-            }
+            Endpoint::External => self.context.caches.project(&self.namespace, name)?.0.as_ref().ok()?.external_url(),
         }
     }
 
@@ -149,9 +147,8 @@ impl<'a> KeyPass<'a> {
         let limit = self.context.guards.max_keys_per_namespace?;
         // A look at every key of the cluster, which only a new one needs.
         let has_key = self.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
-        let exceeded = || {
-            self.context.caches.keys.cache.summaries(|all| limits::exceeded(&self.key.metadata, all, limit))
-        };
+        let exceeded =
+            || self.context.caches.keys.cache.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
     }
 

@@ -370,9 +370,14 @@ mod tests {
         assert_eq!(pod["metadata"]["labels"]["team"], "web");
         assert_eq!(pod["metadata"]["labels"][PROJECT_LABEL], "shop");
         assert_eq!(pod["metadata"]["annotations"], json!({"note": "hello"}));
-        for field in
-            ["nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "imagePullSecrets"]
-        {
+        for field in [
+            "nodeSelector",
+            "tolerations",
+            "affinity",
+            "topologySpreadConstraints",
+            "priorityClassName",
+            "imagePullSecrets",
+        ] {
             assert_eq!(pod["spec"][field], template[field], "{field}");
         }
 

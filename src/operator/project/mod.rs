@@ -168,9 +168,8 @@ impl<'a> ProjectPass<'a> {
         let limit = self.context.guards.max_projects_per_namespace?;
         // A look at every project of the cluster, which only a new one needs.
         let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
-        let exceeded = || {
-            self.context.caches.projects.cache.summaries(|all| limits::exceeded(&self.project.metadata, all, limit))
-        };
+        let exceeded =
+            || self.context.caches.projects.cache.summaries(|all| limits::exceeded(&self.project.metadata, all, limit));
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
@@ -325,9 +324,10 @@ impl Pass for ProjectPass<'_> {
         if observed.gateway_api_missing {
             return Some(Failure::Unmet {
                 reason: Reason::GatewayApiMissing,
-                message: "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not \
+                message:
+                    "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not \
                           have: ask the platform team to install it, or use ingest.ingress."
-                    .into(),
+                        .into(),
             });
         }
         let (kind, drift) = plan::obstacle(observed)?;

@@ -8,7 +8,6 @@ use crate::{
 
 /// What was seen of a project and of everything it owns.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Observed {
     pub has_finalizer: bool,
     /// The most projects that the namespace may have, when this one is past it.
@@ -270,14 +269,18 @@ mod tests {
     fn the_number_of_pods_passes_to_the_autoscaler_and_back_without_a_jump() {
         use ChildKind::{Deployment, HorizontalPodAutoscaler as Autoscaler};
         let workload = |deployment, autoscaler| vec![(Deployment, deployment), (Autoscaler, autoscaler)];
-        let observed = |hand_over, workload, unwanted| Observed { hand_over, workload, unwanted, ..settled() };
+        let observed = |hand_over, workload, unwanted| Observed { workload, unwanted, hand_over, ..settled() };
         for (case, observed, steps) in [
             (
                 "there",
                 observed(true, workload(Drift::Changed, Drift::Absent), vec![]),
                 vec![Step::HandOverReplicas, Step::Apply(Deployment), Step::Apply(Autoscaler)],
             ),
-            ("scaled to zero by hand", observed(true, workload(Drift::None, Drift::None), vec![]), vec![Step::HandOverReplicas]),
+            (
+                "scaled to zero by hand",
+                observed(true, workload(Drift::None, Drift::None), vec![]),
+                vec![Step::HandOverReplicas],
+            ),
             (
                 "back",
                 observed(false, vec![(Deployment, Drift::Changed)], vec![Autoscaler]),
@@ -285,8 +288,16 @@ mod tests {
             ),
             (
                 "another way in",
-                observed(false, vec![(ChildKind::Service, Drift::Changed), (ChildKind::Ingress, Drift::Absent)], vec![ChildKind::HttpRoute]),
-                vec![Step::Remove(ChildKind::HttpRoute), Step::Apply(ChildKind::Service), Step::Apply(ChildKind::Ingress)],
+                observed(
+                    false,
+                    vec![(ChildKind::Service, Drift::Changed), (ChildKind::Ingress, Drift::Absent)],
+                    vec![ChildKind::HttpRoute],
+                ),
+                vec![
+                    Step::Remove(ChildKind::HttpRoute),
+                    Step::Apply(ChildKind::Service),
+                    Step::Apply(ChildKind::Ingress),
+                ],
             ),
         ] {
             assert_eq!(plan(&observed), steps, "{case}");

@@ -47,9 +47,8 @@ fn message(kind: ChildKind, status: &Status) -> Option<String> {
 
 fn origin(kind: ChildKind, field: &str) -> Option<String> {
     let rest = |prefix: &str| field.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-    let (prefix, ours) = ORIGINS.iter().find_map(|(of, prefix, ours)| {
-        rest(prefix).filter(|_| *of == kind).map(|_| (*prefix, *ours))
-    })?;
+    let (prefix, ours) =
+        ORIGINS.iter().find_map(|(of, prefix, ours)| rest(prefix).filter(|_| *of == kind).map(|_| (*prefix, *ours)))?;
     // One number of ours is a list of structures of theirs.
     let rest = if prefix == "spec.metrics" { "" } else { rest(prefix)? };
     Some(format!("{INGEST}.{ours}{rest}"))
@@ -62,12 +61,24 @@ mod tests {
     #[test]
     fn a_field_of_a_child_is_told_as_the_projects() {
         for (kind, field, ours) in [
-            (ChildKind::Deployment, "spec.template.spec.tolerations[0].operator", Some("podTemplate.tolerations[0].operator")),
-            (ChildKind::Deployment, "spec.template.spec.containers[0].resources.requests", Some("podTemplate.resources.requests")),
+            (
+                ChildKind::Deployment,
+                "spec.template.spec.tolerations[0].operator",
+                Some("podTemplate.tolerations[0].operator"),
+            ),
+            (
+                ChildKind::Deployment,
+                "spec.template.spec.containers[0].resources.requests",
+                Some("podTemplate.resources.requests"),
+            ),
             (ChildKind::Deployment, "spec.template.labels", Some("podTemplate.metadata.labels")),
             (ChildKind::Deployment, "spec.templates", None),
             (ChildKind::Deployment, "spec.selector", None),
-            (ChildKind::HorizontalPodAutoscaler, "spec.metrics[0].resource.target", Some("autoscaling.targetCPUUtilizationPercentage")),
+            (
+                ChildKind::HorizontalPodAutoscaler,
+                "spec.metrics[0].resource.target",
+                Some("autoscaling.targetCPUUtilizationPercentage"),
+            ),
             (ChildKind::HorizontalPodAutoscaler, "spec.minReplicas", Some("autoscaling.minReplicas")),
             (ChildKind::Ingress, "spec.rules[0].host", Some("ingress.host")),
             (ChildKind::HttpRoute, "spec.parentRefs[0].name", Some("gateway.parentRefs[0].name")),

@@ -116,7 +116,9 @@ impl std::fmt::Display for Held {
                 formatter,
                 "They keep version {kept}: the rollout of version {newer} is halted by {project}, where it does not come up."
             ),
-            None => write!(formatter, "They keep version {kept} until it is this project's turn to get version {newer}."),
+            None => {
+                write!(formatter, "They keep version {kept} until it is this project's turn to get version {newer}.")
+            }
         }
     }
 }
@@ -148,7 +150,8 @@ fn decide(
         return Turn::Halted(project.clone());
     }
     let under_way = begun.iter().filter(|(_, progress)| !progress.complete).map(|(project, _)| project);
-    let under_way: BTreeSet<&ProjectKey> = under_way.filter(|project| !proven.contains(project)).chain(granted).collect();
+    let under_way: BTreeSet<&ProjectKey> =
+        under_way.filter(|project| !proven.contains(project)).chain(granted).collect();
     if under_way.len() < limit as usize { Turn::Now } else { Turn::Later }
 }
 
@@ -292,7 +295,10 @@ mod tests {
         let stuck = Rollout::of(&deployment(2, &stuck));
         assert!(stuck.failing && stuck.stuck() && !stuck.complete());
         assert_eq!(stuck.refused.as_deref(), Some("no PriorityClass"));
-        assert_eq!(Rollout::of(&deployment(0, &json!({"observedGeneration": 2}))), Rollout { seen: true, ..Rollout::default() });
+        assert_eq!(
+            Rollout::of(&deployment(0, &json!({"observedGeneration": 2}))),
+            Rollout { seen: true, ..Rollout::default() }
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who chooses the number of ingest pods: the project, or a HorizontalPodAutoscaler. The number passes from one to
+//! Who chooses the number of ingest pods: the project, or a `HorizontalPodAutoscaler`. The number passes from one to
 //! the other without a jump.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -42,7 +42,8 @@ pub fn autoscaler(deployment: &str, bounds: Autoscaling) -> Value {
 #[must_use]
 pub fn autoscaler_trouble(autoscaler: &DynamicObject) -> Option<String> {
     let conditions = autoscaler.data["status"]["conditions"].as_array()?;
-    let idle = conditions.iter().find(|condition| condition["type"] == "ScalingActive" && condition["status"] == "False");
+    let idle =
+        conditions.iter().find(|condition| condition["type"] == "ScalingActive" && condition["status"] == "False");
     // Zero pods are never scaled: they are given the minimum first.
     idle?["reason"].as_str().filter(|reason| *reason != "ScalingDisabled").map(str::to_owned)
 }
