@@ -108,11 +108,10 @@ impl Caches {
         self.children.get(&kind)?.get(namespace, name).map(Arc::new)
     }
 
-    /// Every child of the kind that is ours, each read anew: for what is done seldom.
-    #[must_use]
-    pub fn children(&self, kind: ChildKind) -> Vec<Arc<DynamicObject>> {
+    /// All children of a kind, each read anew: for what is done seldom.
+    pub fn children(&self, kind: ChildKind) -> impl Iterator<Item = DynamicObject> {
         let cache = self.children.get(&kind).cloned().unwrap_or_default();
-        cache.names().into_iter().filter_map(|name| cache.get(&name.namespace, &name.name).map(Arc::new)).collect()
+        cache.names().into_iter().filter_map(move |name| cache.get(&name.namespace, &name.name))
     }
 
     #[must_use]

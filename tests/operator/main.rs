@@ -13,6 +13,7 @@ mod conflicts;
 mod deletion;
 mod drift;
 mod exposure;
+mod guards;
 mod harness;
 mod lifecycle;
 mod outages;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Resource, ResourceExt,
+    ResourceExt,
     api::{DynamicObject, ObjectMeta},
 };
 use rand::RngExt;
@@ -149,10 +149,8 @@ impl<'a> KeyPass<'a> {
         let limit = self.context.guards.max_keys_per_namespace?;
         // A look at every key of the cluster, which only a new one needs.
         let has_key = self.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
-        let exceeded = || {
-            let all = self.context.caches.keys.state();
-            limits::exceeded(&self.key.metadata, all.iter().map(|other| other.meta()), limit)
-        };
+        let exceeded =
+            || self.context.caches.keys.cache.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
     }
 

@@ -17,7 +17,7 @@ pub use rollout::Rollouts;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{Resource, ResourceExt, api::DynamicObject};
+use kube::{ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
 use self::{
@@ -170,10 +170,8 @@ impl<'a> ProjectPass<'a> {
         let limit = self.context.guards.max_projects_per_namespace?;
         // A look at every project of the cluster, which only a new one needs.
         let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
-        let exceeded = || {
-            let all = self.context.caches.projects.state();
-            limits::exceeded(&self.project.metadata, all.iter().map(|other| other.meta()), limit)
-        };
+        let exceeded =
+            || self.context.caches.projects.cache.summaries(|all| limits::exceeded(&self.project.metadata, all, limit));
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 

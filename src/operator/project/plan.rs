@@ -8,7 +8,6 @@ use crate::{
 
 /// What was seen of a project and of everything it owns.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Observed {
     pub has_finalizer: bool,
     /// The most projects that the namespace may have, when this one is past it.
@@ -270,7 +269,7 @@ mod tests {
     fn the_number_of_pods_passes_to_the_autoscaler_and_back_without_a_jump() {
         use ChildKind::{Deployment, HorizontalPodAutoscaler as Autoscaler};
         let workload = |deployment, autoscaler| vec![(Deployment, deployment), (Autoscaler, autoscaler)];
-        let observed = |hand_over, workload, unwanted| Observed { hand_over, workload, unwanted, ..settled() };
+        let observed = |hand_over, workload, unwanted| Observed { workload, unwanted, hand_over, ..settled() };
         for (case, observed, steps) in [
             (
                 "there",

@@ -20,6 +20,8 @@ use crate::{
 /// Time from a grant until the cache shows the Deployment with the new image. A pass that failed in between
 /// must not hold the place for ever.
 const GRANT: Duration = Duration::from_secs(30);
+/// How long a look at all Deployments serves: as many projects as there are may ask at once.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Namespace and name of a project.
 pub type ProjectKey = (String, String);
@@ -159,6 +161,9 @@ pub struct Rollouts(Mutex<Turns>);
 
 #[derive(Debug, Default)]
 struct Turns {
+    /// The projects that have the newer image, and when that was looked at.
+    begun: BTreeMap<ProjectKey, Progress>,
+    looked: Option<Instant>,
     granted: BTreeMap<ProjectKey, Instant>,
     proven: BTreeSet<ProjectKey>,
 }
@@ -175,25 +180,12 @@ impl Rollouts {
         caches: &Caches,
     ) -> Option<Held> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut begun = BTreeMap::new();
-        for deployment in caches.children(ChildKind::Deployment) {
-            let Some(name) = deployment.labels().get(PROJECT_LABEL) else { continue };
-            if image_of(&deployment).is_some_and(|image| image.image == newer.image) {
-                let rollout = Rollout::of(&deployment);
-                if rollout.desired == 0 {
-                    // Nothing runs, which proves nothing.
-                    continue;
-                }
-                let key = (deployment.namespace().unwrap_or_default(), name.clone());
-                begun.insert(key, Progress { complete: rollout.complete(), stuck: rollout.stuck() });
-            }
+        if turns.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
+            turns.look(newer, caches);
         }
-        turns.granted.retain(|granted, since| !begun.contains_key(granted) && since.elapsed() < GRANT);
-        turns.proven.extend(begun.iter().filter(|(_, progress)| progress.complete).map(|(key, _)| key.clone()));
-        turns.proven.retain(|key| begun.contains_key(key));
         let mut granted: BTreeSet<_> = turns.granted.keys().cloned().collect();
         granted.remove(project);
-        let halted_by = match decide(&begun, &granted, &turns.proven, limit) {
+        let halted_by = match decide(&turns.begun, &granted, &turns.proven, limit) {
             Turn::Now => {
                 turns.granted.insert(project.clone(), Instant::now());
                 return None;
@@ -202,6 +194,27 @@ impl Rollouts {
             Turn::Halted((namespace, name)) => Some(format!("{namespace}/{name}")),
         };
         Some(Held { kept: version(&live.image), newer: version(&newer.image), halted_by })
+    }
+}
+
+impl Turns {
+    fn look(&mut self, newer: &IngestImage, caches: &Caches) {
+        self.begun = caches
+            .children(ChildKind::Deployment)
+            .filter(|deployment| image_of(deployment).is_some_and(|image| image.image == newer.image))
+            .filter_map(|deployment| {
+                let key = (deployment.namespace().unwrap_or_default(), deployment.labels().get(PROJECT_LABEL)?.clone());
+                Some((key, Rollout::of(&deployment)))
+            })
+            // Where nothing runs, nothing is proven.
+            .filter(|(_, rollout)| rollout.desired > 0)
+            .map(|(key, rollout)| (key, Progress { complete: rollout.complete(), stuck: rollout.stuck() }))
+            .collect();
+        self.looked = Some(Instant::now());
+        let Self { begun, granted, proven, .. } = self;
+        granted.retain(|key, since| !begun.contains_key(key) && since.elapsed() < GRANT);
+        proven.retain(|key| begun.contains_key(key));
+        proven.extend(begun.iter().filter(|(_, progress)| progress.complete).map(|(key, _)| key.clone()));
     }
 }
 

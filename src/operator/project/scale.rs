@@ -1,4 +1,4 @@
-//! Who chooses the number of ingest pods: the project, or a HorizontalPodAutoscaler. The number passes from one to
+//! Who chooses the number of ingest pods: the project, or a `HorizontalPodAutoscaler`. The number passes from one to
 //! the other without a jump.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;

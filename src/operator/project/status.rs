@@ -1,5 +1,7 @@
 //! What a project's status says: a pure function from what was observed and what went wrong.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 use super::plan::{Database, Observed};
@@ -132,17 +134,19 @@ fn ingest(view: &View<'_>) -> Verdict {
         _ => format!("{} of {wanted} ingest pods are ready.", rollout.ready),
     };
     if let Some(held) = &view.observed.held {
-        message.push_str(&format!(" {held}"));
+        let _ = write!(message, " {held}");
     }
     if let Some(refused) = &rollout.refused {
-        message.push_str(&format!(" Pods cannot be made: {refused}."));
+        let _ = write!(message, " Pods cannot be made: {refused}.");
     } else if rollout.failing {
         let name = view.project.metadata.name.as_deref().unwrap_or_default();
-        message.push_str(&format!(" New pods do not come up. See why: kubectl describe pod -l {PROJECT_LABEL}={name}"));
+        let _ = write!(message, " New pods do not come up. See why: kubectl describe pod -l {PROJECT_LABEL}={name}");
     } else if let Some(trouble) = &view.observed.autoscaler_trouble {
-        message.push_str(&format!(
-            " Their number is not adapted to the load ({trouble}): the HorizontalPodAutoscaler needs the resource metrics API."
-        ));
+        let _ = write!(
+            message,
+            " Their number is not adapted to the load ({trouble}): the HorizontalPodAutoscaler needs the resource metrics \
+             API."
+        );
     }
     match rollout.ready {
         0 if rollout.failing || rollout.refused.is_some() => {
@@ -207,7 +211,7 @@ mod tests {
         Rollout { desired, ready, updated: desired, existing: desired, seen: true, ..Rollout::default() }
     }
 
-    fn said(spec: Value, before: &ErrorTrackingProjectStatus, observed: &Observed) -> ErrorTrackingProjectStatus {
+    fn said(spec: &Value, before: &ErrorTrackingProjectStatus, observed: &Observed) -> ErrorTrackingProjectStatus {
         let mut project: ErrorTrackingProject = serde_json::from_value(json!({
             "apiVersion": "errortracking.dev/v1alpha1", "kind": "ErrorTrackingProject",
             "metadata": {"name": "shop", "namespace": "web"}, "spec": spec,
@@ -242,12 +246,12 @@ mod tests {
             ("waits", json!({}), held(None), ("True", "Available"), ("True", "RolloutWaiting")),
             ("halted", json!({}), held(Some("web/a")), ("True", "Available"), ("True", "RolloutHalted")),
         ] {
-            let status = said(spec, &ErrorTrackingProjectStatus::default(), &observed);
+            let status = said(&spec, &ErrorTrackingProjectStatus::default(), &observed);
             let told = (condition(&status, "Ready"), condition(&status, "Reconciling"));
             let pair = |(status, reason): (&str, &str)| (status.to_owned(), reason.to_owned());
             assert_eq!(told, (pair(ready), pair(reconciling)), "{case}");
         }
-        let status = said(json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("web/a")));
+        let status = said(&json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("web/a")));
         let message = &status.conditions.iter().find(|condition| condition.type_ == "IngestReady").unwrap().message;
         assert_eq!(
             message,
@@ -259,10 +263,10 @@ mod tests {
     #[test]
     fn an_autoscaler_at_work_changes_the_counts_and_no_condition() {
         let spec = || json!({"backend": {"integrated": {"ingest": {"autoscaling": {"maxReplicas": 8}}}}});
-        let before = said(spec(), &ErrorTrackingProjectStatus::default(), &observed(pods(2, 2)));
+        let before = said(&spec(), &ErrorTrackingProjectStatus::default(), &observed(pods(2, 2)));
         assert_eq!(condition(&before, "Reconciling"), ("False".into(), "Idle".into()));
         for rollout in [Rollout { desired: 4, seen: false, ..pods(2, 2) }, pods(4, 2), pods(4, 4)] {
-            let after = said(spec(), &before, &observed(rollout.clone()));
+            let after = said(&spec(), &before, &observed(rollout.clone()));
             for kind in ["Ready", "Reconciling", "Stalled", "IngestReady"] {
                 assert_eq!(condition(&after, kind), condition(&before, kind), "{kind} at {rollout:?}");
             }
