@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# images.sh dev|release: the images as OCI archives in the target folder, without a registry or a daemon.
+# images.sh dev|previous COMMIT|release: the images as OCI archives in the target folder, without a registry or a daemon.
+#   previous the operator's image and the chart of an earlier commit, in target/previous, to upgrade from; made once
 #   dev      operator and test image of the demo and the tests, from the programs of the dev profile
 #   release  the operator's image to push, from the release profile
 # shellcheck source=hack/steps.sh
@@ -18,6 +19,21 @@ case ${1-dev} in
         images/build.sh test "$images/test.tar"
         echo "$name" >"$images/operator.name"
         ;;
+    previous)
+        commit=${2:?usage: images.sh previous COMMIT}
+        previous=$target/previous
+        if [ "$(cat "$previous/commit" 2>/dev/null)" != "$commit" ]; then
+            rm -rf "$previous"
+            mkdir -p "$previous/source"
+            git archive "$commit" | tar -x -C "$previous/source"
+            # In the same target folder, where most crates are built already. `images.sh dev` puts its own program back.
+            (cd "$previous/source" && CARGO_TARGET_DIR=$target cargo build --locked --bin error-tracking-operator)
+            name=localhost/error-tracking-operator:previous-${commit:0:12}
+            images/build.sh operator "$target/debug/error-tracking-operator" "$previous/operator.tar" "$name"
+            echo "$name" >"$previous/operator.name"
+            echo "$commit" >"$previous/commit"
+        fi
+        ;;
     release)
         version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
         archive=$images/error-tracking-operator-$version.tar
@@ -26,5 +42,5 @@ case ${1-dev} in
         images/build.sh operator "$target/release/error-tracking-operator" "$archive" "localhost/error-tracking-operator:$version"
         echo "images: push it with: skopeo copy oci-archive:$archive docker://REGISTRY/error-tracking-operator:$version"
         ;;
-    *) fail "usage: images.sh dev|release" ;;
+    *) fail "usage: images.sh dev|previous COMMIT|release" ;;
 esac

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# install.sh CLUSTER [CHART]: loads the dev images into a local cluster and installs or upgrades the chart there (that of this tree
-# if not said), as release error-tracking in namespace error-tracking. Needs KUBECONFIG and PATH of `cluster.sh env`, and the images
-# of `images.sh dev`.
+# install.sh CLUSTER [CHART IMAGES]: loads the dev images into a local cluster and installs or upgrades the chart there, as release
+# error-tracking in namespace error-tracking. Chart and operator are those of this tree if nothing is said. Needs KUBECONFIG and PATH
+# of `cluster.sh env`, and the images of `images.sh dev`.
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-name=${1:?usage: install.sh CLUSTER [CHART]}
+name=${1:?usage: install.sh CLUSTER [CHART IMAGES]}
 chart=${2:-charts/error-tracking-operator}
-image=$(cat "$target/images/operator.name")
+images=${3:-$target/images}
+image=$(cat "$images/operator.name")
 
 say "loading the images into cluster $name"
-cluster load --name "$name" "$target/images/operator.tar" "$target/images/test.tar"
+cluster load --name "$name" "$images/operator.tar" "$target/images/test.tar"
 
 # The strictest Pod Security Standard is enforced, so that the chart is held to it.
 kubectl apply -f - <<'NAMESPACE' >/dev/null

@@ -101,6 +101,7 @@ cluster_stage() {
     say "cluster stage"
     await kubernetes "Kubernetes, CoreDNS and helm"
     await test-image "the test image (PostgreSQL, Python)"
+    previous_images
     hack/images.sh dev
     cluster_began=yes
     cluster up --name "$name"
