@@ -94,9 +94,9 @@ hands_the_guards_to_the_operator() {
 }
 
 refuses_a_guard_that_is_no_host_or_no_number() {
-    local value
+    local value out
     for value in 'guards.allowedDatabaseHosts={*}' 'guards.allowedDatabaseHosts={a b}' guards.maxRollouts=0 guards.maxKeysPerNamespace=-1; do
-        ! render image.repository=example/operator "$value" || return 1
+        ! out=$(render image.repository=example/operator "$value") && grep -qE 'guards[./]' <<<"$out" || return 1
     done
 }
 
