@@ -1,5 +1,6 @@
 //! `ClientKey`: observe, plan, apply, and say how it went in the status.
 
+mod identity;
 mod plan;
 mod secret;
 mod status;
@@ -13,8 +14,6 @@ use kube::{
     api::{DynamicObject, ObjectMeta},
     runtime::controller::Action,
 };
-use rand::RngExt;
-use secrecy::SecretString;
 
 use self::plan::{Active, Observed, Project, Step};
 use super::{
@@ -22,7 +21,7 @@ use super::{
     apply::{self, ApplyError},
     child::{ChildKind, Drift, holder, owned_by},
     controller::PassFailed,
-    database::{self, Database, State},
+    database::State,
     failure::Failure,
     pass::{self, Pass},
     project::internal_url,
@@ -30,9 +29,9 @@ use super::{
     watches::Guarded,
 };
 use crate::{
-    crd::{ActiveKey, ClientKey, FINALIZER, KeyDeletionPolicy, Reason},
-    dsn::{Dsn, ProjectId, PublicKey, hex},
-    store::admin::{KeyIdentity, KeyRow, Phase},
+    crd::{ActiveKey, ClientKey, FINALIZER, KeyDeletionPolicy},
+    dsn::{Dsn, ProjectId, PublicKey},
+    store::admin::KeyRow,
 };
 
 /// One pass.
@@ -42,14 +41,18 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
         Err(invalid) => {
             context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
             if invalid.metadata.deletion_timestamp.is_some() {
-                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, &context).await;
+                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, None, &context).await;
             }
             return Ok(Action::await_change());
         }
     };
     if key.metadata.deletion_timestamp.is_some() {
         let secret = Some(key.secret_name());
-        return finish(&key.metadata, key.spec.deletion_policy, secret, &context).await;
+        // Of a project that is gone the keys are revoked with it.
+        let project = context.caches.project(&key.namespace().unwrap_or_default(), &key.spec.project_ref.name);
+        let project = project.as_ref().and_then(|project| project.0.as_ref().ok());
+        let database = project.and_then(|project| project.database_secret()).map(str::to_owned);
+        return finish(&key.metadata, key.spec.deletion_policy, secret, database, &context).await;
     }
     pass::run(KeyPass::new(key, &context), &context).await
 }
@@ -99,61 +102,9 @@ impl<'a> KeyPass<'a> {
         }
     }
 
-    async fn look_up(&mut self) -> Result<Project, Failure> {
-        let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
-        let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
-            return Ok(Project::NotFound);
-        };
-        if project.metadata.deletion_timestamp.is_some() {
-            return Ok(Project::Leaving);
-        }
-        let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
-        let database = match self.context.database_of(project) {
-            State::Ready(database) => database,
-            State::Unavailable { reason, message } => return Ok(unavailable(reason, message)),
-            State::Connecting => {
-                return Ok(unavailable(Reason::DatabaseUnavailable, "The operator is connecting to Postgres.".into()));
-            }
-        };
-        let project_uid = project.metadata.uid.clone().unwrap_or_default();
-        match self.read(&database, &project_uid).await {
-            Ok(found) => Ok(found),
-            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
-            Err(error) => Ok(unavailable(database::reason(&error), error.message().into_owned())),
-        }
-    }
-
-    async fn read(&mut self, database: &Database, project_uid: &str) -> Result<Project, crate::store::StoreError> {
-        let state = database.admin.observe_object(project_uid).await?;
-        // Before the schema is there, the project's settings could not be read by an ingest.
-        let Some(state) = state.filter(|state| state.phase == Phase::Active && state.migrated()) else {
-            return Ok(Project::Starting);
-        };
-        self.rows = database.admin.keys_of(&self.uid).await?;
-        Ok(Project::Known(state.project_id))
-    }
-
     fn dsn(&self, project_id: ProjectId, public_key: &PublicKey) -> Dsn {
         let endpoint = internal_url(&self.namespace, &self.key.spec.project_ref.name);
         Dsn { endpoint, public_key: public_key.clone(), project_id }
-    }
-
-    /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
-    async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
-        self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
-        let identity = KeyIdentity {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
-            client_key_uid: self.uid.clone(),
-        };
-        let ordinal = self.rows.iter().map(|row| row.ordinal).max().unwrap_or_default() + 1;
-        let public_key = PublicKey::from_random(rand::rng().random());
-        let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
-        let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
-        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix())).await;
-        self.rows.push(row);
-        Ok(())
     }
 }
 
@@ -273,12 +224,13 @@ async fn finish(
     key: &ObjectMeta,
     policy: KeyDeletionPolicy,
     secret: Option<String>,
+    database: Option<String>,
     context: &Context,
 ) -> Result<Action, PassFailed> {
     if !key.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    finish_steps(key, policy, secret, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
+    finish_steps(key, policy, secret, database, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
     Ok(Action::requeue(Duration::from_mins(1)))
 }
 
@@ -286,6 +238,7 @@ async fn finish_steps(
     key: &ObjectMeta,
     policy: KeyDeletionPolicy,
     secret: Option<String>,
+    database: Option<String>,
     context: &Context,
 ) -> Result<(), Failure> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -297,7 +250,7 @@ async fn finish_steps(
             context.step("clientkey", "orphan", orphaned).await?;
         }
         KeyDeletionPolicy::Revoke => {
-            let tombstone = Tombstone::client_key(&uid, &namespace, &name);
+            let tombstone = Tombstone::client_key(&uid, &namespace, &name, database);
             context.step("clientkey", "revoke", context.settle_or_bury(&tombstone)).await?;
             if !secret.is_empty() {
                 let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
