@@ -12,18 +12,30 @@ pub enum ConditionType {
     Ready,
     Reconciling,
     Stalled,
+    Paused,
     DatabaseReady,
     IngestReady,
     SecretPublished,
 }
 
 impl ConditionType {
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::Paused,
+        Self::DatabaseReady,
+        Self::IngestReady,
+        Self::SecretPublished,
+    ];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
+            Self::Paused => "Paused",
             Self::DatabaseReady => "DatabaseReady",
             Self::IngestReady => "IngestReady",
             Self::SecretPublished => "SecretPublished",
@@ -61,6 +73,8 @@ impl From<bool> for ConditionStatus {
 pub enum Reason {
     Available,
     Idle,
+    Invalid,
+    Paused,
     Progressing,
     DatabaseUnavailable,
     DatabaseRejected,
@@ -82,6 +96,7 @@ pub enum Reason {
     KeyDisabled,
     Published,
     Rejected,
+    Forbidden,
 }
 
 impl Reason {
@@ -90,6 +105,8 @@ impl Reason {
         match self {
             Self::Available => "Available",
             Self::Idle => "Idle",
+            Self::Invalid => "Invalid",
+            Self::Paused => "Paused",
             Self::Progressing => "Progressing",
             Self::DatabaseUnavailable => "DatabaseUnavailable",
             Self::DatabaseRejected => "DatabaseRejected",
@@ -111,6 +128,7 @@ impl Reason {
             Self::KeyDisabled => "KeyDisabled",
             Self::Published => "Published",
             Self::Rejected => "Rejected",
+            Self::Forbidden => "Forbidden",
         }
     }
 }
@@ -167,8 +185,11 @@ impl<'a> Conditions<'a> {
         }
     }
 
+    /// What others have written beside ours stays: it is theirs.
     #[must_use]
-    pub fn finish(self) -> Vec<Condition> {
+    pub fn finish(mut self) -> Vec<Condition> {
+        let ours = |condition: &&Condition| ConditionType::ALL.iter().any(|kind| kind.as_str() == condition.type_);
+        self.built.extend(self.before.iter().filter(|condition| !ours(condition)).cloned());
         self.built
     }
 }
@@ -198,5 +219,36 @@ mod tests {
         let mut conditions = Conditions::new(&same, Some(2), later);
         conditions.set(ConditionType::Ready, ConditionStatus::True, Reason::Available, "");
         assert_eq!(conditions.finish()[0].last_transition_time.0, later);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_changes_nothing() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let build = |before: &[Condition], now| {
+            let mut conditions = Conditions::new(before, Some(1), now);
+            conditions.set(ConditionType::Ready, ConditionStatus::True, Reason::Available, "fine");
+            conditions.finish()
+        };
+        let before = build(&[], at(2_000));
+        assert_eq!(build(&before, at(1_000)), before);
+        assert_eq!(build(&before, at(9_000_000)), before);
+    }
+
+    #[test]
+    fn what_others_wrote_beside_ours_stays() {
+        let condition = |kind: &str| Condition {
+            type_: kind.into(),
+            status: "True".into(),
+            reason: "Said".into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::from_second(1).unwrap()),
+        };
+        let (theirs, paused) = (condition("Audited"), condition("Paused"));
+        let before = [theirs, paused];
+        let mut conditions = Conditions::new(&before, Some(1), Timestamp::from_second(1).unwrap());
+        conditions.set(ConditionType::Ready, ConditionStatus::True, Reason::Available, "");
+        let after = conditions.finish();
+        assert_eq!(after.iter().map(|condition| condition.type_.as_str()).collect::<Vec<_>>(), ["Ready", "Audited"]);
     }
 }

@@ -29,6 +29,9 @@ pub const GROUP: &str = "errortracking.dev";
 /// Kept on an object until what it owns outside the cluster is undone.
 pub const FINALIZER: &str = "errortracking.dev/cleanup";
 
+/// With the value "true" on an object of any kind, nothing is done for it; its deletion still works.
+pub const PAUSED_ANNOTATION: &str = "errortracking.dev/paused";
+
 /// The YAML of every `CustomResourceDefinition`, with the file name each has in `crds/`.
 pub fn manifests() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
     [ErrorTrackingProject::crd(), ClientKey::crd()]

@@ -27,7 +27,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    fn kubernetes(verb: &'static str, kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Self {
+    pub fn kubernetes(verb: &'static str, kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Self {
         let name = name.to_owned();
         move |source| Self::Kubernetes { verb, kind, name, source: Box::new(source) }
     }
@@ -225,7 +225,8 @@ pub async fn orphan(
 
 /// Adds our finalizer, or takes it off, unless the object changed since it was read. Works on what cannot be read
 /// as its kind, too.
-pub async fn set_finalizer<K>(client: &Client, object: &ObjectMeta, present: bool) -> Result<(), ApplyError>
+/// The version that came of it; `None` when the object is gone.
+pub async fn set_finalizer<K>(client: &Client, object: &ObjectMeta, present: bool) -> Result<Option<String>, ApplyError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
@@ -239,10 +240,9 @@ where
     }
     let patch = json!({"metadata": {"resourceVersion": object.resource_version, "finalizers": finalizers}});
     match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Err(error) if present || !is_status(&error, 404) => {
-            Err(ApplyError::kubernetes("set the finalizer of", "object", &name)(error))
-        }
-        _ => Ok(()),
+        Ok(written) => Ok(written.metadata.resource_version),
+        Err(error) if !present && is_status(&error, 404) => Ok(None),
+        Err(error) => Err(ApplyError::kubernetes("set the finalizer of", "object", &name)(error)),
     }
 }
 

@@ -213,12 +213,17 @@ pub fn holder(object: &DynamicObject) -> Option<String> {
 pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
     let resource = kind.resource();
     object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
+    prune_metadata(object);
+    if kind == ChildKind::Secret {
+        digest_values(&mut object.data);
+    }
+}
+
+/// Drops what nobody compares, which is most of an object.
+pub fn prune_metadata(object: &mut DynamicObject) {
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
-    if kind == ChildKind::Secret {
-        digest_values(&mut object.data);
     }
 }
 

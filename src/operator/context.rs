@@ -5,23 +5,26 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Namespace, ObjectReference},
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::DynamicObject,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::NamespaceResourceScope,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{
     Config,
-    apply::{self, ApplyError},
+    apply::{self, ApplyError, FIELD_MANAGER},
     child::{Child, ChildKind, Drift, prune},
     database::State,
     databases::Databases,
@@ -30,10 +33,15 @@ use super::{
     guards::Guards,
     metrics::Metrics,
     project::IngestImage,
+    queue::Echoes,
     tombstones::{self, Tombstone, Tombstones, Unsettled},
     watches::Caches,
 };
-use crate::{crd::ErrorTrackingProject, dsn::ProjectId, store::StoreError};
+use crate::{
+    crd::{ConditionStatus, ConditionType, Conditions, ErrorTrackingProject, PAUSED_ANNOTATION, Reason},
+    dsn::ProjectId,
+    store::StoreError,
+};
 
 /// Longest note of an Event.
 const NOTE_LIMIT: usize = 1000;
@@ -41,10 +49,16 @@ const NOTE_LIMIT: usize = 1000;
 /// Kind, namespace and name of a child.
 type ChildKey = (ChildKind, String, String);
 
-/// What was applied of a child, and the version that came of it.
+/// Digest of what was applied of a child, and the version that came of it.
 struct Applied {
-    manifest: Value,
+    manifest: [u8; 32],
     version: String,
+}
+
+/// A status as JSON, and the resource version that it was written as.
+struct Written {
+    version: u64,
+    status: Box<[u8]>,
 }
 
 /// Shared by all passes of the leader.
@@ -63,7 +77,9 @@ pub struct Context {
     /// Of the database that was reached last: who owes what a deletion leaves.
     installation: Mutex<Option<String>>,
     /// Status by uid with the version it was written as: a cache that lags must not make us write it again.
-    statuses: Mutex<HashMap<String, (String, Value)>>,
+    statuses: Mutex<HashMap<String, Written>>,
+    /// Versions that our own writes made: watch events about them are no news.
+    echoes: Echoes,
     /// What the last applies made of the children: the API server may keep a
     /// value in another form ("1000m" as "1"), which is no drift.
     applied: Mutex<HashMap<ChildKey, Applied>>,
@@ -78,6 +94,7 @@ impl Context {
         tombstones: Tombstones,
         image: IngestImage,
         metrics: Metrics,
+        echoes: Echoes,
         config: &Config,
     ) -> Self {
         let reporter = Reporter { controller: "error-tracking-operator".into(), instance: None };
@@ -95,6 +112,7 @@ impl Context {
             recorder,
             installation: Mutex::default(),
             statuses: Mutex::default(),
+            echoes,
             applied: Mutex::default(),
         }
     }
@@ -150,7 +168,7 @@ impl Context {
         }
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         match (applied.get(&child_key(child)), live) {
-            (Some(last), Some(live)) if last.manifest == child.manifest && last.version == version_of(&live) => {
+            (Some(last), Some(live)) if last.manifest == digest(child) && last.version == version_of(&live) => {
                 Drift::None
             }
             _ => drift,
@@ -160,10 +178,11 @@ impl Context {
     /// Makes the child what it should be; returns it as the cache would hold it, `None` when nothing was to do.
     pub async fn ensure(&self, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
         let Some(mut live) = apply::ensure(&self.client, child).await? else { return Ok(None) };
+        self.echoes.wrote(live.metadata.resource_version.as_deref());
         prune(child.kind, &mut live);
         if child.kind != ChildKind::Secret {
             let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-            applied.insert(child_key(child), Applied { manifest: child.manifest.clone(), version: version_of(&live) });
+            applied.insert(child_key(child), Applied { manifest: digest(child), version: version_of(&live) });
         }
         Ok(Some(live))
     }
@@ -177,20 +196,41 @@ impl Context {
     {
         let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        let version = |text: &str| text.parse::<u64>().ok();
-        let seen = object.meta().resource_version.as_deref().and_then(version);
-        if statuses.get(uid).is_some_and(|(written, _)| version(written) <= seen) {
+        let seen = object.meta().resource_version.as_deref().map_or(0, number);
+        if statuses.get(uid).is_some_and(|written| written.version <= seen) {
             statuses.remove(uid);
         }
-        let newer = statuses.get(uid).and_then(|(_, status)| serde_json::from_value(status.clone()).ok());
+        let newer = statuses.get(uid).and_then(|written| serde_json::from_slice(&written.status).ok());
         newer.or(cached).unwrap_or_default()
     }
 
-    pub fn remember_status<S: Serialize>(&self, uid: &str, version: Option<String>, status: &S) {
-        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(version), Ok(status)) = (version, serde_json::to_value(status)) {
-            statuses.insert(uid.into(), (version, status));
-        }
+    /// Writes the status of an object, and remembers it until the cache shows it.
+    pub async fn write_status<K, S>(&self, object: &K, status: &S) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        S: Serialize,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), object.meta().namespace.as_deref().unwrap_or_default());
+        let written = apply::write_status(&api, object.meta().name.as_deref().unwrap_or_default(), status).await?;
+        let version = written.meta().resource_version.as_deref();
+        self.echoes.wrote(version);
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        let entry = Written {
+            version: version.map_or(0, number),
+            status: serde_json::to_vec(status).unwrap_or_default().into_boxed_slice(),
+        };
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, entry);
+        Ok(())
+    }
+
+    /// Adds our finalizer to an object, or takes it off.
+    pub async fn set_finalizer<K>(&self, object: &ObjectMeta, present: bool) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let version = apply::set_finalizer::<K>(&self.client, object, present).await?;
+        self.echoes.wrote(version.as_deref());
+        Ok(())
     }
 
     /// Forgets what was remembered of an object that goes.
@@ -231,9 +271,8 @@ impl Context {
     /// The largest number that any status names: new ones start above it, even after a restore of Postgres.
     #[must_use]
     pub fn largest_project_id(&self) -> Option<ProjectId> {
-        let projects = self.caches.projects.state();
-        let ids = projects.iter().filter_map(|project| project.0.as_ref().ok()?.status.as_ref()?.project_id);
-        ids.filter_map(|id| ProjectId::try_from(id).ok()).max()
+        let largest = self.caches.projects.cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max())?;
+        ProjectId::try_from(largest).ok()
     }
 
     /// Tells of something that happened.
@@ -263,19 +302,85 @@ impl Context {
         }
     }
 
-    /// An object that does not even parse: the user sees why, and the others go on.
-    pub async fn report_invalid<K: Resource<DynamicType = ()>>(&self, metadata: &ObjectMeta, message: &str) {
-        let kind = K::kind(&());
-        warn!(%kind, namespace = metadata.namespace, name = metadata.name, error = message, "An object cannot be read.");
-        let reference = ObjectReference {
-            api_version: Some(K::api_version(&()).into_owned()),
-            kind: Some(kind.into_owned()),
-            namespace: metadata.namespace.clone(),
-            name: metadata.name.clone(),
-            uid: metadata.uid.clone(),
-            ..ObjectReference::default()
+    /// An object that cannot be read, as one that an older version stored: its status and an Event say why, and the
+    /// others go on. What its status says else is left as it is.
+    pub async fn report_invalid<K>(&self, metadata: &ObjectMeta, message: &str) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let message = format!("This object cannot be read, and nothing is changed until it can: {message}");
+        let changed = self
+            .amend_conditions::<K>(metadata, true, |conditions| {
+                conditions.set(ConditionType::Ready, ConditionStatus::False, Reason::Invalid, &message);
+                conditions.set_progress(None, Some((Reason::Invalid, message.clone())));
+            })
+            .await?;
+        if changed {
+            warn!(kind = %K::kind(&()), namespace = metadata.namespace, name = metadata.name, error = message, "An object cannot be read.");
+            let reference = ObjectReference {
+                api_version: Some(K::api_version(&()).into_owned()),
+                kind: Some(K::kind(&()).into_owned()),
+                namespace: metadata.namespace.clone(),
+                name: metadata.name.clone(),
+                uid: metadata.uid.clone(),
+                ..ObjectReference::default()
+            };
+            self.publish_about(&reference, EventType::Warning, "Invalid", &message).await;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing is done for the object until its annotation goes. The generation that was observed stays the
+    /// one before: what changed meanwhile is not done.
+    pub async fn report_paused<K>(&self, metadata: &ObjectMeta) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let message = format!("Nothing is changed while the annotation {PAUSED_ANNOTATION} is \"true\".");
+        let pause = |conditions: &mut Conditions<'_>| {
+            conditions.set(ConditionType::Paused, ConditionStatus::True, Reason::Paused, &message);
         };
-        self.publish_about(&reference, EventType::Warning, "Invalid", message).await;
+        self.amend_conditions::<K>(metadata, false, pause).await.map(|_| ())
+    }
+
+    /// Writes the status as it is with other conditions; whether that changed anything.
+    async fn amend_conditions<K>(
+        &self,
+        metadata: &ObjectMeta,
+        observed: bool,
+        amend: impl FnOnce(&mut Conditions<'_>),
+    ) -> Result<bool, ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let (namespace, name) =
+            (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let found = api.get_opt(name).await.map_err(ApplyError::kubernetes("get", "object", name))?;
+        let Some(live) = found.filter(|live| live.metadata.uid == metadata.uid) else { return Ok(false) };
+        let mut status = if live.data["status"].is_object() { live.data["status"].clone() } else { json!({}) };
+        let before: Vec<Condition> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
+        let mut conditions = Conditions::new(&before, live.metadata.generation, Timestamp::now());
+        amend(&mut conditions);
+        let mut after = conditions.finish();
+        let kept = before.iter().filter(|old| !after.iter().any(|new| new.type_ == old.type_)).cloned();
+        let kept: Vec<_> = kept.collect();
+        after.extend(kept);
+        if after.iter().all(|condition| before.contains(condition)) {
+            return Ok(false);
+        }
+        status["conditions"] = json!(after);
+        if observed {
+            status["observedGeneration"] = json!(live.metadata.generation);
+        }
+        let patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
+        let written = api
+            .patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+            .await
+            .map_err(ApplyError::kubernetes("write the status of", "object", name))?;
+        self.echoes.wrote(written.metadata.resource_version.as_deref());
+        Ok(true)
     }
 
     async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
@@ -296,10 +401,13 @@ impl Context {
     }
 }
 
-/// Namespace and name of an object, read or not.
-#[must_use]
-pub fn identity<K: Resource>(object: &K) -> (String, String) {
-    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
+/// A resource version, which the API server counts up.
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or_default()
+}
+
+fn digest(child: &Child) -> [u8; 32] {
+    Sha256::digest(child.manifest.to_string()).into()
 }
 
 fn child_key(child: &Child) -> ChildKey {

@@ -1,117 +1,168 @@
 //! Runs the passes of one kind: bounded in number, never two over one object, a failing one with its own backoff.
 
-use std::{
-    collections::HashMap,
-    fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use kube::{
-    Resource, ResourceExt,
-    runtime::{
-        controller::{Action, Config, ReconcileRequest, applier},
-        reflector::Store,
-    },
+use futures::FutureExt;
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
 };
-use rand::RngExt;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use super::{Context, watches::Guarded};
+use super::{
+    Context,
+    queue::{Done, ObjectName, Queue},
+    watches::{DEAD, Guarded, Resources},
+};
+use crate::telemetry::Liveness;
 
-/// First and longest pause after a failed pass.
-const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
+/// How often the time of passes under way is written down.
+const OBSERVE: Duration = Duration::from_secs(1);
+
+/// When to look at an object again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    after: Option<Duration>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    /// Something did not work; a longer pause would not help.
+    Failed,
+    /// Only a user can mend what the pass found.
+    Stalled,
+}
+
+impl Action {
+    #[must_use]
+    pub fn requeue(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Fine }
+    }
+
+    /// When something happens to it.
+    #[must_use]
+    pub fn await_change() -> Self {
+        Self { after: None, outcome: Outcome::Fine }
+    }
+
+    /// After a failure that ends when somebody else mends it, at once for all objects.
+    #[must_use]
+    pub fn failed(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Failed }
+    }
+
+    #[must_use]
+    pub fn stalled(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Stalled }
+    }
+}
 
 /// A pass failed. What to tell the user is in the object's status already.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PassFailed(pub String);
 
-/// Consecutive failures by uid.
-#[derive(Debug, Default)]
-struct Backoffs(Mutex<HashMap<String, u32>>);
-
-impl Backoffs {
-    fn failed(&self, uid: &str) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.into()).or_default();
-        let pause = BACKOFF.start().saturating_mul(1 << (*count).min(16)).min(*BACKOFF.end());
-        *count += 1;
-        // Jitter: objects that failed together must not come back together.
-        pause.mul_f64(rand::rng().random_range(0.8..1.2))
-    }
-
-    fn succeeded(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
-
 /// Reconciles what `queue` names until `stop`, and then lets passes under way finish.
 pub async fn run<K, F, Fut>(
     name: &'static str,
     context: Arc<Context>,
-    store: Store<Guarded<K>>,
-    queue: mpsc::Receiver<ReconcileRequest<Guarded<K>>>,
+    resources: Resources<K>,
+    queue: Arc<Queue>,
+    liveness: Liveness,
     stop: CancellationToken,
     reconcile: F,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Send + Sync + 'static,
     F: Fn(Arc<Guarded<K>>, Arc<Context>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Action, PassFailed>> + Send + 'static,
 {
-    let backoffs = Arc::new(Backoffs::default());
-    let failures = backoffs.clone();
-    let requests = ReceiverStream::new(queue).map(Ok::<_, std::convert::Infallible>).take_until(stop.cancelled_owned());
-    let concurrency = context.concurrency;
-    let passes = applier(
-        move |object: Arc<Guarded<K>>, context: Arc<Context>| {
-            let (backoffs, reconcile) = (backoffs.clone(), reconcile.clone());
-            Box::pin(async move {
-                let started = Instant::now();
-                let uid = object.meta().uid.clone().unwrap_or_default();
-                let result = reconcile(object, context.clone()).await;
-                let outcome = if result.is_ok() { "success" } else { "error" };
-                context.metrics.reconciles.with_label_values(&[name, outcome]).inc();
-                context.metrics.reconcile_seconds.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
-                if result.is_ok() {
-                    backoffs.succeeded(&uid);
+    context.metrics.active_workers.with_label_values(&[name]).set(0);
+    context.metrics.max_concurrent.with_label_values(&[name]).set(context.concurrency.into());
+    let mut workers = JoinSet::new();
+    for _ in 0..context.concurrency {
+        let (context, resources, queue) = (context.clone(), resources.clone(), queue.clone());
+        let (stop, reconcile) = (stop.clone(), reconcile.clone());
+        workers.spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    next = queue.next() => next,
+                };
+                let done = match resources.get(&next) {
+                    Some(object) => pass(name, &next, reconcile(object, context.clone()), &context).await,
+                    None => Done::Gone,
+                };
+                if let Some(pause) = queue.done(&next, done) {
+                    debug!(controller = name, namespace = %next.namespace, object = %next.name, ?pause, "Another attempt follows.");
                 }
-                result
-            })
-        },
-        move |object: Arc<Guarded<K>>, error: &PassFailed, _| {
-            let pause = failures.failed(&object.meta().uid.clone().unwrap_or_default());
-            warn!(controller = name, namespace = object.namespace(), object = object.name_any(), %error, ?pause, "A pass failed.");
-            Action::requeue(pause)
-        },
-        context,
-        store,
-        requests,
-        Config::default().concurrency(concurrency),
-    );
-    passes
-        .for_each(|pass| async move {
-            if let Err(error) = pass {
-                debug!(controller = name, %error, "A pass ended early.");
             }
-        })
-        .await;
+        });
+    }
+    let watch_over = async {
+        let _expected = liveness.expect(name, DEAD);
+        let mut ticks = interval(OBSERVE);
+        loop {
+            ticks.tick().await;
+            // A pass that hangs for good is as bad as a dead watch.
+            if queue.observe_running() < DEAD {
+                liveness.sign(name);
+            }
+        }
+    };
+    tokio::select! {
+        () = watch_over => {}
+        () = async { while workers.join_next().await.is_some() {} } => {}
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_grows_with_each_failure_and_starts_anew_after_a_success() {
-        let backoffs = Backoffs::default();
-        let pauses: Vec<_> = (0..12).map(|_| backoffs.failed("u").as_secs_f64()).collect();
-        assert!(pauses[0] <= 1.2 && pauses[3] >= 6.4 && pauses[11] <= 360.0, "{pauses:?}");
-        backoffs.succeeded("u");
-        assert!(backoffs.failed("u").as_secs_f64() <= 1.2);
-    }
+/// One pass, counted.
+async fn pass(
+    name: &str,
+    object: &ObjectName,
+    reconcile: impl Future<Output = Result<Action, PassFailed>>,
+    context: &Context,
+) -> Done {
+    let metrics = &context.metrics;
+    let active = metrics.active_workers.with_label_values(&[name]);
+    let started = Instant::now();
+    active.inc();
+    // A pass that panics takes nobody with it.
+    let ended = AssertUnwindSafe(reconcile).catch_unwind().await;
+    active.dec();
+    metrics.reconcile_seconds.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
+    let (result, done) = match ended {
+        Ok(Ok(Action { after, outcome })) => {
+            if outcome != Outcome::Fine {
+                metrics.reconcile_errors.with_label_values(&[name]).inc();
+            }
+            if outcome == Outcome::Stalled {
+                metrics.terminal_errors.with_label_values(&[name]).inc();
+            }
+            let result = match (outcome, after) {
+                (Outcome::Failed | Outcome::Stalled, _) => "error",
+                (Outcome::Fine, Some(_)) => "requeue_after",
+                (Outcome::Fine, None) => "success",
+            };
+            (result, after.map_or(Done::Await, Done::Again))
+        }
+        Ok(Err(failed)) => {
+            metrics.reconcile_errors.with_label_values(&[name]).inc();
+            warn!(controller = name, namespace = %object.namespace, object = %object.name, error = %failed, "A pass failed.");
+            ("error", Done::Failed)
+        }
+        Err(_) => {
+            metrics.reconcile_errors.with_label_values(&[name]).inc();
+            metrics.panics.with_label_values(&[name]).inc();
+            error!(controller = name, namespace = %object.namespace, object = %object.name, "A pass panicked.");
+            ("error", Done::Failed)
+        }
+    };
+    metrics.reconciles.with_label_values(&[name, result]).inc();
+    done
 }

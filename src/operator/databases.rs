@@ -2,7 +2,7 @@
 //! asks for it and closed when none does any more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    context::identity,
     database::{self, Keeper, Of, State},
     guards::Guards,
-    watches::{Caches, Queues, keys_of},
+    queue::{ObjectName, Urgency},
+    watches::{Caches, Queues},
 };
 
 /// A Secret with this label is read as soon as it changes; the others every few minutes.
@@ -138,10 +138,9 @@ impl Databases {
     }
 
     fn close_unnamed(&self, caches: &Caches) {
-        let named: std::collections::BTreeSet<Place> = caches
+        let named: BTreeSet<Place> = caches
             .projects
             .state()
-            .iter()
             .filter_map(|project| {
                 let project = project.0.as_ref().ok()?;
                 Some((project.namespace()?, project.database_secret()?.to_owned()))
@@ -173,7 +172,7 @@ impl Databases {
                     }
                 }
                 Err(error) => {
-                    keeper.metrics.watch_failures.inc();
+                    keeper.metrics.watches.with_label_values(&["Secret", "watch_failed"]).inc();
                     warn!(%error, "The watch of referenced Secrets failed; it is started again after a pause.");
                 }
             }
@@ -195,14 +194,15 @@ async fn wake(mut states: watch::Receiver<State>, (namespace, secret): Place, ca
         }
         known = now;
         for project in caches.projects.state() {
-            let (in_namespace, name) = identity(&*project);
-            let uses = project.0.as_ref().is_ok_and(|project| project.database_secret() == Some(&secret));
-            if in_namespace != namespace || !uses {
+            let Ok(project) = &project.0 else { continue };
+            let uses = project.database_secret() == Some(&secret);
+            if !uses || project.namespace().as_deref() != Some(&namespace) {
                 continue;
             }
-            queues.projects.push(&namespace, &name, "database changed").await;
-            for key in keys_of(&caches.keys, &namespace, &name) {
-                queues.keys.push(&namespace, &key, "database changed").await;
+            let name = project.name_any();
+            queues.projects.push(&ObjectName::new(&namespace, &name), Urgency::Changed);
+            for key in caches.keys.cache.referring(&namespace, &name) {
+                queues.keys.push(&key, Urgency::Changed);
             }
         }
     }

@@ -15,6 +15,9 @@ pub enum Failure {
     Database { reason: Reason, message: String, retryable: bool },
     #[error("{0}")]
     Kubernetes(String),
+    /// The operator lacks a right; the API server's sentence names verb and resource.
+    #[error("{0}: the rights of the operator's ClusterRole are not what the chart gives")]
+    Forbidden(String),
     /// The API server refuses what the spec asks for: the same again would be refused again.
     #[error("{0}")]
     Invalid(String),
@@ -36,6 +39,7 @@ impl Failure {
             Self::DatabaseChanged(_) => Reason::DatabaseChanged,
             Self::Database { reason, .. } => *reason,
             Self::Kubernetes(_) | Self::Invalid(_) => Reason::Rejected,
+            Self::Forbidden(_) => Reason::Forbidden,
             Self::Waiting(_) | Self::Fenced(_) => Reason::Progressing,
         }
     }
@@ -49,7 +53,7 @@ impl Failure {
                 reason,
                 Reason::SchemaConflict | Reason::DatabaseHostNotAllowed | Reason::DatabaseSecretInvalid
             ),
-            Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => false,
+            Self::Kubernetes(_) | Self::Forbidden(_) | Self::Waiting(_) | Self::Fenced(_) => false,
         }
     }
 
@@ -57,7 +61,7 @@ impl Failure {
     #[must_use]
     pub fn retry_soon(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) => false,
+            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) | Self::Forbidden(_) => false,
             Self::Database { retryable, .. } => *retryable,
             Self::Kubernetes(_) | Self::Waiting(_) | Self::Fenced(_) => true,
         }
@@ -81,6 +85,7 @@ impl From<ApplyError> for Failure {
             ApplyError::Leaving { .. } => Self::Waiting(error.to_string()),
             ApplyError::Kubernetes { ref source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if status.code == 422 => Self::Invalid(error.to_string()),
+                kube::Error::Api(status) if status.code == 403 => Self::Forbidden(error.to_string()),
                 // It changed since it was read: the next pass reads it again.
                 kube::Error::Api(status) if status.code == 409 => Self::Waiting(error.to_string()),
                 _ => Self::Kubernetes(error.to_string()),

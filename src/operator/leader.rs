@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{PostParams, WatchParams},
+    core::WatchEvent,
+};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::apply::kube_message;
+use super::{apply::kube_message, client::Fence};
 
 /// How long a lease holds without being renewed, in seconds.
 const LEASE_SECONDS: i32 = 15;
@@ -39,6 +44,7 @@ pub struct Leadership {
     name: String,
     identity: String,
     renewed: Instant,
+    fence: Fence,
 }
 
 /// Waits until this process holds the lease; `None` when `shutdown` came first.
@@ -47,6 +53,7 @@ pub async fn campaign(
     namespace: &str,
     name: &str,
     identity: &str,
+    fence: &Fence,
     shutdown: &CancellationToken,
 ) -> Option<Leadership> {
     let api: Api<Lease> = Api::namespaced(client, namespace);
@@ -57,7 +64,9 @@ pub async fn campaign(
         match acquire(&api, name, identity, &mut seen).await {
             Ok(Some((lease, renewed))) => {
                 info!(lease = name, transitions = transitions(&lease), "Leading.");
-                return Some(Leadership { api, lease, name: name.into(), identity: identity.into(), renewed });
+                fence.extend(renewed + RENEW_DEADLINE);
+                let (name, identity, fence) = (name.into(), identity.into(), fence.clone());
+                return Some(Leadership { api, lease, name, identity, renewed, fence });
             }
             Ok(None) if !announced => {
                 info!(lease = name, "Standing by: another process leads.");
@@ -68,9 +77,40 @@ pub async fn campaign(
         }
         tokio::select! {
             () = shutdown.cancelled() => return None,
-            () = sleep(RETRY) => {}
+            // A lease that is given up is taken at once; one whose holder died is noticed by the clock.
+            () = vacated(&api, name, &mut seen) => {}
         }
     }
+}
+
+/// Returns when the lease was given up or has not been renewed for its duration; after a pause when it cannot be watched.
+async fn vacated(api: &Api<Lease>, name: &str, seen: &mut Option<(Option<String>, Instant)>) {
+    let Some((Some(version), since)) = seen.clone() else { return sleep(RETRY).await };
+    let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let Ok(Ok(events)) = timeout(RETRY, api.watch(&parameters, &version)).await else { return sleep(RETRY).await };
+    let mut events = std::pin::pin!(events);
+    let mut unchanged_since = since;
+    loop {
+        let runs_out = unchanged_since + Duration::from_secs(LEASE_SECONDS.unsigned_abs().into());
+        match timeout_at(runs_out, events.try_next()).await {
+            Ok(Ok(Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease)))) => {
+                unchanged_since = Instant::now();
+                let vacant = holder(&lease).is_none();
+                *seen = Some((lease.metadata.resource_version, unchanged_since));
+                if vacant {
+                    return;
+                }
+            }
+            Ok(Ok(Some(WatchEvent::Bookmark(_)))) => {}
+            // Ran out, or deleted.
+            Err(_) | Ok(Ok(Some(WatchEvent::Deleted(_)))) => return,
+            Ok(Ok(Some(WatchEvent::Error(_)) | None) | Err(_)) => return sleep(RETRY).await,
+        }
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
 async fn acquire(
@@ -131,6 +171,18 @@ impl Leadership {
     /// `raises` names epochs that a database has already seen, as after the Lease was deleted: ours is raised
     /// over them. Writing it proves that the lease is still held; `epoch` tells the new one.
     pub async fn keep(
+        self,
+        shutdown: CancellationToken,
+        raises: mpsc::Receiver<i64>,
+        epoch: watch::Sender<i64>,
+    ) -> Result<(), LeaderError> {
+        let fence = self.fence.clone();
+        let kept = self.renew(shutdown, raises, epoch).await;
+        fence.close();
+        kept
+    }
+
+    async fn renew(
         mut self,
         shutdown: CancellationToken,
         mut raises: mpsc::Receiver<i64>,
@@ -153,6 +205,7 @@ impl Leadership {
                 let renewal = held(&self.identity, next);
                 match timeout_at(deadline, self.write(renewal)).await {
                     Ok(Ok(())) => {
+                        self.fence.extend(self.renewed + RENEW_DEADLINE);
                         epoch.send_if_modified(|epoch| std::mem::replace(epoch, next.into()) != i64::from(next));
                         break;
                     }
@@ -204,6 +257,8 @@ impl Leadership {
 
     /// A lease without a holder lets a standby take over at its next look, instead of after the lease duration.
     async fn release(mut self) {
+        // Nothing of ours is written once somebody else may lead.
+        self.fence.close();
         let spec = LeaseSpec { holder_identity: None, ..held(&self.identity, transitions(&self.lease)) };
         match self.write(spec).await {
             Ok(()) => info!(lease = self.name, "Gave the lease up."),

@@ -5,7 +5,9 @@
 //! statement. Called by `main` alone.
 
 mod apply;
+mod cache;
 mod child;
+mod client;
 mod client_key;
 pub mod commands;
 mod context;
@@ -19,6 +21,7 @@ mod leader;
 mod metrics;
 mod pass;
 mod project;
+mod queue;
 mod tombstones;
 mod watches;
 
@@ -28,7 +31,7 @@ use jiff::Timestamp;
 use kube::Client;
 use prometheus::Registry;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{interval, sleep},
 };
@@ -36,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::{
+    client::Fence,
     context::Context,
     database::{Keeper, Of, Secrets, State},
     databases::Surroundings,
@@ -43,17 +47,20 @@ use self::{
     leader::{LeaderError, Leadership, campaign},
     metrics::Metrics,
     project::IngestImage,
+    queue::{Echoes, Queue, Urgency},
     tombstones::Tombstones,
-    watches::{Queue, Queues},
+    watches::Queues,
 };
-use crate::telemetry::{Readiness, probes};
+use crate::telemetry::{Liveness, Readiness, probes};
 
 /// How often expired events are removed.
 const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
 /// How often tombstones are looked at.
 const TOMBSTONE_INTERVAL: Duration = Duration::from_secs(15);
-/// What passes under way get to finish after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(5);
+/// What passes under way get to finish after SIGTERM: somebody else leads within two seconds.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether everything has had its first pass.
+const SYNC_LOOK: Duration = Duration::from_millis(200);
 
 /// Settings of the operator.
 #[derive(Clone, Debug, clap::Args)]
@@ -106,11 +113,14 @@ pub enum Error {
     Ended(&'static str),
 }
 
-/// Runs until `shutdown`: stands by, leads, and hands the lease over.
+/// Runs until `shutdown`: stands by, leads, and hands the lease over. Who loses the lease stands by again.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let client = Client::try_default().await.map_err(|error| Error::Kubernetes(Box::new(error)))?;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
+    let failed = |error| Error::Kubernetes(Box::new(error));
+    let fence = Fence::default();
+    let campaigner = client::connect(&metrics.requests, None).await.map_err(failed)?;
+    let worker = client::connect(&metrics.requests, Some(fence.clone())).await.map_err(failed)?;
     let readiness = Readiness::default();
     // Probes are answered until the lease is given up.
     let ended = CancellationToken::new();
@@ -118,12 +128,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let leading = async {
         // A standby is ready: it can take over at any moment.
         readiness.set(true);
-        let leadership =
-            campaign(client.clone(), &config.namespace, &config.lease_name, &config.pod_name, &shutdown).await;
-        match leadership {
-            Some(leadership) => lead(client, &config, leadership, metrics, &shutdown).await,
-            None => Ok(()),
+        let (name, identity) = (&config.lease_name, &config.pod_name);
+        while let Some(leadership) =
+            campaign(campaigner.clone(), &config.namespace, name, identity, &fence, &shutdown).await
+        {
+            match lead(worker.clone(), &config, leadership, &metrics, readiness.liveness(), &shutdown).await {
+                // Everything that this process did as the leader has been dropped: nothing of it can write any more.
+                Err(Error::LeaseLost(error)) => warn!(%error, "Not leading any more; standing by."),
+                ended => return ended,
+            }
         }
+        Ok(())
     };
     tokio::select! {
         served = serving => served.map_err(Error::from).and(Err(Error::Ended("the probe server"))),
@@ -135,10 +150,12 @@ async fn lead(
     client: Client,
     config: &Config,
     leadership: Leadership,
-    metrics: Metrics,
+    metrics: &Metrics,
+    liveness: &Liveness,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    metrics.leader.set(1);
+    let leader = metrics.leader.with_label_values(&[&config.lease_name]);
+    leader.set(1);
     let (epoch, epochs) = watch::channel(leadership.epoch());
     let (raise, raises) = mpsc::channel(1);
     // The lease is given up last, when no pass can write any more.
@@ -147,12 +164,13 @@ async fn lead(
     tokio::pin!(keeping);
 
     let stop = shutdown.child_token();
-    let working = work(client, config, metrics.clone(), epochs, raise, stop);
+    let working = work(client, config, metrics.clone(), liveness, epochs, raise, stop);
     let ended = tokio::select! {
         lost = &mut keeping => lost.map_err(Error::from).and(Err(Error::Ended("the lease"))),
         ended = working => ended,
     };
-    metrics.leader.set(0);
+    leader.set(0);
+    metrics.synced.set(0);
     if ended.is_ok() {
         release.cancel();
         keeping.await?;
@@ -164,17 +182,17 @@ async fn work(
     client: Client,
     config: &Config,
     metrics: Metrics,
+    liveness: &Liveness,
     epochs: watch::Receiver<i64>,
     raise: mpsc::Sender<i64>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let (projects, project_requests) = Queue::new();
-    let (keys, key_requests) = Queue::new();
-    let queues = Queues { projects, keys };
+    let echoes = Echoes::default();
+    let queue = |name| Arc::new(Queue::new(echoes.clone(), metrics.queue(name)));
+    let queues = Queues { projects: queue("project"), keys: queue("clientkey") };
     // Dropped when this function ends, and every task with it.
     let mut tasks = JoinSet::new();
-    let relisted = Arc::new(Notify::new());
-    let caches = watches::start(&mut tasks, &client, &queues, &relisted, &metrics);
+    let caches = watches::start(&mut tasks, &client, &queues, &metrics, liveness);
     let (state, states) = watch::channel(State::Connecting);
     let secrets = Secrets {
         namespace: config.namespace.clone(),
@@ -200,9 +218,10 @@ async fn work(
         metrics.clone(),
     );
     let image = IngestImage { image: config.image.clone(), pull_policy: config.image_pull_policy.clone() };
-    let context = Arc::new(Context::new(client, caches.clone(), states, tombstones, image, metrics, config));
+    let context =
+        Arc::new(Context::new(client, caches.clone(), states, tombstones, image, metrics.clone(), echoes, config));
     tokio::select! {
-        synced = caches.ready() => if !synced { return Err(Error::Ended("a watch")); },
+        () = caches.ready() => {}
         () = stop.cancelled() => return Ok(()),
     }
     // What the database says decides about every object: a pass without it would take back what was said before.
@@ -211,11 +230,15 @@ async fn work(
         _ = connected.wait_for(|state| !matches!(state, State::Connecting)) => {}
         () = stop.cancelled() => return Ok(()),
     }
-    info!("Caches are filled; reconciling.");
+    let (projects, keys) = (caches.projects.cache.names(), caches.keys.cache.names());
+    info!(projects = projects.len(), keys = keys.len(), "Caches are filled; reconciling.");
+    queues.projects.seed(projects);
+    queues.keys.seed(keys);
     let guards = config.guards.clone();
     let around = Surroundings { keeper, guards, epochs, raise, caches: caches.clone(), queues: queues.clone() };
     tasks.spawn(context.databases.clone().keep(around));
-    tasks.spawn(wake_all(context.clone(), queues.clone(), relisted));
+    tasks.spawn(tell_when_synced(queues.clone(), metrics));
+    tasks.spawn(wake_all(context.clone(), queues.clone()));
     tasks.spawn(settle_tombstones(context.clone()));
     tasks.spawn(expire(context.clone()));
 
@@ -224,7 +247,8 @@ async fn work(
         "project",
         context.clone(),
         caches.projects,
-        project_requests,
+        queues.projects,
+        liveness.clone(),
         stop.clone(),
         project::reconcile,
     ));
@@ -232,7 +256,8 @@ async fn work(
         "clientkey",
         context,
         caches.keys,
-        key_requests,
+        queues.keys,
+        liveness.clone(),
         stop.clone(),
         client_key::reconcile,
     ));
@@ -248,9 +273,19 @@ async fn work(
     Ok(())
 }
 
-/// Asks for a pass over everything: at the start, when Postgres is there again, away or another one, and when a
-/// watch began anew.
-async fn wake_all(context: Arc<Context>, queues: Queues, relisted: Arc<Notify>) {
+/// Everything that was there at the start has had a pass.
+async fn tell_when_synced(queues: Queues, metrics: Metrics) {
+    let mut looks = interval(SYNC_LOOK);
+    while !(queues.projects.started() && queues.keys.started()) {
+        looks.tick().await;
+    }
+    metrics.synced.set(1);
+    info!("Everything has been looked at once.");
+    std::future::pending::<()>().await;
+}
+
+/// Asks for a pass over everything when Postgres is there again, away or another one.
+async fn wake_all(context: Arc<Context>, queues: Queues) {
     let mut states = context.database_states();
     let said = |state: &State| match state {
         State::Connecting => String::new(),
@@ -258,24 +293,18 @@ async fn wake_all(context: Arc<Context>, queues: Queues, relisted: Arc<Notify>) 
         State::Unavailable { message, .. } => message.clone(),
     };
     let mut known = said(&states.borrow_and_update());
-    loop {
-        for project in context.caches.projects.state() {
-            let (namespace, name) = context::identity(&*project);
-            queues.projects.push(&namespace, &name, "database changed").await;
+    while states.changed().await.is_ok() {
+        let now = said(&states.borrow_and_update());
+        if now == known {
+            continue;
         }
-        for key in context.caches.keys.state() {
-            let (namespace, name) = context::identity(&*key);
-            queues.keys.push(&namespace, &name, "database changed").await;
-        }
-        loop {
-            tokio::select! {
-                changed = states.changed() => if changed.is_err() { return; },
-                () = relisted.notified() => break,
-            }
-            let now = said(&states.borrow_and_update());
-            if now != known {
-                known = now;
-                break;
+        known = now;
+        for (queue, names) in [
+            (&queues.projects, context.caches.projects.cache.names()),
+            (&queues.keys, context.caches.keys.cache.names()),
+        ] {
+            for name in names {
+                queue.push(&name, Urgency::Routine);
             }
         }
     }

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
+use kube::{Resource, core::NamespaceResourceScope};
+use tracing::warn;
 
 use super::{
     Context,
     apply::ApplyError,
-    controller::PassFailed,
+    controller::{Action, PassFailed},
     failure::Failure,
     fault::{self, When},
 };
+use crate::crd::PAUSED_ANNOTATION;
 
 /// Longest time between two passes over an object that nobody touches.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
-/// While something must come first that no watch shows: the database, or a name that somebody else has taken.
+/// While something must come first that no watch shows: the database, a right, or a name that somebody else has taken.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// One pass over one object of a kind.
 pub trait Pass: Send {
+    type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Sync;
     /// Everything that is known of the object and of what it owns.
     type Observed: Send + Sync;
     type Step: Copy + Send;
@@ -27,6 +30,8 @@ pub trait Pass: Send {
     const CONTROLLER: &'static str;
     /// Rounds that a new object takes, with the one that finds nothing to do.
     const ROUNDS: usize;
+
+    fn object(&self) -> &Self::Kind;
 
     /// Fails when an answer could not be had that would say nothing about the object: then nothing is written.
     fn observe(&mut self) -> impl Future<Output = Result<Self::Observed, Failure>> + Send;
@@ -60,6 +65,10 @@ pub trait Pass: Send {
 
 /// Goes round until nothing is left to do or a step fails, and says in the status how it went.
 pub async fn run<P: Pass>(mut pass: P, context: &Context) -> Result<Action, PassFailed> {
+    let metadata = pass.object().meta();
+    if metadata.annotations.as_ref().and_then(|all| all.get(PAUSED_ANNOTATION)).is_some_and(|value| value == "true") {
+        return finished(context.report_paused::<P::Kind>(metadata).await.map_err(Failure::from));
+    }
     let mut round = 1;
     let (observed, failure) = loop {
         let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
@@ -82,12 +91,27 @@ pub async fn run<P: Pass>(mut pass: P, context: &Context) -> Result<Action, Pass
         return Err(PassFailed(message));
     }
     fault::point(P::CONTROLLER, "status", When::Before);
-    pass.write_status(&observed, failure.as_ref()).await.map_err(|error| PassFailed(error.to_string()))?;
+    if let Err(error) = pass.write_status(&observed, failure.as_ref()).await {
+        return finished(Err(error.into()));
+    }
     fault::point(P::CONTROLLER, "status", When::After);
     match failure {
         Some(failure) if failure.retry_soon() => Err(PassFailed(failure.to_string())),
-        Some(_) => Ok(Action::requeue(WAIT)),
+        Some(failure) if failure.stalls() => Ok(Action::stalled(WAIT)),
+        Some(_) => Ok(Action::failed(WAIT)),
         None if P::waits(&observed) => Ok(Action::requeue(WAIT)),
         None => Ok(Action::requeue(LOOK_AGAIN)),
+    }
+}
+
+/// Ends a pass after which nothing is left to do until something happens.
+pub fn finished(result: Result<(), Failure>) -> Result<Action, PassFailed> {
+    match result {
+        Ok(()) => Ok(Action::await_change()),
+        Err(failure @ Failure::Forbidden(_)) => {
+            warn!(error = %failure, "A pass failed.");
+            Ok(Action::failed(WAIT))
+        }
+        Err(failure) => Err(PassFailed(failure.to_string())),
     }
 }

@@ -1,237 +1,345 @@
-//! One task a watch, each with its own backoff, feeding a cache and the queues of the controllers.
+//! One watch a kind, each with its own backoff, feeding a cache and the queues of the controllers.
+//!
+//! A watch lists, then follows the changes from there. When its connection ends it goes on from the last version; when that
+//! version is too old (410) it lists anew and tells only what differs. A connection that says nothing for too long is
+//! taken for dead.
 
-use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    marker::PhantomData,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::DynamicObject,
-    core::DeserializeGuard,
-    runtime::{
-        WatchStreamExt,
-        controller::{ReconcileReason, ReconcileRequest},
-        reflector::{ObjectRef, Store, store::Writer},
-        watcher::{self, Event, watcher},
-    },
+    api::{DynamicObject, ListParams, WatchParams},
+    core::{ApiResource, DeserializeGuard, WatchEvent},
 };
-use prometheus::IntCounter;
+use prometheus::IntCounterVec;
+use rand::RngExt;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{Notify, mpsc},
     task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
 };
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
-    child::{CLIENT_KEY_LABEL, ChildKind, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL, prune},
+    apply::kube_message,
+    cache::{Cache, Change},
+    child::{CLIENT_KEY_LABEL, ChildKind, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL, prune, prune_metadata},
     metrics::Metrics,
+    queue::{ObjectName, Queue, Urgency},
 };
-use crate::crd::{ClientKey, ErrorTrackingProject};
+use crate::{
+    crd::{ClientKey, ErrorTrackingProject},
+    telemetry::Liveness,
+};
 
 /// A custom resource that could not be read as its kind must not stop the watch for the others.
 pub type Guarded<K> = DeserializeGuard<K>;
 
-/// Requests that wait to be taken over by a scheduler; it takes them at once, so a short queue does.
-const QUEUE: usize = 256;
+/// Objects in one answer to a list.
+const PAGE: u32 = 500;
+/// Seconds after which the API server ends a watch, which then goes on with a new connection.
+const WATCH_SECONDS: u32 = 290;
+/// The API server sends a bookmark about every minute.
+const SILENCE: Duration = Duration::from_secs(100);
+/// An answer to a list, or to the beginning of a watch, that takes longer is not coming.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Without a sign for so long the process is restarted.
+pub const DEAD: Duration = Duration::from_mins(5);
+/// First and longest pause after a failure: whoever comes back is noticed soon.
+const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(15);
 
 /// Objects to reconcile, one queue a kind.
 #[derive(Clone, Debug)]
 pub struct Queues {
-    pub projects: Queue<ErrorTrackingProject>,
-    pub keys: Queue<ClientKey>,
+    pub projects: Arc<Queue>,
+    pub keys: Arc<Queue>,
 }
 
+/// A cache whose objects are custom resources of one kind.
 #[derive(Debug)]
-pub struct Queue<K: Resource<DynamicType = ()> + 'static>(mpsc::Sender<ReconcileRequest<Guarded<K>>>);
+pub struct Resources<K> {
+    pub cache: Arc<Cache>,
+    kind: PhantomData<fn() -> K>,
+}
 
-impl<K: Resource<DynamicType = ()> + 'static> Clone for Queue<K> {
+impl<K> Clone for Resources<K> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { cache: self.cache.clone(), kind: PhantomData }
     }
 }
 
-impl<K: Resource<DynamicType = ()> + 'static> Queue<K> {
+impl<K> Default for Resources<K> {
+    fn default() -> Self {
+        Self { cache: Arc::default(), kind: PhantomData }
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<ReconcileRequest<Guarded<K>>>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), receiver)
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<Guarded<K>>> {
+        self.cache.get(&name.namespace, &name.name).map(Arc::new)
     }
 
-    /// Asks for one pass over the object. Without a receiver the process is ending, and nothing is lost.
-    pub async fn push(&self, namespace: &str, name: &str, reason: &str) {
-        let request = ReconcileRequest {
-            obj_ref: ObjectRef::new(name).within(namespace),
-            reason: ReconcileReason::Custom { reason: reason.into() },
-        };
-        if self.0.send(request).await.is_err() {
-            tracing::debug!("The controller has ended; a request was dropped.");
-        }
+    /// All of them, each read anew: for what is done seldom.
+    pub fn state(&self) -> impl Iterator<Item = Arc<Guarded<K>>> {
+        self.cache.names().into_iter().filter_map(|name| self.get(&name))
     }
 }
 
 /// What the operator knows of the cluster without asking.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Caches {
-    pub projects: Store<Guarded<ErrorTrackingProject>>,
-    pub keys: Store<Guarded<ClientKey>>,
-    children: Arc<BTreeMap<ChildKind, Store<DynamicObject>>>,
+    pub projects: Resources<ErrorTrackingProject>,
+    pub keys: Resources<ClientKey>,
+    children: Arc<BTreeMap<ChildKind, Arc<Cache>>>,
 }
 
 impl Caches {
     /// The child as the last watch event showed it; a Secret holds digests instead of values.
     #[must_use]
     pub fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
-        self.children.get(&kind)?.get(&ObjectRef::new_with(name, kind.resource()).within(namespace))
+        self.children.get(&kind)?.get(namespace, name).map(Arc::new)
+    }
+
+    /// All children of a kind, each read anew: for what is done seldom.
+    pub fn children(&self, kind: ChildKind) -> impl Iterator<Item = DynamicObject> {
+        let cache = self.children.get(&kind).cloned().unwrap_or_default();
+        cache.names().into_iter().filter_map(move |name| cache.get(&name.namespace, &name.name))
     }
 
     #[must_use]
     pub fn project(&self, namespace: &str, name: &str) -> Option<Arc<Guarded<ErrorTrackingProject>>> {
-        self.projects.get(&ObjectRef::new(name).within(namespace))
+        self.projects.get(&ObjectName::new(namespace, name))
     }
 
     /// Waits until every cache has seen its first list.
-    pub async fn ready(&self) -> bool {
-        let mut ready = self.projects.wait_until_ready().await.is_ok() && self.keys.wait_until_ready().await.is_ok();
+    pub async fn ready(&self) {
+        self.projects.cache.ready().await;
+        self.keys.cache.ready().await;
         for children in self.children.values() {
-            ready &= children.wait_until_ready().await.is_ok();
+            children.ready().await;
         }
-        ready
     }
 }
 
 /// Starts every watch in `tasks`. Watches end only with the process.
-///
-/// Only what changes afterwards reaches the queues: nobody reads them before every cache is filled. `relisted` tells
-/// that a watch began anew, which may have swallowed a deletion.
 pub fn start(
     tasks: &mut JoinSet<()>,
     client: &Client,
     queues: &Queues,
-    relisted: &Arc<Notify>,
     metrics: &Metrics,
+    liveness: &Liveness,
 ) -> Caches {
-    let started = Started { relisted: relisted.clone(), failures: metrics.watch_failures.clone() };
-    let projects_writer = Writer::<Guarded<ErrorTrackingProject>>::default();
-    let keys_writer = Writer::<Guarded<ClientKey>>::default();
-    let mut children = BTreeMap::new();
-    let mut child_writers = Vec::new();
-    for kind in ChildKind::ALL {
-        let writer = Writer::new(kind.resource());
-        children.insert(kind, writer.as_reader());
-        child_writers.push((kind, writer));
-    }
-    let caches =
-        Caches { projects: projects_writer.as_reader(), keys: keys_writer.as_reader(), children: Arc::new(children) };
+    let caches = Caches {
+        projects: Resources::default(),
+        keys: Resources::default(),
+        children: Arc::new(ChildKind::ALL.into_iter().map(|kind| (kind, Arc::default())).collect()),
+    };
+    let start = |tasks: &mut JoinSet<()>, watch: Watch, touched: Box<dyn Fn(Change, &DynamicObject) + Send + Sync>| {
+        tasks.spawn(watch.keep(touched));
+    };
+    let watch = |kind: &'static str, resource: &ApiResource, selector: Option<String>, cache: &Arc<Cache>| Watch {
+        kind,
+        api: Api::all_with(client.clone(), resource),
+        selector,
+        cache: cache.clone(),
+        prune: Box::new(prune_metadata),
+        operations: metrics.watches.clone(),
+        liveness: liveness.clone(),
+    };
 
-    let (queue, keys) = (queues.clone(), caches.keys.clone());
-    watch(
+    let resource = ApiResource::erase::<ErrorTrackingProject>(&());
+    let (to, keys) = (queues.clone(), caches.keys.cache.clone());
+    start(
         tasks,
-        Api::all(client.clone()),
-        watcher::Config::default(),
-        projects_writer,
-        &started,
-        forget_managed_fields,
-        move |project| {
-            let (queue, keys) = (queue.clone(), keys.clone());
-            async move {
-                let (namespace, name) = (project.namespace().unwrap_or_default(), project.name_any());
-                queue.projects.push(&namespace, &name, "project changed").await;
-                for key in keys_of(&keys, &namespace, &name) {
-                    queue.keys.push(&namespace, &key, "project changed").await;
+        watch("ErrorTrackingProject", &resource, None, &caches.projects.cache),
+        Box::new(move |change, _| {
+            to.projects.shown(&change.name, change.version.as_deref());
+            if change.outward {
+                for key in keys.referring(&change.name.namespace, &change.name.name) {
+                    to.keys.push(&key, Urgency::Changed);
                 }
             }
-        },
+        }),
     );
-    let queue = queues.clone();
-    watch(
+    let resource = ApiResource::erase::<ClientKey>(&());
+    let to = queues.clone();
+    start(
         tasks,
-        Api::all(client.clone()),
-        watcher::Config::default(),
-        keys_writer,
-        &started,
-        forget_managed_fields,
-        move |key| {
-            let queue = queue.clone();
-            async move { queue.keys.push(&key.namespace().unwrap_or_default(), &key.name_any(), "key changed").await }
-        },
+        watch("ClientKey", &resource, None, &caches.keys.cache),
+        Box::new(move |change, _| to.keys.shown(&change.name, change.version.as_deref())),
     );
-    for (kind, writer) in child_writers {
-        let queue = queues.clone();
-        let api = Api::all_with(client.clone(), &kind.resource());
-        let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-        watch(
-            tasks,
-            api,
-            ours,
-            writer,
-            &started,
-            move |child| prune(kind, child),
-            move |child| {
-                let queue = queue.clone();
-                async move {
-                    let namespace = child.namespace().unwrap_or_default();
-                    if let Some(key) = child.labels().get(CLIENT_KEY_LABEL) {
-                        queue.keys.push(&namespace, key, "Secret changed").await;
-                    } else if let Some(project) = child.labels().get(PROJECT_LABEL) {
-                        queue.projects.push(&namespace, project, "child changed").await;
-                    }
-                }
-            },
-        );
+    let ours = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
+    for (kind, cache) in caches.children.iter() {
+        let kind = *kind;
+        let mut watch = watch(kind.as_str(), &kind.resource(), Some(ours.clone()), cache);
+        watch.prune = Box::new(move |child| prune(kind, child));
+        let to = queues.clone();
+        let touched = move |change: Change, child: &DynamicObject| {
+            let owner =
+                |label: &str| child.labels().get(label).map(|owner| ObjectName::new(&change.name.namespace, owner));
+            if let Some(key) = owner(CLIENT_KEY_LABEL) {
+                to.keys.shown(&key, change.version.as_deref());
+            } else if let Some(project) = owner(PROJECT_LABEL) {
+                to.projects.shown(&project, change.version.as_deref());
+            }
+        };
+        start(tasks, watch, Box::new(touched));
     }
     caches
 }
 
-/// Names of the keys of a project.
-#[must_use]
-pub fn keys_of(keys: &Store<Guarded<ClientKey>>, namespace: &str, project: &str) -> Vec<String> {
-    keys.state()
-        .into_iter()
-        .filter_map(|key| {
-            key.0.as_ref().ok().map(|key| (key.namespace(), key.spec.project_ref.name.clone(), key.name_any()))
-        })
-        .filter(|(in_namespace, of_project, _)| in_namespace.as_deref() == Some(namespace) && of_project == project)
-        .map(|(_, _, name)| name)
-        .collect()
+/// Why a watch has to pause.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    /// The API server's sentence names the verb and the resource when a right is missing.
+    #[error("{}", kube_message(.0))]
+    Kubernetes(#[from] Box<kube::Error>),
+    #[error("no answer within {} s", ANSWER.as_secs())]
+    NoAnswer,
+    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    Silent,
+    /// Changes since the last version are not kept any more.
+    #[error("the last version that was seen is too old")]
+    Expired,
 }
 
-fn forget_managed_fields<K: Resource<DynamicType = ()> + 'static>(object: &mut Guarded<K>) {
-    object.meta_mut().managed_fields = None;
+impl From<kube::Error> for WatchError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 410 => Self::Expired,
+            error => Self::Kubernetes(Box::new(error)),
+        }
+    }
 }
 
-/// What every watch tells.
-struct Started {
-    relisted: Arc<Notify>,
-    failures: IntCounter,
+/// Keeps one cache true.
+struct Watch {
+    kind: &'static str,
+    api: Api<DynamicObject>,
+    /// Labels.
+    selector: Option<String>,
+    cache: Arc<Cache>,
+    prune: Box<dyn Fn(&mut DynamicObject) + Send + Sync>,
+    operations: IntCounterVec,
+    liveness: Liveness,
 }
 
-fn watch<K, F, Fut>(
-    tasks: &mut JoinSet<()>,
-    api: Api<K>,
-    config: watcher::Config,
-    writer: Writer<K>,
-    started: &Started,
-    prune: impl Fn(&mut K) + Send + 'static,
-    touched: F,
-) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone + Send + Sync,
-    F: Fn(K) -> Fut + Send + 'static,
-    Fut: Future<Output = ()> + Send,
-{
-    let (relisted, failures) = (started.relisted.clone(), started.failures.clone());
-    tasks.spawn(async move {
-        let mut events = watcher(api, config).default_backoff().modify(prune).reflect(writer).boxed();
-        while let Some(next) = events.next().await {
-            match next {
-                Ok(Event::Apply(object) | Event::Delete(object)) => touched(object).await,
-                Ok(Event::Init | Event::InitApply(_)) => {}
-                Ok(Event::InitDone) => relisted.notify_one(),
-                Err(error) => {
-                    failures.inc();
-                    warn!(%error, "A watch failed; it is started again after a pause.");
+impl Watch {
+    fn count(&self, operation: &str) {
+        self.operations.with_label_values(&[self.kind, operation]).inc();
+    }
+
+    async fn keep(self, touched: Box<dyn Fn(Change, &DynamicObject) + Send + Sync>) {
+        let _expected = self.liveness.expect(self.kind, DEAD);
+        let mut version: Option<String> = None;
+        let mut failures = 0_u32;
+        loop {
+            let step = match &mut version {
+                None => self.list(&*touched).await.map(|listed| version = Some(listed)),
+                Some(version) => self.follow(version, &*touched).await,
+            };
+            // A failure is a sign of life as well: it is the API server that is away.
+            self.liveness.sign(self.kind);
+            let Err(error) = step else {
+                failures = 0;
+                continue;
+            };
+            let operation = match (&error, &version) {
+                (WatchError::Expired, _) => "relist",
+                (WatchError::Silent, _) => "silent",
+                (_, None) => "list_failed",
+                (_, Some(_)) => "watch_failed",
+            };
+            self.count(operation);
+            if matches!(error, WatchError::Expired) {
+                debug!(kind = self.kind, "Changes were missed; listing anew.");
+                version = None;
+                if failures == 0 {
+                    failures += 1;
+                    continue;
+                }
+            }
+            let pause = BACKOFF.start().saturating_mul(1 << failures.min(8)).min(*BACKOFF.end());
+            let pause = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            failures += 1;
+            warn!(kind = self.kind, %error, ?pause, "A watch failed; it goes on after a pause.");
+            sleep(pause).await;
+        }
+    }
+
+    /// Fills the cache from a list, page by page; the version to follow from.
+    async fn list(&self, touched: &(dyn Fn(Change, &DynamicObject) + Send + Sync)) -> Result<String, WatchError> {
+        let mut parameters = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut seen = HashSet::new();
+        loop {
+            self.count("list");
+            let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(|_| WatchError::NoAnswer)??;
+            self.liveness.sign(self.kind);
+            for mut object in page.items {
+                (self.prune)(&mut object);
+                seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
+                if let Some(change) = self.cache.put(&object) {
+                    touched(change, &object);
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => {
+                    for (change, last_seen) in self.cache.listed(&seen) {
+                        touched(change, &last_seen);
+                    }
+                    return Ok(page.metadata.resource_version.unwrap_or_default());
                 }
             }
         }
-    });
+    }
+
+    /// Takes changes in until the connection ends; `version` follows.
+    async fn follow(
+        &self,
+        version: &mut String,
+        touched: &(dyn Fn(Change, &DynamicObject) + Send + Sync),
+    ) -> Result<(), WatchError> {
+        self.count("watch");
+        let begin = Instant::now();
+        let mut parameters = WatchParams::default().timeout(WATCH_SECONDS);
+        parameters.label_selector.clone_from(&self.selector);
+        let begun = timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
+        let mut events = begun.boxed();
+        loop {
+            let next = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
+            self.liveness.sign(self.kind);
+            let Some(event) = next else {
+                // A server that ends each watch at once is not asked without a pause.
+                sleep_until(begin + *BACKOFF.start()).await;
+                return Ok(());
+            };
+            let change = match event? {
+                WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
+                    (self.prune)(&mut object);
+                    object.resource_version().unwrap_or_default().clone_into(version);
+                    self.cache.put(&object).map(|change| (change, object))
+                }
+                WatchEvent::Deleted(object) => {
+                    object.resource_version().unwrap_or_default().clone_into(version);
+                    self.cache.remove(&object).map(|change| (change, object))
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    *version = bookmark.metadata.resource_version;
+                    None
+                }
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+            };
+            if let Some((change, object)) = change {
+                touched(change, &object);
+            }
+        }
+    }
 }

@@ -117,7 +117,10 @@ fn answer(method: &Method, path: &str, readiness: &Readiness, registry: &Registr
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n");
     }
     match path {
-        "/livez" => text(StatusCode::OK, "ok\n"),
+        "/livez" => match readiness.liveness().silent() {
+            silent if silent.is_empty() => text(StatusCode::OK, "ok\n"),
+            silent => text(StatusCode::SERVICE_UNAVAILABLE, format!("no sign of life: {}\n", silent.join(", "))),
+        },
         "/readyz" if readiness.is_ready() => text(StatusCode::OK, "ok\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         "/metrics" => match TextEncoder::new().encode_to_string(&registry.gather()) {

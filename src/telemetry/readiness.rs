@@ -1,22 +1,32 @@
-//! The one bit that `/readyz` shows.
+//! What the probes show: the one bit of `/readyz`, and who is alive for `/livez`.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
+use super::Liveness;
+
 /// Whether this process wants traffic. Clones share the bit; it starts as "not ready".
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness {
+    ready: Arc<AtomicBool>,
+    liveness: Liveness,
+}
 
 impl Readiness {
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
+        self.ready.store(ready, Ordering::Release);
     }
 
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire)
+    }
+
+    #[must_use]
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 }
 

@@ -5,14 +5,13 @@ mod plan;
 mod secret;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     api::{DynamicObject, ObjectMeta},
-    runtime::controller::Action,
 };
 
 use self::plan::{Active, Observed, Project, Step};
@@ -20,7 +19,7 @@ use super::{
     Context,
     apply::{self, ApplyError},
     child::{ChildKind, Drift, holder, owned_by},
-    controller::PassFailed,
+    controller::{Action, PassFailed},
     database::State,
     failure::Failure,
     pass::{self, Pass},
@@ -39,11 +38,11 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
     let key = match &key.0 {
         Ok(key) => key,
         Err(invalid) => {
-            context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
             if invalid.metadata.deletion_timestamp.is_some() {
                 return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, None, &context).await;
             }
-            return Ok(Action::await_change());
+            let reported = context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
+            return pass::finished(reported.map_err(Failure::from));
         }
     };
     if key.metadata.deletion_timestamp.is_some() {
@@ -85,10 +84,6 @@ impl<'a> KeyPass<'a> {
         }
     }
 
-    fn api(&self) -> Api<ClientKey> {
-        Api::namespaced(self.context.client.clone(), &self.namespace)
-    }
-
     fn active(&self) -> Option<&KeyRow> {
         self.rows.iter().rev().find(|row| !row.revoked)
     }
@@ -109,12 +104,17 @@ impl<'a> KeyPass<'a> {
 }
 
 impl Pass for KeyPass<'_> {
+    type Kind = ClientKey;
     type Observed = Observed;
     type Step = Step;
 
     const CONTROLLER: &'static str = "clientkey";
     // Finalizer, key and Secret, nothing.
     const ROUNDS: usize = 3;
+
+    fn object(&self) -> &ClientKey {
+        self.key
+    }
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let project = self.look_up().await?;
@@ -167,7 +167,7 @@ impl Pass for KeyPass<'_> {
 
     async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            apply::set_finalizer::<ClientKey>(&self.context.client, &self.key.metadata, true).await?;
+            self.context.set_finalizer::<ClientKey>(&self.key.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -211,9 +211,7 @@ impl Pass for KeyPass<'_> {
             return Ok(());
         }
         self.context.announce_changes(self.key, &before.conditions, &status.conditions).await;
-        let written = apply::write_status(&self.api(), &self.name, &status).await?;
-        self.context.remember_status(&self.uid, written.resource_version(), &status);
-        Ok(())
+        self.context.write_status(self.key, &status).await
     }
 }
 
@@ -230,8 +228,7 @@ async fn finish(
     if !key.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    finish_steps(key, policy, secret, database, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
-    Ok(Action::requeue(Duration::from_mins(1)))
+    pass::finished(finish_steps(key, policy, secret, database, context).await)
 }
 
 async fn finish_steps(
@@ -258,7 +255,7 @@ async fn finish_steps(
             }
         }
     }
-    let freed = apply::set_finalizer::<ClientKey>(&context.client, key, false);
+    let freed = context.set_finalizer::<ClientKey>(key, false);
     context.step("clientkey", "remove-finalizer", freed).await?;
     context.forget(key, &secret);
     Ok(())

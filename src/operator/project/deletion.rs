@@ -1,13 +1,18 @@
 //! A project goes: its pods, its keys, its login and, with `Delete`, its schema.
 
-use std::time::Duration;
-
-use kube::{api::ObjectMeta, runtime::controller::Action};
+use kube::api::ObjectMeta;
 
 use super::ingest_name;
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER},
-    operator::{Context, apply, child::ChildKind, controller::PassFailed, failure::Failure, tombstones::Tombstone},
+    operator::{
+        Context, apply,
+        child::ChildKind,
+        controller::{Action, PassFailed},
+        failure::Failure,
+        pass,
+        tombstones::Tombstone,
+    },
 };
 
 /// Undoes what the project has outside the cluster, then lets the object go. What Postgres cannot do now becomes
@@ -16,8 +21,7 @@ pub async fn finish(project: &ObjectMeta, policy: DeletionPolicy, context: &Cont
     if !project.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    finish_steps(project, policy, context).await.map_err(|failure| PassFailed(failure.to_string()))?;
-    Ok(Action::requeue(Duration::from_mins(1)))
+    pass::finished(finish_steps(project, policy, context).await)
 }
 
 async fn finish_steps(project: &ObjectMeta, policy: DeletionPolicy, context: &Context) -> Result<(), Failure> {
@@ -30,7 +34,7 @@ async fn finish_steps(project: &ObjectMeta, policy: DeletionPolicy, context: &Co
 
     let tombstone = Tombstone::project(&uid, &namespace, &name, policy);
     context.step("project", "retire", context.settle_or_bury(&tombstone)).await?;
-    let freed = apply::set_finalizer::<ErrorTrackingProject>(&context.client, project, false);
+    let freed = context.set_finalizer::<ErrorTrackingProject>(project, false);
     context.step("project", "remove-finalizer", freed).await?;
     context.forget(project, &ingest);
     Ok(())

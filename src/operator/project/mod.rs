@@ -12,7 +12,7 @@ pub use children::{DatabaseAddress, IngestImage, database_secret_name, ingest_na
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{Api, Resource, ResourceExt, api::DynamicObject, runtime::controller::Action};
+use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
 use self::plan::{Catalogued, Observed, Rollout, Step};
@@ -20,7 +20,7 @@ use super::{
     Context,
     apply::{self, ApplyError},
     child::{Child, ChildKind, Drift, cached_digest, holder},
-    controller::PassFailed,
+    controller::{Action, PassFailed},
     database::{Database, State},
     failure::Failure,
     pass::{self, Pass},
@@ -40,12 +40,12 @@ pub async fn reconcile(
     let project = match &project.0 {
         Ok(project) => project,
         Err(invalid) => {
-            context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
             if invalid.metadata.deletion_timestamp.is_some() {
                 // What cannot be read is not asked to be dropped.
                 return deletion::finish(&invalid.metadata, DeletionPolicy::Retain, &context).await;
             }
-            return Ok(Action::await_change());
+            let reported = context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
+            return pass::finished(reported.map_err(Failure::from));
         }
     };
     if project.metadata.deletion_timestamp.is_some() {
@@ -82,10 +82,6 @@ impl<'a> ProjectPass<'a> {
             role: None,
             written: Vec::new(),
         }
-    }
-
-    fn api(&self) -> Api<ErrorTrackingProject> {
-        Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
@@ -130,12 +126,17 @@ impl<'a> ProjectPass<'a> {
 }
 
 impl Pass for ProjectPass<'_> {
+    type Kind = ErrorTrackingProject;
     type Observed = Observed;
     type Step = Step;
 
     const CONTROLLER: &'static str = "project";
     // Finalizer, database, workload, nothing.
     const ROUNDS: usize = 4;
+
+    fn object(&self) -> &ErrorTrackingProject {
+        self.project
+    }
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
@@ -212,7 +213,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            apply::set_finalizer::<ErrorTrackingProject>(&self.context.client, &self.project.metadata, true).await?;
+            self.context.set_finalizer::<ErrorTrackingProject>(&self.project.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -260,9 +261,7 @@ impl Pass for ProjectPass<'_> {
             return Ok(());
         }
         self.context.announce_changes(self.project, &before.conditions, &status.conditions).await;
-        let written = apply::write_status(&self.api(), &self.name, &status).await?;
-        self.context.remember_status(&self.uid, written.resource_version(), &status);
-        Ok(())
+        self.context.write_status(self.project, &status).await
     }
 }
 

@@ -1,0 +1,208 @@
+//! What the operator knows of the cluster without asking: every object as the text of its JSON, which takes a third of the memory of
+//! the object itself, and beside it the little that is looked up across objects.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use kube::{ResourceExt, api::DynamicObject};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::queue::ObjectName;
+
+/// What is looked up without reading the object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub uid: Box<str>,
+    /// Seconds since 1970.
+    pub created: i64,
+    pub deleting: bool,
+    /// Of a project: its number, 0 while it has none.
+    pub project_id: i64,
+    /// Of a key: its project. Of a project: the Secret of its own database. Empty: none.
+    pub refers_to: Box<str>,
+    /// Differs when something changed that the keys of a project depend on.
+    pub outward: u64,
+}
+
+impl Summary {
+    fn of(object: &DynamicObject) -> Self {
+        let (spec, status) = (&object.data["spec"], &object.data["status"]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().into();
+        let database = &spec["backend"]["integrated"]["database"]["secretRef"]["name"];
+        let database_ready = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "DatabaseReady")
+            .map(|condition| &condition["status"]);
+        let outward = format!(
+            "{:?} {:?} {} {} {database_ready:?}",
+            object.metadata.generation,
+            object.metadata.deletion_timestamp.is_some(),
+            status["projectID"],
+            status["ingest"]["externalURL"],
+        );
+        let digest = Sha256::digest(outward.as_bytes());
+        Self {
+            uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
+            created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            project_id: status["projectID"].as_i64().unwrap_or_default(),
+            refers_to: if database.is_string() { text(database) } else { text(&spec["projectRef"]["name"]) },
+            outward: u64::from_le_bytes(digest[..8].try_into().unwrap_or_default()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    version: Box<str>,
+    summary: Summary,
+    json: Box<[u8]>,
+}
+
+/// What a watch event did to the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub name: ObjectName,
+    /// Resource version of the object now; `None`: it is gone.
+    pub version: Option<Box<str>>,
+    /// Whether something changed that others depend on.
+    pub outward: bool,
+}
+
+/// All objects of one kind that a watch selects.
+#[derive(Debug)]
+pub struct Cache {
+    objects: RwLock<HashMap<ObjectName, Entry>>,
+    filled: watch::Sender<bool>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { objects: RwLock::default(), filled: watch::Sender::new(false) }
+    }
+}
+
+impl Cache {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<ObjectName, Entry>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectName, Entry>> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object as the last watch event showed it. `None` also when it is no `T` at all.
+    #[must_use]
+    pub fn get<T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Option<T> {
+        let objects = self.read();
+        let entry = objects.get(&ObjectName::new(namespace, name))?;
+        serde_json::from_slice(&entry.json).ok()
+    }
+
+    #[must_use]
+    pub fn names(&self) -> Vec<ObjectName> {
+        self.read().keys().cloned().collect()
+    }
+
+    /// What `find` makes of the summaries.
+    pub fn summaries<T>(&self, find: impl FnOnce(&mut dyn Iterator<Item = (&ObjectName, &Summary)>) -> T) -> T {
+        find(&mut self.read().iter().map(|(name, entry)| (name, &entry.summary)))
+    }
+
+    /// Names of the objects that refer to `to` in their namespace.
+    #[must_use]
+    pub fn referring(&self, namespace: &str, to: &str) -> Vec<ObjectName> {
+        self.summaries(|all| {
+            all.filter(|(name, summary)| *name.namespace == *namespace && *summary.refers_to == *to)
+                .map(|(name, _)| name.clone())
+                .collect()
+        })
+    }
+
+    /// Takes the object in; what that changed, if anything.
+    pub fn put(&self, object: &DynamicObject) -> Option<Change> {
+        let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
+        let version: Box<str> = object.resource_version().unwrap_or_default().into();
+        let json = serde_json::to_vec(object).unwrap_or_default().into_boxed_slice();
+        let summary = Summary::of(object);
+        let mut objects = self.write();
+        let before = objects.get(&name);
+        if before.is_some_and(|before| before.version == version) {
+            return None;
+        }
+        let outward = before.is_none_or(|before| before.summary.outward != summary.outward);
+        objects.insert(name.clone(), Entry { version: version.clone(), summary, json });
+        Some(Change { name, version: Some(version), outward })
+    }
+
+    pub fn remove(&self, object: &DynamicObject) -> Option<Change> {
+        let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
+        self.write().remove(&name).map(|_| Change { name, version: None, outward: true })
+    }
+
+    /// A list is complete: what it did not name is gone, as it was seen last.
+    pub fn listed(&self, seen: &HashSet<ObjectName>) -> Vec<(Change, DynamicObject)> {
+        let mut objects = self.write();
+        let gone: Vec<_> = objects.extract_if(|name, _| !seen.contains(name)).collect();
+        objects.shrink_to_fit();
+        drop(objects);
+        self.filled.send_replace(true);
+        let last_seen = |(name, entry): (ObjectName, Entry)| {
+            let object = serde_json::from_slice(&entry.json).ok()?;
+            Some((Change { name, version: None, outward: true }, object))
+        };
+        gone.into_iter().filter_map(last_seen).collect()
+    }
+
+    /// Waits for the first complete list.
+    pub async fn ready(&self) {
+        let mut filled = self.filled.subscribe();
+        // The sender lives as long as the cache.
+        let _ = filled.wait_for(|filled| *filled).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn project(version: &str, id: Option<i64>, note: &str) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "errortracking.dev/v1alpha1", "kind": "ErrorTrackingProject",
+            "metadata": {"namespace": "web", "name": "shop", "resourceVersion": version, "uid": "u1"},
+            "spec": {"backend": {"integrated": {"database": {"secretRef": {"name": "pg"}}}}},
+            "status": {"projectID": id, "conditions": [{"type": "Ready", "status": "True", "message": note}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_change_is_told_once_with_what_others_depend_on() {
+        let cache = Cache::default();
+        assert!(cache.put(&project("1", None, "")).unwrap().outward);
+        assert_eq!(cache.put(&project("1", None, "")), None, "seen already");
+        assert!(!cache.put(&project("2", None, "other words")).unwrap().outward);
+        assert!(cache.put(&project("3", Some(7), "")).unwrap().outward, "it has a number now");
+        assert_eq!(cache.referring("web", "pg"), [ObjectName::new("web", "shop")]);
+        assert_eq!(cache.referring("other", "pg"), []);
+        assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max()), Some(7));
+    }
+
+    #[test]
+    fn a_new_list_takes_out_what_it_does_not_name() {
+        let cache = Cache::default();
+        cache.put(&project("1", None, ""));
+        assert!(cache.listed(&HashSet::from([ObjectName::new("web", "shop")])).is_empty());
+        assert_eq!(cache.listed(&HashSet::new()).len(), 1);
+        assert_eq!(cache.get::<Value>("web", "shop"), None);
+    }
+}
