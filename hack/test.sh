@@ -89,13 +89,16 @@ cluster_stage() {
     environment=$(cluster env --name "$name")
     eval "$environment"
     chart_tests
+    # Before the chart is installed: its operator would look after the same objects.
+    export ERROR_TRACKING_CLUSTER=$name
+    say "tests/process in the cluster"
+    run_cargo process --test process -- --test-threads=1
     if hack/install.sh "$name"; then
         passed=$((passed + 1))
         example_tests
         ERROR_TRACKING_IMAGE=$(cat "$target/images/operator.name")
         export ERROR_TRACKING_IMAGE
         export ERROR_TRACKING_TEST_IMAGE=localhost/error-tracking-test:dev
-        export ERROR_TRACKING_CLUSTER=$name
         say "tests/operator.rs in the cluster"
         run_cargo cluster --test operator -- --test-threads=2
     else
