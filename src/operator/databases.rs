@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use super::{
     database::{self, Keeper, Of, State},
     guards::Guards,
-    queue::{ObjectName, Urgency},
+    queue::Urgency,
     watches::{Caches, Queues},
 };
 
