@@ -130,6 +130,27 @@ impl Dsn {
     }
 }
 
+/// A DSN that we wrote: without a secret part.
+impl FromStr for Dsn {
+    type Err = InvalidDsn;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDsn> {
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidDsn)?;
+        let (key, address) = rest.split_once('@').ok_or(InvalidDsn)?;
+        let (authority, project) = address.rsplit_once('/').ok_or(InvalidDsn)?;
+        Ok(Self {
+            endpoint: format!("{scheme}://{authority}"),
+            public_key: key.parse().map_err(|_| InvalidDsn)?,
+            project_id: project.parse().map_err(|_| InvalidDsn)?,
+        })
+    }
+}
+
+/// The text is not a DSN as we write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a DSN is <scheme>://<public key>@<host>/<project id>")]
+pub struct InvalidDsn;
+
 /// Lower-case hex digits of `bytes`.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -177,5 +198,11 @@ mod tests {
         };
         assert_eq!(dsn.expose(), "http://fafafafafafafafafafafafafafafafa@shop-ingest.web.svc/42");
         assert_eq!(format!("{:?}", dsn.public_key), "PublicKey(fafafafa…)");
+        assert!(dsn.expose().parse::<Dsn>().is_ok_and(|read| read == dsn));
+        let with_path = Dsn { endpoint: "https://errors.example.com:8443/team".into(), ..dsn };
+        assert!(with_path.expose().parse::<Dsn>().is_ok_and(|read| read == with_path), "{}", with_path.expose());
+        for text in ["", "http://host/1", "http://fa@host", "http://fa@host/0", "http://f.a@host/1", "fa@host/1"] {
+            assert!(text.parse::<Dsn>().is_err(), "{text:?}");
+        }
     }
 }

@@ -6,7 +6,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use error_tracking_operator::{console, crd, ingest, operator, telemetry};
+use error_tracking_operator::{
+    console, crd, ingest,
+    operator::{self, commands},
+    telemetry,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Gives a Kubernetes cluster its own error tracking.
@@ -25,6 +29,9 @@ enum Command {
     Ingest(ingest::Config),
     /// Serve the web pages.
     Console(console::Config),
+    Retained(commands::Retained),
+    Adopt(commands::Adopt),
+    Release(commands::Release),
     /// Print the custom resource definitions, or write a file for each.
     Crds {
         /// Folder to write to.
@@ -41,6 +48,9 @@ async fn main() -> ExitCode {
         Command::Operator(config) => operator::run(config, on_signal()).await.map_err(Into::into),
         Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
         Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
+        Command::Retained(command) => commands::retained(command).await.map_err(Into::into),
+        Command::Adopt(command) => commands::adopt(command).await.map_err(Into::into),
+        Command::Release(command) => commands::release(command).await.map_err(Into::into),
         Command::Crds { directory } => crds(directory.as_deref()),
     };
     match result {

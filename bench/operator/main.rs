@@ -88,7 +88,7 @@ async fn main() {
     let began = Instant::now();
     operator.signal("TERM");
     eventually("the standby leads", LIMIT, async || {
-        (standby.metric("errortracking_operator_leader", "").await == Some(1.0)).then_some(())
+        (standby.metric("errortracking_operator_leader_election_master_status", "").await == Some(1.0)).then_some(())
     })
     .await;
     println!("planned failover: {:.2} s until the standby leads", began.elapsed().as_secs_f64());

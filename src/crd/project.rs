@@ -198,6 +198,9 @@ pub struct DatabaseStatus {
     pub schema: String,
     /// The server and database, as "db.example:5432/errors".
     pub server: String,
+    /// Id of the database, which a backup of it shows too: tells it from another one at the same address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
 }
 
 /// What receives the project's events.

@@ -1,6 +1,6 @@
 //! Writes to the Kubernetes API: server-side apply by one field manager, never to what is not ours.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
@@ -9,7 +9,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::child::{Child, ChildKind, Drift, Ownership, holder, owned_by, prune};
+use super::child::{Child, ChildKind, Drift, Ownership, holder, owned_by, ownership, prune};
 use super::failure::describe_conflict;
 use crate::crd::FINALIZER;
 
@@ -57,7 +57,20 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObje
             Ownership::Foreign => {
                 Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder: holder(&found) })
             }
-            Ownership::Predecessor => Err(ApplyError::Leaving { kind: child.kind, name: child.name.clone() }),
+            Ownership::Predecessor if found.metadata.deletion_timestamp.is_some() => {
+                Err(ApplyError::Leaving { kind: child.kind, name: child.name.clone() })
+            }
+            Ownership::Predecessor => {
+                // With the version that was read: it may be going by now.
+                let owned = json!({"metadata": {
+                    "resourceVersion": found.resource_version(), "ownerReferences": [child.owner],
+                }});
+                let found = merge(&api, child, &owned).await?;
+                match update(&api, child, found.clone()).await? {
+                    Some(updated) => Ok(Some(updated)),
+                    None => Ok(Some(found)),
+                }
+            }
             Ownership::Ours => update(&api, child, found).await,
         };
     }
@@ -146,6 +159,19 @@ pub async fn read_owned(
     let found = children(client, kind, namespace).get_opt(name).await;
     let found = found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
     Ok(found.filter(|found| owned_by(found, owner_uid)))
+}
+
+/// The live object, with its secrets, if it is `owner`'s or that of a lost object of the same kind and name.
+pub async fn read_inherited(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    owner: &OwnerReference,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    let found = children(client, kind, namespace).get_opt(name).await;
+    let found = found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
+    Ok(found.filter(|found| ownership(found, owner) != Ownership::Foreign))
 }
 
 /// With a uid, the apply fails when the object was replaced by another of the same name.

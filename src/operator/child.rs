@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::apply::FIELD_MANAGER;
 use crate::dsn::hex;
 
 /// Label that marks what we made; watches select by it.
@@ -146,14 +147,7 @@ impl Child {
     /// Whose `live` is.
     #[must_use]
     pub fn ownership(&self, live: &DynamicObject) -> Ownership {
-        let owners = || live.metadata.owner_references.iter().flatten();
-        if owners().any(|owner| owner.uid == self.owner.uid) {
-            Ownership::Ours
-        } else if owners().any(|owner| owner.kind == self.owner.kind && owner.name == self.owner.name) {
-            Ownership::Predecessor
-        } else {
-            Ownership::Foreign
-        }
+        ownership(live, &self.owner)
     }
 
     /// How `live`, as the cache holds it, differs from this.
@@ -162,7 +156,9 @@ impl Child {
         let Some(live) = live else { return Drift::Absent };
         match self.ownership(live) {
             Ownership::Ours => {}
-            Ownership::Predecessor => return Drift::Leaving,
+            Ownership::Predecessor if live.metadata.deletion_timestamp.is_some() => return Drift::Leaving,
+            // Its owner was lost: it is taken over before garbage collection comes by.
+            Ownership::Predecessor => return Drift::Changed,
             Ownership::Foreign => return Drift::Foreign,
         }
         let live = serde_json::to_value(live).unwrap_or_default();
@@ -183,7 +179,7 @@ pub enum Drift {
     None,
     Absent,
     Changed,
-    /// It belongs to an object of the same name that is gone, and goes with it.
+    /// It belongs to an object of the same name that is gone, and is going with it.
     Leaving,
     /// It exists and is somebody else's: it is not touched.
     Foreign,
@@ -193,9 +189,22 @@ pub enum Drift {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
     Ours,
-    /// Of a deleted object with our name; garbage collection has not come by yet.
+    /// Of an object with our name that is gone; garbage collection has not come by yet.
     Predecessor,
     Foreign,
+}
+
+/// Whose `live` is, seen from `owner`.
+#[must_use]
+pub fn ownership(live: &DynamicObject, owner: &OwnerReference) -> Ownership {
+    let owners = || live.metadata.owner_references.iter().flatten();
+    if owners().any(|of| of.uid == owner.uid) {
+        Ownership::Ours
+    } else if owners().any(|of| of.kind == owner.kind && of.name == owner.name) {
+        Ownership::Predecessor
+    } else {
+        Ownership::Foreign
+    }
 }
 
 /// Whether the object is controlled by the custom resource with this uid.
@@ -259,6 +268,16 @@ pub fn secret_value(secret: &DynamicObject, key: &str) -> Option<SecretString> {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     let bytes = BASE64_STANDARD.decode(secret.data["data"][key].as_str()?).ok()?;
     String::from_utf8(bytes).ok().map(SecretString::from)
+}
+
+/// Whether somebody else than the operator wrote the value that a live object has under `data.key`.
+#[must_use]
+pub fn written_by_others(live: &DynamicObject, key: &str) -> bool {
+    let field = format!("f:{key}");
+    live.metadata.managed_fields.iter().flatten().any(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:data"]);
+        entry.manager.as_deref() != Some(FIELD_MANAGER) && fields.is_some_and(|data| data.get(&field).is_some())
+    })
 }
 
 /// Digest that the cache keeps of a Secret's value, for comparison with one computed elsewhere.
@@ -364,6 +383,8 @@ mod tests {
         let desired = secret("dsn");
         let mut theirs = live(&desired);
         theirs.metadata.owner_references = Some(vec![OwnerReference { uid: "u2".into(), ..owner() }]);
+        assert_eq!(desired.compare(Some(&theirs)), Drift::Changed, "its owner of our name is gone");
+        theirs.metadata.deletion_timestamp = Some(serde_json::from_str("\"2026-11-23T17:04:05Z\"").unwrap());
         assert_eq!(desired.compare(Some(&theirs)), Drift::Leaving);
         theirs.metadata.owner_references = None;
         assert_eq!(desired.compare(Some(&theirs)), Drift::Foreign);

@@ -19,11 +19,15 @@ use kube::{
     client::{Body, ClientBuilder},
 };
 use prometheus::IntCounterVec;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::{BoxError, Layer, Service};
 
 /// An API server that does not accept a connection in this time is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An answer that has not begun by then is not coming: the connection is dropped with the request, and the next request
+/// gets another one. The changes that a watch tells of may come at any time after that.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Until when this process may write. Measured by the machine's clock since boot, which goes on while a process is stopped
 /// and does not jump.
@@ -61,6 +65,10 @@ impl Fence {
 #[derive(Debug, thiserror::Error)]
 #[error("the lease has run out: another process may lead")]
 struct LeaseOver;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the API server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+struct NoAnswer;
 
 /// A client whose requests are counted; with a fence, writes need a lease.
 pub async fn connect(requests: &IntCounterVec, fence: Option<Fence>) -> Result<Client, kube::Error> {
@@ -109,6 +117,7 @@ where
         let requests = self.layer.requests.clone();
         let sent = self.inner.call(request);
         Box::pin(async move {
+            let sent = async { timeout(ANSWER_TIMEOUT, sent).await.unwrap_or_else(|_| Err(NoAnswer.into())) };
             let answer = match fence {
                 Some(fence) if Instant::now() >= fence.deadline() => Err(LeaseOver.into()),
                 Some(fence) => timeout_at(fence.deadline(), sent).await.unwrap_or_else(|_| Err(LeaseOver.into())),

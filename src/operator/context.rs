@@ -27,13 +27,14 @@ use super::{
     apply::{self, ApplyError, FIELD_MANAGER},
     child::{Child, ChildKind, Drift, prune},
     database::State,
+    databases::Databases,
     failure::Failure,
     fault::{self, When},
     guards::Guards,
     metrics::Metrics,
     project::{IngestImage, Rollouts},
     queue::Echoes,
-    tombstones::{self, Tombstone, Tombstones},
+    tombstones::{self, Tombstone, Tombstones, Unsettled},
     watches::Caches,
 };
 use crate::{
@@ -70,6 +71,8 @@ pub struct Context {
     pub concurrency: u16,
     pub guards: Guards,
     pub rollouts: Rollouts,
+    /// Those that projects name.
+    pub databases: Databases,
     states: watch::Receiver<State>,
     /// Events are told beside the passes: nobody waits for them, and a full queue drops them.
     events: mpsc::Sender<(Event, ObjectReference)>,
@@ -109,6 +112,7 @@ impl Context {
             concurrency: config.concurrency,
             guards: config.guards.clone(),
             rollouts: Rollouts::default(),
+            databases: Databases::default(),
             states,
             events,
             installation: Mutex::default(),
@@ -133,8 +137,11 @@ impl Context {
 
     /// The database that the project's events are in.
     #[must_use]
-    pub fn database_of(&self, _project: &ErrorTrackingProject) -> State {
-        self.database()
+    pub fn database_of(&self, project: &ErrorTrackingProject) -> State {
+        match project.database_secret() {
+            Some(secret) => self.databases.state(&project.namespace().unwrap_or_default(), secret),
+            None => self.database(),
+        }
     }
 
     #[must_use]
@@ -243,12 +250,10 @@ impl Context {
     /// Does in Postgres what a deletion asks for, or writes down that it is owed. Whether it is done. A process that
     /// does not lead any more must not let the object go.
     pub async fn settle_or_bury(&self, tombstone: &Tombstone) -> Result<bool, Failure> {
-        if let State::Ready(database) = self.database() {
-            match tombstones::settle(&database.admin, tombstone).await {
-                Ok(()) => return Ok(true),
-                Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
-                Err(error) => warn!(%tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
-            }
+        match tombstones::settle(self, tombstone).await {
+            Ok(()) => return Ok(true),
+            Err(Unsettled::Store(error @ StoreError::Fenced { .. })) => return Err(error.into()),
+            Err(error) => warn!(%tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
         }
         let installation = self.installation.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.tombstones.bury(tombstone, installation).await?;

@@ -1,18 +1,25 @@
-//! The operator's own Postgres: finds its Secret, keeps a connection that carries the leader's epoch, and
-//! publishes the console's read-only login.
+//! Keeps a connection to one Postgres that carries the leader's epoch: the operator's own, whose Secret is in its
+//! namespace and which also gets the console's login, or one that projects name.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Namespace, Secret},
+};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{ObjectMeta, PostParams},
 };
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
-    sync::{mpsc, watch},
-    time::{sleep, timeout},
+    sync::{Notify, mpsc, watch},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,19 +27,34 @@ use tracing::{error, info, warn};
 use super::{
     apply::{FIELD_MANAGER, kube_message},
     child::{MANAGED_BY, MANAGED_BY_LABEL},
+    guards::Guards,
     metrics::Metrics,
     project::DatabaseAddress,
 };
 use crate::{
     crd::Reason,
     dsn::hex,
-    store::{Admin, Connection, StoreError, admin::password_digest, connection::PoolSize},
+    store::{
+        Admin, Connection, StoreError,
+        admin::{Owner, password_digest},
+        connection::PoolSize,
+    },
 };
 
-/// Pause between looks at the server, and between attempts to reach it.
+/// Pause between looks at the operator's own server, and between attempts to reach any.
 const LOOK: Duration = Duration::from_secs(3);
-/// Looks between two readings of the console's Secret: 30 s.
-const SECRET_EVERY: u32 = 10;
+/// Pause between looks at the server of a project: there can be many.
+const LOOK_AT_PROJECTS: Duration = Duration::from_secs(10);
+/// How often the operator's own Secrets are read, and logins removed whose time is over.
+const UPKEEP: Duration = Duration::from_secs(30);
+/// How often the Secret of a project is read that is not watched, because it lacks the label.
+const READ_AGAIN: Duration = Duration::from_mins(5);
+/// How long what was reached with the Secret before is used while the new one does not work: whoever changes a password
+/// writes the Secret first. As long, and no longer, a Secret may be missing.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Connections to the server of a project.
+const PROJECT_POOL: PoolSize = PoolSize { min: 0, max: 5 };
+
 /// Connections of the operator: one for each pass of both kinds, one for looks and one for retention.
 fn pool_size(concurrency: u16) -> PoolSize {
     PoolSize { min: 0, max: 2 * u32::from(concurrency) + 2 }
@@ -42,12 +64,34 @@ fn pool_size(concurrency: u16) -> PoolSize {
 #[derive(Clone, Debug)]
 pub struct Secrets {
     pub namespace: String,
+    /// With the namespace, what tells this installation from every other.
+    pub lease: String,
     pub database: String,
     /// Host of the evaluation Postgres: its Secret is made when absent.
     pub evaluation_host: Option<String>,
     pub console: String,
     /// Passes under way at once, for each kind.
     pub concurrency: u16,
+}
+
+/// Whose database it is.
+#[derive(Clone, Debug)]
+pub enum Of {
+    /// The operator's own.
+    Installation,
+    /// The one that projects of a namespace name with a Secret of theirs.
+    Projects { namespace: String, secret: String, guards: Guards },
+}
+
+/// What keeping a connection takes.
+#[derive(Clone)]
+pub struct Keeper {
+    pub client: Client,
+    pub secrets: Secrets,
+    pub of: Of,
+    pub metrics: Metrics,
+    /// Told when the Secret has changed.
+    pub changed: Arc<Notify>,
 }
 
 /// What is known of the database now.
@@ -69,6 +113,7 @@ pub struct Database {
     secret_name: String,
     /// What the Secret held, to notice a change.
     secret: LoginValues,
+    shares_login: bool,
 }
 
 /// Values of a login Secret by key. They are not shown.
@@ -82,6 +127,20 @@ impl std::fmt::Debug for LoginValues {
 }
 
 impl Database {
+    /// The operator's own login, when ingest must use it because that one may not create others. Never in the
+    /// operator's database, which projects of different people share.
+    #[must_use]
+    pub fn shared_login(&self) -> Option<(&str, &SecretString)> {
+        self.shares_login.then_some((&self.connection.username, &self.connection.password))
+    }
+
+    /// Changes with the server and with the login, of which projects may hold a copy.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let password = hex(&password_digest(&self.connection.password));
+        format!("{} {} {password}", self.server, self.connection.username)
+    }
+
     fn failed(&self, source: StoreError) -> ConnectError {
         ConnectError::Store { server: self.server.clone(), secret: self.secret_name.clone(), source }
     }
@@ -89,14 +148,17 @@ impl Database {
 
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    #[error("failed to {verb} Secret {name}: {}", kube_message(source))]
-    Secret { verb: &'static str, name: String, source: Box<kube::Error> },
-    #[error(
-        "Secret {0} does not exist in the operator's namespace: create it with uri, or host, port, dbname, username and password"
-    )]
-    NoSecret(String),
+    #[error("failed to {verb} {kind} {name}: {}", kube_message(source))]
+    Kubernetes { verb: &'static str, kind: &'static str, name: String, source: Box<kube::Error> },
+    #[error("Secret {name} does not exist in {}: create it with uri, or host, port, dbname, username and password", place(*theirs))]
+    NoSecret { name: String, theirs: bool },
     #[error("Secret {name} cannot be used: {message}")]
-    BadSecret { name: String, message: String },
+    BadSecret { name: String, message: String, theirs: bool },
+    #[error(
+        "Secret {secret} names the host {host}, which this installation does not allow: use the operator's database, or \
+         ask the platform team to add the host to allowedDatabaseHosts"
+    )]
+    HostNotAllowed { secret: String, host: String },
     #[error("Postgres at {server}, login of Secret {secret}: {}", source.message())]
     Store { server: String, secret: String, source: StoreError },
     #[error("Secret {0} has changed")]
@@ -105,13 +167,29 @@ enum ConnectError {
     DurabilityOff,
 }
 
+fn place(theirs: bool) -> &'static str {
+    if theirs { "this namespace" } else { "the operator's namespace" }
+}
+
 impl ConnectError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Secret { .. } | Self::NoSecret(_) | Self::SecretChanged(_) => Reason::DatabaseUnavailable,
+            Self::NoSecret { theirs: true, .. } | Self::BadSecret { theirs: true, .. } => Reason::DatabaseSecretInvalid,
+            Self::Kubernetes { .. } | Self::NoSecret { .. } | Self::SecretChanged(_) => Reason::DatabaseUnavailable,
             Self::BadSecret { .. } => Reason::DatabaseRejected,
+            Self::HostNotAllowed { .. } => Reason::DatabaseHostNotAllowed,
             Self::DurabilityOff => Reason::DurabilityOff,
             Self::Store { source, .. } => reason(source),
+        }
+    }
+
+    /// Pause before the next attempt: what only a user can mend is not asked for every few seconds.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::NoSecret { theirs: true, .. }
+            | Self::BadSecret { theirs: true, .. }
+            | Self::HostNotAllowed { .. } => UPKEEP,
+            _ => LOOK,
         }
     }
 }
@@ -127,54 +205,61 @@ pub fn reason(error: &StoreError) -> Reason {
     }
 }
 
+/// What was reached with the Secret before, and since when that one has changed.
+struct Former {
+    database: Arc<Database>,
+    since: Instant,
+}
+
 /// Keeps `state` true until `stop`. A database that has seen a newer epoch asks for a higher one by `raise`.
 pub async fn keep(
-    client: Client,
-    secrets: Secrets,
+    keeper: Keeper,
     mut epoch: watch::Receiver<i64>,
     raise: mpsc::Sender<i64>,
     state: watch::Sender<State>,
-    metrics: Metrics,
     stop: CancellationToken,
 ) {
     let looks = async {
         let mut announced = None;
+        let mut former: Option<Former> = None;
         loop {
             let current = *epoch.borrow_and_update();
-            match connect(&client, &secrets, current).await {
+            let failed = match keeper.connect(current).await {
                 Ok(database) => {
                     info!(server = database.server, epoch = current, "Connected to Postgres.");
-                    announced = None;
-                    metrics.database_ready.set(1);
+                    (announced, former) = (None, None);
+                    keeper.tell_ready(1);
                     let database = Arc::new(database);
                     state.send_replace(State::Ready(database.clone()));
-                    let failed = watch_over(&client, &secrets, &database).await;
+                    let failed = keeper.watch_over(&database).await;
                     if matches!(failed, ConnectError::SecretChanged(_)) {
-                        info!("The database Secret has changed; connecting anew.");
+                        info!(secret = database.secret_name, "The database Secret has changed; connecting anew.");
+                        former = Some(Former { database, since: Instant::now() });
                         continue;
                     }
-                    if let ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. } = failed {
-                        rise(&raise, &mut epoch, stored).await;
-                        continue;
-                    }
-                    metrics.database_ready.set(0);
-                    warn!(error = %failed, "Lost Postgres.");
-                    state.send_replace(State::Unavailable { reason: failed.reason(), message: failed.to_string() });
+                    failed
                 }
-                Err(ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. }) => {
-                    rise(&raise, &mut epoch, stored).await;
-                    continue;
-                }
-                Err(failed) => {
-                    let message = failed.to_string();
-                    if announced.as_ref() != Some(&message) {
-                        warn!(error = message, "Could not connect to Postgres; trying again.");
-                        announced = Some(message.clone());
-                    }
-                    state.send_replace(State::Unavailable { reason: failed.reason(), message });
-                }
+                Err(failed) => failed,
+            };
+            if let ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. } = failed {
+                rise(&raise, &mut epoch, stored).await;
+                continue;
             }
-            sleep(LOOK).await;
+            let message = failed.to_string();
+            if announced.as_ref() != Some(&message) {
+                warn!(error = message, "Postgres cannot be used; trying again.");
+                announced = Some(message.clone());
+            }
+            let bridged = match &former {
+                Some(former) => former.since.elapsed() < PATIENCE && former.database.admin.look().await.is_ok(),
+                None => false,
+            };
+            if !bridged {
+                former = None;
+                keeper.tell_ready(0);
+                state.send_replace(State::Unavailable { reason: failed.reason(), message });
+            }
+            let _ = timeout(failed.pause(), keeper.changed.notified()).await;
         }
     };
     tokio::select! {
@@ -190,68 +275,152 @@ async fn rise(raise: &mpsc::Sender<i64>, epoch: &mut watch::Receiver<i64>, seen:
     let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > seen)).await;
 }
 
-async fn connect(client: &Client, secrets: &Secrets, epoch: i64) -> Result<Database, ConnectError> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &secrets.namespace);
-    let mut secret = read(&api, &secrets.database).await?;
-    if let (None, Some(host)) = (&secret, &secrets.evaluation_host) {
-        let values = login(host, 5432, "errortracking", "postgres", &random_password());
-        create(&api, &secrets.database, &values).await?;
-        secret = Some(values);
+impl Keeper {
+    /// The gauge is about the operator's own database.
+    fn tell_ready(&self, ready: i64) {
+        if matches!(self.of, Of::Installation) {
+            self.metrics.database_ready.set(ready);
+        }
     }
-    let values = secret.ok_or_else(|| ConnectError::NoSecret(secrets.database.clone()))?;
-    let connection = Connection::from_map(&values)
-        .map_err(|error| ConnectError::BadSecret { name: secrets.database.clone(), message: error.to_string() })?;
-    let address =
-        DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
-    let secret_name = format!("{}/{}", secrets.namespace, secrets.database);
-    let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
-    connection.probe().await.map_err(failed)?;
-    let admin = Admin::connect(connection.pool(pool_size(secrets.concurrency), "error-tracking-operator"), epoch)
-        .await
-        .map_err(failed)?;
-    if !admin.server().fsync {
-        return Err(ConnectError::DurabilityOff);
-    }
-    let server = connection.server();
-    let database = Database { admin, server, address, connection, secret_name, secret: LoginValues(values) };
-    match publish_console_login(&api, &secrets.console, &database).await {
-        Err(failed @ ConnectError::Store { .. }) => return Err(failed),
-        // The console's Secret is no reason to leave everybody without a database.
-        Err(failed) => error!(error = %failed, "Could not publish the console's login."),
-        Ok(()) => {}
-    }
-    Ok(database)
-}
 
-/// Returns when the server does not answer any more.
-async fn watch_over(client: &Client, secrets: &Secrets, database: &Database) -> ConnectError {
-    let api: Api<Secret> = Api::namespaced(client.clone(), &secrets.namespace);
-    for look in 1_u32.. {
-        sleep(LOOK).await;
-        if let Err(failed) = database.admin.look().await {
-            match database.connection.probe().await {
-                Err(why) => return database.failed(why),
-                // It answers, but every connection is in use.
-                Ok(()) if failed.retryable() => continue,
-                Ok(()) => return database.failed(failed),
+    /// The Secrets of the namespace of the login, and the name of that one.
+    fn secret(&self) -> (Api<Secret>, &str) {
+        let (namespace, name) = match &self.of {
+            Of::Installation => (&self.secrets.namespace, &self.secrets.database),
+            Of::Projects { namespace, secret, .. } => (namespace, secret),
+        };
+        (Api::namespaced(self.client.clone(), namespace), name)
+    }
+
+    async fn connect(&self, epoch: i64) -> Result<Database, ConnectError> {
+        let (api, name) = self.secret();
+        let theirs = matches!(self.of, Of::Projects { .. });
+        let mut secret = read(&api, name).await?;
+        if let (None, Some(host), false) = (&secret, &self.secrets.evaluation_host, theirs) {
+            let values = login(host, 5432, "errortracking", "postgres", &random_password());
+            create(&api, name, &values).await?;
+            secret = Some(values);
+        }
+        let values = secret.ok_or_else(|| ConnectError::NoSecret { name: name.into(), theirs })?;
+        let mut connection = Connection::from_map(&values).map_err(|error| ConnectError::BadSecret {
+            name: name.into(),
+            message: error.to_string(),
+            theirs,
+        })?;
+        if let Of::Projects { namespace, guards, .. } = &self.of {
+            let host = in_cluster(&connection.host, namespace);
+            if !guards.allows_database_host(&host) && !guards.allows_database_host(&connection.host) {
+                return Err(ConnectError::HostNotAllowed { secret: name.into(), host: connection.host });
+            }
+            connection.host = host;
+        }
+        let address =
+            DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
+        let secret_name = if theirs { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
+        let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
+        connection.probe().await.map_err(failed)?;
+        let size = if theirs { PROJECT_POOL } else { pool_size(self.secrets.concurrency) };
+        let owner = self.owner().await?;
+        let admin =
+            Admin::lead(connection.pool(size, "error-tracking-operator"), epoch, owner).await.map_err(failed)?;
+        if !admin.server().fsync {
+            return Err(ConnectError::DurabilityOff);
+        }
+        let (server, secret) = (connection.server(), LoginValues(values));
+        let shares_login = theirs && !admin.server().creates_roles;
+        let database = Database { admin, address, server, connection, secret_name, secret, shares_login };
+        self.publish_console_login(&database).await?;
+        Ok(database)
+    }
+
+    async fn owner(&self) -> Result<Owner, ConnectError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let name = &self.secrets.namespace;
+        let namespace = namespaces.get(name).await.map_err(|source| ConnectError::Kubernetes {
+            verb: "get",
+            kind: "Namespace",
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
+        let namespace_uid = namespace.uid().unwrap_or_default();
+        Ok(Owner { namespace: name.clone(), namespace_uid, lease: self.secrets.lease.clone() })
+    }
+
+    /// Returns when the server does not answer any more, or the Secret says something else.
+    async fn watch_over(&self, database: &Database) -> ConnectError {
+        let (api, name) = self.secret();
+        let theirs = matches!(self.of, Of::Projects { .. });
+        let (look, read_again) = if theirs { (LOOK_AT_PROJECTS, READ_AGAIN) } else { (LOOK, UPKEEP) };
+        let (mut upkeep, mut secret_read) = (Instant::now(), Instant::now());
+        let mut missing_since: Option<Instant> = None;
+        loop {
+            let changed = timeout(look, self.changed.notified()).await.is_ok();
+            if let Err(failed) = database.admin.look().await {
+                match database.connection.probe().await {
+                    Err(why) => return database.failed(why),
+                    // It answers, but every connection is in use.
+                    Ok(()) if failed.retryable() => continue,
+                    Ok(()) => return database.failed(failed),
+                }
+            }
+            if changed || missing_since.is_some() || secret_read.elapsed() >= read_again {
+                secret_read = Instant::now();
+                // The API server away does not make the database unavailable.
+                match read(&api, name).await {
+                    Ok(Some(now)) if LoginValues(now.clone()) != database.secret => {
+                        return ConnectError::SecretChanged(name.into());
+                    }
+                    // The connection is good for a while, as for a project that goes with its namespace.
+                    Ok(None) if theirs => {
+                        if missing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                            return ConnectError::NoSecret { name: name.into(), theirs };
+                        }
+                    }
+                    Ok(_) => missing_since = None,
+                    Err(_) => {}
+                }
+            }
+            if upkeep.elapsed() < UPKEEP {
+                continue;
+            }
+            upkeep = Instant::now();
+            match database.admin.drop_former_logins().await {
+                Ok(0) => {}
+                Ok(dropped) => info!(server = database.server, dropped, "Removed logins that were replaced."),
+                Err(error) => warn!(server = database.server, %error, "Could not remove logins that were replaced."),
+            }
+            if let Err(failed) = self.publish_console_login(database).await {
+                return failed;
             }
         }
-        if look % SECRET_EVERY != 0 {
-            continue;
+    }
+
+    /// Makes the Secret of the console's login if it is absent, and the login agree with it. Fails when Postgres does:
+    /// the console's Secret is no reason to leave everybody without a database.
+    async fn publish_console_login(&self, database: &Database) -> Result<(), ConnectError> {
+        if !matches!(self.of, Of::Installation) {
+            return Ok(());
         }
-        if let Ok(Some(now)) = read(&api, &secrets.database).await
-            && LoginValues(now) != database.secret
-        {
-            return ConnectError::SecretChanged(secrets.database.clone());
-        }
-        // The API server away does not make the database unavailable.
-        match publish_console_login(&api, &secrets.console, database).await {
-            Err(failed @ ConnectError::Store { .. }) => return failed,
-            Err(failed) => error!(error = %failed, "Could not publish the console's login."),
-            Ok(()) => {}
+        let (api, _) = self.secret();
+        match publish_console_login(&api, &self.secrets.console, database).await {
+            Err(failed @ ConnectError::Store { .. }) => Err(failed),
+            Err(failed) => {
+                error!(error = %failed, "Could not publish the console's login.");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
-    ConnectError::NoSecret(secrets.database.clone())
+}
+
+/// The host as every pod of the cluster finds it: a Service of the Secret's namespace is named as "pg" or, by
+/// `CloudNativePG`, as "pg.web". Other hosts are names already.
+fn in_cluster(host: &str, namespace: &str) -> String {
+    match host.strip_suffix(namespace).and_then(|rest| rest.strip_suffix('.')) {
+        Some(service) if !service.is_empty() && !service.contains('.') => format!("{host}.svc"),
+        None if !host.contains(['.', ':', '/']) => format!("{host}.{namespace}.svc"),
+        _ => host.to_owned(),
+    }
 }
 
 /// Makes the Secret of the console's login if it is absent, and the login agree with it.
@@ -283,8 +452,9 @@ fn login(host: &str, port: u16, dbname: &str, username: &str, password: &SecretS
 }
 
 async fn read(api: &Api<Secret>, name: &str) -> Result<Option<BTreeMap<String, String>>, ConnectError> {
-    let secret = api.get_opt(name).await.map_err(|source| ConnectError::Secret {
+    let secret = api.get_opt(name).await.map_err(|source| ConnectError::Kubernetes {
         verb: "get",
+        kind: "Secret",
         name: name.into(),
         source: Box::new(source),
     })?;
@@ -305,14 +475,35 @@ async fn create(api: &Api<Secret>, name: &str, values: &BTreeMap<String, String>
         ..Secret::default()
     };
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    api.create(&parameters, &secret)
-        .await
-        .map(|_| info!(secret = name, "Created a login Secret."))
-        .map_err(|source| ConnectError::Secret { verb: "create", name: name.into(), source: Box::new(source) })
+    api.create(&parameters, &secret).await.map(|_| info!(secret = name, "Created a login Secret.")).map_err(|source| {
+        ConnectError::Kubernetes { verb: "create", kind: "Secret", name: name.into(), source: Box::new(source) }
+    })
 }
 
 /// 192 random bits in hex: no character of it needs quoting anywhere.
 #[must_use]
 pub fn random_password() -> SecretString {
     hex(&rand::rng().random::<[u8; 24]>()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_the_secrets_namespace_is_named_as_every_pod_finds_it() {
+        for (host, found) in [
+            ("pg", "pg.web.svc"),
+            ("pg-rw.web", "pg-rw.web.svc"),
+            ("pg-rw.web.svc", "pg-rw.web.svc"),
+            ("pg-rw.other", "pg-rw.other"),
+            ("db.example.web", "db.example.web"),
+            ("web", "web.web.svc"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("fd00::1", "fd00::1"),
+            ("/var/run/postgresql", "/var/run/postgresql"),
+        ] {
+            assert_eq!(in_cluster(host, "web"), found, "{host}");
+        }
+    }
 }

@@ -52,7 +52,10 @@ impl Failure {
     pub fn stalls(&self) -> bool {
         match self {
             Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) | Self::Unmet { .. } => true,
-            Self::Database { reason, .. } => *reason == Reason::SchemaConflict,
+            Self::Database { reason, .. } => matches!(
+                reason,
+                Reason::SchemaConflict | Reason::DatabaseHostNotAllowed | Reason::DatabaseSecretInvalid
+            ),
             Self::Kubernetes(_) | Self::Forbidden(_) | Self::Waiting(_) | Self::Fenced(_) => false,
         }
     }
@@ -77,10 +80,7 @@ impl From<StoreError> for Failure {
         if matches!(error, StoreError::Fenced { .. }) {
             return Self::Fenced(error.to_string());
         }
-        let mut message = error.message().into_owned();
-        if matches!(error, StoreError::NotPermitted { .. }) {
-            message.push_str(": the operator's login needs CREATEROLE and the right to create schemas");
-        }
+        let message = error.message().into_owned();
         Self::Database { reason: database::reason(&error), message, retryable: error.retryable() }
     }
 }

@@ -27,11 +27,15 @@ const LEASE_SECONDS: i32 = 15;
 /// A leader that could not renew for this long stops writing: 5 s before another may take over.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
+/// Longest wait for one answer about the lease: a dead connection must leave time for another attempt before the deadline.
+const ANSWER: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderError {
     #[error("failed to read or write Lease {name}: {}", kube_message(source))]
     Lease { name: String, source: Box<kube::Error> },
+    #[error("no answer about Lease {name}")]
+    NoAnswer { name: String },
     #[error("Lease {name} was taken by {holder}")]
     Taken { name: String, holder: String },
 }
@@ -61,7 +65,8 @@ pub async fn campaign(
     let mut seen: Option<(Option<String>, Instant)> = None;
     let mut announced = false;
     loop {
-        match acquire(&api, name, identity, &mut seen).await {
+        let attempt = timeout(2 * ANSWER, acquire(&api, name, identity, &mut seen)).await;
+        match attempt.unwrap_or_else(|_| Err(LeaderError::NoAnswer { name: name.into() })) {
             Ok(Some((lease, renewed))) => {
                 info!(lease = name, transitions = transitions(&lease), "Leading.");
                 fence.extend(renewed + RENEW_DEADLINE);
@@ -203,7 +208,7 @@ impl Leadership {
             let deadline = self.renewed + RENEW_DEADLINE;
             loop {
                 let renewal = held(&self.identity, next);
-                match timeout_at(deadline, self.write(renewal)).await {
+                match timeout_at(deadline.min(Instant::now() + ANSWER), self.write(renewal)).await {
                     Ok(Ok(())) => {
                         self.fence.extend(self.renewed + RENEW_DEADLINE);
                         epoch.send_if_modified(|epoch| std::mem::replace(epoch, next.into()) != i64::from(next));
@@ -212,6 +217,7 @@ impl Leadership {
                     Ok(Err(error @ LeaderError::Taken { .. })) => return Err(error),
                     Ok(Err(error)) if Instant::now() >= deadline => return Err(error),
                     Ok(Err(error)) => warn!(%error, "Could not renew the lease; trying again."),
+                    Err(_) if Instant::now() < deadline => warn!("No answer about the lease; trying again."),
                     Err(_) => {
                         return Err(LeaderError::Taken {
                             name: self.name,

@@ -9,9 +9,11 @@ mod cache;
 mod child;
 mod client;
 mod client_key;
+pub mod commands;
 mod context;
 mod controller;
 mod database;
+mod databases;
 mod failure;
 mod fault;
 mod guards;
@@ -42,7 +44,8 @@ use tracing::{error, info, warn};
 use self::{
     client::Fence,
     context::{Context, Parts},
-    database::{Secrets, State},
+    database::{Keeper, Of, Secrets, State},
+    databases::Surroundings,
     guards::Guards,
     leader::{LeaderError, Leadership, campaign},
     metrics::Metrics,
@@ -195,17 +198,25 @@ async fn work(
     let (state, states) = watch::channel(State::Connecting);
     let secrets = Secrets {
         namespace: config.namespace.clone(),
+        lease: config.lease_name.clone(),
         database: config.database_secret.clone(),
         evaluation_host: config.create_database_secret_for.clone(),
         console: config.console_secret.clone(),
         concurrency: config.concurrency,
     };
-    tasks.spawn(database::keep(client.clone(), secrets, epochs, raise, state, metrics.clone(), stop.clone()));
+    let keeper = Keeper {
+        client: client.clone(),
+        secrets,
+        of: Of::Installation,
+        metrics: metrics.clone(),
+        changed: Arc::default(),
+    };
+    tasks.spawn(database::keep(keeper.clone(), epochs.clone(), raise.clone(), state, stop.clone()));
 
     let tombstones = Tombstones::new(
         client.clone(),
         &config.namespace,
-        format!("{}-tombstones", config.lease_name),
+        tombstones::config_map_name(&config.lease_name),
         metrics.clone(),
     );
     let (events, told) = mpsc::channel(context::EVENTS);
@@ -234,6 +245,9 @@ async fn work(
     info!(projects = projects.len(), keys = keys.len(), "Caches are filled; reconciling.");
     queues.projects.seed(&projects);
     queues.keys.seed(&keys);
+    let guards = config.guards.clone();
+    let around = Surroundings { keeper, guards, epochs, raise, caches: caches.clone(), queues: queues.clone() };
+    tasks.spawn(context.databases.clone().keep(around));
     tasks.spawn(tell_when_synced(queues.clone(), metrics));
     tasks.spawn(wake_all(context.clone(), queues.clone()));
     tasks.spawn(settle_tombstones(context.clone()));
@@ -311,8 +325,8 @@ async fn settle_tombstones(context: Arc<Context>) {
     let mut ticks = interval(TOMBSTONE_INTERVAL);
     loop {
         ticks.tick().await;
-        if let State::Ready(database) = context.database()
-            && let Err(error) = context.tombstones.settle_all(&database.admin).await
+        if let State::Ready(_) = context.database()
+            && let Err(error) = context.tombstones.settle_all(&context).await
         {
             error!(%error, "Could not settle what deleted objects left.");
         }
@@ -325,7 +339,8 @@ async fn expire(context: Arc<Context>) {
     loop {
         ticks.tick().await;
         for project in context.caches.projects.state() {
-            let (State::Ready(database), Ok(project)) = (context.database(), &project.0) else { continue };
+            let Ok(project) = &project.0 else { continue };
+            let State::Ready(database) = context.database_of(project) else { continue };
             let retention = project.spec.backend.integrated.as_ref().map(|integrated| integrated.retention_days);
             let uid = project.metadata.uid.as_deref().unwrap_or_default();
             let (Some(retention), Ok(Some(state))) = (retention, database.admin.observe_object(uid).await) else {

@@ -43,10 +43,11 @@ pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Objects in one answer to a list.
 const PAGE: u32 = 500;
-/// Seconds after which the API server ends a watch, which then goes on with a new connection.
-const WATCH_SECONDS: u32 = 290;
-/// The API server sends a bookmark about every minute.
-const SILENCE: Duration = Duration::from_secs(100);
+/// Seconds after which the API server ends a watch, which then goes on anew: a connection that somebody on the way has
+/// forgotten says nothing for ever, and is noticed because it does not end either.
+const WATCH_SECONDS: u32 = 20;
+/// An end that is late by more is not coming.
+const SILENCE: Duration = Duration::from_secs(25);
 /// An answer to a list, or to the beginning of a watch, that takes longer is not coming.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Without a sign for so long the process is restarted.

@@ -72,11 +72,13 @@ impl Connection {
         })
     }
 
-    /// From the files of a mounted Secret.
+    /// From the files of a mounted Secret, all of one version: a name and the password of another would be refused.
     pub fn from_directory(directory: &Path) -> Result<Self, ConnectionError> {
+        // The kubelet exchanges this link as the last step of an update.
+        let version = std::fs::canonicalize(directory.join("..data")).unwrap_or_else(|_| directory.to_owned());
         let mut map = BTreeMap::new();
         for file in KEYS {
-            match std::fs::read_to_string(directory.join(file)) {
+            match std::fs::read_to_string(version.join(file)) {
                 Ok(text) => {
                     map.insert(file.to_owned(), text);
                 }

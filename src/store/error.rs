@@ -33,6 +33,11 @@ pub enum StoreError {
     /// A schema or row of this name belongs to another installation, project or namespace.
     #[error("{object} belongs to {owner}")]
     SchemaMismatch { object: String, owner: String },
+    /// Another installation uses this database and lives.
+    #[error(
+        "the database is led by the installation of namespace {namespace} (Lease {lease}): use a database of your own"
+    )]
+    LedByAnother { namespace: String, lease: String },
     /// There is no such project, or it is not active any more.
     #[error("project {0} is not active in this database")]
     UnknownProject(crate::dsn::ProjectId),
@@ -96,7 +101,7 @@ impl From<sqlx::Error> for StoreError {
 }
 
 fn of_server(error: &PgDatabaseError) -> StoreError {
-    let message = error.message().to_owned();
+    let mut message = error.message().to_owned();
     let sqlstate = error.code();
     match (sqlstate, sqlstate.get(..2).unwrap_or_default()) {
         (FENCED, _) => {
@@ -106,7 +111,13 @@ fn of_server(error: &PgDatabaseError) -> StoreError {
         (NO_PARTITION, _) => StoreError::NoPartition { message },
         ("25006", _) | (_, "08" | "53" | "57") => StoreError::Unavailable { message },
         ("40001" | "40P01" | "55P03" | "55006", _) => StoreError::Busy { message },
-        ("42501", _) | (_, "28") => StoreError::NotPermitted { message },
+        ("42501", _) | (_, "28") => {
+            // It names the right: "User does not have CONNECT privilege."
+            if let Some(detail) = error.detail() {
+                message = format!("{message}: {detail}");
+            }
+            StoreError::NotPermitted { message }
+        }
         (_, "22" | "23" | "54") => StoreError::Rejected {
             message,
             sqlstate: sqlstate.to_owned(),

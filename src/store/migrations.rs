@@ -25,7 +25,8 @@ macro_rules! migrations {
     };
 }
 
-const SERVER: &[Migration] = migrations!("server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console");
+const SERVER: &[Migration] =
+    migrations!("server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity");
 
 const PROJECT: &[Migration] = migrations!("project", 1 "0001_events", 2 "0002_issues", 3 "0003_ingest_batch");
 

@@ -11,7 +11,7 @@ async fn a_project_and_a_key_become_ready_and_go_again() {
     let id = namespace.field("ErrorTrackingProject", "shop", "/status/projectID").await;
     assert!(namespace.secret("shop-dsn", "SENTRY_DSN").await.unwrap().ends_with(&format!("/{id}")));
     assert_eq!(world.sql("SELECT state FROM errortracking.projects").await, "active");
-    assert_eq!(operator.metric("errortracking_operator_leader", "").await, Some(1.0));
+    assert_eq!(operator.metric("errortracking_operator_leader_election_master_status", "").await, Some(1.0));
     assert!(!world.writes_since(&world.mark()).iter().any(|write| write.code >= 400));
 
     namespace.delete("ErrorTrackingProject", "shop").await;

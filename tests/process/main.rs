@@ -9,6 +9,8 @@
 
 mod bad_input;
 mod crash;
+mod databases;
+mod identity;
 mod leadership;
 mod lifecycle;
 mod outages;

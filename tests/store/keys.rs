@@ -43,20 +43,50 @@ async fn a_new_object_of_the_same_name_takes_the_key_over() {
 }
 
 #[tokio::test]
+async fn all_keys_of_a_lost_object_are_taken_over() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let lost = key_identity("shop", "k1");
+    let first = store.admin.mint_key(shop, &lost, 1, &public_key(), &"s".into()).await.unwrap();
+    store.admin.revoke_key(first.key_id).await.unwrap();
+    let second = store.admin.mint_key(shop, &lost, 2, &public_key(), &"s".into()).await.unwrap();
+
+    let renewed = key_identity("shop", "k2");
+    for _ in 0..2 {
+        let keys = store.admin.take_keys_over(shop, &renewed).await.unwrap();
+        let ids: Vec<_> = keys.iter().map(|key| (key.key_id, key.revoked)).collect();
+        assert_eq!(ids, [(first.key_id, true), (second.key_id, false)]);
+    }
+    assert!(store.admin.keys_of("k1").await.unwrap().is_empty());
+    // Whoever has keys of its own takes none.
+    assert_eq!(store.admin.take_keys_over(shop, &renewed).await.unwrap().len(), 2);
+    let mut stranger = key_identity("shop", "k3");
+    stranger.namespace_uid = "namespace-2".to_owned();
+    assert!(store.admin.take_keys_over(shop, &stranger).await.unwrap().is_empty());
+    let blog = store.project("blog").await;
+    assert!(store.admin.take_keys_over(blog, &key_identity("shop", "k4")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_key_that_a_backup_lost_is_put_back() {
     let store = Store::create().await;
     let shop = store.project("shop").await;
     let blog = store.project("blog").await;
     let identity = key_identity("shop", "k1");
     let key = public_key();
-    let adopted = store.admin.adopt_key(shop, &identity, 3, &key).await.unwrap();
-    assert_eq!((adopted.ordinal, adopted.revoked), (3, false));
-    assert_eq!(store.admin.adopt_key(shop, &identity, 3, &key).await.unwrap().key_id, adopted.key_id);
+    let adopted = store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap();
+    assert_eq!((adopted.key_id, adopted.ordinal, adopted.revoked), (70, 3, false));
+    assert_eq!(store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap().key_id, adopted.key_id);
 
-    let stolen = store.admin.adopt_key(blog, &key_identity("blog", "k2"), 1, &key).await;
+    let stolen = store.admin.adopt_key(blog, &key_identity("blog", "k2"), 1, &key, None).await;
     assert!(matches!(stolen, Err(StoreError::SchemaMismatch { .. })), "{stolen:?}");
+    // Ids that are given out later are above the one that came back; one that is taken is not given twice.
+    let next = store.admin.mint_key(shop, &identity, 4, &public_key(), &"s".into()).await.unwrap();
+    assert_eq!(next.key_id, 71);
+    let other = store.admin.adopt_key(shop, &key_identity("web", "k3"), 1, &public_key(), Some(71)).await.unwrap();
+    assert_eq!(other.key_id, 72);
     store.admin.revoke_key(adopted.key_id).await.unwrap();
-    assert!(store.admin.adopt_key(shop, &identity, 3, &key).await.unwrap().revoked);
+    assert!(store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap().revoked);
 }
 
 #[tokio::test]

@@ -5,10 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod identity;
 mod ingest;
 mod keys;
 mod projects;
 mod retention;
+mod rights;
 mod roles;
 
 use error_tracking_operator::{

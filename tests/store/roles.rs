@@ -72,22 +72,101 @@ async fn nobody_else_may_execute_anything() {
 }
 
 #[tokio::test]
-async fn a_changed_password_counts_and_open_sessions_go_on() {
+async fn a_changed_password_comes_with_another_login_and_the_one_before_stays_a_while() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     send(&ingest, shop, &[row(1)]).await;
     let state = store.admin.observe_project(shop).await.unwrap().unwrap();
     assert!(state.login_ready(password_digest(&"secret".into())), "{state:?}");
+    let first = state.ingest_role.unwrap();
+    assert_eq!(store.admin.ensure_ingest_role(shop, &"secret".into()).await.unwrap(), first, "nothing changed");
 
-    let role = store.admin.ensure_ingest_role(shop, &"changed".into()).await.unwrap();
-    assert_eq!(state.ingest_role, Some(role.clone()));
+    let second = store.admin.ensure_ingest_role(shop, &"changed".into()).await.unwrap();
     let state = store.admin.observe_project(shop).await.unwrap().unwrap();
     assert!(state.login_ready(password_digest(&"changed".into())));
-
+    assert_ne!(second, first);
+    // Open sessions go on, and new ones of both logins are served.
     assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
-    assert_eq!(send(&store.database.pool_as(&role, "changed"), shop, &[row(1)]).await, applied(1, 0));
-    let outdated = find_key(&store.database.pool_as(&role, "secret"), shop, &public_key()).await;
-    assert!(matches!(outdated, Err(StoreError::NotPermitted { .. })), "{outdated:?}");
+    for (role, password) in [(&first, "secret"), (&second, "changed")] {
+        let pool = store.database.pool_as(role, password);
+        assert_eq!(send(&pool, shop, &[row(1)]).await, applied(1, 0), "{role}");
+        assert!(!find_key(&pool, shop, &public_key()).await.unwrap());
+    }
+    // A third one within the time of the first takes a third name.
+    let third = store.admin.ensure_ingest_role(shop, &"again".into()).await.unwrap();
+    assert!(third != first && third != second, "{third}");
+    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 0, "it is not time");
+
+    let over = "UPDATE errortracking.former_logins SET valid_until = now() - interval '1 second'";
+    store.execute(shop, over).await;
+    // From then on, whoever removes it: functions refuse, and then nobody gets in.
+    assert!(find_key(&ingest, shop, &public_key()).await.is_err());
+    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 2);
+    let refused = find_key(&store.database.pool_as(&first, "secret"), shop, &public_key()).await;
+    assert!(matches!(refused, Err(StoreError::NotPermitted { .. })), "{refused:?}");
+    let left = format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{first}', '{second}', '{third}')");
+    assert_eq!(store.number(shop, &left).await, 1);
+    assert_eq!(store.admin.ensure_ingest_role(shop, &"fourth".into()).await.unwrap(), first, "names come back");
+}
+
+#[tokio::test]
+async fn nobody_is_refused_while_the_login_changes() {
+    let store = Store::create().await;
+    let (shop, _) = store.ingesting("shop").await;
+    let first = store.admin.installation().ingest_role(shop);
+    let login = std::sync::RwLock::new((first, "secret".to_owned()));
+    let read = || login.read().unwrap().clone();
+    let changing = async {
+        let mut connections = 0;
+        for round in 0..5 {
+            let password = format!("changed-{round}");
+            let role = store.admin.ensure_ingest_role(shop, &password.as_str().into()).await.unwrap();
+            // Pods see the new Secret later.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            *login.write().unwrap() = (role, password);
+            connections += 1;
+        }
+        connections
+    };
+    let connecting = async {
+        let mut served = 0;
+        loop {
+            let (role, password) = read();
+            let pool = store.database.pool_as(&role, &password);
+            send(&pool, shop, &[row(1)]).await;
+            pool.close().await;
+            served += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            if password == "changed-4" && served > 30 {
+                return served;
+            }
+        }
+    };
+    let (changes, served) = tokio::join!(changing, connecting);
+    assert_eq!(changes, 5);
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.events").await, served);
+}
+
+#[tokio::test]
+async fn a_login_that_a_backup_forgot_is_put_back_as_pods_have_it() {
+    let store = Store::create().await;
+    let (shop, _) = store.ingesting("shop").await;
+    let published = store.admin.ensure_ingest_role(shop, &"newer".into()).await.unwrap();
+    // The backup is of before the change, and so are its roles.
+    store.execute(shop, &format!("DROP OWNED BY {published}; DROP ROLE {published}")).await;
+    store.execute(shop, "TRUNCATE errortracking.former_logins").await;
+    let first = store.admin.installation().ingest_role(shop);
+    store.execute(shop, &format!("UPDATE errortracking.projects SET ingest_role = '{first}'")).await;
+
+    store.admin.restore_ingest_role(shop, &published, &"newer".into()).await.unwrap();
+    send(&store.database.pool_as(&published, "newer"), shop, &[row(1)]).await;
+    let state = store.admin.observe_project(shop).await.unwrap().unwrap();
+    assert!(state.login_ready(password_digest(&"newer".into())));
+    assert_eq!(state.ingest_role.as_deref(), Some(&*published));
+    for foreign in ["postgres", "owner", "et_00000000_1_ingest"] {
+        let refused = store.admin.restore_ingest_role(shop, foreign, &"newer".into()).await;
+        assert!(matches!(refused, Err(StoreError::SchemaMismatch { .. })), "{refused:?}");
+    }
 }
 
 #[tokio::test]

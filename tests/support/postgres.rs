@@ -54,6 +54,21 @@ impl Database {
         SERVER.connection(&self.connection.dbname, "postgres").pool(PoolSize { min: 0, max: 2 }, "tests")
     }
 
+    /// A database on the same server that belongs to `owner`, a new login with these attributes; as that login.
+    pub async fn create_owned_by(owner: &str, attributes: &str) -> Self {
+        let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let superuser = SERVER.connection("postgres", "postgres");
+        let pool = superuser.pool(PoolSize { min: 0, max: 1 }, "tests");
+        for statement in [
+            format!("CREATE ROLE {owner} LOGIN {attributes} PASSWORD '{PASSWORD}'"),
+            format!("CREATE DATABASE {name} OWNER {owner}"),
+        ] {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        Self { connection: SERVER.connection(&name, owner) }
+    }
+
     pub fn pool_as(&self, role: &str, password: &str) -> PgPool {
         self.connection.with_login(role, password.into()).pool(PoolSize { min: 0, max: 20 }, "tests")
     }

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(super) mod health_states;
+mod identity;
 mod plan;
 mod secret;
 mod status;
@@ -14,8 +15,6 @@ use kube::{
     ResourceExt,
     api::{DynamicObject, ObjectMeta},
 };
-use rand::RngExt;
-use secrecy::SecretString;
 
 use self::plan::{Active, Observed, Project, Step};
 use super::{
@@ -23,7 +22,7 @@ use super::{
     apply::{self, ApplyError},
     child::{ChildKind, Drift, holder, owned_by},
     controller::{Action, PassFailed},
-    database::{self, Database, State},
+    database::State,
     failure::Failure,
     limits,
     pass::{self, Pass},
@@ -33,8 +32,8 @@ use super::{
 };
 use crate::{
     crd::{ActiveKey, ClientKey, Endpoint, FINALIZER, KeyDeletionPolicy, Reason},
-    dsn::{Dsn, ProjectId, PublicKey, hex},
-    store::admin::{KeyIdentity, KeyRow, Phase},
+    dsn::{Dsn, ProjectId, PublicKey},
+    store::admin::KeyRow,
 };
 
 /// One pass.
@@ -43,7 +42,7 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
         Ok(key) => key,
         Err(invalid) => {
             if invalid.metadata.deletion_timestamp.is_some() {
-                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, &context).await;
+                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, None, &context).await;
             }
             let reported = context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
             return pass::finished(reported.map_err(Failure::from));
@@ -51,7 +50,11 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
     };
     if key.metadata.deletion_timestamp.is_some() {
         let secret = Some(key.secret_name());
-        return finish(&key.metadata, key.spec.deletion_policy, secret, &context).await;
+        // Of a project that is gone the keys are revoked with it.
+        let project = context.caches.project(&key.namespace().unwrap_or_default(), &key.spec.project_ref.name);
+        let project = project.as_ref().and_then(|project| project.0.as_ref().ok());
+        let database = project.and_then(|project| project.database_secret()).map(str::to_owned);
+        return finish(&key.metadata, key.spec.deletion_policy, secret, database, &context).await;
     }
     pass::run(KeyPass::new(key, &context), &context).await
 }
@@ -97,40 +100,6 @@ impl<'a> KeyPass<'a> {
         }
     }
 
-    async fn look_up(&mut self) -> Result<Project, Failure> {
-        let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
-        let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
-            return Ok(Project::NotFound);
-        };
-        if project.metadata.deletion_timestamp.is_some() {
-            return Ok(Project::Leaving);
-        }
-        let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
-        let database = match self.context.database_of(project) {
-            State::Ready(database) => database,
-            State::Unavailable { reason, message } => return Ok(unavailable(reason, message)),
-            State::Connecting => {
-                return Ok(unavailable(Reason::DatabaseUnavailable, "The operator is connecting to Postgres.".into()));
-            }
-        };
-        let project_uid = project.metadata.uid.clone().unwrap_or_default();
-        match self.read(&database, &project_uid).await {
-            Ok(found) => Ok(found),
-            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
-            Err(error) => Ok(unavailable(database::reason(&error), error.message().into_owned())),
-        }
-    }
-
-    async fn read(&mut self, database: &Database, project_uid: &str) -> Result<Project, crate::store::StoreError> {
-        let state = database.admin.observe_object(project_uid).await?;
-        // Before the schema is there, the project's settings could not be read by an ingest.
-        let Some(state) = state.filter(|state| state.phase == Phase::Active && state.migrated()) else {
-            return Ok(Project::Starting);
-        };
-        self.rows = database.admin.keys_of(&self.uid).await?;
-        Ok(Project::Known(state.project_id))
-    }
-
     /// `None` when the key asks for the project's external URL, and it has none.
     fn dsn(&self, project_id: ProjectId, public_key: &PublicKey) -> Option<Dsn> {
         Some(Dsn { endpoint: self.endpoint()?, public_key: public_key.clone(), project_id })
@@ -152,24 +121,6 @@ impl<'a> KeyPass<'a> {
         let exceeded =
             || self.context.caches.keys.cache.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
-    }
-
-    /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
-    async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
-        self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
-        let identity = KeyIdentity {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
-            client_key_uid: self.uid.clone(),
-        };
-        let ordinal = self.rows.iter().map(|row| row.ordinal).max().unwrap_or_default() + 1;
-        let public_key = PublicKey::from_random(rand::rng().random());
-        let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
-        let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
-        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix()));
-        self.rows.push(row);
-        Ok(())
     }
 }
 
@@ -316,18 +267,20 @@ async fn finish(
     key: &ObjectMeta,
     policy: KeyDeletionPolicy,
     secret: Option<String>,
+    database: Option<String>,
     context: &Context,
 ) -> Result<Action, PassFailed> {
     if !key.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    pass::finished(finish_steps(key, policy, secret, context).await)
+    pass::finished(finish_steps(key, policy, secret, database, context).await)
 }
 
 async fn finish_steps(
     key: &ObjectMeta,
     policy: KeyDeletionPolicy,
     secret: Option<String>,
+    database: Option<String>,
     context: &Context,
 ) -> Result<(), Failure> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -339,7 +292,7 @@ async fn finish_steps(
             context.step("clientkey", "orphan", orphaned).await?;
         }
         KeyDeletionPolicy::Revoke => {
-            let tombstone = Tombstone::client_key(&uid, &namespace, &name);
+            let tombstone = Tombstone::client_key(&uid, &namespace, &name, database);
             context.step("clientkey", "revoke", context.settle_or_bury(&tombstone)).await?;
             if !secret.is_empty() {
                 let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);

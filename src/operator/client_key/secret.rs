@@ -13,7 +13,7 @@ use crate::{
     store::admin::KeyRow,
 };
 
-const KEY_ID_ANNOTATION: &str = "errortracking.dev/key-id";
+pub const KEY_ID_ANNOTATION: &str = "errortracking.dev/key-id";
 const ROTATED_AT_ANNOTATION: &str = "errortracking.dev/rotated-at";
 
 /// Holds `SENTRY_DSN` and nothing else, so that `envFrom` is clean. Labels and annotations of the template come

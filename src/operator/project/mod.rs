@@ -5,6 +5,8 @@ mod deletion;
 mod exposure;
 #[cfg(test)]
 pub(super) mod health_states;
+mod identity;
+mod login;
 mod plan;
 mod refusal;
 mod rollout;
@@ -28,9 +30,9 @@ use self::{
 use super::{
     Context,
     apply::{self, ApplyError},
-    child::{Child, ChildKind, Drift, cached_digest, holder, owned_by, secret_value},
+    child::{Child, ChildKind, Drift, cached_digest, holder, owned_by},
     controller::{Action, PassFailed},
-    database::{self, Database, State},
+    database::{Database, State},
     failure::Failure,
     limits,
     pass::{self, Pass},
@@ -39,7 +41,7 @@ use super::{
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
     dsn::{ProjectId, hex},
-    store::admin::{self, Phase, ProjectIdentity, ProjectSettings, ProjectState},
+    store::admin::{self, Phase, ProjectSettings, ProjectState},
 };
 
 /// One pass.
@@ -102,30 +104,6 @@ impl<'a> ProjectPass<'a> {
             written: Vec::new(),
             removed: Vec::new(),
         }
-    }
-
-    async fn look_up(&mut self, database: &Database) -> Result<plan::Database, Failure> {
-        let now = Timestamp::now();
-        match database.admin.observe_object(&self.uid).await {
-            Ok(Some(state)) => {
-                self.id = Some(state.project_id);
-                self.role.clone_from(&state.ingest_role);
-                Ok(plan::Database::Known(catalogued(&state, self.project, now)))
-            }
-            Ok(None) => Ok(self.elsewhere(database).unwrap_or(plan::Database::Unknown)),
-            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
-            Err(error) => Ok(plan::Database::Unavailable {
-                reason: database::reason(&error),
-                message: error.message().into_owned(),
-            }),
-        }
-    }
-
-    /// A project that has a number in another database is not given one here: every DSN would change.
-    fn elsewhere(&self, database: &Database) -> Option<plan::Database> {
-        let status = self.project.status.as_ref()?;
-        let (id, known) = (status.project_id?, status.database.as_ref()?);
-        (known.server != database.server).then(|| plan::Database::Elsewhere { id, server: known.server.clone() })
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
@@ -219,19 +197,6 @@ impl<'a> ProjectPass<'a> {
         self.written.extend(live.map(|live| (child.kind, child.name.clone(), live)));
         Ok(written)
     }
-
-    /// The password that both Postgres and the live Secret hold. The cache may lag behind the Secret, and a password
-    /// that is in use is only changed when it is lost.
-    async fn password_in_use(&self, observed: &Observed) -> Result<Option<SecretString>, Failure> {
-        let plan::Database::Known(Catalogued { password: Some(known), .. }) = &observed.database else {
-            return Ok(None);
-        };
-        let name = database_secret_name(&self.name);
-        let live =
-            apply::read_owned(&self.context.client, ChildKind::Secret, &self.namespace, &name, &self.uid).await?;
-        let password = live.as_ref().and_then(|live| secret_value(live, "password"));
-        Ok(password.filter(|password| hex(&admin::password_digest(password)) == *known))
-    }
 }
 
 impl Pass for ProjectPass<'_> {
@@ -259,6 +224,10 @@ impl Pass for ProjectPass<'_> {
                 }
                 let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
                 (known, workload, self.compare_secret(database))
+            }
+            // Nothing is taken back that was said before the operator was started.
+            State::Connecting if self.project.database_secret().is_some() => {
+                return Err(Failure::Waiting("The operator is connecting to Postgres.".into()));
             }
             State::Connecting => (
                 plan::Database::Unavailable {
@@ -332,6 +301,10 @@ impl Pass for ProjectPass<'_> {
                         .into(),
             });
         }
+        if let plan::Database::Unavailable { reason, message } = &observed.database {
+            let failure = Failure::Database { reason: *reason, message: message.clone(), retryable: false };
+            return failure.stalls().then_some(failure);
+        }
         let (kind, drift) = plan::obstacle(observed)?;
         let name = self.child_name(kind);
         Some(match drift {
@@ -358,25 +331,7 @@ impl Pass for ProjectPass<'_> {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
         match (step, self.id) {
-            (Step::Allocate, _) => {
-                self.context.tombstones.settle_for(&database.admin, &self.namespace, &self.name).await?;
-                let identity = ProjectIdentity {
-                    namespace_uid: self.context.namespace_uid(&self.namespace).await?,
-                    namespace: self.namespace.clone(),
-                    name: self.name.clone(),
-                    object_uid: self.uid.clone(),
-                };
-                let id = database
-                    .admin
-                    .allocate_project(
-                        &identity,
-                        self.context.largest_project_id(),
-                        self.project.spec.deletion_policy.into(),
-                    )
-                    .await?;
-                self.id = Some(id);
-                self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}."));
-            }
+            (Step::Allocate, _) => self.allocate(&database).await?,
             (Step::RecordSettings, Some(id)) => {
                 database.admin.record_settings(id, &settings(self.project)).await?;
             }
@@ -388,20 +343,7 @@ impl Pass for ProjectPass<'_> {
             (Step::CreatePartitions, Some(id)) => {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;
             }
-            (Step::PublishLogin, Some(id)) => {
-                let in_use = self.password_in_use(observed).await?;
-                let (role, password) = if let (Some(password), Some(role)) = (in_use, &self.role) {
-                    (role.clone(), password)
-                } else {
-                    let password = database::random_password();
-                    (database.admin.ensure_ingest_role(id, &password).await?, password)
-                };
-                let secret = children::database_secret(self.project, &database.address, &role, &password);
-                if self.ensure(&secret).await? {
-                    let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
-                    self.context.announce(self.project, "LoginPublished", &note);
-                }
-            }
+            (Step::PublishLogin, Some(id)) => self.publish_login(observed, &database, id).await?,
             (Step::Remove(kind), _) => {
                 let name = self.child_name(kind);
                 apply::delete(&self.context.client, kind, &self.namespace, &name, &self.uid).await?;
@@ -433,11 +375,11 @@ impl Pass for ProjectPass<'_> {
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
         let before = self.context.status_before(self.project, self.project.status.clone());
-        let server = match self.context.database_of(self.project) {
-            State::Ready(database) => Some(database.server.clone()),
+        let place = match self.context.database_of(self.project) {
+            State::Ready(database) => Some(status::Place::of(&database)),
             _ => None,
         };
-        let view = status::View { project: self.project, before: &before, observed, id: self.id, server, failure };
+        let view = status::View { project: self.project, before: &before, observed, id: self.id, place, failure };
         let status = status::build(&view, Timestamp::now());
         if before == status {
             return Ok(());

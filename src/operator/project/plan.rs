@@ -49,11 +49,22 @@ pub enum Database {
     Known(Catalogued),
 }
 
+impl Database {
+    /// SHA-256 of the ingest login's password, in hex.
+    #[must_use]
+    pub fn password(&self) -> Option<&String> {
+        match self {
+            Self::Known(known) => known.password.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// A project that has a catalog row.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Catalogued {
-    /// The row was given up by a deletion and is taken over by this object.
+    /// The row was given up by a deletion and is taken over by this object, or the catalog does not say where it is.
     pub retired: bool,
     /// The row says the same as the spec.
     pub settings_recorded: bool,

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::plan::{Database, Observed};
+use super::plan::{self, Observed};
 use crate::{
     crd::{
         ConditionStatus, ConditionType, Conditions, DatabaseStatus, ErrorTrackingProject, ErrorTrackingProjectStatus,
         IngestMode, IngestStatus, Reason, Scale,
     },
     dsn::ProjectId,
-    operator::{child::PROJECT_LABEL, failure::Failure},
+    operator::{child::PROJECT_LABEL, database::Database, failure::Failure},
 };
 
 /// Everything a status is made from.
@@ -20,8 +20,28 @@ pub struct View<'a> {
     pub before: &'a ErrorTrackingProjectStatus,
     pub observed: &'a Observed,
     pub id: Option<ProjectId>,
-    pub server: Option<String>,
+    /// `None` while the database is away.
+    pub place: Option<Place>,
     pub failure: Option<&'a Failure>,
+}
+
+/// The database that the project is in.
+pub struct Place {
+    pub server: String,
+    pub installation: String,
+    /// Name of the operator's login, when the ingest pods use it too.
+    pub shared_login: Option<String>,
+}
+
+impl Place {
+    #[must_use]
+    pub fn of(database: &Database) -> Self {
+        Self {
+            server: database.server.clone(),
+            installation: database.admin.installation().to_string(),
+            shared_login: database.shared_login().map(|(role, _)| role.to_owned()),
+        }
+    }
 }
 
 /// One condition before it is written down.
@@ -60,8 +80,12 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
         observed_generation: project.metadata.generation,
         conditions: conditions.finish(),
         project_id: id,
-        database: match (&view.server, view.id) {
-            (Some(server), Some(id)) => Some(DatabaseStatus { schema: id.schema(), server: server.clone() }),
+        database: match (&view.place, view.id) {
+            (Some(place), Some(id)) => Some(DatabaseStatus {
+                schema: id.schema(),
+                server: place.server.clone(),
+                installation: Some(place.installation.clone()),
+            }),
             _ => view.before.database.clone(),
         },
         ingest: id.map(|_| IngestStatus {
@@ -108,10 +132,22 @@ fn database(view: &View<'_>) -> Verdict {
         return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
     }
     match &view.observed.database {
-        Database::Unavailable { reason, message } => Verdict::new(ConditionStatus::False, *reason, message),
-        Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
+        plan::Database::Unavailable { reason, message } => Verdict::new(ConditionStatus::False, *reason, message),
+        plan::Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
             let schema = view.id.map(ProjectId::schema).unwrap_or_default();
-            Verdict::new(ConditionStatus::True, Reason::Available, format!("Schema {schema} is up to date."))
+            let shared = view.place.as_ref().and_then(|place| place.shared_login.as_deref());
+            let (reason, message) = match shared {
+                Some(role) => (
+                    Reason::SharedCredentials,
+                    format!(
+                        "Schema {schema} is up to date. Login {role} may not create roles, so the ingest pods use it too: who \
+                         takes over a pod can read and change everything in this database. Give the login CREATEROLE \
+                         to end that."
+                    ),
+                ),
+                None => (Reason::Available, format!("Schema {schema} is up to date.")),
+            };
+            Verdict::new(ConditionStatus::True, reason, message)
         }
         _ => Verdict::new(ConditionStatus::False, Reason::Progressing, "The schema and its login are being made."),
     }
@@ -128,7 +164,7 @@ fn ingest(view: &View<'_>) -> Verdict {
         return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
     }
     let mut message = match view.observed.database {
-        Database::Unavailable { .. } if rollout.ready > 0 => {
+        plan::Database::Unavailable { .. } if rollout.ready > 0 => {
             format!("{} of {wanted} ingest pods are ready; they answer 503 while Postgres is away.", rollout.ready)
         }
         _ => format!("{} of {wanted} ingest pods are ready.", rollout.ready),

@@ -24,20 +24,62 @@ impl Admin {
         migrations::lock_project(&mut transaction, project).await?;
         let key = match take_over(&mut transaction, project, identity, ordinal).await? {
             Some(key) => key,
-            None => insert(&mut transaction, project, identity, ordinal, public_key, Some(secret)).await?,
+            None => insert(&mut transaction, project, identity, ordinal, public_key, Some(secret), None).await?,
         };
         transaction.commit().await?;
         Ok(key)
     }
 
-    /// Puts a key back that a Secret still names and the database lost. A revoked one stays revoked. A key of
-    /// another project or namespace is a [`StoreError::SchemaMismatch`].
+    /// All keys of the object after it has taken over those that a lost object of the same project, namespace (by
+    /// uid) and name left, the revoked ones too. An object that has keys of its own takes over none.
+    pub async fn take_keys_over(&self, project: ProjectId, identity: &KeyIdentity) -> Result<Vec<KeyRow>, StoreError> {
+        // Nearly every object is new, and nothing was left: that is found out without a lock.
+        let left: (bool,) = sqlx::query_as(
+            "SELECT EXISTS (
+                SELECT FROM errortracking.client_keys
+                WHERE project_id = $1 AND namespace_uid = $2 AND name = $3 AND client_key_uid <> $4
+             )",
+        )
+        .bind(project.as_i64())
+        .bind(&identity.namespace_uid)
+        .bind(&identity.name)
+        .bind(&identity.client_key_uid)
+        .fetch_one(&self.pool)
+        .await?;
+        if left.0 {
+            let mut transaction = self.begin().await?;
+            migrations::lock_project(&mut transaction, project).await?;
+            // Of the object that was there last: an older one may have left a key behind on purpose.
+            sqlx::query(
+                "UPDATE errortracking.client_keys SET client_key_uid = $4, namespace = $5
+                 WHERE project_id = $1 AND client_key_uid = (
+                    SELECT client_key_uid FROM errortracking.client_keys
+                    WHERE project_id = $1 AND namespace_uid = $2 AND name = $3
+                    ORDER BY client_key_uid = $4 DESC, key_id DESC LIMIT 1
+                 )",
+            )
+            .bind(project.as_i64())
+            .bind(&identity.namespace_uid)
+            .bind(&identity.name)
+            .bind(&identity.client_key_uid)
+            .bind(&identity.namespace)
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+        }
+        self.keys_of(&identity.client_key_uid).await
+    }
+
+    /// Puts a key back that a Secret still names and the database lost, with the id it had unless another key has
+    /// that by now. A revoked one stays revoked. A key of another project or namespace is a
+    /// [`StoreError::SchemaMismatch`].
     pub async fn adopt_key(
         &self,
         project: ProjectId,
         identity: &KeyIdentity,
         ordinal: i32,
         public_key: &PublicKey,
+        key_id: Option<i64>,
     ) -> Result<KeyRow, StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
@@ -65,7 +107,10 @@ impl Admin {
                     owner: format!("{namespace}/{name} of project {id}"),
                 });
             }
-            None => insert(&mut transaction, project, identity, ordinal, public_key, None).await?,
+            None => {
+                let key_id = free_key_id(&mut transaction, key_id).await?;
+                insert(&mut transaction, project, identity, ordinal, public_key, None, key_id).await?
+            }
         };
         transaction.commit().await?;
         Ok(key)
@@ -150,6 +195,23 @@ async fn take_over(
     Ok(key)
 }
 
+/// `key_id` if no key has it; ids that are given out later are above it.
+async fn free_key_id(transaction: &mut PgConnection, key_id: Option<i64>) -> Result<Option<i64>, StoreError> {
+    let Some(key_id) = key_id.filter(|key_id| *key_id > 0) else { return Ok(None) };
+    sqlx::query(
+        "SELECT setval(pg_get_serial_sequence('errortracking.client_keys', 'key_id'), $1)
+         FROM errortracking.client_keys_key_id_seq WHERE last_value < $1",
+    )
+    .bind(key_id)
+    .execute(&mut *transaction)
+    .await?;
+    let (taken,): (bool,) = sqlx::query_as("SELECT EXISTS (SELECT FROM errortracking.client_keys WHERE key_id = $1)")
+        .bind(key_id)
+        .fetch_one(transaction)
+        .await?;
+    Ok((!taken).then_some(key_id))
+}
+
 async fn insert(
     transaction: &mut PgConnection,
     project: ProjectId,
@@ -157,12 +219,15 @@ async fn insert(
     ordinal: i32,
     public_key: &PublicKey,
     secret: Option<&SecretString>,
+    key_id: Option<i64>,
 ) -> Result<KeyRow, StoreError> {
     let key = sqlx::query_as(
         "INSERT INTO errortracking.client_keys (
-            project_id, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, secret
-         )
-         SELECT project_id, $2, $3, $4, $5, $6, $7, $8
+            key_id, project_id, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, secret
+         ) OVERRIDING SYSTEM VALUE
+         SELECT
+            coalesce($9, nextval(pg_get_serial_sequence('errortracking.client_keys', 'key_id'))),
+            project_id, $2, $3, $4, $5, $6, $7, $8
          FROM errortracking.projects WHERE project_id = $1 AND state = 'active'
          RETURNING *",
     )
@@ -174,6 +239,7 @@ async fn insert(
     .bind(ordinal)
     .bind(public_key.as_str())
     .bind(secret.map(ExposeSecret::expose_secret))
+    .bind(key_id)
     .fetch_optional(transaction)
     .await?;
     key.ok_or(StoreError::UnknownProject(project))

@@ -4,12 +4,15 @@
 //! leader's claim turns it away ([`super::StoreError::Fenced`]). What cannot run in a transaction (detaching a
 //! partition, ending a login's sessions) is fenced just before and harmless when repeated.
 
+mod kept;
 mod keys;
 mod observe;
+mod owner;
 mod partitions;
 mod projects;
 mod retention;
 mod retire;
+mod rights;
 mod roles;
 mod scram;
 mod server;
@@ -19,7 +22,13 @@ use std::fmt;
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-pub use self::{retention::Expired, roles::password_digest, server::ServerFacts};
+pub use self::{
+    kept::KeptProject,
+    owner::Owner,
+    retention::Expired,
+    roles::{FORMER_LOGIN_VALID, password_digest},
+    server::ServerFacts,
+};
 use crate::dsn::{ProjectId, PublicKey};
 
 /// The operator's hand in one database. Cheap to clone.
@@ -29,6 +38,8 @@ pub struct Admin {
     epoch: i64,
     installation: InstallationId,
     server: ServerFacts,
+    /// `None`: whoever uses the database, this one is beside it.
+    owner: Option<Owner>,
 }
 
 /// Eight lower-case hex digits that tell the roles of installations on one server apart.
@@ -41,10 +52,17 @@ impl InstallationId {
         &self.0
     }
 
-    /// The login of a project's ingest pods: `et_1a2b3c4d_42_ingest`.
+    /// The first login of a project's ingest pods: `et_1a2b3c4d_42_ingest`.
     #[must_use]
     pub fn ingest_role(&self, project: ProjectId) -> String {
         format!("et_{self}_{project}_ingest")
+    }
+
+    /// Every name that a login of the project's ingest pods can have: the first, then `…_ingest_2` to `…_ingest_9`.
+    #[must_use]
+    pub fn ingest_roles(&self, project: ProjectId) -> Vec<String> {
+        let first = self.ingest_role(project);
+        std::iter::once(first.clone()).chain((2..=9).map(|number| format!("{first}_{number}"))).collect()
     }
 
     /// Holds what all ingest logins may do in the schema `errortracking`; nobody logs in as it.
@@ -73,6 +91,15 @@ pub struct ProjectIdentity {
     pub name: String,
     pub namespace_uid: String,
     pub object_uid: String,
+}
+
+/// Where a project is kept that is not in the operator's own database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Secret with its login, in the project's namespace.
+    pub secret: String,
+    /// "host:port/dbname", for people.
+    pub server: String,
 }
 
 /// What happens to the schema when the object goes.
@@ -120,6 +147,8 @@ pub struct ProjectState {
     pub identity: ProjectIdentity,
     pub phase: Phase,
     pub settings: ProjectSettings,
+    /// `None`: in this database.
+    pub location: Option<Location>,
     pub schema_owner: SchemaOwner,
     /// 0: not migrated yet.
     pub schema_version: i32,

@@ -1,10 +1,10 @@
 //! One query that says everything about a project.
 
 use jiff::Timestamp;
-use sqlx::{FromRow, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow};
 
 use super::{
-    Admin, DeletionPolicy, Partition, Phase, ProjectIdentity, ProjectSettings, ProjectState, SchemaOwner,
+    Admin, DeletionPolicy, Location, Partition, Phase, ProjectIdentity, ProjectSettings, ProjectState, SchemaOwner,
     projects::project_id,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 const OBSERVE: &str = "
 SELECT
     p.project_id, p.namespace, p.name, p.namespace_uid, p.object_uid, p.state, p.deletion_policy,
-    p.display_name, p.platform,
+    p.display_name, p.platform, p.database_secret, p.server,
     p.schema_version, p.ingest_role, p.ingest_password_digest,
     n.oid IS NOT NULL AS schema_exists,
     obj_description(n.oid, 'pg_namespace') AS schema_comment,
@@ -47,30 +47,28 @@ CROSS JOIN LATERAL (
     ) AS b (bound)
     WHERE parent.relnamespace = n.oid AND parent.relname = 'events'
 ) AS l
-WHERE p.project_id = $1 OR (p.object_uid = $2 AND (p.state <> 'deleted' OR p.schema_version > 0 OR n.oid IS NOT NULL))
+";
+
+/// A deleted project is found until its schema is dropped, and a living one first.
+const BY_OBJECT: &str = "
+WHERE p.object_uid = $1 AND (p.state <> 'deleted' OR p.schema_version > 0 OR n.oid IS NOT NULL)
+ORDER BY p.state = 'deleted', p.project_id DESC LIMIT 1
 ";
 
 impl Admin {
     /// `None`: the database knows no such project.
     pub async fn observe_project(&self, project: ProjectId) -> Result<Option<ProjectState>, StoreError> {
-        self.observe(Some(project), None).await
+        let by_number = format!("{OBSERVE} WHERE p.project_id = $1");
+        self.observed(sqlx::query(AssertSqlSafe(by_number)).bind(project.as_i64()).fetch_optional(&self.pool).await?)
     }
 
     /// By the uid of the `ErrorTrackingProject`. A deleted project is found until its schema is dropped.
     pub async fn observe_object(&self, object_uid: &str) -> Result<Option<ProjectState>, StoreError> {
-        self.observe(None, Some(object_uid)).await
+        let by_object = format!("{OBSERVE} {BY_OBJECT}");
+        self.observed(sqlx::query(AssertSqlSafe(by_object)).bind(object_uid).fetch_optional(&self.pool).await?)
     }
 
-    async fn observe(
-        &self,
-        project: Option<ProjectId>,
-        object_uid: Option<&str>,
-    ) -> Result<Option<ProjectState>, StoreError> {
-        let row = sqlx::query(OBSERVE)
-            .bind(project.map(ProjectId::as_i64))
-            .bind(object_uid)
-            .fetch_optional(&self.pool)
-            .await?;
+    fn observed(&self, row: Option<PgRow>) -> Result<Option<ProjectState>, StoreError> {
         let Some(row) = row else { return Ok(None) };
         let mut state = ProjectState::from_row(&row)?;
         // The comment of the schema names the installation, which the row does not know.
@@ -116,6 +114,10 @@ impl FromRow<'_, PgRow> for ProjectState {
                 },
                 display_name: row.try_get("display_name")?,
                 platform: row.try_get("platform")?,
+            },
+            location: match (row.try_get("database_secret")?, row.try_get("server")?) {
+                (Some(secret), Some(server)) => Some(Location { secret, server }),
+                _ => None,
             },
             schema_owner: SchemaOwner::Absent,
             schema_version: row.try_get("schema_version")?,

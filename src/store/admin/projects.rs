@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Admin, DeletionPolicy, ProjectIdentity, ProjectSettings, roles};
+use super::{Admin, DeletionPolicy, Location, ProjectIdentity, ProjectSettings, roles};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
@@ -79,6 +79,34 @@ impl Admin {
         Ok(())
     }
 
+    /// The project of this object, or the one that a lost object of the same namespace (by uid) and name left.
+    pub async fn find_project(&self, identity: &ProjectIdentity) -> Result<Option<ProjectId>, StoreError> {
+        let found: Option<(i64,)> = sqlx::query_as(
+            "SELECT project_id FROM errortracking.projects
+             WHERE state <> 'deleted' AND (object_uid = $3 OR (namespace_uid = $1 AND name = $2))
+             ORDER BY object_uid = $3 DESC LIMIT 1",
+        )
+        .bind(&identity.namespace_uid)
+        .bind(&identity.name)
+        .bind(&identity.object_uid)
+        .fetch_optional(&self.pool)
+        .await?;
+        found.map(|(id,)| project_id(id)).transpose()
+    }
+
+    /// Writes down on which server the project is kept; `None`: on this one.
+    pub async fn record_location(&self, project: ProjectId, location: Option<&Location>) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE errortracking.projects SET database_secret = $2, server = $3 WHERE project_id = $1")
+            .bind(project.as_i64())
+            .bind(location.map(|location| &location.secret))
+            .bind(location.map(|location| &location.server))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
     /// Writes down what the catalog keeps of the object's spec.
     pub async fn record_settings(&self, project: ProjectId, settings: &ProjectSettings) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -99,6 +127,11 @@ impl Admin {
     /// Creates the project's schema if it is not there and brings it to the version this program knows.
     /// A schema that another installation or project made is a [`StoreError::SchemaMismatch`].
     pub async fn migrate_project(&self, project: ProjectId) -> Result<(), StoreError> {
+        let migrated = self.migrate(project).await;
+        self.explained(migrated).await
+    }
+
+    async fn migrate(&self, project: ProjectId) -> Result<(), StoreError> {
         let schema = project.schema();
         let mut transaction = self.begin().await?;
         // The console's login may be made at the same time: one of the two must see the other.

@@ -12,12 +12,15 @@ impl Admin {
     /// Revokes the keys, removes the login with its sessions and, with `Delete`, drops the schema.
     /// Repeating it finishes what is left; an unknown project is gone already.
     pub async fn retire_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
-        self.close_project(project, policy).await?;
-        self.drop_ingest_role(project).await?;
-        if policy == DeletionPolicy::Delete {
-            self.drop_schema(project).await?;
-        }
-        Ok(())
+        let retired = async {
+            self.close_project(project, policy).await?;
+            self.drop_ingest_roles(project).await?;
+            if policy == DeletionPolicy::Delete {
+                self.drop_schema(project).await?;
+            }
+            Ok(())
+        };
+        self.explained(retired.await).await
     }
 
     /// From here on nobody can log in or send with a key, whatever happens to the rest: pods that are still
@@ -46,13 +49,22 @@ impl Admin {
         .bind(policy.as_str())
         .execute(&mut *transaction)
         .await?;
-        let role = self.installation.ingest_role(project);
-        if roles::role_exists(&mut transaction, &role).await? {
-            sqlx::raw_sql(AssertSqlSafe(format!("ALTER ROLE {role} NOLOGIN"))).execute(&mut *transaction).await?;
+        // A login that the project shared with the operator is none of these, and stays.
+        for role in self.made_roles(&mut transaction, project).await? {
+            roles::lock_out(&mut transaction, &role).await?;
             self.revoke_ingest(&mut transaction, project, &role).await?;
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// The logins of the project that exist.
+    async fn made_roles(&self, transaction: &mut PgConnection, project: ProjectId) -> Result<Vec<String>, StoreError> {
+        let made: Vec<(String,)> = sqlx::query_as("SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)")
+            .bind(self.installation.ingest_roles(project))
+            .fetch_all(transaction)
+            .await?;
+        Ok(made.into_iter().map(|(role,)| role).collect())
     }
 
     /// A schema that is not there, not migrated yet or somebody else's has nothing to take away.
@@ -78,20 +90,16 @@ impl Admin {
         Ok(())
     }
 
-    async fn drop_ingest_role(&self, project: ProjectId) -> Result<(), StoreError> {
-        let role = self.installation.ingest_role(project);
+    async fn drop_ingest_roles(&self, project: ProjectId) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
-        if roles::role_exists(&mut transaction, &role).await? {
-            // Its sessions would go on with what they may do for as long as they stay connected.
-            sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1")
-                .bind(&role)
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::raw_sql(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}")))
-                .execute(&mut *transaction)
-                .await?;
+        for role in self.made_roles(&mut transaction, project).await? {
+            roles::drop_role(&mut transaction, &role).await?;
         }
+        sqlx::query("DELETE FROM errortracking.former_logins WHERE project_id = $1")
+            .bind(project.as_i64())
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(())
     }

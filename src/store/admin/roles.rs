@@ -3,6 +3,8 @@
 //! What all ingest logins share hangs on a group: a list of privileges with a thousand logins on one
 //! function would slow every call, and two GRANTs on one object at a time fail.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -12,6 +14,10 @@ use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
 };
+
+/// How long the login before the last change of the password stays valid: until every kubelet has brought the new
+/// Secret to its pods, which takes up to two minutes.
+pub const FORMER_LOGIN_VALID: Duration = Duration::from_mins(5);
 
 /// What the console reads of a project's schema.
 const CONSOLE_TABLES: [&str; 12] = [
@@ -30,28 +36,125 @@ const CONSOLE_TABLES: [&str; 12] = [
 ];
 
 impl Admin {
-    /// The project's ingest login with this password; its name. Sessions that are open go on after a change.
+    /// The project's ingest login with this password; its name. Another password than the one in use comes with
+    /// another login, and the one before stays valid for [`FORMER_LOGIN_VALID`]: whoever has not seen the new one
+    /// yet is not refused.
     pub async fn ensure_ingest_role(&self, project: ProjectId, password: &SecretString) -> Result<String, StoreError> {
-        let role = self.installation.ingest_role(project);
-        let group = self.installation.ingest_group();
-        let schema = project.schema();
-        self.ensure_ingest_group().await?;
+        let ensured = async {
+            self.ensure_ingest_group().await?;
+            let mut transaction = self.begin().await?;
+            let (current, digest) = current_login(&mut transaction, project).await?;
+            let ours = current.as_ref().is_some_and(|role| self.installation.ingest_roles(project).contains(role));
+            let role = match &current {
+                Some(role) if ours && digest.as_deref() == Some(&password_digest(password)[..]) => role.clone(),
+                _ => self.free_role(&mut transaction, project, current.as_deref()).await?,
+            };
+            self.set_login(&mut transaction, project, &role, password).await?;
+            transaction.commit().await?;
+            Ok(role)
+        };
+        self.explained(ensured.await).await
+    }
 
+    /// Makes a login valid again that the database has forgotten, or knows with an older password, after a restore
+    /// of an older backup: pods have it from their Secret. `role` is one of [`super::InstallationId::ingest_roles`].
+    pub async fn restore_ingest_role(
+        &self,
+        project: ProjectId,
+        role: &str,
+        password: &SecretString,
+    ) -> Result<(), StoreError> {
+        let restored = async {
+            if !self.installation.ingest_roles(project).iter().any(|name| name == role) {
+                let object = format!("login {role}");
+                return Err(StoreError::SchemaMismatch { object, owner: "somebody else".into() });
+            }
+            self.ensure_ingest_group().await?;
+            let mut transaction = self.begin().await?;
+            current_login(&mut transaction, project).await?;
+            self.set_login(&mut transaction, project, role, password).await?;
+            transaction.commit().await?;
+            Ok(())
+        };
+        self.explained(restored.await).await
+    }
+
+    /// Writes down that ingest uses the operator's own login, because that one may not create roles.
+    pub async fn share_login(&self, project: ProjectId, role: &str, password: &SecretString) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        migrations::lock_project(&mut transaction, project).await?;
-        let changed = sqlx::query(
-            "UPDATE errortracking.projects SET ingest_role = $2, ingest_password_digest = $3
-             WHERE project_id = $1 AND state = 'active'",
+        current_login(&mut transaction, project).await?;
+        self.record_login(&mut transaction, project, role, password).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Removes logins whose time is over, with their sessions; how many.
+    pub async fn drop_former_logins(&self) -> Result<usize, StoreError> {
+        let due: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT project_id, role FROM errortracking.former_logins WHERE valid_until < clock_timestamp()",
         )
-        .bind(project.as_i64())
-        .bind(&role)
-        .bind(&password_digest(password)[..])
-        .execute(&mut *transaction)
+        .fetch_all(&self.pool)
         .await?;
-        if changed.rows_affected() == 0 {
-            return Err(StoreError::UnknownProject(project));
+        for (id, role) in &due {
+            let project = super::projects::project_id(*id)?;
+            let mut transaction = self.begin().await?;
+            migrations::lock_project(&mut transaction, project).await?;
+            // In use again since it was read, or gone.
+            let due: Option<(String,)> = sqlx::query_as(
+                "SELECT role FROM errortracking.former_logins WHERE role = $1 AND valid_until < clock_timestamp()",
+            )
+            .bind(role)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            if due.is_none() {
+                continue;
+            }
+            lock_out(&mut transaction, role).await?;
+            // Nobody comes back between the end of the sessions and that of the role.
+            transaction.commit().await?;
+            let mut transaction = self.begin().await?;
+            migrations::lock_project(&mut transaction, project).await?;
+            drop_role(&mut transaction, role).await?;
+            sqlx::query("DELETE FROM errortracking.former_logins WHERE role = $1")
+                .bind(role)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
         }
-        ensure_login(&mut transaction, &role, password).await?;
+        Ok(due.len())
+    }
+
+    /// The first name that no login of the project has; when all are taken, the one that has been out of use longest.
+    async fn free_role(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+        current: Option<&str>,
+    ) -> Result<String, StoreError> {
+        let (role,): (String,) = sqlx::query_as(
+            "SELECT n.role FROM unnest($1) WITH ORDINALITY AS n (role, position)
+             LEFT JOIN errortracking.former_logins AS f ON f.role = n.role
+             WHERE n.role IS DISTINCT FROM $2
+             ORDER BY f.valid_until NULLS FIRST, n.position LIMIT 1",
+        )
+        .bind(self.installation.ingest_roles(project))
+        .bind(current)
+        .fetch_one(transaction)
+        .await?;
+        Ok(role)
+    }
+
+    /// Makes `role` the project's login. The caller holds the project's lock.
+    async fn set_login(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+        role: &str,
+        password: &SecretString,
+    ) -> Result<(), StoreError> {
+        self.record_login(transaction, project, role, password).await?;
+        ensure_login(transaction, role, password).await?;
+        let (group, schema) = (self.installation.ingest_group(), project.schema());
         // Whatever the database's default is: `ingest_batch` must see what it waited for.
         let grants = format!(
             "ALTER ROLE {role} SET default_transaction_isolation = 'read committed';
@@ -59,32 +162,55 @@ impl Admin {
              GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT EXECUTE ON FUNCTION {schema}.ingest_batch, {schema}.quarantine_event TO {role}"
         );
-        sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(role)
+        sqlx::raw_sql(AssertSqlSafe(grants)).execute(transaction).await?;
+        Ok(())
     }
 
+    async fn record_login(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+        role: &str,
+        password: &SecretString,
+    ) -> Result<(), StoreError> {
+        // Of the logins before only those are ours to remove that we made.
+        sqlx::query(
+            "INSERT INTO errortracking.former_logins (role, project_id, valid_until)
+             SELECT ingest_role, project_id, clock_timestamp() + $4 * interval '1 second' FROM errortracking.projects
+             WHERE project_id = $1 AND ingest_role <> $2 AND ingest_role = ANY ($3)
+             ON CONFLICT (role) DO UPDATE SET valid_until = excluded.valid_until",
+        )
+        .bind(project.as_i64())
+        .bind(role)
+        .bind(self.installation.ingest_roles(project))
+        .bind(FORMER_LOGIN_VALID.as_secs_f64())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query("DELETE FROM errortracking.former_logins WHERE role = $1")
+            .bind(role)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "UPDATE errortracking.projects SET ingest_role = $2, ingest_password_digest = $3 WHERE project_id = $1",
+        )
+        .bind(project.as_i64())
+        .bind(role)
+        .bind(&password_digest(password)[..])
+        .execute(transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// The group with the rights that all ingest logins share. Looked for without a lock first: a thousand projects
+    /// must not queue for what is there.
     async fn ensure_ingest_group(&self) -> Result<(), StoreError> {
         let group = self.installation.ingest_group();
+        if ingest_group_is_complete(&mut *self.pool.acquire().await?, &group).await? {
+            return Ok(());
+        }
         let mut transaction = self.begin().await?;
         migrations::lock_installation(&mut transaction).await?;
-        let (complete,): (bool,) = sqlx::query_as(
-            "SELECT coalesce((
-                SELECT
-                    has_database_privilege(r.oid, current_database(), 'CONNECT')
-                    AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND bool_and(
-                        has_function_privilege(r.oid, f.oid, 'EXECUTE')
-                    )
-                FROM pg_roles AS r, pg_proc AS f
-                WHERE r.rolname = $1 AND f.pronamespace = 'errortracking'::regnamespace
-                    AND f.proname IN ('changed_keys', 'find_key', 'heartbeat')
-                GROUP BY r.oid
-            ), false)",
-        )
-        .bind(&group)
-        .fetch_one(&mut *transaction)
-        .await?;
-        if !complete {
+        if !ingest_group_is_complete(&mut transaction, &group).await? {
             create_role(&mut transaction, &group, "NOLOGIN").await?;
             grant_connect(&mut transaction, &group).await?;
             let grants = format!(
@@ -100,6 +226,11 @@ impl Admin {
 
     /// The console's login with this password; its name. It reads and cannot write.
     pub async fn ensure_console_role(&self, password: &SecretString) -> Result<String, StoreError> {
+        let ensured = self.make_console_role(password).await;
+        self.explained(ensured).await
+    }
+
+    async fn make_console_role(&self, password: &SecretString) -> Result<String, StoreError> {
         let role = self.installation.console_role();
         let mut transaction = self.begin().await?;
         migrations::lock_installation(&mut transaction).await?;
@@ -178,6 +309,62 @@ pub(super) async fn role_exists(transaction: &mut PgConnection, role: &str) -> R
         .fetch_one(transaction)
         .await?;
     Ok(exists)
+}
+
+/// Name and digest of the login of an active project, which is locked until the end of the transaction.
+async fn current_login(
+    transaction: &mut PgConnection,
+    project: ProjectId,
+) -> Result<(Option<String>, Option<Vec<u8>>), StoreError> {
+    migrations::lock_project(transaction, project).await?;
+    let login = sqlx::query_as(
+        "SELECT ingest_role, ingest_password_digest FROM errortracking.projects
+         WHERE project_id = $1 AND state = 'active'",
+    )
+    .bind(project.as_i64())
+    .fetch_optional(transaction)
+    .await?;
+    login.ok_or(StoreError::UnknownProject(project))
+}
+
+async fn ingest_group_is_complete(connection: &mut PgConnection, group: &str) -> Result<bool, StoreError> {
+    let (complete,): (bool,) = sqlx::query_as(
+        "SELECT coalesce((
+            SELECT
+                has_database_privilege(r.oid, current_database(), 'CONNECT')
+                AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND bool_and(
+                    has_function_privilege(r.oid, f.oid, 'EXECUTE')
+                )
+            FROM pg_roles AS r, pg_proc AS f
+            WHERE r.rolname = $1 AND f.pronamespace = 'errortracking'::regnamespace
+                AND f.proname IN ('changed_keys', 'find_key', 'heartbeat')
+            GROUP BY r.oid
+        ), false)",
+    )
+    .bind(group)
+    .fetch_one(connection)
+    .await?;
+    Ok(complete)
+}
+
+/// From the end of the transaction on nobody can log in as the role.
+pub(super) async fn lock_out(transaction: &mut PgConnection, role: &str) -> Result<(), StoreError> {
+    if role_exists(transaction, role).await? {
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER ROLE {role} NOLOGIN"))).execute(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Ends the role's sessions, which would go on with what they may do for as long as they stay connected, and drops it.
+pub(super) async fn drop_role(transaction: &mut PgConnection, role: &str) -> Result<(), StoreError> {
+    if role_exists(transaction, role).await? {
+        sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1")
+            .bind(role)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"))).execute(transaction).await?;
+    }
+    Ok(())
 }
 
 async fn ensure_login(transaction: &mut PgConnection, role: &str, password: &SecretString) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::{Admin, InstallationId};
+use super::{Admin, InstallationId, Owner, owner, rights};
 use crate::{
     dsn::hex,
     store::{StoreError, migrations},
@@ -25,19 +25,48 @@ pub struct ServerFacts {
     pub fsync: bool,
     /// Whether a commit waits for a second server, so that events survive a failover.
     pub synchronous_standby: bool,
+    /// Whether the login may create roles: `CloudNativePG`'s owner of a database may not.
+    pub creates_roles: bool,
 }
 
 impl Admin {
-    /// Migrates the schema `errortracking` and claims the database for `epoch` (the lease's transitions).
-    /// Refuses a server older than 15.
+    /// Migrates the schema `errortracking` and claims the database for `epoch` (the lease's transitions), whichever
+    /// installation uses it. Refuses a server older than 15.
     pub async fn connect(pool: PgPool, epoch: i64) -> Result<Self, StoreError> {
+        match Self::take(&pool, epoch, None).await {
+            Ok(admin) => Ok(admin),
+            Err(error) => Err(rights::explain(&pool, error).await),
+        }
+    }
+
+    /// As [`Self::connect`], for an installation that shares the database with no other:
+    /// [`StoreError::LedByAnother`] while another one uses it, and nothing is changed then.
+    pub async fn lead(pool: PgPool, epoch: i64, owner: Owner) -> Result<Self, StoreError> {
+        match Self::take(&pool, epoch, Some(owner)).await {
+            Ok(admin) => Ok(admin),
+            Err(error) => Err(rights::explain(&pool, error).await),
+        }
+    }
+
+    /// Acts beside the leader, in the epoch that it has claimed. Makes and migrates nothing.
+    pub async fn attach(pool: PgPool) -> Result<Self, StoreError> {
         let server = facts(&pool).await?;
+        let (installation, epoch): (String, i64) =
+            sqlx::query_as("SELECT id, epoch FROM errortracking.installation").fetch_one(&pool).await?;
+        Ok(Self { pool, epoch, installation: InstallationId(installation), server, owner: None })
+    }
+
+    async fn take(pool: &PgPool, epoch: i64, owner: Option<Owner>) -> Result<Self, StoreError> {
+        let server = facts(pool).await?;
         let mut transaction = pool.begin().await?;
         sqlx::query("SELECT set_config('lock_timeout', $1, true)")
             .bind(format!("{}ms", LOCK_TIMEOUT.as_millis()))
             .execute(&mut *transaction)
             .await?;
         migrations::migrate_server(&mut transaction).await?;
+        if let Some(owner) = &owner {
+            owner::occupy(&mut transaction, owner).await?;
+        }
         sqlx::query("INSERT INTO errortracking.installation (id) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(hex(&rand::random::<[u8; 4]>()))
             .execute(&mut *transaction)
@@ -46,9 +75,15 @@ impl Admin {
             sqlx::query_as("SELECT id FROM errortracking.installation").fetch_one(&mut *transaction).await?;
         transaction.commit().await?;
         // On its own: the claim waits for changes of an older leader, which may wait for the lock held above.
-        let mut admin = Self { pool, epoch, installation: InstallationId(installation), server };
+        let installation = InstallationId(installation);
+        let mut admin = Self { pool: pool.clone(), epoch, installation, server, owner };
         admin.claim(epoch).await?;
         Ok(admin)
+    }
+
+    /// Closes its connections, those in use as soon as they are given back.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// Claims the database for a later epoch: what an older leader still sends is refused from now on.
@@ -58,13 +93,6 @@ impl Admin {
         transaction.commit().await?;
         self.epoch = epoch;
         Ok(())
-    }
-
-    /// Whether the server answers and we still lead it.
-    pub async fn look(&self) -> Result<(), StoreError> {
-        let (stored,): (i64,) =
-            sqlx::query_as("SELECT epoch FROM errortracking.installation").fetch_one(&self.pool).await?;
-        if stored > self.epoch { Err(StoreError::Fenced { stored, ours: self.epoch }) } else { Ok(()) }
     }
 
     #[must_use]
@@ -110,18 +138,19 @@ async fn fence(transaction: &mut PgConnection, epoch: i64, lock_timeout: Duratio
 }
 
 async fn facts(pool: &PgPool) -> Result<ServerFacts, StoreError> {
-    let (number, version, fsync, synchronous_standby): (i32, String, bool, bool) = sqlx::query_as(
+    let (number, version, fsync, synchronous_standby, creates_roles): (i32, String, bool, bool, bool) = sqlx::query_as(
         "SELECT
             current_setting('server_version_num')::integer,
             current_setting('server_version'),
             current_setting('fsync')::boolean,
-            current_setting('synchronous_standby_names') <> ''",
+            current_setting('synchronous_standby_names') <> '',
+            (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user)",
     )
     .fetch_one(pool)
     .await?;
     if number < OLDEST {
         Err(StoreError::ServerTooOld { found: version })
     } else {
-        Ok(ServerFacts { version, fsync, synchronous_standby })
+        Ok(ServerFacts { version, fsync, synchronous_standby, creates_roles })
     }
 }

@@ -1,0 +1,121 @@
+//! Projects that keep their events in a Postgres of their own.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::{
+    support::postgres::Database,
+    world::{Namespace, World, eventually},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn secret(namespace: &Namespace, name: &str, values: Value) {
+    namespace
+        .apply(&json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "labels": {"errortracking.dev/watch": "true"}},
+            "stringData": values,
+        }))
+        .await;
+}
+
+async fn stalls(namespace: &Namespace, reason: &str) -> String {
+    let message = namespace.reason("ErrorTrackingProject", "shop", "Stalled", reason).await;
+    let ready = namespace.condition("ErrorTrackingProject", "shop", "DatabaseReady").await.unwrap();
+    assert_eq!((&*ready.status, &*ready.reason, &ready.message), ("False", reason, &message));
+    println!("{message}");
+    message
+}
+
+/// Rows of the first column as the superuser of that database.
+async fn text(database: &Database, query: &'static str) -> Vec<String> {
+    let pool = database.superuser();
+    let rows = sqlx::query_scalar(query).fetch_all(&pool).await.unwrap();
+    pool.close().await;
+    rows
+}
+
+#[tokio::test]
+async fn a_project_lives_in_its_own_postgres_with_a_login_that_may_not_create_roles() {
+    let world = World::new().await;
+    let own = Database::create_owned_by("app", "").await;
+    let own = &own;
+    let namespace = world.namespace("web").await;
+    let operator = world.start_and_lead().await;
+    namespace
+        .project(
+            "shop",
+            json!({
+                "deletionPolicy": "Delete",
+                "backend": {"integrated": {"database": {"secretRef": {"name": "pg"}}, "ingest": {"replicas": 0}}},
+            }),
+        )
+        .await;
+    namespace.key("shop", "shop").await;
+    // What a user must mend is said one after the other, and seen as soon as it is mended.
+    let message = stalls(&namespace, "DatabaseSecretInvalid").await;
+    assert!(
+        message.starts_with("Secret pg does not exist in this namespace: create it with uri, or host"),
+        "{message}"
+    );
+    let whole = own.connection.to_map();
+    secret(&namespace, "pg", json!({"host": whole["host"], "port": whole["port"], "username": "app"})).await;
+    let named = eventually("the missing key is named", LIMIT, async || {
+        let stalled = namespace.condition("ErrorTrackingProject", "shop", "Stalled").await?;
+        stalled.message.contains("cannot be used").then_some(stalled.message)
+    })
+    .await;
+    assert_eq!(named, "Secret pg cannot be used: key dbname is missing");
+    secret(&namespace, "pg", json!({"uri": whole["uri"]})).await;
+    let message = stalls(&namespace, "DatabaseHostNotAllowed").await;
+    assert!(message.contains("127.0.0.1") && message.contains("allowedDatabaseHosts"), "{message}");
+
+    operator.kill();
+    let allowed = [("ERROR_TRACKING_ALLOWED_DATABASE_HOSTS", "127.0.0.1")];
+    let operator = world.start_as("operator-0", &allowed).await;
+    namespace.ready("ErrorTrackingProject", "shop").await;
+    namespace.ready("ClientKey", "shop").await;
+    let message = namespace.reason("ErrorTrackingProject", "shop", "DatabaseReady", "SharedCredentials").await;
+    println!("{message}");
+    let server = namespace.field("ErrorTrackingProject", "shop", "/status/database/server").await;
+    assert_eq!(server, own.connection.server());
+    assert_eq!(namespace.secret("shop-database", "username").await.as_deref(), Some("app"));
+    assert_eq!(
+        text(own, "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'project\\_%'").await,
+        ["project_1"]
+    );
+    assert_eq!(text(own, "SELECT count(*)::text FROM errortracking.client_keys").await, ["1"]);
+    let here = "SELECT server, database_secret, schema_version FROM errortracking.projects";
+    assert_eq!(world.sql(here).await, format!("{}|pg|0", own.connection.server()));
+    assert_eq!(world.sql("SELECT count(*) FROM errortracking.client_keys").await, "0");
+
+    // The platform rotates the password: the Secret is written first, Postgres follows.
+    let rotated = own.connection.with_login("app", "fedcba9876543210".into());
+    secret(&namespace, "pg", json!({"uri": rotated.to_map()["uri"]})).await;
+    let pool = own.superuser();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    sqlx::raw_sql("ALTER ROLE app PASSWORD 'fedcba9876543210'").execute(&pool).await.unwrap();
+    eventually("the pods' Secret follows", LIMIT, async || {
+        (namespace.secret("shop-database", "password").await? == rotated.password.expose_secret()).then_some(())
+    })
+    .await;
+    assert!(!operator.logged("Lost Postgres"));
+    namespace.ready("ErrorTrackingProject", "shop").await;
+
+    namespace.delete("ClientKey", "shop").await;
+    namespace.gone("ClientKey", "shop").await;
+    assert_eq!(text(own, "SELECT count(*)::text FROM errortracking.client_keys WHERE revoked_at IS NULL").await, ["0"]);
+    namespace.delete("ErrorTrackingProject", "shop").await;
+    namespace.gone("ErrorTrackingProject", "shop").await;
+    eventually("the schema is gone there", LIMIT, async || {
+        let left = text(own, "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'project\\_%'").await;
+        left.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(text(own, "SELECT rolname::text FROM pg_roles WHERE rolname = 'app' AND rolcanlogin").await, ["app"]);
+    assert_eq!(world.sql("SELECT state FROM errortracking.projects").await, "deleted");
+    pool.close().await;
+}
