@@ -73,7 +73,11 @@ fn written(scene: &Scene) -> serde_json::Value {
         before: &ErrorTrackingProjectStatus::default(),
         observed: &scene.observed,
         id: scene.id,
-        server: Some("db.example:5432/errors".into()),
+        place: Some(status::Place {
+            server: "db.example:5432/errors".into(),
+            installation: "6b1f0c52-5e4b-4d2a-9a39-2f1f6d1c7e11".into(),
+            shared_login: None,
+        }),
         failure: scene.failure.as_ref(),
     };
     let status = status::build(&view, Timestamp::UNIX_EPOCH);
