@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-postgres test-cluster lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-postgres test-cluster crash-operator bench-operator lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,17 +15,26 @@ demo: ## From an empty machine to an error in the console, in a local Kubernetes
 demo-down: ## End the demo and its cluster
 	@hack/demo-down.sh
 
-test: ## All tests: unit, Postgres, cluster (root for the last)
+test: ## All tests: unit, health, Postgres, cluster (root for the last)
 	@hack/test.sh
 
 test-unit: ## Pure code
 	@hack/test.sh unit
+
+test-health: ## What kstatus and Argo CD make of every state of our objects
+	@hack/test.sh health
 
 test-postgres: ## Against a real Postgres that the tests start
 	@hack/test.sh postgres
 
 test-cluster: ## In a real Kubernetes (root; KEEP_CLUSTER=1 leaves it up)
 	@hack/test.sh cluster
+
+crash-operator: ## Kill the operator at every step of its plans, about 15 minutes (root)
+	@hack/crash-operator.sh
+
+bench-operator: ## Memory, times and requests with 10,000 keys, about 40 minutes (root)
+	@hack/bench-operator.sh
 
 lint: ## Formatting, clippy, CRDs current, chart, scripts, dependencies
 	@hack/lint.sh

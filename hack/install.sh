@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# install.sh CLUSTER: loads the dev images into a local cluster and installs or upgrades the chart there, as release
-# error-tracking in namespace error-tracking. Needs KUBECONFIG and PATH of `cluster.sh env`, and the images of `images.sh dev`.
+# install.sh CLUSTER [CHART]: loads the dev images into a local cluster and installs or upgrades the chart there (that of this tree
+# if not said), as release error-tracking in namespace error-tracking. Needs KUBECONFIG and PATH of `cluster.sh env`, and the images
+# of `images.sh dev`.
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-name=${1:?usage: install.sh CLUSTER}
+name=${1:?usage: install.sh CLUSTER [CHART]}
+chart=${2:-charts/error-tracking-operator}
 image=$(cat "$target/images/operator.name")
 
 say "loading the images into cluster $name"
@@ -19,9 +21,9 @@ metadata:
   labels: {pod-security.kubernetes.io/enforce: restricted}
 NAMESPACE
 
-say "helm upgrade --install error-tracking charts/error-tracking-operator"
+say "helm upgrade --install error-tracking $chart"
 # --take-ownership: the CRDs of an earlier release are still there.
-helm upgrade --install error-tracking charts/error-tracking-operator --namespace error-tracking --take-ownership \
+helm upgrade --install error-tracking "$chart" --namespace error-tracking --take-ownership \
     --set "image.repository=${image%:*},image.tag=${image##*:},image.pullPolicy=Never" \
     --set postgresql.image.repository=localhost/error-tracking-test,postgresql.image.tag=dev,postgresql.image.pullPolicy=Never \
     >"$logs/helm.log" || { cat "$logs/helm.log" >&2; exit 1; }

@@ -18,12 +18,22 @@ check() {
 
 go_is_formatted() {
     local files
-    files=$(gofmt -l tests/cluster)
+    files=$(gofmt -l tests/cluster tests/health)
     [ -z "$files" ] || { echo "gofmt -w $files"; return 1; }
 }
-go_vet() { (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause); }
+go_vet() { (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause) && (cd tests/health && go vet .); }
 scripts() { find . -name '*.sh' -not -path './target/*' -not -path './.git/*' -print0; }
 shell_is_clean() { { scripts; printf '.ci/run\0'; } | xargs -0 shellcheck -x; }
+
+# Each word that a condition can give as its reason, and each alert of the chart.
+operations_are_explained() {
+    local word missing=0
+    for word in $(sed -n '/^impl Reason/,/^}/s/.*=> "\(.*\)",/\1/p' src/crd/conditions.rs) \
+        $(sed -n 's/.*- alert: //p' charts/error-tracking-operator/templates/metrics/prometheusrule.yaml); do
+        grep -q "\`$word\`" docs/operations.md || { echo "docs/operations.md does not explain $word"; missing=1; }
+    done
+    return "$missing"
+}
 
 # helm is on PATH, or was built for the cluster.
 helm_program() {
@@ -35,6 +45,7 @@ hack/prerequisites.sh build
 check "cargo fmt" cargo fmt --check
 check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
 check "custom resource definitions are current" hack/crds.sh --check
+check "docs/operations.md explains every reason and alert" operations_are_explained
 
 if command -v go >/dev/null; then
     check "gofmt" go_is_formatted

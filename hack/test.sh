@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# test.sh [unit] [postgres] [cluster]: the tests in stages, fastest first; all of them when none is named.
+# test.sh [unit] [health] [postgres] [cluster]: the tests in stages, fastest first; all of them when none is named.
 #   unit      pure code
+#   health    what kstatus and Argo CD make of every state that the operator can leave an object in
 #   postgres  against a real Postgres that the tests start themselves
 #   cluster   chart, operator, ingest and console in a real Kubernetes that this script starts and ends; needs root
 # KEEP_CLUSTER=1 leaves the cluster up, TEST_CLUSTER names another than "test". The last line is "N passed, N failed, N skipped".
@@ -8,6 +9,8 @@
 . "$(dirname "$0")/steps.sh"
 # shellcheck source=hack/chart-tests.sh
 . hack/chart-tests.sh
+# shellcheck source=hack/installation-tests.sh
+. hack/installation-tests.sh
 
 passed=0
 failed=0
@@ -16,12 +19,12 @@ notes=()
 name=${TEST_CLUSTER:-test}
 cluster_began=
 
-[ $# -gt 0 ] || set -- unit postgres cluster
+[ $# -gt 0 ] || set -- unit health postgres cluster
 stages=" $* "
 for stage in "$@"; do
     case $stage in
-        unit | postgres | cluster) ;;
-        *) fail "test: $stage is not one of unit, postgres, cluster" ;;
+        unit | health | postgres | cluster) ;;
+        *) fail "test: $stage is not one of unit, health, postgres, cluster" ;;
     esac
 done
 asked() { [[ $stages == *" $1 "* ]]; }
@@ -78,6 +81,22 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# The states come from the functions that build every status; the rules from kstatus itself and from examples/argocd.
+health_stage() {
+    local states=$target/health-states.json
+    rm -f "$states"
+    ERROR_TRACKING_HEALTH_STATES=$states run_cargo health --lib every_state_has_the_conditions
+    if ! command -v go >/dev/null; then
+        skipped=$((skipped + 1))
+        notes+=("kstatus' and Argo CD's verdicts are left out: go is not installed")
+        return
+    fi
+    check "kstatus and Argo CD judge every state as expected" verdicts "$states"
+    cat "$logs/health.log"
+}
+# shellcheck disable=SC2317 # called by check
+verdicts() { (cd tests/health && go run . "$1" ../../examples/argocd/argocd-cm.yaml) | tee "$logs/health.log"; }
+
 cluster_stage() {
     say "cluster stage"
     await kubernetes "Kubernetes, CoreDNS and helm"
@@ -89,15 +108,21 @@ cluster_stage() {
     environment=$(cluster env --name "$name")
     eval "$environment"
     chart_tests
+    # Before the chart is installed: its operator would look after the same objects.
+    export ERROR_TRACKING_CLUSTER=$name
+    say "tests/process in the cluster"
+    run_cargo process --test process -- --test-threads=1
+    install_previous
     if hack/install.sh "$name"; then
         passed=$((passed + 1))
+        upgrade_tests
         example_tests
         ERROR_TRACKING_IMAGE=$(cat "$target/images/operator.name")
         export ERROR_TRACKING_IMAGE
         export ERROR_TRACKING_TEST_IMAGE=localhost/error-tracking-test:dev
-        export ERROR_TRACKING_CLUSTER=$name
         say "tests/operator.rs in the cluster"
         run_cargo cluster --test operator -- --test-threads=2
+        uninstall_tests
     else
         failed=$((failed + 1))
         say "FAILED: the chart installs"
@@ -127,6 +152,10 @@ fi
 if asked unit; then
     say "unit stage (cold, 2 cores: the crates take about 10 minutes first)"
     run_cargo unit --lib --bins
+fi
+if asked health; then
+    say "health stage"
+    health_stage
 fi
 if asked postgres; then
     say "Postgres stage"

@@ -242,9 +242,17 @@ mod tests {
 
     #[test]
     fn what_others_wrote_beside_ours_stays() {
-        let theirs = Condition { type_: "Audited".into(), status: "True".into(), ..Condition::default() };
-        let paused = Condition { type_: "Paused".into(), status: "True".into(), ..Condition::default() };
-        let mut conditions = Conditions::new(&[theirs.clone(), paused], Some(1), Timestamp::from_second(1).unwrap());
+        let condition = |kind: &str| Condition {
+            type_: kind.into(),
+            status: "True".into(),
+            reason: "Said".into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::from_second(1).unwrap()),
+        };
+        let (theirs, paused) = (condition("Audited"), condition("Paused"));
+        let before = [theirs, paused];
+        let mut conditions = Conditions::new(&before, Some(1), Timestamp::from_second(1).unwrap());
         conditions.set(ConditionType::Ready, ConditionStatus::True, Reason::Available, "");
         let after = conditions.finish();
         assert_eq!(after.iter().map(|condition| condition.type_.as_str()).collect::<Vec<_>>(), ["Ready", "Audited"]);

@@ -47,14 +47,13 @@ impl Summary {
             status["projectID"],
             status["ingest"]["externalURL"],
         );
-        let digest = Sha256::digest(outward.as_bytes());
         Self {
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
             created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             deleting: object.metadata.deletion_timestamp.is_some(),
             project_id: status["projectID"].as_i64().unwrap_or_default(),
             refers_to: if database.is_string() { text(database) } else { text(&spec["projectRef"]["name"]) },
-            outward: u64::from_le_bytes(digest[..8].try_into().unwrap_or_default()),
+            outward: digest(outward.as_bytes()),
         }
     }
 }
@@ -62,6 +61,8 @@ impl Summary {
 #[derive(Debug)]
 struct Entry {
     version: Box<str>,
+    /// Of all but the version: an object that was written without a change is no news.
+    content: u64,
     summary: Summary,
     json: Box<[u8]>,
 }
@@ -74,6 +75,10 @@ pub struct Change {
     pub version: Option<Box<str>>,
     /// Whether something changed that others depend on.
     pub outward: bool,
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(Sha256::digest(bytes)[..8].try_into().unwrap_or_default())
 }
 
 /// All objects of one kind that a watch selects.
@@ -127,9 +132,12 @@ impl Cache {
     }
 
     /// Takes the object in; what that changed, if anything.
-    pub fn put(&self, object: &DynamicObject) -> Option<Change> {
+    pub fn put(&self, object: &mut DynamicObject) -> Option<Change> {
         let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        let version: Box<str> = object.resource_version().unwrap_or_default().into();
+        let version = object.metadata.resource_version.take();
+        let content = digest(&serde_json::to_vec(object).unwrap_or_default());
+        object.metadata.resource_version.clone_from(&version);
+        let version: Box<str> = version.unwrap_or_default().into();
         let json = serde_json::to_vec(object).unwrap_or_default().into_boxed_slice();
         let summary = Summary::of(object);
         let mut objects = self.write();
@@ -137,9 +145,10 @@ impl Cache {
         if before.is_some_and(|before| before.version == version) {
             return None;
         }
+        let news = before.is_none_or(|before| before.content != content);
         let outward = before.is_none_or(|before| before.summary.outward != summary.outward);
-        objects.insert(name.clone(), Entry { version: version.clone(), summary, json });
-        Some(Change { name, version: Some(version), outward })
+        objects.insert(name.clone(), Entry { version: version.clone(), content, summary, json });
+        news.then_some(Change { name, version: Some(version), outward })
     }
 
     pub fn remove(&self, object: &DynamicObject) -> Option<Change> {
@@ -188,10 +197,11 @@ mod tests {
     #[test]
     fn a_change_is_told_once_with_what_others_depend_on() {
         let cache = Cache::default();
-        assert!(cache.put(&project("1", None, "")).unwrap().outward);
-        assert_eq!(cache.put(&project("1", None, "")), None, "seen already");
-        assert!(!cache.put(&project("2", None, "other words")).unwrap().outward);
-        assert!(cache.put(&project("3", Some(7), "")).unwrap().outward, "it has a number now");
+        assert!(cache.put(&mut project("1", None, "")).unwrap().outward);
+        assert_eq!(cache.put(&mut project("1", None, "")), None, "seen already");
+        assert_eq!(cache.put(&mut project("2", None, "")), None, "written without a change");
+        assert!(!cache.put(&mut project("2a", None, "other words")).unwrap().outward);
+        assert!(cache.put(&mut project("3", Some(7), "")).unwrap().outward, "it has a number now");
         assert_eq!(cache.referring("web", "pg"), [ObjectName::new("web", "shop")]);
         assert_eq!(cache.referring("other", "pg"), []);
         assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max()), Some(7));
@@ -200,7 +210,7 @@ mod tests {
     #[test]
     fn a_new_list_takes_out_what_it_does_not_name() {
         let cache = Cache::default();
-        cache.put(&project("1", None, ""));
+        cache.put(&mut project("1", None, ""));
         assert!(cache.listed(&HashSet::from([ObjectName::new("web", "shop")])).is_empty());
         assert_eq!(cache.listed(&HashSet::new()).len(), 1);
         assert_eq!(cache.get::<Value>("web", "shop"), None);

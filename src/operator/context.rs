@@ -19,7 +19,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -71,7 +71,8 @@ pub struct Context {
     pub guards: Guards,
     pub rollouts: Rollouts,
     states: watch::Receiver<State>,
-    recorder: Recorder,
+    /// Events are told beside the passes: nobody waits for them, and a full queue drops them.
+    events: mpsc::Sender<(Event, ObjectReference)>,
     /// Of the database that was reached last: who owes what a deletion leaves.
     installation: Mutex<Option<String>>,
     /// Status by uid with the version it was written as: a cache that lags must not make us write it again.
@@ -83,31 +84,33 @@ pub struct Context {
     applied: Mutex<HashMap<ChildKey, Applied>>,
 }
 
+/// What a context is made from.
+pub struct Parts<'a> {
+    pub client: Client,
+    pub caches: Caches,
+    pub states: watch::Receiver<State>,
+    pub tombstones: Tombstones,
+    pub metrics: Metrics,
+    pub echoes: Echoes,
+    pub events: mpsc::Sender<(Event, ObjectReference)>,
+    pub config: &'a Config,
+}
+
 impl Context {
     #[must_use]
-    pub fn new(
-        client: Client,
-        caches: Caches,
-        states: watch::Receiver<State>,
-        tombstones: Tombstones,
-        image: IngestImage,
-        metrics: Metrics,
-        echoes: Echoes,
-        config: &Config,
-    ) -> Self {
-        let reporter = Reporter { controller: "error-tracking-operator".into(), instance: None };
-        let recorder = Recorder::new(client.clone(), reporter);
+    pub fn new(parts: Parts<'_>) -> Self {
+        let Parts { client, caches, states, tombstones, metrics, echoes, events, config } = parts;
         Self {
             client,
             caches,
             tombstones,
-            image,
+            image: IngestImage { image: config.image.clone(), pull_policy: config.image_pull_policy.clone() },
             metrics,
             concurrency: config.concurrency,
             guards: config.guards.clone(),
             rollouts: Rollouts::default(),
             states,
-            recorder,
+            events,
             installation: Mutex::default(),
             statuses: Mutex::default(),
             echoes,
@@ -273,12 +276,12 @@ impl Context {
     }
 
     /// Tells of something that happened.
-    pub async fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
-        self.publish(object, EventType::Normal, reason, note).await;
+    pub fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
+        self.publish(object, EventType::Normal, reason, note);
     }
 
     /// Warns when an object has stalled, or lost its database, and did not say so before.
-    pub async fn announce_changes<K: Resource<DynamicType = ()>>(
+    pub fn announce_changes<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
         before: &[Condition],
@@ -294,7 +297,7 @@ impl Context {
         for condition in after.iter().filter(wrong).filter(|condition| !quiet.contains(&condition.reason.as_str())) {
             let said = before.iter().any(|old| old.type_ == condition.type_ && old.reason == condition.reason);
             if !said {
-                self.publish(object, EventType::Warning, &condition.reason, &condition.message).await;
+                self.publish(object, EventType::Warning, &condition.reason, &condition.message);
             }
         }
     }
@@ -322,7 +325,7 @@ impl Context {
                 uid: metadata.uid.clone(),
                 ..ObjectReference::default()
             };
-            self.publish_about(&reference, EventType::Warning, "Invalid", &message).await;
+            self.publish_about(&reference, EventType::Warning, "Invalid", &message);
         }
         Ok(())
     }
@@ -380,11 +383,11 @@ impl Context {
         Ok(true)
     }
 
-    async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
-        self.publish_about(&object.object_ref(&()), type_, reason, note).await;
+    fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: &str) {
+        self.publish_about(&object.object_ref(&()), type_, reason, note);
     }
 
-    async fn publish_about(&self, reference: &ObjectReference, type_: EventType, reason: &str, note: &str) {
+    fn publish_about(&self, reference: &ObjectReference, type_: EventType, reason: &str, note: &str) {
         let event = Event {
             type_,
             reason: reason.into(),
@@ -392,16 +395,25 @@ impl Context {
             action: "Reconcile".into(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, reference).await {
-            debug!(%error, "Could not publish an Event.");
+        if self.events.try_send((event, reference.clone())).is_err() {
+            debug!(?reference, "Too many Events at once: one is not told.");
         }
     }
 }
 
-/// Namespace and name of an object, read or not.
-#[must_use]
-pub fn identity<K: Resource>(object: &K) -> (String, String) {
-    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
+/// Events that may wait to be told.
+pub const EVENTS: usize = 1_024;
+
+/// Tells the API server of Events, one after the other, until nobody has any more.
+pub async fn tell_events(client: Client, mut events: mpsc::Receiver<(Event, ObjectReference)>) {
+    let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+    let recorder = Recorder::new(client, reporter);
+    while let Some((event, reference)) = events.recv().await {
+        if let Err(error) = recorder.publish(&event, &reference).await {
+            debug!(%error, "Could not publish an Event.");
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// A resource version, which the API server counts up.

@@ -15,6 +15,8 @@ mod database;
 mod failure;
 mod fault;
 mod guards;
+#[cfg(test)]
+mod health_states;
 mod leader;
 mod limits;
 mod metrics;
@@ -39,12 +41,11 @@ use tracing::{error, info, warn};
 
 use self::{
     client::Fence,
-    context::Context,
+    context::{Context, Parts},
     database::{Secrets, State},
     guards::Guards,
     leader::{LeaderError, Leadership, campaign},
     metrics::Metrics,
-    project::IngestImage,
     queue::{Echoes, Queue, Urgency},
     tombstones::Tombstones,
     watches::Queues,
@@ -207,9 +208,18 @@ async fn work(
         format!("{}-tombstones", config.lease_name),
         metrics.clone(),
     );
-    let image = IngestImage { image: config.image.clone(), pull_policy: config.image_pull_policy.clone() };
-    let context =
-        Arc::new(Context::new(client, caches.clone(), states, tombstones, image, metrics.clone(), echoes, config));
+    let (events, told) = mpsc::channel(context::EVENTS);
+    tasks.spawn(context::tell_events(client.clone(), told));
+    let context = Arc::new(Context::new(Parts {
+        client,
+        caches: caches.clone(),
+        states,
+        tombstones,
+        metrics: metrics.clone(),
+        echoes,
+        events,
+        config,
+    }));
     tokio::select! {
         () = caches.ready() => {}
         () = stop.cancelled() => return Ok(()),
@@ -222,8 +232,8 @@ async fn work(
     }
     let (projects, keys) = (caches.projects.cache.names(), caches.keys.cache.names());
     info!(projects = projects.len(), keys = keys.len(), "Caches are filled; reconciling.");
-    queues.projects.seed(projects);
-    queues.keys.seed(keys);
+    queues.projects.seed(&projects);
+    queues.keys.seed(&keys);
     tasks.spawn(tell_when_synced(queues.clone(), metrics));
     tasks.spawn(wake_all(context.clone(), queues.clone()));
     tasks.spawn(settle_tombstones(context.clone()));

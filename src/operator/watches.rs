@@ -87,8 +87,9 @@ impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
     }
 
     /// All of them, each read anew: for what is done seldom.
-    pub fn state(&self) -> impl Iterator<Item = Arc<Guarded<K>>> {
-        self.cache.names().into_iter().filter_map(|name| self.get(&name))
+    #[must_use]
+    pub fn state(&self) -> Vec<Arc<Guarded<K>>> {
+        self.cache.names().into_iter().filter_map(|name| self.get(&name)).collect()
     }
 }
 
@@ -128,6 +129,9 @@ impl Caches {
     }
 }
 
+/// Told of each change, with the object as it is or was last.
+type Touched = Box<dyn Fn(Change, &DynamicObject) + Send + Sync>;
+
 /// Starts every watch in `tasks`. Watches end only with the process.
 pub fn start(
     tasks: &mut JoinSet<()>,
@@ -141,7 +145,7 @@ pub fn start(
         keys: Resources::default(),
         children: Arc::new(ChildKind::ALL.into_iter().map(|kind| (kind, Arc::default())).collect()),
     };
-    let start = |tasks: &mut JoinSet<()>, watch: Watch, touched: Box<dyn Fn(Change, &DynamicObject) + Send + Sync>| {
+    let start = |tasks: &mut JoinSet<()>, watch: Watch, touched: Touched| {
         tasks.spawn(watch.keep(touched));
     };
     let watch = |kind: &'static str, resource: &ApiResource, selector: Option<String>, cache: &Arc<Cache>| Watch {
@@ -236,14 +240,14 @@ impl Watch {
         self.operations.with_label_values(&[self.kind, operation]).inc();
     }
 
-    async fn keep(self, touched: Box<dyn Fn(Change, &DynamicObject) + Send + Sync>) {
+    async fn keep(self, touched: Touched) {
         let _expected = self.liveness.expect(self.kind, DEAD);
         let mut version: Option<String> = None;
         let mut failures = 0_u32;
         loop {
             let step = match &mut version {
-                None => self.list(&*touched).await.map(|listed| version = Some(listed)),
-                Some(version) => self.follow(version, &*touched).await,
+                None => self.list(&touched).await.map(|listed| version = Some(listed)),
+                Some(version) => self.follow(version, &touched).await,
             };
             // A failure is a sign of life as well: it is the API server that is away.
             self.liveness.sign(self.kind);
@@ -275,7 +279,7 @@ impl Watch {
     }
 
     /// Fills the cache from a list, page by page; the version to follow from.
-    async fn list(&self, touched: &(dyn Fn(Change, &DynamicObject) + Send + Sync)) -> Result<String, WatchError> {
+    async fn list(&self, touched: &Touched) -> Result<String, WatchError> {
         let mut parameters = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
         let mut seen = HashSet::new();
         loop {
@@ -285,34 +289,29 @@ impl Watch {
             for mut object in page.items {
                 (self.prune)(&mut object);
                 seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
-                if let Some(change) = self.cache.put(&object) {
+                if let Some(change) = self.cache.put(&mut object) {
                     touched(change, &object);
                 }
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters.continue_token = Some(token),
-                None => {
-                    for (change, last_seen) in self.cache.listed(&seen) {
-                        touched(change, &last_seen);
-                    }
-                    return Ok(page.metadata.resource_version.unwrap_or_default());
+            parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if parameters.continue_token.is_none() {
+                for (change, last_seen) in self.cache.listed(&seen) {
+                    touched(change, &last_seen);
                 }
+                return Ok(page.metadata.resource_version.unwrap_or_default());
             }
         }
     }
 
     /// Takes changes in until the connection ends; `version` follows.
-    async fn follow(
-        &self,
-        version: &mut String,
-        touched: &(dyn Fn(Change, &DynamicObject) + Send + Sync),
-    ) -> Result<(), WatchError> {
+    async fn follow(&self, version: &mut String, touched: &Touched) -> Result<(), WatchError> {
         self.count("watch");
         let begin = Instant::now();
         let mut parameters = WatchParams::default().timeout(WATCH_SECONDS);
         parameters.label_selector.clone_from(&self.selector);
-        let begun = timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
-        let mut events = begun.boxed();
+        let followed =
+            timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
+        let mut events = followed.boxed();
         loop {
             let next = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
             self.liveness.sign(self.kind);
@@ -325,7 +324,7 @@ impl Watch {
                 WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
                     (self.prune)(&mut object);
                     object.resource_version().unwrap_or_default().clone_into(version);
-                    self.cache.put(&object).map(|change| (change, object))
+                    self.cache.put(&mut object).map(|change| (change, object))
                 }
                 WatchEvent::Deleted(object) => {
                     object.resource_version().unwrap_or_default().clone_into(version);

@@ -39,6 +39,20 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* What every command of the program that works for the installation is told by its environment: `kubectl exec` needs no arguments then. */}}
+{{- define "error-tracking.commandEnvironment" -}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: ERROR_TRACKING_LEASE_NAME
+  value: {{ include "error-tracking.name" . }}-operator
+- name: ERROR_TRACKING_DATABASE_SECRET
+  value: {{ include "error-tracking.databaseSecret" . | quote }}
+- name: RUST_LOG
+  value: {{ .Values.operator.logLevel | quote }}
+{{- end -}}
+
 {{/* The Secret that the operator publishes with the read-only login of the console. */}}
 {{- define "error-tracking.consoleSecret" -}}
 {{- include "error-tracking.name" . }}-console-database

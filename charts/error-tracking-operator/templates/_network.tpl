@@ -6,6 +6,14 @@
     - {protocol: TCP, port: 53}
 {{- end -}}
 
+{{- define "error-tracking.egressApiServer" -}}
+# The API server has no pods to select.
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end -}}
+
 {{- define "error-tracking.egressDatabase" -}}
 # Postgres.
 - ports:

@@ -1,5 +1,7 @@
 //! `ClientKey`: observe, plan, apply, and say how it went in the status.
 
+#[cfg(test)]
+pub(super) mod health_states;
 mod plan;
 mod secret;
 mod status;
@@ -165,7 +167,7 @@ impl<'a> KeyPass<'a> {
         let public_key = PublicKey::from_random(rand::rng().random());
         let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
         let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
-        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix())).await;
+        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix()));
         self.rows.push(row);
         Ok(())
     }
@@ -274,7 +276,7 @@ impl Pass for KeyPass<'_> {
                 }
                 let note =
                     if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
-                self.context.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note).await;
+                self.context.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note);
             }
             Step::PublishSecret => {
                 let Some(row) = self.active() else { return Ok(()) };
@@ -283,7 +285,7 @@ impl Pass for KeyPass<'_> {
                 if let Some(live) = self.context.ensure(&desired).await? {
                     self.written = Some(Arc::new(live));
                     let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
-                    self.context.announce(self.key, "SecretPublished", &note).await;
+                    self.context.announce(self.key, "SecretPublished", &note);
                 }
             }
         }
@@ -302,7 +304,7 @@ impl Pass for KeyPass<'_> {
         if before == status {
             return Ok(());
         }
-        self.context.announce_changes(self.key, &before.conditions, &status.conditions).await;
+        self.context.announce_changes(self.key, &before.conditions, &status.conditions);
         self.context.write_status(self.key, &status).await
     }
 }

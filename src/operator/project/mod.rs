@@ -3,6 +3,8 @@
 mod children;
 mod deletion;
 mod exposure;
+#[cfg(test)]
+pub(super) mod health_states;
 mod plan;
 mod refusal;
 mod rollout;
@@ -374,7 +376,7 @@ impl Pass for ProjectPass<'_> {
                     )
                     .await?;
                 self.id = Some(id);
-                self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}.")).await;
+                self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}."));
             }
             (Step::RecordSettings, Some(id)) => {
                 database.admin.record_settings(id, &settings(self.project)).await?;
@@ -382,7 +384,7 @@ impl Pass for ProjectPass<'_> {
             (Step::Migrate, Some(id)) => {
                 database.admin.migrate_project(id).await?;
                 let schema = id.schema();
-                self.context.announce(self.project, "SchemaMigrated", &format!("Schema {schema} is up to date.")).await;
+                self.context.announce(self.project, "SchemaMigrated", &format!("Schema {schema} is up to date."));
             }
             (Step::CreatePartitions, Some(id)) => {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;
@@ -398,7 +400,7 @@ impl Pass for ProjectPass<'_> {
                 let secret = children::database_secret(self.project, &database.address, &role, &password);
                 if self.ensure(&secret).await? {
                     let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
-                    self.context.announce(self.project, "LoginPublished", &note).await;
+                    self.context.announce(self.project, "LoginPublished", &note);
                 }
             }
             (Step::Remove(kind), _) => {
@@ -422,7 +424,7 @@ impl Pass for ProjectPass<'_> {
                 let written = self.ensure(&child).await?;
                 if written && kind == ChildKind::Deployment {
                     let note = format!("Deployment {} was applied.", child.name);
-                    self.context.announce(self.project, "WorkloadApplied", &note).await;
+                    self.context.announce(self.project, "WorkloadApplied", &note);
                 }
             }
             (_, None) | (Step::AddFinalizer, _) => {}
@@ -441,7 +443,7 @@ impl Pass for ProjectPass<'_> {
         if before == status {
             return Ok(());
         }
-        self.context.announce_changes(self.project, &before.conditions, &status.conditions).await;
+        self.context.announce_changes(self.project, &before.conditions, &status.conditions);
         self.context.write_status(self.project, &status).await
     }
 }

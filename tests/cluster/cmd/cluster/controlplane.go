@@ -6,13 +6,19 @@ import (
 	"time"
 )
 
-// auditPolicy counts writes, which tests compare with what they expect; nothing of a body is kept.
+// auditPolicy keeps every write, which tests compare with what they expect, and every request of a
+// service account that is not Kubernetes' own, which tests compare with the rights it was given.
+// Nothing of a body is kept.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Metadata
   verbs: [create, update, patch, delete, deletecollection]
+- level: None
+  userGroups: ["system:serviceaccounts:kube-system"]
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
 - level: None
 `
 
@@ -78,7 +84,8 @@ func (c *Cluster) apiServerFlags() []string {
 		"--tls-private-key-file=" + c.key("apiserver"),
 		"--client-ca-file=" + c.certificate("ca"),
 		"--authorization-mode=Node,RBAC",
-		"--enable-admission-plugins=NodeRestriction",
+		// The second makes the right to "update" an owner's finalizers needed, as OpenShift does.
+		"--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
 		"--allow-privileged=true",
 		"--service-cluster-ip-range=" + c.Network.services(),
 		"--service-account-issuer=https://kubernetes.default.svc",
@@ -99,7 +106,8 @@ func (c *Cluster) apiServerFlags() []string {
 		"--proxy-client-key-file=" + c.key("front-proxy"),
 		"--audit-policy-file=" + c.path("audit-policy.yaml"),
 		"--audit-log-path=" + c.path("logs", "audit.log"),
-		"--audit-log-maxsize=200",
-		"--audit-log-maxbackup=2",
+		// Megabytes. Tests read from a place in it: a bench with 10,000 objects must not turn it over.
+		"--audit-log-maxsize=1000",
+		"--audit-log-maxbackup=1",
 	}
 }

@@ -8,6 +8,7 @@
 //	cluster load   --name NAME FILE.tar…   import OCI archives into the node
 //	cluster logs   --name NAME [COMPONENT] where the logs are, or the end of one of them
 //	cluster signal --name NAME --namespace NS --pod PREFIX --container C SIGKILL
+//	cluster restart --name NAME COMPONENT  end it as a crash would; its supervisor starts it again
 //	cluster build                          build the binaries and stop
 //
 // Only the standard library is imported, so that `go run` compiles it in seconds.
@@ -21,7 +22,7 @@ import (
 	"strings"
 )
 
-const usage = "usage: cluster up|down|status|env|load|logs|signal|build [--name NAME] …"
+const usage = "usage: cluster up|down|status|env|load|logs|signal|restart|build [--name NAME] …"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -73,6 +74,11 @@ func run(command string, arguments []string) error {
 		return cluster.load(flags.Args())
 	case "logs":
 		return cluster.logs(flags.Args())
+	case "restart":
+		if flags.NArg() != 1 {
+			return errors.New("usage: cluster restart --name NAME COMPONENT")
+		}
+		return cluster.restart(flags.Arg(0))
 	case "signal":
 		if flags.NArg() != 1 || *pod == "" || *container == "" {
 			return errors.New("usage: cluster signal --name NAME --namespace NS --pod PREFIX --container C SIGNAL")

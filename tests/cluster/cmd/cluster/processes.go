@@ -103,6 +103,24 @@ func (c *Cluster) keepRunning(name, program string, arguments ...string) error {
 	return nil
 }
 
+// restart ends a component by SIGKILL and waits until keepRunning has started it again.
+func (c *Cluster) restart(name string) error {
+	supervisor := c.supervisorPID()
+	pid, there := childrenOf(supervisor)[name]
+	if supervisor == 0 || !there {
+		return fmt.Errorf("%s does not run in %s", name, c.Name)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("failed to end %s: %w", name, err)
+	}
+	return waitFor("new process of "+name, 10*time.Second, func() error {
+		if now, there := childrenOf(supervisor)[name]; there && now != pid {
+			return nil
+		}
+		return errors.New("not yet")
+	})
+}
+
 // environmentWithoutProxies: nothing in the cluster may go through the machine's HTTP proxy.
 func environmentWithoutProxies() []string {
 	var kept []string

@@ -1,0 +1,286 @@
+//! What holds whenever the operator has nothing left to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use error_tracking_operator::store::Connection;
+use kube::api::DynamicObject;
+
+use crate::world::{Namespace, World, condition_of, is_ready};
+
+const KEY_ID: &str = "errortracking.dev/key-id";
+const CLIENT_KEY: &str = "errortracking.dev/client-key";
+
+/// Children of a project without anything further: kind and suffix of the name.
+const CHILDREN: [(&str, &str); 6] = [
+    ("Secret", "-database"),
+    ("ServiceAccount", "-ingest"),
+    ("NetworkPolicy", "-ingest"),
+    ("Service", "-ingest"),
+    ("Deployment", "-ingest"),
+    ("PodDisruptionBudget", "-ingest"),
+];
+
+/// For a laboratory in which something went wrong.
+pub const FORGET_EVERYTHING: &str = "
+    UPDATE errortracking.client_keys SET revoked_at = now() WHERE revoked_at IS NULL;
+    DO $$
+    DECLARE
+        gone text;
+    BEGIN
+        FOR gone IN SELECT nspname FROM pg_namespace WHERE nspname ~ '^project_[0-9]+$' LOOP
+            EXECUTE format('DROP SCHEMA %I CASCADE', gone);
+        END LOOP;
+        FOR gone IN
+            SELECT rolname FROM pg_roles
+            WHERE rolname LIKE 'et\\_' || (SELECT id FROM errortracking.installation) || '\\_%\\_ingest%'
+        LOOP
+            EXECUTE format('DROP OWNED BY %I', gone);
+            EXECUTE format('DROP ROLE %I', gone);
+        END LOOP;
+    END
+    $$;
+    UPDATE errortracking.projects SET state = 'deleted', deleted_at = now(), ingest_role = NULL,
+        ingest_password_digest = NULL";
+
+/// A row of `errortracking.projects`.
+struct ProjectRow {
+    id: String,
+    uid: String,
+    state: String,
+    schema: bool,
+    /// Roles of the project that may log in.
+    logins: u32,
+}
+
+/// A key that is not revoked.
+struct KeyRow {
+    id: String,
+    uid: String,
+    public_key: String,
+    enabled: bool,
+}
+
+/// Everything that is not as it should be; empty when the operator has done its work.
+pub async fn violations(world: &World, namespace: &Namespace) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // Postgres first: what is made between the two looks is only waited for once more.
+    let (projects, keys) = (project_rows(world).await, key_rows(world).await);
+    let mut objects = BTreeMap::new();
+    for (kind, _) in CHILDREN.into_iter().chain([("ErrorTrackingProject", ""), ("ClientKey", "")]) {
+        objects.insert(kind, by_name(namespace.list(kind).await));
+    }
+    for project in objects["ErrorTrackingProject"].values() {
+        check_project(project, &projects, &objects, &mut wrong);
+        check_login(project, &objects, &mut wrong).await;
+    }
+    for key in objects["ClientKey"].values() {
+        check_key(key, &keys, &objects, &mut wrong);
+    }
+    check_rows(&projects, &keys, &objects, &mut wrong);
+    check_secrets(&keys, &objects, &mut wrong);
+    for list in world.home().list("ConfigMap").await {
+        let name = name(&list);
+        let owed = list.data["data"].as_object().map_or(0, serde_json::Map::len);
+        if name.contains("tombstones") && owed > 0 {
+            wrong.push(format!("ConfigMap {name} holds {owed} tombstones"));
+        }
+    }
+    let repeated = world.sql("SELECT project_id FROM errortracking.projects GROUP BY 1 HAVING count(*) > 1").await;
+    if !repeated.is_empty() {
+        wrong.push(format!("numbers were given twice: {repeated}"));
+    }
+    wrong
+}
+
+fn check_project(project: &DynamicObject, rows: &[ProjectRow], objects: &Objects<'_>, wrong: &mut Vec<String>) {
+    let name = name(project);
+    if !stands(project, "ErrorTrackingProject", wrong) {
+        return;
+    }
+    let live: Vec<_> = rows.iter().filter(|row| row.uid == uid(project) && row.state == "active").collect();
+    match live.as_slice() {
+        [row] => {
+            if project.data["status"]["projectID"].to_string() != row.id {
+                wrong.push(format!("project {name} says another number than row {}", row.id));
+            }
+            if !row.schema {
+                wrong.push(format!("project {name} has no schema"));
+            }
+            if row.logins == 0 {
+                wrong.push(format!("project {name} has no login"));
+            }
+        }
+        rows => wrong.push(format!("project {name} has {} active rows", rows.len())),
+    }
+    for (kind, suffix) in CHILDREN {
+        let child = format!("{name}{suffix}");
+        match objects[kind].get(&child) {
+            Some(found) if owners(found).contains(&uid(project)) => {}
+            Some(_) => wrong.push(format!("{kind} {child} is not owned by the project")),
+            None => wrong.push(format!("{kind} {child} is missing")),
+        }
+    }
+}
+
+/// The login in the project's Secret is one that Postgres accepts.
+async fn check_login(project: &DynamicObject, objects: &Objects<'_>, wrong: &mut Vec<String>) {
+    let secret = format!("{}-database", name(project));
+    let Some(found) = objects["Secret"].get(&secret) else { return };
+    match Connection::from_map(&values(found)) {
+        Ok(connection) => {
+            if let Err(error) = connection.probe().await {
+                wrong.push(format!("the login in Secret {secret} is refused: {error}"));
+            }
+        }
+        Err(error) => wrong.push(format!("Secret {secret} holds no login: {error}")),
+    }
+}
+
+fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong: &mut Vec<String>) {
+    let name = name(key);
+    if !stands(key, "ClientKey", wrong) {
+        return;
+    }
+    let live: Vec<_> = rows.iter().filter(|row| row.uid == uid(key)).collect();
+    let [row] = live.as_slice() else {
+        wrong.push(format!("key {name} has {} live keys", live.len()));
+        return;
+    };
+    if row.enabled != key.data["spec"]["enabled"].as_bool().unwrap_or(true) {
+        wrong.push(format!("key {name}: enabled is not as the spec says"));
+    }
+    let secret = format!("{name}-dsn");
+    match objects["Secret"].get(&secret) {
+        Some(found) if !owners(found).contains(&uid(key)) => {
+            wrong.push(format!("Secret {secret} is not owned by its key"))
+        }
+        Some(found) => {
+            if annotation(found, KEY_ID) != Some(row.id.as_str()) || !dsn(found).contains(&row.public_key) {
+                wrong.push(format!("Secret {secret} does not hold key {}", row.id));
+            }
+        }
+        None => wrong.push(format!("Secret {secret} is missing")),
+    }
+}
+
+fn check_rows(projects: &[ProjectRow], keys: &[KeyRow], objects: &Objects<'_>, wrong: &mut Vec<String>) {
+    let uids: BTreeSet<_> = objects["ErrorTrackingProject"].values().map(uid).collect();
+    for row in projects {
+        let id = &row.id;
+        match row.state.as_str() {
+            "active" if !uids.contains(&row.uid) => wrong.push(format!("project {id} is active without an object")),
+            "active" => {}
+            state => {
+                if row.schema != (state == "retained") {
+                    wrong.push(format!("project {id} is {state}, schema: {}", row.schema));
+                }
+                if row.logins > 0 {
+                    wrong.push(format!("project {id} is {state} and has a login"));
+                }
+            }
+        }
+    }
+    let named: BTreeSet<_> = objects["Secret"].values().filter_map(|secret| annotation(secret, KEY_ID)).collect();
+    for row in keys.iter().filter(|row| !named.contains(row.id.as_str())) {
+        wrong.push(format!("key {} is live and no Secret names it", row.id));
+    }
+}
+
+/// A Secret of a key that has no object left is an orphan, or garbage that is about to be collected.
+fn check_secrets(keys: &[KeyRow], objects: &Objects<'_>, wrong: &mut Vec<String>) {
+    let live: BTreeSet<_> = keys.iter().map(|row| row.id.as_str()).collect();
+    for (name, secret) in &objects["Secret"] {
+        let of_key = secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CLIENT_KEY));
+        let id = annotation(secret, KEY_ID).unwrap_or_default();
+        if of_key && !live.contains(id) {
+            wrong.push(format!("Secret {name} names key {id}, which is dead or unknown"));
+        }
+    }
+}
+
+/// Whether the object is one that stays; it must be Ready then.
+fn stands(object: &DynamicObject, kind: &str, wrong: &mut Vec<String>) -> bool {
+    let name = name(object);
+    if object.metadata.deletion_timestamp.is_some() {
+        wrong.push(format!("{kind} {name} is still there"));
+        return false;
+    }
+    if !is_ready(object) {
+        wrong.push(format!("{kind} {name} is not Ready: {:?}", condition_of(object, "Ready")));
+    }
+    true
+}
+
+async fn project_rows(world: &World) -> Vec<ProjectRow> {
+    let answer = world
+        .sql(
+            "SELECT project_id, object_uid, state,
+                EXISTS (SELECT FROM pg_namespace WHERE nspname = 'project_' || project_id),
+                (SELECT count(*) FROM pg_roles, errortracking.installation
+                 WHERE rolcanlogin AND rolname ~ ('^et_' || id || '_' || project_id || '_ingest'))
+             FROM errortracking.projects",
+        )
+        .await;
+    let rows = answer.lines().map(|line| line.split('|').map(str::to_owned).collect::<Vec<_>>());
+    rows.map(|row| ProjectRow {
+        id: row[0].clone(),
+        uid: row[1].clone(),
+        state: row[2].clone(),
+        schema: row[3] == "t",
+        logins: row[4].parse().unwrap(),
+    })
+    .collect()
+}
+
+async fn key_rows(world: &World) -> Vec<KeyRow> {
+    let answer = world
+        .sql(
+            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled
+             FROM errortracking.client_keys k JOIN errortracking.projects p USING (project_id)
+             WHERE k.revoked_at IS NULL AND p.state = 'active'",
+        )
+        .await;
+    let rows = answer.lines().map(|line| line.split('|').map(str::to_owned).collect::<Vec<_>>());
+    rows.map(|row| KeyRow {
+        id: row[0].clone(),
+        uid: row[1].clone(),
+        public_key: row[2].clone(),
+        enabled: row[3] == "t",
+    })
+    .collect()
+}
+
+type Objects<'a> = BTreeMap<&'a str, BTreeMap<String, DynamicObject>>;
+
+fn by_name(objects: Vec<DynamicObject>) -> BTreeMap<String, DynamicObject> {
+    objects.into_iter().map(|object| (name(&object), object)).collect()
+}
+
+fn name(object: &DynamicObject) -> String {
+    object.metadata.name.clone().unwrap()
+}
+
+fn uid(object: &DynamicObject) -> String {
+    object.metadata.uid.clone().unwrap()
+}
+
+fn owners(object: &DynamicObject) -> Vec<String> {
+    object.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect()
+}
+
+fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
+    object.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn dsn(secret: &DynamicObject) -> String {
+    values(secret).remove("SENTRY_DSN").unwrap_or_default()
+}
+
+fn values(secret: &DynamicObject) -> BTreeMap<String, String> {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    let data = secret.data["data"].as_object().cloned().unwrap_or_default();
+    let decode = |value: &serde_json::Value| BASE64_STANDARD.decode(value.as_str().unwrap_or_default());
+    data.into_iter()
+        .map(|(key, value)| (key, String::from_utf8(decode(&value).unwrap_or_default()).unwrap_or_default()))
+        .collect()
+}

@@ -1,0 +1,208 @@
+//! What users do while the operator may die. A run named "r7" has the project `r7` and the keys `r7` and `r7-b`.
+
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::world::{Mode, Namespace, World, eventually};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    Create,
+    ChangeProject,
+    ChangeKeys,
+    DisableKey,
+    EditSecrets,
+    DeleteSecret,
+    DeleteLogin,
+    DeleteChildren,
+    RevokeKey,
+    OrphanKey,
+    RetainProject,
+    DropProject,
+    ApplyAgainAfterRetain,
+    ApplyAgainAfterDrop,
+    DropWithoutPostgres,
+    RetainWithoutPostgres,
+}
+
+use Scenario::{
+    ApplyAgainAfterDrop, ApplyAgainAfterRetain, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
+    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, OrphanKey, RetainProject,
+    RetainWithoutPostgres, RevokeKey,
+};
+
+impl Scenario {
+    pub const ALL: [Self; 16] = [
+        Create,
+        ChangeProject,
+        ChangeKeys,
+        DisableKey,
+        EditSecrets,
+        DeleteSecret,
+        DeleteLogin,
+        DeleteChildren,
+        RevokeKey,
+        OrphanKey,
+        RetainProject,
+        DropProject,
+        ApplyAgainAfterRetain,
+        ApplyAgainAfterDrop,
+        DropWithoutPostgres,
+        RetainWithoutPostgres,
+    ];
+
+    /// Whether Postgres is away while the operator acts.
+    pub fn without_postgres(self) -> bool {
+        matches!(self, DropWithoutPostgres | RetainWithoutPostgres)
+    }
+
+    /// What is there, and settled, before.
+    pub async fn prepare(self, namespace: &Namespace, name: &str) {
+        if self == Create {
+            return;
+        }
+        let policy = match self {
+            RetainProject | ApplyAgainAfterRetain | RetainWithoutPostgres => "Retain",
+            _ => "Delete",
+        };
+        project(namespace, name, policy, 90).await;
+        namespace.key(name, name).await;
+        let policy = if self == OrphanKey { "Orphan" } else { "Revoke" };
+        key_b(namespace, name, json!({"deletionPolicy": policy})).await;
+    }
+
+    /// What happens. No operator runs; a task that is returned goes on while one does.
+    pub async fn act(self, world: &World, namespace: &Namespace, name: &str) -> Option<JoinHandle<()>> {
+        let b = format!("{name}-b");
+        match self {
+            Create => {
+                project(namespace, name, "Delete", 90).await;
+                namespace.key(name, name).await;
+                key_b(namespace, name, json!({})).await;
+            }
+            ChangeProject => {
+                project(namespace, name, "Retain", 7).await;
+                let resources = json!({"limits": {"memory": "96Mi"}});
+                let spec = json!({"backend": {"integrated": {"ingest": {"podTemplate": {"resources": resources}}}}});
+                namespace.patch("ErrorTrackingProject", name, json!({"spec": spec})).await;
+            }
+            ChangeKeys => {
+                key_b(namespace, name, json!({"secretTemplate": {"labels": {"team": "web"}}})).await;
+                namespace.patch("ClientKey", name, template("annotations")).await;
+            }
+            DisableKey => {
+                namespace.patch("ClientKey", &b, json!({"spec": {"enabled": false}})).await;
+            }
+            EditSecrets => {
+                let wrong = BASE64_STANDARD.encode("wrong");
+                for (secret, key) in [(format!("{name}-dsn"), "SENTRY_DSN"), (format!("{name}-database"), "password")] {
+                    namespace.patch("Secret", &secret, json!({"data": {key: wrong}})).await;
+                }
+            }
+            DeleteSecret => namespace.delete("Secret", &format!("{name}-dsn")).await,
+            DeleteLogin => namespace.delete("Secret", &format!("{name}-database")).await,
+            DeleteChildren => {
+                for kind in ["Service", "Deployment", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget"] {
+                    namespace.delete(kind, &format!("{name}-ingest")).await;
+                }
+            }
+            RevokeKey | OrphanKey => namespace.delete("ClientKey", &b).await,
+            RetainProject | DropProject => delete_all(namespace, name).await,
+            ApplyAgainAfterRetain | ApplyAgainAfterDrop => {
+                // With the operator away, an object of the same name can come only after the old one is gone: its
+                // deletion has been asked for, and the new one is applied as soon as that is done.
+                delete_all(namespace, name).await;
+                let (again, name) = (namespace.clone(), name.to_owned());
+                return Some(tokio::spawn(async move { apply_when_gone(&again, &name, self).await }));
+            }
+            DropWithoutPostgres | RetainWithoutPostgres => {
+                world.postgres.set(Mode::Refuse);
+                delete_all(namespace, name).await;
+            }
+        }
+        None
+    }
+
+    pub async fn objects_are_gone(self, namespace: &Namespace, name: &str) {
+        for (kind, object) in [
+            ("ErrorTrackingProject", name.to_owned()),
+            ("ClientKey", name.to_owned()),
+            ("ClientKey", format!("{name}-b")),
+        ] {
+            namespace.gone(kind, &object).await;
+        }
+    }
+}
+
+async fn project(namespace: &Namespace, name: &str, policy: &str, retention: u32) {
+    let integrated = json!({"retentionDays": retention, "ingest": {"replicas": 0}});
+    namespace.project(name, json!({"deletionPolicy": policy, "backend": {"integrated": integrated}})).await;
+}
+
+async fn key_b(namespace: &Namespace, name: &str, more: Value) {
+    let mut spec = json!({"projectRef": {"name": name}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    namespace.key_with(&format!("{name}-b"), spec).await;
+}
+
+fn template(field: &str) -> Value {
+    json!({"spec": {"secretTemplate": {field: {"note": "changed"}}}})
+}
+
+async fn delete_all(namespace: &Namespace, name: &str) {
+    namespace.delete("ErrorTrackingProject", name).await;
+    for key in [name.to_owned(), format!("{name}-b")] {
+        namespace.delete("ClientKey", &key).await;
+    }
+}
+
+/// As a GitOps tool would: the same manifests again, as soon as the old objects are gone.
+async fn apply_when_gone(namespace: &Namespace, name: &str, scenario: Scenario) {
+    let objects =
+        [("ErrorTrackingProject", name.to_owned()), ("ClientKey", name.to_owned()), ("ClientKey", format!("{name}-b"))];
+    for (kind, object) in objects {
+        while namespace.get(kind, &object).await.is_some() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    project(namespace, name, if scenario == ApplyAgainAfterRetain { "Retain" } else { "Delete" }, 90).await;
+    namespace.key(name, name).await;
+}
+
+/// Removes what a run has left; the operator that runs does its part.
+pub async fn remove(namespace: &Namespace, name: &str) {
+    let drop = json!({"spec": {"deletionPolicy": "Delete"}});
+    let api = namespace.api("ErrorTrackingProject");
+    let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(drop)).await;
+    delete_all(namespace, name).await;
+    // An orphan has nobody who would.
+    namespace.delete("Secret", &format!("{name}-b-dsn")).await;
+}
+
+/// Takes finalizers off and deletes everything.
+pub async fn remove_everything(namespace: &Namespace) {
+    for kind in ["ClientKey", "ErrorTrackingProject"] {
+        for object in namespace.list(kind).await {
+            let name = object.metadata.name.unwrap();
+            let free = json!({"metadata": {"finalizers": null}});
+            let _ = namespace.api(kind).patch(&name, &PatchParams::default(), &Patch::Merge(&free)).await;
+        }
+        namespace.api(kind).delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    }
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=error-tracking-operator");
+    for kind in ["Secret", "Deployment", "Service", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget"] {
+        let api = namespace.api(kind);
+        // A Service cannot be deleted in a collection by every version.
+        for object in api.list(&ours).await.unwrap() {
+            namespace.delete(kind, &object.metadata.name.unwrap()).await;
+        }
+        eventually(&format!("every {kind} is gone"), Duration::from_secs(30), async || {
+            api.list(&ours).await.unwrap().items.is_empty().then_some(())
+        })
+        .await;
+    }
+}

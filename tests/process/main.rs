@@ -1,0 +1,19 @@
+//! The operator as a process of this machine: against the API server of a local cluster, a real Postgres, and with
+//! exactly the rights that the chart gives it. What only a process shows: signals, crashes, what it asks the API
+//! server for, and connections that somebody else takes away.
+//!
+//! Needs a cluster without the chart's own operator (`hack/cluster.sh up`) and `KUBECONFIG` and `PATH` of
+//! `hack/cluster.sh env`. Projects have no pods, so no image is needed.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails where it stands")]
+
+mod bad_input;
+mod crash;
+mod leadership;
+mod lifecycle;
+mod outages;
+mod quiet;
+mod rights;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;

@@ -1,0 +1,208 @@
+//! The operator has the rights that it needs and no others, and says which one it misses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::world::{Mode, Namespace, World, eventually};
+
+/// Until a right that was given back is noticed: a watch pauses for a while after a refusal.
+const NOTICED: Duration = Duration::from_secs(60);
+
+async fn take_away(world: &World, resource: &str, verb: &str) {
+    world.chart.apply(&world.client, &world.chart.cluster_role_without(resource, verb), true).await;
+    // The API server's authorizer follows its own watch.
+    sleep(Duration::from_millis(500)).await;
+}
+
+async fn give_back(world: &World) {
+    world.chart.apply(&world.client, &world.chart.manifest("ClusterRole"), true).await;
+}
+
+#[tokio::test]
+async fn a_missing_right_to_write_is_named_in_the_status_and_works_again_when_given_back() {
+    let world = World::new().await;
+    let operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    take_away(&world, "secrets", "create").await;
+    namespace.key("other", "shop").await;
+    let message = eventually("the key says what is missing", Duration::from_secs(30), async || {
+        let ready = namespace.condition("ClientKey", "other", "Ready").await?;
+        ready.message.contains("cannot create").then_some(ready.message)
+    })
+    .await;
+    println!("{message}");
+    assert!(message.contains("secrets"), "{message}");
+    give_back(&world).await;
+    eventually("Ready after the right was given back", NOTICED, async || {
+        (namespace.condition("ClientKey", "other", "Ready").await?.status == "True").then_some(())
+    })
+    .await;
+    drop(operator);
+}
+
+#[tokio::test]
+async fn a_missing_right_to_watch_is_named_in_the_log_and_works_again_when_given_back() {
+    let world = World::new().await;
+    let mut operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    take_away(&world, "secrets", "watch").await;
+    // Rights are looked at when a watch begins: the running one ends with its connection.
+    world.api_server.set(Mode::Refuse);
+    sleep(Duration::from_secs(1)).await;
+    world.api_server.set(Mode::Forward);
+    eventually("the log says what is missing", Duration::from_secs(30), async || {
+        operator.logged("cannot watch resource").then_some(())
+    })
+    .await;
+    let lines = operator.log();
+    println!("{}", lines.lines().find(|line| line.contains("cannot watch resource")).unwrap());
+    // The others go on.
+    namespace.patch("ErrorTrackingProject", "shop", json!({"spec": {"displayName": "Shop"}})).await;
+    namespace.ready("ErrorTrackingProject", "shop").await;
+    give_back(&world).await;
+    namespace.delete("Secret", "shop-dsn").await;
+    eventually("the watch works again", NOTICED, async || {
+        world.revive(&mut operator).await;
+        namespace.get("Secret", "shop-dsn").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn owned_children_need_the_right_to_update_the_owners_finalizers() {
+    for (kind, plural) in [("ErrorTrackingProject", "errortrackingprojects"), ("ClientKey", "clientkeys")] {
+        let world = World::new().await;
+        let operator = world.start_and_lead().await;
+        let namespace = world.namespace("web").await;
+        take_away(&world, &format!("{plural}/finalizers"), "update").await;
+        namespace.project_without_pods("shop").await;
+        namespace.key("shop", "shop").await;
+        let message = eventually(&format!("{kind} says what is missing"), Duration::from_secs(30), async || {
+            let ready = namespace.condition(kind, "shop", "Ready").await?;
+            ready.message.contains("blockOwnerDeletion").then_some(ready.message)
+        })
+        .await;
+        println!("{message}");
+        give_back(&world).await;
+        eventually("Ready after the right was given back", NOTICED, async || {
+            (namespace.condition(kind, "shop", "Ready").await?.status == "True").then_some(())
+        })
+        .await;
+        drop(operator);
+    }
+}
+
+/// What no line of an audit log shows is shown by taking it away, above.
+fn is_only_checked(resource: &str) -> bool {
+    resource.ends_with("/finalizers")
+}
+
+#[tokio::test]
+async fn every_right_of_the_chart_is_used() {
+    let world = World::new().await;
+    let mark = world.mark();
+    let operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    live(&world, &namespace).await;
+    drop(operator);
+
+    let mut used: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    let mut at_home = BTreeSet::new();
+    for request in world.requests_since(&mark) {
+        if request.code == 403 {
+            println!("refused: {request}");
+        }
+        let right = (request.group.clone(), request.resource.clone(), request.verb.clone());
+        if request.namespace == world.name {
+            at_home.insert(right.clone());
+        }
+        *used.entry(right).or_default() += 1;
+    }
+    println!("{:<28} {:<34} {:<8} {:>6}", "group", "resource", "verb", "used");
+    let mut unused = Vec::new();
+    for (kind, is_used) in [
+        ("ClusterRole", &(|right: &_| used.contains_key(right)) as &dyn Fn(&(String, String, String)) -> bool),
+        ("Role", &|right| at_home.contains(right)),
+    ] {
+        for right in world.chart.rights(kind) {
+            let (group, resource, verb) = &right;
+            let count = used.get(&right).copied().unwrap_or_default();
+            println!("{group:<28} {resource:<34} {verb:<8} {count:>6}");
+            if !is_used(&right) && !is_only_checked(resource) {
+                unused.push(format!("{kind}: {verb} {resource} {group}"));
+            }
+        }
+    }
+    assert_eq!(unused, Vec::<String>::new(), "rights that nothing needs");
+}
+
+/// Everything that the operator does: objects come, change, drift and go, with Postgres and without.
+async fn live(world: &World, namespace: &Namespace) {
+    namespace
+        .project("shop", json!({"deletionPolicy": "Delete", "backend": {"integrated": {"ingest": {"replicas": 0}}}}))
+        .await;
+    namespace.key("shop", "shop").await;
+    namespace.ready("ErrorTrackingProject", "shop").await;
+    namespace.ready("ClientKey", "shop").await;
+    // The same Event twice is counted up.
+    for enabled in [false, true, false, true] {
+        namespace.patch("ClientKey", "shop", json!({"spec": {"enabled": enabled}})).await;
+        namespace.ready("ClientKey", "shop").await;
+    }
+    for (kind, name, edit) in [
+        ("Secret", "shop-dsn", json!({"stringData": {"SENTRY_DSN": "wrong"}})),
+        ("Service", "shop-ingest", json!({"spec": {"ports": [{"port": 81}]}})),
+        ("Deployment", "shop-ingest", json!({"spec": {"replicas": 1}})),
+        ("NetworkPolicy", "shop-ingest", json!({"spec": {"policyTypes": ["Ingress"]}})),
+        ("PodDisruptionBudget", "shop-ingest", json!({"spec": {"maxUnavailable": 2}})),
+        ("ServiceAccount", "shop-ingest", json!({"automountServiceAccountToken": true})),
+    ] {
+        put_back(namespace, kind, name, edit).await;
+        let uid = namespace.field(kind, name, "/metadata/uid").await;
+        namespace.delete(kind, name).await;
+        eventually(&format!("deleted {kind} put back"), Duration::from_secs(15), async || {
+            let now = namespace.field(kind, name, "/metadata/uid").await;
+            (!now.is_null() && now != uid).then_some(())
+        })
+        .await;
+    }
+    for (kind, name) in [("ClientKey", "shop"), ("ErrorTrackingProject", "shop")] {
+        namespace.delete(kind, name).await;
+        namespace.gone(kind, name).await;
+    }
+    // A deletion without Postgres is written down and done later.
+    namespace.ready_project("gone").await;
+    world.postgres.set(Mode::Refuse);
+    for (kind, name) in [("ClientKey", "gone"), ("ErrorTrackingProject", "gone")] {
+        namespace.delete(kind, name).await;
+        namespace.gone(kind, name).await;
+    }
+    world.postgres.set(Mode::Forward);
+    eventually("what was owed is done", Duration::from_secs(60), async || {
+        let live = "SELECT count(*) FROM errortracking.projects WHERE state = 'active'";
+        (world.sql(live).await == "0").then_some(())
+    })
+    .await;
+    sleep(Duration::from_secs(1)).await;
+}
+
+/// Edits a child by hand and waits until the edit is gone.
+async fn put_back(namespace: &Namespace, kind: &str, name: &str, edit: Value) {
+    let content = async || {
+        let object = serde_json::to_value(namespace.get(kind, name).await.unwrap()).unwrap();
+        (object["spec"].clone(), object["data"].clone(), object["automountServiceAccountToken"].clone())
+    };
+    let before = content().await;
+    namespace.patch(kind, name, edit).await;
+    eventually(&format!("edited {kind} put back"), Duration::from_secs(15), async || {
+        (content().await == before).then_some(())
+    })
+    .await;
+}
