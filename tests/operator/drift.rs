@@ -62,3 +62,50 @@ fn children_of_a_project_that_are_edited_or_deleted_come_back() {
     namespace.start_sender("shop-dsn");
     wait_for("events are received", Duration::from_mins(1), || (namespace.send(&["once"]) == "200").then_some(()));
 }
+
+#[test]
+fn the_same_spec_from_another_field_manager_changes_nothing() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("no-churn");
+    let ingest = "{autoscaling: {minReplicas: 1, maxReplicas: 2}, \
+         ingress: {host: errors.example, annotations: {note: hello}}, \
+         podTemplate: {resources: {requests: {cpu: 1000m, memory: 1024Ki}}, tolerations: [{operator: Exists}], \
+         affinity: {nodeAffinity: {}}, metadata: {labels: {team: web}}}}";
+    let spec = format!("{{backend: {{integrated: {{ingest: {ingest}}}}}}}");
+    namespace.project("shop", &spec);
+    namespace.key("shop", "{projectRef: {name: shop}, endpoint: External}");
+    // The pod asks for more than the node may have: nothing here is about pods.
+    wait_for("everything is made", SOON, || {
+        (namespace.exists("ingress/shop-ingest") && namespace.exists("secret/shop-dsn")).then_some(())
+    });
+    let objects = "deploy,hpa,ingress,service,serviceaccount,networkpolicy,pdb,secret,etp,etk";
+    let versions = || {
+        let list = namespace.kubectl(&["get", objects, "-o", "json", "--show-managed-fields"]);
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let written = |item: &serde_json::Value| {
+            let entries = item["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+            let ours = entries.into_iter().filter(|entry| entry["manager"] == "error-tracking-operator");
+            let times: Vec<_> = ours.map(|entry| (entry["subresource"].clone(), entry["time"].clone())).collect();
+            format!("{} {} {} {times:?}", item["kind"], item["metadata"]["name"], item["metadata"]["generation"])
+        };
+        list["items"].as_array().unwrap().iter().map(written).collect::<Vec<_>>()
+    };
+    let mut before = versions();
+    // Until the Deployment controller has said its last word.
+    wait_for("nothing changes", Duration::from_mins(1), || {
+        crate::harness::pause(Duration::from_secs(5));
+        let now = versions();
+        let same = now == before;
+        before = now;
+        same.then_some(())
+    });
+    let manifest = format!(
+        "apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {{name: shop, namespace: {}}}\nspec: {spec}\n",
+        namespace.0
+    );
+    for _ in 0..5 {
+        namespace.apply_as("gitops", &manifest);
+        crate::harness::pause(Duration::from_secs(1));
+    }
+    assert_eq!(versions(), before);
+}

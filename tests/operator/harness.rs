@@ -125,6 +125,14 @@ impl Namespace {
         self.try_apply(manifests).unwrap();
     }
 
+    /// Applies on the server, as a GitOps tool does.
+    pub fn apply_as(&self, manager: &str, manifests: &str) {
+        let manager = format!("--field-manager={manager}");
+        let arguments = ["apply", "--server-side", "--force-conflicts", &manager, "-f", "-"];
+        let output = run("kubectl", &arguments, Some(manifests));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     pub fn project(&self, name: &str, spec: &str) {
         self.apply(&format!(
             "apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {{name: {name}}}\nspec: {spec}\n"

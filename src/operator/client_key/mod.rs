@@ -173,7 +173,7 @@ impl Pass for KeyPass<'_> {
             return Some(Failure::Unmet {
                 reason: Reason::LimitExceeded,
                 message: format!(
-                    "Namespace {} may have {limit} client keys and has as many older ones: delete one, or ask the platform \
+                    "Namespace {} has reached its limit of client keys ({limit}): delete an older one, or ask the platform \
                      team for a higher limit.",
                     self.namespace
                 ),

@@ -239,7 +239,7 @@ pub fn all() -> Vec<State> {
         ),
         state(
             "keeps the old version: a rollout elsewhere failed",
-            |scene| scene.observed.held = held(Some("web/other")),
+            |scene| scene.observed.held = held(Some("other")),
             "Available Ready Reconciling",
             "InProgress",
             "Progressing",

@@ -153,7 +153,8 @@ impl<'a> ProjectPass<'a> {
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
-    /// Pods that receive events get another image only when it is their turn.
+    /// Pods that receive events get another image only when it is their turn. What else a version changes in their
+    /// template is not held back: it must run with the image before.
     fn choose_image(&mut self) {
         let newer = &self.context.image;
         let live = self.own(ChildKind::Deployment);
@@ -286,8 +287,8 @@ impl Pass for ProjectPass<'_> {
             return Some(Failure::Unmet {
                 reason: Reason::LimitExceeded,
                 message: format!(
-                    "Namespace {} may have {limit} projects and has as many older ones: delete one, or ask the platform \
-                     team for a higher limit.",
+                    "Namespace {} has reached its limit of projects ({limit}): delete an older one, or ask the platform team \
+                     for a higher limit.",
                     self.namespace
                 ),
             });

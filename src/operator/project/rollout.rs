@@ -9,6 +9,7 @@ use std::{
 
 use kube::{Resource, ResourceExt, api::DynamicObject};
 use serde_json::Value;
+use tracing::warn;
 
 use super::IngestImage;
 use crate::{
@@ -104,7 +105,8 @@ pub struct Held {
     /// Versions, as an image's tag names them.
     pub kept: String,
     pub newer: String,
-    /// The project, as "web/shop", where the newer version does not come up. `None`: others have their turn first.
+    /// Where the newer version does not come up: a project of the same namespace by its name, one of another without,
+    /// because tenants are not told of each other. `None`: others have their turn first.
     pub halted_by: Option<String>,
 }
 
@@ -166,6 +168,8 @@ struct Turns {
     looked: Option<Instant>,
     granted: BTreeMap<ProjectKey, Instant>,
     proven: BTreeSet<ProjectKey>,
+    /// What the log has told of last.
+    halting: Option<ProjectKey>,
 }
 
 impl Rollouts {
@@ -191,7 +195,21 @@ impl Rollouts {
                 return None;
             }
             Turn::Later => None,
-            Turn::Halted((namespace, name)) => Some(format!("{namespace}/{name}")),
+            Turn::Halted(halting) => {
+                let (namespace, name) = &halting;
+                let shown =
+                    if *namespace == project.0 { name.clone() } else { "a project of another namespace".to_owned() };
+                if turns.halting.as_ref() != Some(&halting) {
+                    warn!(
+                        namespace,
+                        project = name,
+                        image = newer.image,
+                        "The rollout is halted: the new version does not come up here."
+                    );
+                    turns.halting = Some(halting);
+                }
+                Some(shown)
+            }
         };
         Some(Held { kept: version(&live.image), newer: version(&newer.image), halted_by })
     }

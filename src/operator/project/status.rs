@@ -280,18 +280,18 @@ mod tests {
             ("refused", json!({}), observed(refused), ("False", "PodsFailing"), ("True", "PodsFailing")),
             ("inactive", json!({"active": false}), observed(pods(0, 0)), ("True", "Inactive"), ("False", "Idle")),
             ("waits", json!({}), held(None), ("True", "Available"), ("True", "RolloutWaiting")),
-            ("halted", json!({}), held(Some("web/a")), ("True", "Available"), ("True", "RolloutHalted")),
+            ("halted", json!({}), held(Some("a")), ("True", "Available"), ("True", "RolloutHalted")),
         ] {
             let status = said(&spec, &ErrorTrackingProjectStatus::default(), &observed);
             let told = (condition(&status, "Ready"), condition(&status, "Reconciling"));
             let pair = |(status, reason): (&str, &str)| (status.to_owned(), reason.to_owned());
             assert_eq!(told, (pair(ready), pair(reconciling)), "{case}");
         }
-        let status = said(&json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("web/a")));
+        let status = said(&json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("a")));
         let message = &status.conditions.iter().find(|condition| condition.type_ == "IngestReady").unwrap().message;
         assert_eq!(
             message,
-            "2 of 2 ingest pods are ready. They keep version 1: the rollout of version 2 is halted by web/a, where it \
+            "2 of 2 ingest pods are ready. They keep version 1: the rollout of version 2 is halted by a, where it \
              does not come up."
         );
     }
