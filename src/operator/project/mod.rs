@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use self::plan::{Catalogued, Observed, Rollout, Step};
 use super::{
     Context,
-    apply::{self, ApplyError},
+    apply::ApplyError,
     child::{Child, ChildKind, Drift, cached_digest, holder},
     controller::{Action, PassFailed},
     database::{Database, State},
