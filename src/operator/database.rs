@@ -134,11 +134,11 @@ impl Database {
         self.shares_login.then_some((&self.connection.username, &self.connection.password))
     }
 
-    /// Changes with the server and with the login, of which projects may hold a copy.
+    /// Changes with the server, with what may be in it, and with the login, of which projects may hold a copy.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let password = hex(&password_digest(&self.connection.password));
-        format!("{} {} {password}", self.server, self.connection.username)
+        format!("{} {} {} {password}", self.server, self.admin.server().incarnation, self.connection.username)
     }
 
     fn failed(&self, source: StoreError) -> ConnectError {
@@ -163,6 +163,8 @@ enum ConnectError {
     Store { server: String, secret: String, source: StoreError },
     #[error("Secret {0} has changed")]
     SecretChanged(String),
+    #[error("Postgres at {0} was started anew")]
+    StartedAnew(String),
     #[error("the server runs with fsync=off and would lose acknowledged events in a crash: turn fsync on")]
     DurabilityOff,
 }
@@ -175,7 +177,9 @@ impl ConnectError {
     fn reason(&self) -> Reason {
         match self {
             Self::NoSecret { theirs: true, .. } | Self::BadSecret { theirs: true, .. } => Reason::DatabaseSecretInvalid,
-            Self::Kubernetes { .. } | Self::NoSecret { .. } | Self::SecretChanged(_) => Reason::DatabaseUnavailable,
+            Self::Kubernetes { .. } | Self::NoSecret { .. } | Self::SecretChanged(_) | Self::StartedAnew(_) => {
+                Reason::DatabaseUnavailable
+            }
             Self::BadSecret { .. } => Reason::DatabaseRejected,
             Self::HostNotAllowed { .. } => Reason::DatabaseHostNotAllowed,
             Self::DurabilityOff => Reason::DurabilityOff,
@@ -235,6 +239,10 @@ pub async fn keep(
                     if matches!(failed, ConnectError::SecretChanged(_)) {
                         info!(secret = database.secret_name, "The database Secret has changed; connecting anew.");
                         former = Some(Former { database, since: Instant::now() });
+                        continue;
+                    }
+                    if matches!(failed, ConnectError::StartedAnew(_)) {
+                        info!(server = database.server, "Postgres was started anew; connecting anew.");
                         continue;
                     }
                     failed
@@ -355,13 +363,15 @@ impl Keeper {
         let mut missing_since: Option<Instant> = None;
         loop {
             let changed = timeout(look, self.changed.notified()).await.is_ok();
-            if let Err(failed) = database.admin.look().await {
-                match database.connection.probe().await {
+            match database.admin.look().await {
+                Ok(true) => {}
+                Ok(false) => return ConnectError::StartedAnew(database.server.clone()),
+                Err(failed) => match database.connection.probe().await {
                     Err(why) => return database.failed(why),
                     // It answers, but every connection is in use.
                     Ok(()) if failed.retryable() => continue,
                     Ok(()) => return database.failed(failed),
-                }
+                },
             }
             if changed || missing_since.is_some() || secret_read.elapsed() >= read_again {
                 secret_read = Instant::now();

@@ -300,7 +300,7 @@ async fn wake_all(context: Arc<Context>, queues: Queues) {
     let mut states = context.database_states();
     let said = |state: &State| match state {
         State::Connecting => String::new(),
-        State::Ready(database) => database.server.clone(),
+        State::Ready(database) => database.fingerprint(),
         State::Unavailable { message, .. } => message.clone(),
     };
     let mut known = said(&states.borrow_and_update());

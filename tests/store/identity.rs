@@ -43,7 +43,7 @@ async fn a_second_installation_is_refused_while_the_first_lives() {
         format!("UPDATE errortracking.owner SET seen_at = clock_timestamp() - interval '{seconds} seconds'")
     };
     sqlx::raw_sql(sqlx::AssertSqlSafe(age(80))).execute(&pool).await.unwrap();
-    current.look().await.unwrap();
+    assert!(current.look().await.unwrap());
     assert!(matches!(Admin::lead(pool.clone(), 99, owner("two")).await, Err(StoreError::LedByAnother { .. })));
     sqlx::raw_sql(sqlx::AssertSqlSafe(age(100))).execute(&pool).await.unwrap();
     let second = Admin::lead(pool.clone(), 99, owner("two")).await.unwrap();

@@ -28,7 +28,7 @@ const ADOPTED_ANNOTATION: &str = "errortracking.dev/adopted-at";
 pub struct Adopt {
     /// Number of the project, as `retained` lists it.
     id: ProjectId,
-    /// Namespace and name of the ErrorTrackingProject that is to have it, whether that exists already or not.
+    /// Namespace and name of the `ErrorTrackingProject` that is to have it, whether that exists already or not.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = target)]
     to: (String, String),
     #[command(flatten)]

@@ -87,14 +87,11 @@ async fn take_lease(client: &Client, namespace: &str, name: &str, end: Instant) 
             lease_transitions: Some(before.lease_transitions.unwrap_or_default() + 1),
             ..LeaseSpec::default()
         };
-        let written = match found {
-            Some(found) => {
-                api.replace(name, &PostParams::default(), &Lease { spec: Some(spec), ..found }).await.map(|_| ())
-            }
-            None => {
-                let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
-                api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await.map(|_| ())
-            }
+        let written = if let Some(found) = found {
+            api.replace(name, &PostParams::default(), &Lease { spec: Some(spec), ..found }).await.map(|_| ())
+        } else {
+            let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await.map(|_| ())
         };
         match written {
             Ok(()) => {

@@ -129,13 +129,9 @@ impl ProjectPass<'_> {
 
 /// Whether the login that the row knows is the one to publish. A shared one is the operator's own of now.
 fn agrees(database: &Database, state: &ProjectState, digest: &str) -> bool {
-    match database.shared_login() {
-        Some((role, password)) => {
-            state.ingest_role.as_deref() == Some(role) && hex(&password_digest(password)) == digest
-        }
-        None => {
-            let made = database.admin.installation().ingest_roles(state.project_id);
-            state.ingest_role.as_ref().is_some_and(|role| made.contains(role))
-        }
+    if let Some((role, password)) = database.shared_login() {
+        return state.ingest_role.as_deref() == Some(role) && hex(&password_digest(password)) == digest;
     }
+    let made = database.admin.installation().ingest_roles(state.project_id);
+    state.ingest_role.as_ref().is_some_and(|role| made.contains(role))
 }

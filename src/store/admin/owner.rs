@@ -1,9 +1,9 @@
 //! Which installation uses a database. Two that point at the same one would fight with ever higher epochs; so the
 //! second is refused while the first lives.
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::Admin;
+use super::{Admin, server::INCARNATION};
 use crate::store::StoreError;
 
 /// An installation of the operator: what tells it from every other one, in this cluster or elsewhere.
@@ -41,26 +41,29 @@ pub(super) async fn occupy(transaction: &mut PgConnection, owner: &Owner) -> Res
     Err(StoreError::LedByAnother { namespace, lease })
 }
 
+/// Incarnation and epoch; namespace, its uid and Lease of the owner.
+type Seen = (String, i64, Option<String>, Option<String>, Option<String>);
+
 impl Admin {
-    /// Whether the server answers and we still lead it. Every 20 s this also says that we live.
-    pub async fn look(&self) -> Result<(), StoreError> {
+    /// Whether the server answers and we still lead it; `false` when it was started anew, or the database made anew,
+    /// since we connected: what is in it may be older. Every 20 s this also says that we live.
+    pub async fn look(&self) -> Result<bool, StoreError> {
         let owner = self.owner.as_ref();
-        let (stored, namespace, namespace_uid, lease): (i64, Option<String>, Option<String>, Option<String>) =
-            sqlx::query_as(
-                "WITH seen AS (
+        let (incarnation, stored, namespace, namespace_uid, lease): Seen = sqlx::query_as(AssertSqlSafe(format!(
+            "WITH seen AS (
                     UPDATE errortracking.owner AS o SET seen_at = clock_timestamp()
                     FROM errortracking.installation AS i
                     WHERE i.epoch <= $3 AND (o.namespace_uid, o.lease) = ($1, $2)
                         AND o.seen_at < clock_timestamp() - interval '20 seconds'
                  )
-                 SELECT i.epoch, o.namespace, o.namespace_uid, o.lease
-                 FROM errortracking.installation AS i LEFT JOIN errortracking.owner AS o ON true",
-            )
-            .bind(owner.map(|owner| &owner.namespace_uid))
-            .bind(owner.map(|owner| &owner.lease))
-            .bind(self.epoch)
-            .fetch_one(&self.pool)
-            .await?;
+                 SELECT {INCARNATION}, i.epoch, o.namespace, o.namespace_uid, o.lease
+                 FROM errortracking.installation AS i LEFT JOIN errortracking.owner AS o ON true"
+        )))
+        .bind(owner.map(|owner| &owner.namespace_uid))
+        .bind(owner.map(|owner| &owner.lease))
+        .bind(self.epoch)
+        .fetch_one(&self.pool)
+        .await?;
         // Before the epoch: over that one, two installations would outbid each other.
         match (owner, namespace, namespace_uid, lease) {
             (Some(owner), Some(namespace), Some(uid), Some(lease))
@@ -76,6 +79,9 @@ impl Admin {
             }
             _ => {}
         }
-        if stored > self.epoch { Err(StoreError::Fenced { stored, ours: self.epoch }) } else { Ok(()) }
+        if stored > self.epoch {
+            return Err(StoreError::Fenced { stored, ours: self.epoch });
+        }
+        Ok(incarnation == self.server.incarnation)
     }
 }

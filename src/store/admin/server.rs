@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Admin, InstallationId, Owner, owner, rights};
 use crate::{
@@ -16,6 +16,11 @@ const OLDEST: i32 = 150_000;
 /// How long a change waits for the lock of another one.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// When the server was started, and which database it is there.
+pub(super) const INCARNATION: &str = "(
+    SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()
+)";
+
 /// What the server says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -25,6 +30,8 @@ pub struct ServerFacts {
     pub fsync: bool,
     /// Whether a commit waits for a second server, so that events survive a failover.
     pub synchronous_standby: bool,
+    /// Changes when the server is started anew and when the database is made anew, as by a restore.
+    pub incarnation: String,
     /// Whether the login may create roles: `CloudNativePG`'s owner of a database may not.
     pub creates_roles: bool,
 }
@@ -138,19 +145,27 @@ async fn fence(transaction: &mut PgConnection, epoch: i64, lock_timeout: Duratio
 }
 
 async fn facts(pool: &PgPool) -> Result<ServerFacts, StoreError> {
-    let (number, version, fsync, synchronous_standby, creates_roles): (i32, String, bool, bool, bool) = sqlx::query_as(
+    let (number, version, fsync, synchronous_standby, creates_roles, incarnation): (
+        i32,
+        String,
+        bool,
+        bool,
+        bool,
+        String,
+    ) = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT
             current_setting('server_version_num')::integer,
             current_setting('server_version'),
             current_setting('fsync')::boolean,
             current_setting('synchronous_standby_names') <> '',
-            (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user)",
-    )
+            (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user),
+            {INCARNATION}"
+    )))
     .fetch_one(pool)
     .await?;
     if number < OLDEST {
         Err(StoreError::ServerTooOld { found: version })
     } else {
-        Ok(ServerFacts { version, fsync, synchronous_standby, creates_roles })
+        Ok(ServerFacts { version, fsync, synchronous_standby, creates_roles, incarnation })
     }
 }
