@@ -76,35 +76,6 @@ async fn a_missing_right_to_watch_is_named_in_the_log_and_works_again_when_given
 }
 
 #[tokio::test]
-async fn owned_children_need_the_right_to_update_the_owners_finalizers() {
-    for (kind, plural) in [("ErrorTrackingProject", "errortrackingprojects"), ("ClientKey", "clientkeys")] {
-        let world = World::new().await;
-        let operator = world.start_and_lead().await;
-        let namespace = world.namespace("web").await;
-        take_away(&world, &format!("{plural}/finalizers"), "update").await;
-        namespace.project_without_pods("shop").await;
-        namespace.key("shop", "shop").await;
-        let message = eventually(&format!("{kind} says what is missing"), Duration::from_secs(30), async || {
-            let ready = namespace.condition(kind, "shop", "Ready").await?;
-            ready.message.contains("blockOwnerDeletion").then_some(ready.message)
-        })
-        .await;
-        println!("{message}");
-        give_back(&world).await;
-        eventually("Ready after the right was given back", NOTICED, async || {
-            (namespace.condition(kind, "shop", "Ready").await?.status == "True").then_some(())
-        })
-        .await;
-        drop(operator);
-    }
-}
-
-/// What no line of an audit log shows is shown by taking it away, above.
-fn is_only_checked(resource: &str) -> bool {
-    resource.ends_with("/finalizers")
-}
-
-#[tokio::test]
 async fn every_right_of_the_chart_is_used() {
     let world = World::new().await;
     let mark = world.mark();
@@ -135,7 +106,7 @@ async fn every_right_of_the_chart_is_used() {
             let (group, resource, verb) = &right;
             let count = used.get(&right).copied().unwrap_or_default();
             println!("{group:<28} {resource:<34} {verb:<8} {count:>6}");
-            if !is_used(&right) && !is_only_checked(resource) {
+            if !is_used(&right) {
                 unused.push(format!("{kind}: {verb} {resource} {group}"));
             }
         }
@@ -158,7 +129,7 @@ async fn live(world: &World, namespace: &Namespace) {
     }
     for (kind, name, edit) in [
         ("Secret", "shop-dsn", json!({"stringData": {"SENTRY_DSN": "wrong"}})),
-        ("Service", "shop-ingest", json!({"spec": {"ports": [{"port": 81}]}})),
+        ("Service", "shop-ingest", json!({"spec": {"selector": {"app.kubernetes.io/name": "other"}}})),
         ("Deployment", "shop-ingest", json!({"spec": {"replicas": 1}})),
         ("NetworkPolicy", "shop-ingest", json!({"spec": {"policyTypes": ["Ingress"]}})),
         ("PodDisruptionBudget", "shop-ingest", json!({"spec": {"maxUnavailable": 2}})),
@@ -173,6 +144,7 @@ async fn live(world: &World, namespace: &Namespace) {
         })
         .await;
     }
+    expose_and_scale(world, namespace).await;
     for (kind, name) in [("ClientKey", "shop"), ("ErrorTrackingProject", "shop")] {
         namespace.delete(kind, name).await;
         namespace.gone(kind, name).await;
@@ -191,6 +163,40 @@ async fn live(world: &World, namespace: &Namespace) {
     })
     .await;
     sleep(Duration::from_secs(1)).await;
+}
+
+/// Children that a project has only when it asks for them.
+async fn expose_and_scale(world: &World, namespace: &Namespace) {
+    let route: Value = serde_yaml::from_str(include_str!("../operator/gateway-api.yaml")).unwrap();
+    world.chart.apply(&world.client, &route, true).await;
+    let ingress = json!({"className": "none", "host": "errors.example"});
+    let gateway = json!({"parentRefs": [{"name": "public"}], "hostnames": ["errors.example"]});
+    let autoscaling = json!({"minReplicas": 1, "maxReplicas": 2, "targetCPUUtilizationPercentage": 80});
+    for (kind, ingest, edit) in [
+        ("Ingress", json!({"replicas": 0, "ingress": ingress}), json!({"spec": {"ingressClassName": "other"}})),
+        ("HTTPRoute", json!({"replicas": 0, "gateway": gateway}), Value::Null),
+        ("HorizontalPodAutoscaler", json!({"autoscaling": autoscaling}), json!({"spec": {"maxReplicas": 9}})),
+    ] {
+        let spec = |ingest: &Value| json!({"deletionPolicy": "Delete", "backend": {"integrated": {"ingest": ingest}}});
+        namespace.project("shop", spec(&ingest)).await;
+        eventually(&format!("{kind} made"), Duration::from_secs(30), async || namespace.get(kind, "shop-ingest").await)
+            .await;
+        if edit.is_null() {
+            // It is not watched, so nobody notices an edit: the spec changes.
+            let mut more = ingest.clone();
+            more["gateway"]["hostnames"] = json!(["errors.example", "more.example"]);
+            namespace.project("shop", spec(&more)).await;
+            eventually(&format!("{kind} follows"), Duration::from_secs(30), async || {
+                let names = namespace.field(kind, "shop-ingest", "/spec/hostnames").await;
+                (names == more["gateway"]["hostnames"]).then_some(())
+            })
+            .await;
+        } else {
+            put_back(namespace, kind, "shop-ingest", edit).await;
+        }
+        namespace.project("shop", spec(&json!({"replicas": 0}))).await;
+        namespace.gone(kind, "shop-ingest").await;
+    }
 }
 
 /// Edits a child by hand and waits until the edit is gone.
