@@ -216,6 +216,9 @@ fn stands(object: &DynamicObject, kind: &str, wrong: &mut Vec<String>) -> bool {
     if !is_ready(object) {
         wrong.push(format!("{kind} {name} is not Ready: {:?}", condition_of(object, "Ready")));
     }
+    if condition_of(object, "Reconciling").is_none_or(|reconciling| reconciling.status != "False") {
+        wrong.push(format!("{kind} {name} is still being reconciled"));
+    }
     true
 }
 
