@@ -21,6 +21,10 @@ pub(super) const INCARNATION: &str = "(
     SELECT pg_postmaster_start_time()::text || ' ' || oid FROM pg_database WHERE datname = current_database()
 )";
 
+/// A change whose process has stopped in the middle of it, and with it the lock that a newer leader waits for, is ended
+/// by the server: before the lease of a frozen leader has run out.
+const ABANDONED: Duration = Duration::from_secs(10);
+
 /// What the server says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -136,11 +140,15 @@ impl Admin {
 /// The rest of the transaction belongs to a leader that is not older than any that was here, and no
 /// statement of it waits longer than `lock_timeout` for another transaction.
 async fn fence(transaction: &mut PgConnection, epoch: i64, lock_timeout: Duration) -> Result<(), StoreError> {
-    sqlx::query("SELECT set_config('lock_timeout', $2, true), errortracking.fence($1)")
-        .bind(epoch)
-        .bind(format!("{}ms", lock_timeout.as_millis()))
-        .execute(transaction)
-        .await?;
+    sqlx::query(
+        "SELECT set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true),
+            errortracking.fence($1)",
+    )
+    .bind(epoch)
+    .bind(format!("{}ms", lock_timeout.as_millis()))
+    .bind(format!("{}ms", ABANDONED.as_millis()))
+    .execute(transaction)
+    .await?;
     Ok(())
 }
 

@@ -66,7 +66,7 @@ pub async fn violations(world: &World, namespace: &Namespace) -> Vec<String> {
     // Postgres first: what is made between the two looks is only waited for once more.
     let (projects, keys) = (project_rows(world).await, key_rows(world).await);
     let mut objects = BTreeMap::new();
-    for (kind, _) in CHILDREN.into_iter().chain([("ErrorTrackingProject", ""), ("ClientKey", "")]) {
+    for kind in CHILDREN.map(|(kind, _)| kind).into_iter().chain(["Ingress", "ErrorTrackingProject", "ClientKey"]) {
         objects.insert(kind, by_name(namespace.list(kind).await));
     }
     for project in objects["ErrorTrackingProject"].values() {
@@ -112,6 +112,10 @@ fn check_project(project: &DynamicObject, rows: &[ProjectRow], objects: &Objects
         }
         rows => wrong.push(format!("project {name} has {} active rows", rows.len())),
     }
+    let ingress = objects["Ingress"].contains_key(&format!("{name}-ingest"));
+    if ingress == project.data["spec"]["backend"]["integrated"]["ingest"]["ingress"].is_null() {
+        wrong.push(format!("project {name} has an Ingress: {ingress}"));
+    }
     for (kind, suffix) in CHILDREN {
         let child = format!("{name}{suffix}");
         match objects[kind].get(&child) {
@@ -155,8 +159,12 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
             wrong.push(format!("Secret {secret} is not owned by its key"))
         }
         Some(found) => {
-            if annotation(found, KEY_ID) != Some(row.id.as_str()) || !dsn(found).contains(&row.public_key) {
+            let dsn = dsn(found);
+            if annotation(found, KEY_ID) != Some(row.id.as_str()) || !dsn.contains(&row.public_key) {
                 wrong.push(format!("Secret {secret} does not hold key {}", row.id));
+            }
+            if dsn.contains(".example/") != (key.data["spec"]["endpoint"] == "External") {
+                wrong.push(format!("Secret {secret} does not name the endpoint that was asked for"));
             }
         }
         None => wrong.push(format!("Secret {secret} is missing")),
@@ -207,6 +215,9 @@ fn stands(object: &DynamicObject, kind: &str, wrong: &mut Vec<String>) -> bool {
     }
     if !is_ready(object) {
         wrong.push(format!("{kind} {name} is not Ready: {:?}", condition_of(object, "Ready")));
+    }
+    if condition_of(object, "Reconciling").is_none_or(|reconciling| reconciling.status != "False") {
+        wrong.push(format!("{kind} {name} is still being reconciled"));
     }
     true
 }

@@ -15,6 +15,8 @@ pub enum Scenario {
     ChangeProject,
     ChangeKeys,
     DisableKey,
+    Expose,
+    Hide,
     EditSecrets,
     DeleteSecret,
     DeleteLogin,
@@ -31,16 +33,18 @@ pub enum Scenario {
 
 use Scenario::{
     ApplyAgainAfterDrop, ApplyAgainAfterRetain, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
-    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, OrphanKey, RetainProject,
+    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, Hide, OrphanKey, RetainProject,
     RetainWithoutPostgres, RevokeKey,
 };
 
 impl Scenario {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Create,
         ChangeProject,
         ChangeKeys,
         DisableKey,
+        Expose,
+        Hide,
         EditSecrets,
         DeleteSecret,
         DeleteLogin,
@@ -73,6 +77,9 @@ impl Scenario {
         namespace.key(name, name).await;
         let policy = if self == OrphanKey { "Orphan" } else { "Revoke" };
         key_b(namespace, name, json!({"deletionPolicy": policy})).await;
+        if self == Hide {
+            expose(namespace, name).await;
+        }
     }
 
     /// What happens. No operator runs; a task that is returned goes on while one does.
@@ -96,6 +103,11 @@ impl Scenario {
             }
             DisableKey => {
                 namespace.patch("ClientKey", &b, json!({"spec": {"enabled": false}})).await;
+            }
+            Expose => expose(namespace, name).await,
+            Hide => {
+                key_b(namespace, name, json!({"endpoint": "Internal"})).await;
+                project(namespace, name, "Delete", 90).await;
             }
             EditSecrets => {
                 let wrong = BASE64_STANDARD.encode("wrong");
@@ -149,6 +161,14 @@ async fn key_b(namespace: &Namespace, name: &str, more: Value) {
     namespace.key_with(&format!("{name}-b"), spec).await;
 }
 
+/// An Ingress, and a key whose DSN names it.
+async fn expose(namespace: &Namespace, name: &str) {
+    let ingest = json!({"replicas": 0, "ingress": {"className": "none", "host": format!("{name}.example")}});
+    let spec = json!({"deletionPolicy": "Delete", "backend": {"integrated": {"ingest": ingest}}});
+    namespace.project(name, spec).await;
+    key_b(namespace, name, json!({"endpoint": "External"})).await;
+}
+
 fn template(field: &str) -> Value {
     json!({"spec": {"secretTemplate": {field: {"note": "changed"}}}})
 }
@@ -194,7 +214,8 @@ pub async fn remove_everything(namespace: &Namespace) {
         namespace.api(kind).delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     }
     let ours = ListParams::default().labels("app.kubernetes.io/managed-by=error-tracking-operator");
-    for kind in ["Secret", "Deployment", "Service", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget"] {
+    for kind in ["Secret", "Deployment", "Service", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget", "Ingress"]
+    {
         let api = namespace.api(kind);
         // A Service cannot be deleted in a collection by every version.
         for object in api.list(&ours).await.unwrap() {

@@ -102,9 +102,9 @@ impl Chart {
         rights
     }
 
-    /// The operator's `ClusterRole` without a verb on a resource.
-    pub fn cluster_role_without(&self, resource: &str, verb: &str) -> Value {
-        let mut role = self.manifest("ClusterRole");
+    /// The operator's role of a kind without a verb on a resource.
+    pub fn role_without(&self, kind: &str, resource: &str, verb: &str) -> Value {
+        let mut role = self.manifest(kind);
         let mut rules = Vec::new();
         for rule in role["rules"].as_array().unwrap() {
             let (named, others): (Vec<_>, Vec<_>) =
@@ -112,7 +112,9 @@ impl Chart {
             for (resources, less) in [(named, true), (others, false)] {
                 let verbs: Vec<_> = texts(&rule["verbs"]).into_iter().filter(|of| !less || of != verb).collect();
                 if !resources.is_empty() && !verbs.is_empty() {
-                    rules.push(json!({"apiGroups": rule["apiGroups"], "resources": resources, "verbs": verbs}));
+                    let mut kept = rule.clone();
+                    (kept["resources"], kept["verbs"]) = (json!(resources), json!(verbs));
+                    rules.push(kept);
                 }
             }
         }

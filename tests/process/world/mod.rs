@@ -2,7 +2,7 @@
 //! test starts, stops, freezes and kills. An operator looks at every namespace, so there is one World at a time.
 //! Everything that belongs to it goes with it, also when the test fails.
 
-#![allow(dead_code, reason = "not every program uses every part")]
+#![allow(dead_code, unused_imports, reason = "not every program uses every part")]
 
 mod audit;
 mod chart;

@@ -32,6 +32,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "Deployment" => ("apps", "v1", "deployments".to_owned()),
         "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets".to_owned()),
         "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers".to_owned()),
+        "HTTPRoute" => ("gateway.networking.k8s.io", "v1", "httproutes".to_owned()),
         "Ingress" => ("networking.k8s.io", "v1", "ingresses".to_owned()),
         "NetworkPolicy" => ("networking.k8s.io", "v1", "networkpolicies".to_owned()),
         "Event" => ("events.k8s.io", "v1", "events".to_owned()),
