@@ -224,7 +224,7 @@ mod tests {
         Observed {
             has_finalizer: true,
             past_limit: None,
-            database: Database::Known(Catalogued {
+            database: plan::Database::Known(Catalogued {
                 retired: false,
                 settings_recorded: true,
                 migrated: true,
@@ -255,7 +255,8 @@ mod tests {
         .unwrap();
         project.metadata.generation = Some(1);
         let id = ProjectId::new(42);
-        let view = View { project: &project, before, observed, id, server: Some("db:5432/e".into()), failure: None };
+        let place = Place { server: "db:5432/e".into(), installation: "6b1f0c52".into(), shared_login: None };
+        let view = View { project: &project, before, observed, id, place: Some(place), failure: None };
         build(&view, Timestamp::from_second(1).unwrap())
     }
 
