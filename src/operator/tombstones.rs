@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn tombstones_of_before_are_read() {
-        let text = r#"{"installation":"1a2b3c4d","kind":"ClientKey","uid":"u","namespace":"web","name":"shop"}"#;
+        let text = r#"{"installation":"1a2b3c4d","kind":"clientKey","uid":"u","namespace":"web","name":"shop"}"#;
         let entry: Entry = serde_json::from_str(text).unwrap();
         assert_eq!(entry.tombstone, Tombstone::client_key("u", "web", "shop", None));
     }
