@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_part_that_gives_no_sign_is_named_until_it_does_or_goes() {
         let liveness = Liveness::default();
-        let secrets = liveness.expect("Secret", Duration::from_secs(300));
+        let secrets = liveness.expect("Secret", Duration::from_mins(5));
         let _keys = liveness.expect("ClientKey", Duration::from_secs(200));
         let after = |seconds| Instant::now() + Duration::from_secs(seconds);
         assert!(liveness.silent_at(after(199)).is_empty());

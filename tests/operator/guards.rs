@@ -21,20 +21,18 @@ impl Arguments {
         let before: Vec<String> = serde_json::from_str(&before).unwrap();
         let name = |argument: &str| argument.split('=').next().unwrap_or_default().to_owned();
         let kept = before.iter().filter(|old| changes.iter().all(|new| name(new) != name(old)));
-        replace(kept.map(String::as_str).chain(changes.iter().copied()).collect());
+        replace(&kept.map(String::as_str).chain(changes.iter().copied()).collect::<Vec<_>>());
         Self { before }
     }
 }
 
 impl Drop for Arguments {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            replace(self.before.iter().map(String::as_str).collect());
-        }
+        replace(&self.before.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
 
-fn replace(arguments: Vec<&str>) {
+fn replace(arguments: &[&str]) {
     let patch =
         json!([{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]).to_string();
     kubectl(&["patch", "deploy", OPERATOR, "-n", INSTALLATION, "--type=json", "-p", &patch]);

@@ -128,7 +128,7 @@ impl Namespace {
     /// Applies on the server, as a GitOps tool does.
     pub fn apply_as(&self, manager: &str, manifests: &str) {
         let manager = format!("--field-manager={manager}");
-        let arguments = ["apply", "--server-side", "--force-conflicts", &manager, "-f", "-"];
+        let arguments = ["-n", &self.0, "apply", "--server-side", "--force-conflicts", &manager, "-f", "-"];
         let output = run("kubectl", &arguments, Some(manifests));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -80,6 +80,7 @@ fn state(
     State { name, object, conditions, kstatus, argocd }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<State> {
     let without_key = |project| Observed { project, active: None, secret: Drift::Absent, ..published().observed };
     let unmet = |reason| Some(Failure::Unmet { reason, message: "It cannot be had here.".into() });

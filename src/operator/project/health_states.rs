@@ -98,6 +98,7 @@ fn state(
     State { name, object, conditions, kstatus, argocd }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<State> {
     let stalled = |kind, holder: Option<&str>| {
         Some(Failure::from(ApplyError::Conflict { kind, name: "shop-ingest".into(), holder: holder.map(Into::into) }))

@@ -174,6 +174,6 @@ async fn facts(pool: &PgPool) -> Result<ServerFacts, StoreError> {
     if number < OLDEST {
         Err(StoreError::ServerTooOld { found: version })
     } else {
-        Ok(ServerFacts { version, fsync, synchronous_standby, creates_roles, incarnation })
+        Ok(ServerFacts { version, fsync, synchronous_standby, incarnation, creates_roles })
     }
 }
