@@ -2,6 +2,7 @@
 
 use error_tracking_operator::store::{
     StoreError,
+    admin::DeletionPolicy,
     ingest::{Heartbeat, changed_keys, find_key, heartbeat},
 };
 use jiff::Timestamp;
@@ -25,6 +26,27 @@ async fn minting_again_gives_the_same_key() {
     assert_eq!(store.admin.keys_of("k1").await.unwrap().len(), 3);
     assert_eq!(store.admin.revoke_keys_of("k1").await.unwrap(), 2);
     assert_eq!(store.admin.revoke_keys_of("k1").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn one_look_shows_the_project_of_a_key_and_all_that_was_minted_for_it() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let project_uid = store.admin.observe_project(shop).await.unwrap().unwrap().identity.object_uid;
+    assert_eq!(store.admin.observe_keys(&project_uid, "k1").await.unwrap(), (Some(shop), vec![]));
+    for ordinal in [1, 2] {
+        let identity = key_identity("shop", "k1");
+        store.admin.mint_key(shop, &identity, ordinal, &public_key(), &"s".into()).await.unwrap();
+    }
+    let minted = store.admin.keys_of("k1").await.unwrap();
+    assert_eq!(minted.len(), 2);
+    assert_eq!(store.admin.observe_keys(&project_uid, "k1").await.unwrap(), (Some(shop), minted.clone()));
+    assert_eq!(store.admin.observe_keys("another", "k1").await.unwrap(), (None, minted));
+
+    store.admin.retire_project(shop, DeletionPolicy::Retain).await.unwrap();
+    let (project, keys) = store.admin.observe_keys(&project_uid, "k1").await.unwrap();
+    assert_eq!(project, None, "a project that is gone takes no keys");
+    assert!(keys.iter().all(|key| key.revoked));
 }
 
 #[tokio::test]

@@ -13,10 +13,7 @@ use crate::{
         database::{self, Database, State},
         failure::Failure,
     },
-    store::{
-        StoreError,
-        admin::{KeyIdentity, Phase},
-    },
+    store::{StoreError, admin::KeyIdentity},
 };
 use kube::{Resource, ResourceExt};
 
@@ -50,15 +47,11 @@ impl KeyPass<'_> {
     }
 
     async fn read(&mut self, database: &Database, project_uid: &str) -> Result<Project, StoreError> {
-        let (state, rows) =
-            tokio::try_join!(database.admin.observe_object(project_uid), database.admin.keys_of(&self.uid))?;
-        // Before the schema is there, the project's settings could not be read by an ingest.
-        let Some(state) = state.filter(|state| state.phase == Phase::Active && state.migrated()) else {
-            return Ok(Project::Starting);
-        };
+        let (ready, rows) = database.admin.observe_keys(project_uid, &self.uid).await?;
+        let Some(id) = ready else { return Ok(Project::Starting) };
         // The project may have another number than it had: what that one knew is refused.
-        self.rows = rows.into_iter().filter(|row| row.project_id == state.project_id).collect();
-        Ok(Project::Known(state.project_id))
+        self.rows = rows.into_iter().filter(|row| row.project_id == id).collect();
+        Ok(Project::Known(id))
     }
 
     /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.

@@ -116,6 +116,41 @@ impl Admin {
         Ok(key)
     }
 
+    /// What a pass over a key needs, in one round trip: the project of this object when it can take keys, and all keys ever
+    /// minted for the key's object, oldest first, the revoked ones too.
+    pub async fn observe_keys(
+        &self,
+        project_uid: &str,
+        client_key_uid: &str,
+    ) -> Result<(Option<ProjectId>, Vec<KeyRow>), StoreError> {
+        // Before the schema is there, the project's settings could not be read by an ingest.
+        let rows = sqlx::query(
+            "SELECT p.project_id AS of_project, k.*
+             FROM (VALUES (1)) AS always
+             LEFT JOIN errortracking.projects AS p ON p.object_uid = $1 AND p.state = 'active' AND p.schema_version >= $3
+                AND obj_description(to_regnamespace('project_' || p.project_id), 'pg_namespace') = $4 || p.project_id
+             LEFT JOIN errortracking.client_keys AS k ON k.client_key_uid = $2
+             ORDER BY k.key_id",
+        )
+        .bind(project_uid)
+        .bind(client_key_uid)
+        .bind(Self::project_schema_version())
+        .bind(self.comment_without_project())
+        .fetch_all(&self.pool)
+        .await?;
+        let id: Option<i64> = match rows.first() {
+            Some(row) => row.try_get("of_project")?,
+            None => None,
+        };
+        let mut keys = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if row.try_get::<Option<i64>, _>("key_id")?.is_some() {
+                keys.push(KeyRow::from_row(row)?);
+            }
+        }
+        Ok((id.map(project_id).transpose()?, keys))
+    }
+
     /// All keys ever minted for the object, oldest first, the revoked ones too.
     pub async fn keys_of(&self, client_key_uid: &str) -> Result<Vec<KeyRow>, StoreError> {
         let keys = sqlx::query_as("SELECT * FROM errortracking.client_keys WHERE client_key_uid = $1 ORDER BY key_id")

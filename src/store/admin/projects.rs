@@ -177,7 +177,11 @@ impl Admin {
 
     /// What the schema of a project of ours is commented with.
     pub(super) fn expected_comment(&self, project: ProjectId) -> String {
-        format!("errortracking installation {} project {project}", self.installation)
+        format!("{}{project}", self.comment_without_project())
+    }
+
+    pub(super) fn comment_without_project(&self) -> String {
+        format!("errortracking installation {} project ", self.installation)
     }
 
     /// The comment of the project's schema; `None` if there is no such schema.
