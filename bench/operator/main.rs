@@ -3,7 +3,7 @@
 //! The operator runs as a process with the chart's rights, against a real API server and a real Postgres with `fsync`
 //! on. Projects are Dedicated and have no pods. Machine, load and figure are printed; the last line sums up.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on ends")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that cannot go on ends")]
 
 mod follow;
 mod load;

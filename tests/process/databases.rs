@@ -10,7 +10,7 @@ use crate::{
     world::{Namespace, World, eventually},
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn secret(namespace: &Namespace, name: &str, values: Value) {
     namespace

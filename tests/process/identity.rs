@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::world::{Mode, Namespace, World, cluster_folder, eventually};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn uid(namespace: &Namespace, kind: &str, name: &str) -> String {
     namespace.get(kind, name).await.unwrap().metadata.uid.unwrap()
@@ -280,29 +280,24 @@ async fn released_objects_go_without_an_operator_and_the_next_one_finds_the_othe
 
 #[tokio::test]
 async fn a_second_installation_on_the_same_database_is_refused() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     let first = world.start_and_lead().await;
     let namespace = world.namespace("web").await;
     namespace.ready_project("shop").await;
     let epoch = world.sql("SELECT epoch FROM errortracking.installation").await;
     let rule = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"]});
     let account = json!({"kind": "ServiceAccount", "name": world.chart.service_account, "namespace": world.name});
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "second"});
+    let to = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "second"});
     let metadata = json!({"name": "second"});
     let version = "rbac.authorization.k8s.io/v1";
     world.home().apply(&json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": [rule]})).await;
     world
         .home()
         .apply(&json!({
-            "apiVersion": version, "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": [account],
+            "apiVersion": version, "kind": "RoleBinding", "metadata": metadata, "roleRef": to, "subjects": [account],
         }))
         .await;
-    for argument in &mut world.chart.arguments {
-        if argument.starts_with("--lease-name=") {
-            "--lease-name=second".clone_into(argument);
-        }
-    }
-    let second = world.start_as("operator-1", &[]).await;
+    let second = world.start_as("operator-1", &[("ERROR_TRACKING_LEASE_NAME", "second")]).await;
     let refusal =
         format!("the database is led by the installation of namespace {} (Lease {})", world.name, world.chart.lease);
     eventually("the second one is refused", LIMIT, async || second.logged(&refusal).then_some(())).await;

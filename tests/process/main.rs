@@ -5,7 +5,12 @@
 //! Needs a cluster without the chart's own operator (`hack/cluster.sh up`) and `KUBECONFIG` and `PATH` of
 //! `hack/cluster.sh env`. Projects have no pods, so no image is needed.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails where it stands"
+)]
 
 mod bad_input;
 mod crash;

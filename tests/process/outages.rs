@@ -87,7 +87,7 @@ async fn an_api_server_that_has_forgotten_the_past_is_listed_again() {
     change_everything(&namespace).await;
     // A new one keeps no history: watches that go on from before are answered 410.
     restart_api_server().await;
-    eventually("the API server answers", Duration::from_secs(60), async || {
+    eventually("the API server answers", Duration::from_mins(1), async || {
         namespace.api("Secret").list(&kube::api::ListParams::default()).await.ok()
     })
     .await;
@@ -140,7 +140,7 @@ async fn the_secret_of_the_operators_database_lacks_a_key() {
     let (world, operator, namespace) = shop().await;
     let secret = world.chart.database_secret.clone();
     world.home().patch("Secret", &secret, json!({"data": {"dbname": null}})).await;
-    let message = eventually("the project says why", Duration::from_secs(60), async || {
+    let message = eventually("the project says why", Duration::from_mins(1), async || {
         let found = namespace.condition("ErrorTrackingProject", "shop", "DatabaseReady").await?;
         (found.status == "False").then_some(found.message)
     })

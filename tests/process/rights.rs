@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::world::{Mode, Namespace, World, eventually};
 
 /// Until a right that was given back is noticed: a watch pauses for a while after a refusal.
-const NOTICED: Duration = Duration::from_secs(60);
+const NOTICED: Duration = Duration::from_mins(1);
 
 async fn take_away(world: &World, kind: &str, resource: &str, verb: &str) {
     let less = world.chart.role_without(kind, resource, verb);
@@ -194,7 +194,7 @@ async fn live(world: &World, namespace: &Namespace) {
         namespace.gone(kind, name).await;
     }
     world.postgres.set(Mode::Forward);
-    eventually("what was owed is done", Duration::from_secs(60), async || {
+    eventually("what was owed is done", Duration::from_mins(1), async || {
         let live = "SELECT count(*) FROM errortracking.projects WHERE state = 'active'";
         (world.sql(live).await == "0").then_some(())
     })

@@ -100,7 +100,8 @@ fn check_project(project: &DynamicObject, rows: &[ProjectRow], objects: &Objects
     let live: Vec<_> = rows.iter().filter(|row| row.uid == uid(project) && row.state == "active").collect();
     match live.as_slice() {
         [row] => {
-            if project.data["status"]["projectID"].to_string() != row.id {
+            let said = project.data["status"]["projectID"].as_i64().map(|id| id.to_string());
+            if said.as_ref() != Some(&row.id) {
                 wrong.push(format!("project {name} says another number than row {}", row.id));
             }
             if !row.schema {
@@ -156,7 +157,7 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
     let secret = format!("{name}-dsn");
     match objects["Secret"].get(&secret) {
         Some(found) if !owners(found).contains(&uid(key)) => {
-            wrong.push(format!("Secret {secret} is not owned by its key"))
+            wrong.push(format!("Secret {secret} is not owned by its key"));
         }
         Some(found) => {
             let dsn = dsn(found);

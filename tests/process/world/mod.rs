@@ -208,6 +208,7 @@ impl World {
 
     /// A place in the cluster's audit log.
     #[must_use]
+    #[expect(clippy::unused_self, reason = "a mark is of the cluster that the World is in")]
     pub fn mark(&self) -> Mark {
         Mark::now(&cluster_folder())
     }
@@ -234,7 +235,7 @@ impl World {
             .collect()
     }
 
-    /// A token of the chart's ServiceAccount. Each operator gets its own, which tells them apart in the audit log.
+    /// A token of the chart's `ServiceAccount`. Each operator gets its own, which tells them apart in the audit log.
     async fn token(&self) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.name);
         let request = TokenRequest::default();

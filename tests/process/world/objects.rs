@@ -14,7 +14,7 @@ use super::eventually;
 /// Field manager of the tests.
 const MANAGER: &str = "kubectl";
 /// Longest wait for something that takes a second.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Group, version and plural of a kind.
 #[must_use]
@@ -167,6 +167,7 @@ impl Namespace {
 }
 
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "callers write the spec where they call")]
 pub fn manifest(kind: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": resource(kind).api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
 }

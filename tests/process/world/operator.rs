@@ -97,7 +97,7 @@ impl Operator {
 
     /// Waits until it leads and its caches are filled.
     pub async fn leads(&self) {
-        eventually(&format!("{} leads", self.pod), Duration::from_secs(60), async || {
+        eventually(&format!("{} leads", self.pod), Duration::from_mins(1), async || {
             self.logged("Caches are filled; reconciling.").then_some(())
         })
         .await;
