@@ -1,7 +1,10 @@
 //! Which installation uses a database. Two that point at the same one would fight with ever higher epochs; so the
 //! second is refused while the first lives.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::timeout;
 
 use super::{Admin, server::INCARNATION};
 use crate::store::StoreError;
@@ -41,6 +44,9 @@ pub(super) async fn occupy(transaction: &mut PgConnection, owner: &Owner) -> Res
     Err(StoreError::LedByAnother { namespace, lease })
 }
 
+/// A server that is silent for so long is away: a connection that a firewall has forgotten does not end by itself.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// Incarnation and epoch; namespace, its uid and Lease of the owner.
 type Seen = (String, i64, Option<String>, Option<String>, Option<String>);
 
@@ -48,6 +54,12 @@ impl Admin {
     /// Whether the server answers and we still lead it; `false` when it was started anew, or the database made anew,
     /// since we connected: what is in it may be older. Every 20 s this also says that we live.
     pub async fn look(&self) -> Result<bool, StoreError> {
+        timeout(ANSWER, self.ask()).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable { message: format!("no answer within {} s", ANSWER.as_secs()) })
+        })
+    }
+
+    async fn ask(&self) -> Result<bool, StoreError> {
         let owner = self.owner.as_ref();
         let (incarnation, stored, namespace, namespace_uid, lease): Seen = sqlx::query_as(AssertSqlSafe(format!(
             "WITH seen AS (
