@@ -46,9 +46,23 @@ fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
-/// Makes `child` what it should be; `None` when it was already, and nothing was written. What exists under its name
-/// without being owned by the child's owner is left alone.
-pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
+/// A child that is as it should be.
+#[derive(Debug)]
+pub struct Ensured {
+    /// As the API server has it, which the cache may not show yet.
+    pub live: DynamicObject,
+    /// Whether anything had to be written.
+    pub written: bool,
+}
+
+impl Ensured {
+    fn written(live: DynamicObject) -> Self {
+        Self { live, written: true }
+    }
+}
+
+/// Makes `child` what it should be. What exists under its name without being owned by the child's owner is left alone.
+pub async fn ensure(client: &Client, child: &Child) -> Result<Ensured, ApplyError> {
     let kind = child.kind.as_str();
     let api = children(client, child.kind, &child.namespace);
     let found = api.get_opt(&child.name).await.map_err(ApplyError::kubernetes("get", kind, &child.name))?;
@@ -66,10 +80,7 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObje
                     "resourceVersion": found.resource_version(), "ownerReferences": [child.owner],
                 }});
                 let found = merge(&api, child, &owned).await?;
-                match update(&api, child, found.clone()).await? {
-                    Some(updated) => Ok(Some(updated)),
-                    None => Ok(Some(found)),
-                }
+                update(&api, child, found).await.map(|ensured| Ensured::written(ensured.live))
             }
             Ownership::Ours => update(&api, child, found).await,
         };
@@ -82,43 +93,41 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Option<DynamicObje
         Err(error) if is_status(&error, 409) => {
             Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder: None })
         }
-        result => result.map(Some).map_err(ApplyError::kubernetes("create", kind, &child.name)),
+        result => result.map(Ensured::written).map_err(ApplyError::kubernetes("create", kind, &child.name)),
     }
 }
 
-async fn update(
-    api: &Api<DynamicObject>,
-    child: &Child,
-    found: DynamicObject,
-) -> Result<Option<DynamicObject>, ApplyError> {
-    let mut cached = found.clone();
-    prune(child.kind, &mut cached);
-    if child.compare(Some(&cached)) == Drift::None {
-        return Ok(None);
+async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -> Result<Ensured, ApplyError> {
+    let drifted = |live: &DynamicObject| {
+        let mut cached = live.clone();
+        prune(child.kind, &mut cached);
+        child.compare(Some(&cached)) != Drift::None
+    };
+    if !drifted(&found) {
+        return Ok(Ensured { live: found, written: false });
     }
     take_over_created_fields(api, child, &found).await?;
     let updated = patch(api, child, found.uid().as_deref()).await?;
-    if child.kind != ChildKind::Secret {
-        return Ok(Some(updated));
+    if !drifted(&updated) {
+        return Ok(Ensured::written(updated));
     }
-    // An apply leaves keys of others alone; in a Secret that is taken by envFrom they would reach the application.
-    let ours = child.manifest["data"].as_object();
-    let foreign: serde_json::Map<String, Value> = updated.data["data"]
-        .as_object()
-        .into_iter()
-        .flat_map(|data| data.keys())
-        .filter(|key| ours.is_none_or(|ours| !ours.contains_key(*key)))
-        .map(|key| (key.clone(), Value::Null))
-        .collect();
-    if foreign.is_empty() {
-        return Ok(Some(updated));
+    // An apply leaves alone what others put beside ours: keys of a Secret, which envFrom would give to the application, and
+    // entries of lists, as ports of a Service. A merge takes lists as they are.
+    let mut whole = child.manifest.clone();
+    if let Some(fields) = whole.as_object_mut() {
+        fields.insert("metadata".into(), json!({"resourceVersion": updated.resource_version()}));
     }
-    let removal = json!({"metadata": {"resourceVersion": updated.resource_version()}, "data": foreign});
-    merge(api, child, &removal).await.map(Some)
+    let keys = updated.data["data"].as_object().filter(|_| child.kind == ChildKind::Secret);
+    for key in keys.into_iter().flat_map(|data| data.keys()) {
+        if child.manifest["data"].get(key).is_none() {
+            whole["data"][key] = Value::Null;
+        }
+    }
+    merge(api, child, &whole).await.map(Ensured::written)
 }
 
-/// An apply takes away what its manager applied before and does not any more. What we created is recorded as
-/// updated, not as applied: the record is changed once.
+/// An apply takes away what its manager applied before and does not any more. What we created, or merged, is recorded as
+/// updated, not as applied: the record is changed first.
 async fn take_over_created_fields(
     api: &Api<DynamicObject>,
     child: &Child,
@@ -130,11 +139,14 @@ async fn take_over_created_fields(
             && entry.operation.as_deref() == Some(operation)
             && entry.subresource.is_none()
     };
-    if entries.iter().any(|entry| ours(entry, "Apply")) {
-        return Ok(());
+    let applied = entries.iter().any(|entry| ours(entry, "Apply"));
+    let Some(updated) = entries.iter().position(|entry| ours(entry, "Update")) else { return Ok(()) };
+    if applied {
+        // What a merge put right is applied as well.
+        entries.remove(updated);
+    } else {
+        entries[updated].operation = Some("Apply".into());
     }
-    let Some(created) = entries.iter_mut().find(|entry| ours(entry, "Update")) else { return Ok(()) };
-    created.operation = Some("Apply".into());
     let patch = json!({"metadata": {"resourceVersion": found.resource_version(), "managedFields": entries}});
     merge(api, child, &patch).await.map(|_| ())
 }

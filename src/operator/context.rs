@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Config,
-    apply::{self, ApplyError, FIELD_MANAGER},
+    apply::{self, ApplyError, Ensured, FIELD_MANAGER},
     child::{Child, ChildKind, Drift, prune},
     database::State,
     databases::Databases,
@@ -180,16 +180,17 @@ impl Context {
         }
     }
 
-    /// Makes the child what it should be; returns it as the cache would hold it, `None` when nothing was to do.
-    pub async fn ensure(&self, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
-        let Some(mut live) = apply::ensure(&self.client, child).await? else { return Ok(None) };
-        self.echoes.wrote(live.metadata.resource_version.as_deref());
-        prune(child.kind, &mut live);
-        if child.kind != ChildKind::Secret {
+    /// Makes the child what it should be; returns it as the cache would hold it.
+    pub async fn ensure(&self, child: &Child) -> Result<Ensured, ApplyError> {
+        let mut ensured = apply::ensure(&self.client, child).await?;
+        let live = &mut ensured.live;
+        self.echoes.wrote(live.metadata.resource_version.as_deref().filter(|_| ensured.written));
+        prune(child.kind, live);
+        if ensured.written && child.kind != ChildKind::Secret {
             let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-            applied.insert(child_key(child), Applied { manifest: digest(child), version: version_of(&live) });
+            applied.insert(child_key(child), Applied { manifest: digest(child), version: version_of(live) });
         }
-        Ok(Some(live))
+        Ok(ensured)
     }
 
     /// The status that is on the API server: the cached one, or the one that this process wrote after it.

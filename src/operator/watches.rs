@@ -265,9 +265,8 @@ impl Watch {
             self.count(operation);
             if matches!(error, WatchError::Expired) {
                 debug!(kind = self.kind, "Changes were missed; listing anew.");
-                version = None;
-                if failures == 0 {
-                    failures += 1;
+                // Not a second time without a pause: a list can expire as well.
+                if version.take().is_some() {
                     continue;
                 }
             }

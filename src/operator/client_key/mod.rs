@@ -233,8 +233,9 @@ impl Pass for KeyPass<'_> {
                 let Some(row) = self.active() else { return Ok(()) };
                 let Some(dsn) = self.dsn(project, &row.public_key) else { return Ok(()) };
                 let desired = secret::desired(self.key, row, &dsn);
-                if let Some(live) = self.context.ensure(&desired).await? {
-                    self.written = Some(Arc::new(live));
+                let ensured = self.context.ensure(&desired).await?;
+                self.written = Some(Arc::new(ensured.live));
+                if ensured.written {
                     let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
                     self.context.announce(self.key, "SecretPublished", &note);
                 }

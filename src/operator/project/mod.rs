@@ -193,10 +193,9 @@ impl<'a> ProjectPass<'a> {
 
     /// Whether anything was written.
     async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
-        let live = self.context.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
-        let written = live.is_some();
-        self.written.extend(live.map(|live| (child.kind, child.name.clone(), live)));
-        Ok(written)
+        let ensured = self.context.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
+        self.written.push((child.kind, child.name.clone(), ensured.live));
+        Ok(ensured.written)
     }
 }
 
