@@ -112,6 +112,11 @@ impl Cache {
     }
 
     #[must_use]
+    pub fn uid(&self, namespace: &str, name: &str) -> Option<Box<str>> {
+        self.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.uid.clone())
+    }
+
+    #[must_use]
     pub fn names(&self) -> Vec<ObjectName> {
         self.read().keys().cloned().collect()
     }
@@ -168,6 +173,12 @@ impl Cache {
             Some((Change { name, version: None, outward: true }, object))
         };
         gone.into_iter().filter_map(last_seen).collect()
+    }
+
+    /// Whether there was a complete list.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        *self.filled.borrow()
     }
 
     /// Waits for the first complete list.

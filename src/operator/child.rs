@@ -150,6 +150,14 @@ impl Child {
         ownership(live, &self.owner)
     }
 
+    /// Whether the labels, annotations and owners of `live` are these. The API server keeps them as they were written, and
+    /// no generation tells when they change.
+    #[must_use]
+    pub fn same_metadata(&self, live: &DynamicObject) -> bool {
+        let live = serde_json::to_value(&live.metadata).unwrap_or_default();
+        is_part_of(&self.manifest["metadata"], &live)
+    }
+
     /// How `live`, as the cache holds it, differs from this.
     #[must_use]
     pub fn compare(&self, live: Option<&DynamicObject>) -> Drift {

@@ -173,7 +173,11 @@ impl Context {
         }
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         match (applied.get(&child_key(child)), live) {
-            (Some(last), Some(live)) if last.manifest == digest(child) && last.version == version_of(&live) => {
+            (Some(last), Some(live))
+                if last.manifest == digest(child)
+                    && last.version == version_of(&live)
+                    && child.same_metadata(&live) =>
+            {
                 Drift::None
             }
             _ => drift,

@@ -27,6 +27,8 @@ const LEASE_SECONDS: i32 = 15;
 /// A leader that could not renew for this long stops writing: 5 s before another may take over.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
+/// Furthest that a database may have come ahead of the lease, as after the Lease was deleted.
+const MAX_RAISE: i32 = 1_000_000;
 /// Longest wait for one answer about the lease: a dead connection must leave time for another attempt before the deadline.
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -51,6 +53,30 @@ pub struct Leadership {
     fence: Fence,
 }
 
+/// Somebody else's lease as it was seen last.
+#[derive(Clone, Debug)]
+struct Seen {
+    version: Option<String>,
+    since: Instant,
+    /// How long it holds without being renewed, as it says itself.
+    duration: Duration,
+}
+
+impl Seen {
+    fn now(lease: &Lease) -> Self {
+        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(LEASE_SECONDS);
+        Self {
+            version: lease.metadata.resource_version.clone(),
+            since: Instant::now(),
+            duration: Duration::from_secs(seconds.unsigned_abs().into()),
+        }
+    }
+
+    fn runs_out(&self) -> Instant {
+        self.since + self.duration
+    }
+}
+
 /// Waits until this process holds the lease; `None` when `shutdown` came first.
 pub async fn campaign(
     client: Client,
@@ -62,7 +88,7 @@ pub async fn campaign(
 ) -> Option<Leadership> {
     let api: Api<Lease> = Api::namespaced(client, namespace);
     // A holder's clock is not trusted: its lease ends when we saw it unchanged for its whole duration.
-    let mut seen: Option<(Option<String>, Instant)> = None;
+    let mut seen: Option<Seen> = None;
     let mut announced = false;
     loop {
         let attempt = timeout(2 * ANSWER, acquire(&api, name, identity, &mut seen)).await;
@@ -89,20 +115,16 @@ pub async fn campaign(
 }
 
 /// Returns when the lease was given up or has not been renewed for its duration; after a pause when it cannot be watched.
-async fn vacated(api: &Api<Lease>, name: &str, seen: &mut Option<(Option<String>, Instant)>) {
-    let Some((Some(version), since)) = seen.clone() else { return sleep(RETRY).await };
+async fn vacated(api: &Api<Lease>, name: &str, seen: &mut Option<Seen>) {
+    let Some(Seen { version: Some(version), .. }) = seen.clone() else { return sleep(RETRY).await };
     let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
     let Ok(Ok(events)) = timeout(RETRY, api.watch(&parameters, &version)).await else { return sleep(RETRY).await };
     let mut events = std::pin::pin!(events);
-    let mut unchanged_since = since;
-    loop {
-        let runs_out = unchanged_since + Duration::from_secs(LEASE_SECONDS.unsigned_abs().into());
+    while let Some(runs_out) = seen.as_ref().map(Seen::runs_out) {
         match timeout_at(runs_out, events.try_next()).await {
             Ok(Ok(Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease)))) => {
-                unchanged_since = Instant::now();
-                let vacant = holder(&lease).is_none();
-                *seen = Some((lease.metadata.resource_version, unchanged_since));
-                if vacant {
+                *seen = Some(Seen::now(&lease));
+                if holder(&lease).is_none() {
                     return;
                 }
             }
@@ -122,7 +144,7 @@ async fn acquire(
     api: &Api<Lease>,
     name: &str,
     identity: &str,
-    seen: &mut Option<(Option<String>, Instant)>,
+    seen: &mut Option<Seen>,
 ) -> Result<Option<(Lease, Instant)>, LeaderError> {
     let failed = |source| LeaderError::Lease { name: name.into(), source: Box::new(source) };
     let started = Instant::now();
@@ -140,22 +162,19 @@ async fn acquire(
     let holder = current.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
     // A holder of our name is this pod before its container was started again.
     if !holder.is_empty() && holder != identity {
-        let version = current.metadata.resource_version.clone();
         match seen {
-            Some((before, since)) if *before == version => {
-                let duration =
-                    current.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(LEASE_SECONDS);
-                if since.elapsed() < Duration::from_secs(u64::from(duration.unsigned_abs())) {
+            Some(before) if before.version == current.metadata.resource_version => {
+                if Instant::now() < before.runs_out() {
                     return Ok(None);
                 }
             }
             _ => {
-                *seen = Some((version, Instant::now()));
+                *seen = Some(Seen::now(&current));
                 return Ok(None);
             }
         }
     }
-    let next = transitions(&current) + 1;
+    let next = transitions(&current).saturating_add(1);
     let lease = Lease { spec: Some(held(identity, next)), ..current };
     match api.replace(name, &PostParams::default(), &lease).await {
         Ok(lease) => Ok(Some((lease, started))),
@@ -200,9 +219,11 @@ impl Leadership {
                     self.release().await;
                     return Ok(());
                 }
-                Some(seen) = raises.recv() => {
-                    next = next.max(i32::try_from(seen).unwrap_or(i32::MAX).saturating_add(1));
-                }
+                Some(seen) = raises.recv() => match i32::try_from(seen) {
+                    Ok(seen) if seen <= next.saturating_add(MAX_RAISE) => next = next.max(seen.saturating_add(1)),
+                    // No number of leaders explains it: somebody wrote it by hand, and the end of the numbers is near.
+                    _ => warn!(seen, ours = next, "A database has seen an epoch that is too far ahead; it is not followed."),
+                },
                 () = sleep(RETRY) => {}
             }
             let deadline = self.renewed + RENEW_DEADLINE;

@@ -36,7 +36,7 @@ use prometheus::Registry;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{interval, sleep},
+    time::{interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -53,10 +53,15 @@ use self::{
     tombstones::Tombstones,
     watches::Queues,
 };
-use crate::telemetry::{Liveness, Readiness, probes};
+use crate::{
+    crd::ErrorTrackingProject,
+    telemetry::{Liveness, Readiness, probes},
+};
 
 /// How often expired events are removed.
 const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
+/// Longest work on the expired events of one project; what is left is removed the next time.
+const EXPIRE_LIMIT: Duration = Duration::from_mins(5);
 /// How often tombstones are looked at.
 const TOMBSTONE_INTERVAL: Duration = Duration::from_secs(15);
 /// What passes under way get to finish after SIGTERM: somebody else leads within two seconds.
@@ -340,21 +345,28 @@ async fn expire(context: Arc<Context>) {
         ticks.tick().await;
         for project in context.caches.projects.state() {
             let Ok(project) = &project.0 else { continue };
-            let State::Ready(database) = context.database_of(project) else { continue };
-            let retention = project.spec.backend.integrated.as_ref().map(|integrated| integrated.retention_days);
-            let uid = project.metadata.uid.as_deref().unwrap_or_default();
-            let (Some(retention), Ok(Some(state))) = (retention, database.admin.observe_object(uid).await) else {
-                continue;
-            };
-            match database.admin.drop_expired(state.project_id, retention.unsigned_abs(), Timestamp::now()).await {
-                Ok(expired) if expired.events > 0 || expired.partitions > 0 => {
-                    info!(project = %state.project_id, ?expired, "Removed events past their retention.");
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    warn!(project = %state.project_id, %error, "Could not remove events past their retention.");
-                }
+            // One server that does not answer must not keep what expires in others.
+            if timeout(EXPIRE_LIMIT, expire_of(&context, project)).await.is_err() {
+                warn!(
+                    namespace = project.metadata.namespace,
+                    project = project.metadata.name,
+                    "Removing expired events takes too long; it goes on in an hour."
+                );
             }
         }
+    }
+}
+
+async fn expire_of(context: &Context, project: &ErrorTrackingProject) {
+    let State::Ready(database) = context.database_of(project) else { return };
+    let retention = project.spec.backend.integrated.as_ref().map(|integrated| integrated.retention_days);
+    let uid = project.metadata.uid.as_deref().unwrap_or_default();
+    let (Some(retention), Ok(Some(state))) = (retention, database.admin.observe_object(uid).await) else { return };
+    match database.admin.drop_expired(state.project_id, retention.unsigned_abs(), Timestamp::now()).await {
+        Ok(expired) if expired.events > 0 || expired.partitions > 0 => {
+            info!(project = %state.project_id, ?expired, "Removed events past their retention.");
+        }
+        Ok(_) => {}
+        Err(error) => warn!(project = %state.project_id, %error, "Could not remove events past their retention."),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::{Resource, core::NamespaceResourceScope};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
@@ -18,6 +19,15 @@ use crate::crd::PAUSED_ANNOTATION;
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While something must come first that no watch shows: the database, a right, or a name that somebody else has taken.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// What is looked at is answered in milliseconds: a server that accepts and says nothing must not take the workers from others.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(20);
+/// Longest step; a migration takes longest.
+const STEP_LIMIT: Duration = Duration::from_mins(4);
+
+fn no_answer() -> Failure {
+    Failure::Waiting("a server did not answer in time".into())
+}
 
 /// One pass over one object of a kind.
 pub trait Pass: Send {
@@ -71,12 +81,16 @@ pub async fn run<P: Pass>(mut pass: P, context: &Context) -> Result<Action, Pass
     }
     let mut round = 1;
     let (observed, failure) = loop {
-        let observed = pass.observe().await.map_err(|failure| PassFailed(failure.to_string()))?;
+        let observed = timeout(OBSERVE_LIMIT, pass.observe()).await;
+        let observed =
+            observed.unwrap_or_else(|_| Err(no_answer())).map_err(|failure| PassFailed(failure.to_string()))?;
         let steps = P::plan(&observed);
         let done = steps.is_empty() || round == P::ROUNDS;
         let mut failure = pass.obstacle(&observed);
         for step in steps {
-            let result = context.step(P::CONTROLLER, P::name(step), pass.perform(&observed, step)).await;
+            let performed =
+                async { timeout(STEP_LIMIT, pass.perform(&observed, step)).await.unwrap_or_else(|_| Err(no_answer())) };
+            let result = context.step(P::CONTROLLER, P::name(step), performed).await;
             if let Err(failed) = result {
                 failure = Some(failed);
                 break;

@@ -282,6 +282,8 @@ impl Watch {
     async fn list(&self, touched: &Touched) -> Result<String, WatchError> {
         let mut parameters = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
         let mut seen = HashSet::new();
+        // At first everything gets a pass anyway.
+        let again = self.cache.is_filled();
         loop {
             self.count("list");
             let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(|_| WatchError::NoAnswer)??;
@@ -289,8 +291,11 @@ impl Watch {
             for mut object in page.items {
                 (self.prune)(&mut object);
                 seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
-                if let Some(change) = self.cache.put(&mut object) {
-                    touched(change, &object);
+                if let Some(change) = self.cache.put(&mut object)
+                    && again
+                {
+                    // What happened before our own last write may not have been shown.
+                    touched(Change { version: None, ..change }, &object);
                 }
             }
             parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());

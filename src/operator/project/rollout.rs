@@ -14,7 +14,7 @@ use tracing::warn;
 use super::IngestImage;
 use crate::{
     crd::Scale,
-    operator::child::{ChildKind, PROJECT_LABEL},
+    operator::child::{ChildKind, PROJECT_LABEL, owned_by},
     operator::watches::Caches,
 };
 
@@ -23,6 +23,9 @@ use crate::{
 const GRANT: Duration = Duration::from_secs(30);
 /// How long a look at all Deployments serves: as many projects as there are may ask at once.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Namespaces in which the newer version does not come up before it is the version's fault.
+const STUCK_NAMESPACES: usize = 2;
 
 /// Namespace and name of a project.
 pub type ProjectKey = (String, String);
@@ -148,13 +151,17 @@ fn decide(
     proven: &BTreeSet<ProjectKey>,
     limit: u32,
 ) -> Turn {
-    if let Some((project, _)) = begun.iter().find(|(project, progress)| progress.stuck && !proven.contains(project)) {
-        return Turn::Halted(project.clone());
+    let unproven = || begun.iter().filter(|(project, progress)| !progress.complete && !proven.contains(*project));
+    // Pods that a project cannot schedule are its own affair: a namespace counts once, whatever its tenant breaks.
+    let stuck: BTreeMap<&str, &ProjectKey> =
+        unproven().filter(|(_, progress)| progress.stuck).map(|(project, _)| (project.0.as_str(), project)).collect();
+    let enough = STUCK_NAMESPACES.min(limit as usize);
+    if let Some(project) = stuck.values().next().filter(|_| stuck.len() >= enough) {
+        return Turn::Halted((*project).clone());
     }
-    let under_way = begun.iter().filter(|(_, progress)| !progress.complete).map(|(project, _)| project);
-    let under_way: BTreeSet<&ProjectKey> =
-        under_way.filter(|project| !proven.contains(project)).chain(granted).collect();
-    if under_way.len() < limit as usize { Turn::Now } else { Turn::Later }
+    let rolling = unproven().filter(|(_, progress)| !progress.stuck).map(|(project, _)| project);
+    let rolling: BTreeSet<&ProjectKey> = rolling.chain(granted).collect();
+    if rolling.len() + stuck.len() < limit as usize { Turn::Now } else { Turn::Later }
 }
 
 /// Whose turn it was since the process began to lead. All that must outlive it is in the Deployments.
@@ -222,7 +229,9 @@ impl Turns {
             .filter(|deployment| image_of(deployment).is_some_and(|image| image.image == newer.image))
             .filter_map(|deployment| {
                 let key = (deployment.namespace().unwrap_or_default(), deployment.labels().get(PROJECT_LABEL)?.clone());
-                Some((key, Rollout::of(&deployment)))
+                // Labels can be written by anybody.
+                let ours = caches.projects.cache.uid(&key.0, &key.1).is_some_and(|uid| owned_by(&deployment, &uid));
+                ours.then(|| (key, Rollout::of(&deployment)))
             })
             // Where nothing runs, nothing is proven.
             .filter(|(_, rollout)| rollout.desired > 0)
@@ -254,12 +263,13 @@ mod tests {
     const STUCK: Progress = Progress { complete: false, stuck: true };
 
     fn key(name: &str) -> ProjectKey {
-        ("web".into(), name.into())
+        let (namespace, name) = name.split_once('/').unwrap_or(("web", name));
+        (namespace.into(), name.into())
     }
 
     #[test]
-    fn so_many_roll_at_once_and_one_that_fails_halts_the_rest() {
-        let halted = || Turn::Halted(key("a"));
+    fn so_many_roll_at_once_and_failures_in_two_namespaces_halt_the_rest() {
+        let halted = || Turn::Halted(("other".into(), "a".into()));
         for (case, begun, granted, proven, turn) in [
             ("the first", vec![], vec![], vec![], Turn::Now),
             ("one under way", vec![("a", ROLLING)], vec![], vec![], Turn::Now),
@@ -267,14 +277,30 @@ mod tests {
             ("one under way, one granted", vec![("a", ROLLING)], vec!["b"], vec![], Turn::Later),
             ("granted and begun is one", vec![("a", ROLLING)], vec!["a"], vec![], Turn::Now),
             ("others are done", vec![("a", COMPLETE), ("b", COMPLETE), ("c", ROLLING)], vec![], vec![], Turn::Now),
-            ("one fails", vec![("a", STUCK)], vec![], vec![], halted()),
-            ("one fails, others are done", vec![("a", STUCK), ("b", COMPLETE)], vec![], vec!["b"], halted()),
+            ("one fails and keeps its place", vec![("a", STUCK)], vec![], vec![], Turn::Now),
+            ("one fails, one is under way", vec![("a", STUCK), ("b", ROLLING)], vec![], vec![], Turn::Later),
+            (
+                "a namespace fails as often as it likes",
+                vec![("a", STUCK), ("b", STUCK), ("c", STUCK)],
+                vec![],
+                vec![],
+                Turn::Now,
+            ),
+            (
+                "two namespaces fail",
+                vec![("a", STUCK), ("other/a", STUCK), ("b", COMPLETE)],
+                vec![],
+                vec!["b"],
+                halted(),
+            ),
             ("it ran before it failed", vec![("a", STUCK), ("b", STUCK)], vec![], vec!["a", "b"], Turn::Now),
         ] {
             let begun = begun.into_iter().map(|(name, progress)| (key(name), progress)).collect();
             let keys = |names: Vec<&str>| names.into_iter().map(key).collect();
             assert_eq!(decide(&begun, &keys(granted), &keys(proven), 2), turn, "{case}");
         }
+        let alone = BTreeMap::from([(key("a"), STUCK)]);
+        assert_eq!(decide(&alone, &BTreeSet::new(), &BTreeSet::new(), 1), Turn::Halted(key("a")), "one at a time");
     }
 
     #[test]
