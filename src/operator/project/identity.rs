@@ -102,13 +102,20 @@ impl ProjectPass<'_> {
             let State::Ready(own) = self.context.database() else {
                 return Err(Failure::Waiting("the operator's database, which gives the number, is away".into()));
             };
-            // The events decide: they are under the number that their database has.
+            // The events decide: they are under the number that their database has. But the people of the namespace can
+            // write anything there: it must be one that the object can have had.
             let id = match database.admin.find_project(&identity).await? {
-                Some(id) => {
+                Some(id) if self.number_before() == Some(id) || own.admin.may_have_number(id, &identity).await? => {
                     own.admin.restore_project(id, &identity, policy).await?;
                     id
                 }
-                None => take(&own.admin).await?,
+                found => {
+                    let id = take(&own.admin).await?;
+                    if let Some(found) = found.filter(|found| *found != id) {
+                        database.admin.set_aside(found).await?;
+                    }
+                    id
+                }
             };
             own.admin.record_location(id, Some(&location)).await?;
             database.admin.restore_project(id, &identity, policy).await?;
