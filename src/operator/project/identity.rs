@@ -11,6 +11,7 @@ use crate::{
     operator::{
         database::{self, Database, State},
         failure::Failure,
+        tombstones::{Kind, Successor},
     },
     store::{
         Admin, StoreError,
@@ -81,7 +82,13 @@ impl ProjectPass<'_> {
     /// Takes a number for the project, or the one it had before: that of its row, of a lost object of its namespace and
     /// name, or of its status, when an older backup has lost the row.
     pub(super) async fn allocate(&mut self, database: &Database) -> Result<(), Failure> {
-        self.context.tombstones.settle_for(self.context, &self.namespace, &self.name).await?;
+        let new = Successor {
+            kind: Kind::Project,
+            namespace: &self.namespace,
+            name: &self.name,
+            database: self.project.database_secret(),
+        };
+        self.context.tombstones.settle_for(self.context, new).await?;
         let identity = ProjectIdentity {
             namespace_uid: self.context.namespace_uid(&self.namespace).await?,
             namespace: self.namespace.clone(),
