@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -52,6 +55,8 @@ const READ_AGAIN: Duration = Duration::from_mins(5);
 /// How long what was reached with the Secret before is used while the new one does not work: whoever changes a password
 /// writes the Secret first. As long, and no longer, a Secret may be missing.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Connections that are in use are closed when they are given back, whoever waits for that.
+const CLOSING: Duration = Duration::from_millis(100);
 /// Connections to the server of a project.
 const PROJECT_POOL: PoolSize = PoolSize { min: 0, max: 5 };
 
@@ -80,7 +85,29 @@ pub enum Of {
     /// The operator's own.
     Installation,
     /// The one that projects of a namespace name with a Secret of theirs.
-    Projects { namespace: String, secret: String, guards: Guards },
+    Projects { namespace: String, secret: String, guards: Guards, headroom: Headroom },
+}
+
+/// By how much all databases of projects together may raise the epoch while this process leads: their people can write
+/// any number there, and the Lease counts to 2³¹. Enough for the epochs of years, as after the Lease was deleted.
+#[derive(Clone, Debug)]
+pub struct Headroom(Arc<AtomicI64>);
+
+impl Default for Headroom {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(1_000_000)))
+    }
+}
+
+impl Headroom {
+    /// Whether there is room for `ahead` more, which is used up then.
+    fn take(&self, ahead: i64) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(ahead).filter(|left| *left >= 0)
+            })
+            .is_ok()
+    }
 }
 
 /// What keeping a connection takes.
@@ -161,6 +188,11 @@ enum ConnectError {
     HostNotAllowed { secret: String, host: String },
     #[error("Postgres at {server}, login of Secret {secret}: {}", source.message())]
     Store { server: String, secret: String, source: StoreError },
+    #[error(
+        "Postgres at {server}, login of Secret {secret}: its epoch {stored} is ahead of the operator's: {ours}. Another \
+         installation has used this database, or somebody has changed errortracking.installation there"
+    )]
+    EpochAhead { server: String, secret: String, stored: i64, ours: i64 },
     #[error("Secret {0} has changed")]
     SecretChanged(String),
     #[error("Postgres at {0} was started anew")]
@@ -180,7 +212,7 @@ impl ConnectError {
             Self::Kubernetes { .. } | Self::NoSecret { .. } | Self::SecretChanged(_) | Self::StartedAnew(_) => {
                 Reason::DatabaseUnavailable
             }
-            Self::BadSecret { .. } => Reason::DatabaseRejected,
+            Self::BadSecret { .. } | Self::EpochAhead { .. } => Reason::DatabaseRejected,
             Self::HostNotAllowed { .. } => Reason::DatabaseHostNotAllowed,
             Self::DurabilityOff => Reason::DurabilityOff,
             Self::Store { source, .. } => reason(source),
@@ -192,7 +224,8 @@ impl ConnectError {
         match self {
             Self::NoSecret { theirs: true, .. }
             | Self::BadSecret { theirs: true, .. }
-            | Self::HostNotAllowed { .. } => UPKEEP,
+            | Self::HostNotAllowed { .. }
+            | Self::EpochAhead { .. } => UPKEEP,
             _ => LOOK,
         }
     }
@@ -226,6 +259,7 @@ pub async fn keep(
     let looks = async {
         let mut announced = None;
         let mut former: Option<Former> = None;
+        let mut reached: Option<Arc<Database>> = None;
         loop {
             let current = *epoch.borrow_and_update();
             let failed = match keeper.connect(current).await {
@@ -234,6 +268,7 @@ pub async fn keep(
                     (announced, former) = (None, None);
                     keeper.tell_ready(1);
                     let database = Arc::new(database);
+                    reached = Some(database.clone());
                     state.send_replace(State::Ready(database.clone()));
                     let failed = keeper.watch_over(&database).await;
                     if matches!(failed, ConnectError::SecretChanged(_)) {
@@ -249,10 +284,13 @@ pub async fn keep(
                 }
                 Err(failed) => failed,
             };
-            if let ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. } = failed {
-                rise(&raise, &mut epoch, stored).await;
-                continue;
-            }
+            let failed = match keeper.above(failed) {
+                Ok(stored) => {
+                    rise(&raise, &mut epoch, stored).await;
+                    continue;
+                }
+                Err(failed) => failed,
+            };
             let message = failed.to_string();
             if announced.as_ref() != Some(&message) {
                 warn!(error = message, "Postgres cannot be used; trying again.");
@@ -266,6 +304,10 @@ pub async fn keep(
                 former = None;
                 keeper.tell_ready(0);
                 state.send_replace(State::Unavailable { reason: failed.reason(), message });
+                // Who waits for one of its connections need not: the next attempt makes others.
+                if let Some(database) = reached.take() {
+                    let _ = timeout(CLOSING, database.admin.close()).await;
+                }
             }
             let _ = timeout(failed.pause(), keeper.changed.notified()).await;
         }
@@ -288,6 +330,25 @@ impl Keeper {
     fn tell_ready(&self, ready: i64) {
         if matches!(self.of, Of::Installation) {
             self.metrics.database_ready.set(ready);
+        }
+    }
+
+    /// The epoch that ours must be raised above, when that is what failed and this database may ask for it.
+    fn above(&self, failed: ConnectError) -> Result<i64, ConnectError> {
+        match (failed, &self.of) {
+            (
+                ConnectError::Store { server, secret, source: StoreError::Fenced { stored, ours } },
+                Of::Projects { headroom, .. },
+            ) => {
+                if headroom.take(stored.saturating_sub(ours)) {
+                    Ok(stored)
+                } else {
+                    Err(ConnectError::EpochAhead { server, secret, stored, ours })
+                }
+            }
+            // After the Lease was deleted.
+            (ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. }, Of::Installation) => Ok(stored),
+            (failed, _) => Err(failed),
         }
     }
 
@@ -499,6 +560,14 @@ pub fn random_password() -> SecretString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn databases_of_projects_raise_the_epoch_by_a_million_together_and_no_more() {
+        let headroom = Headroom::default();
+        assert!(!headroom.take(i64::from(i32::MAX)) && !headroom.take(i64::MAX));
+        assert!(headroom.take(400_000) && headroom.clone().take(600_000));
+        assert!(!headroom.take(1));
+    }
 
     #[test]
     fn a_service_of_the_secrets_namespace_is_named_as_every_pod_finds_it() {

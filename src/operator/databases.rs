@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    database::{self, Keeper, Of, State},
+    database::{self, Headroom, Keeper, Of, State},
     guards::Guards,
     queue::Urgency,
     watches::{Caches, Queues},
@@ -93,6 +93,7 @@ impl Databases {
     /// Keeps what is asked for until it is dropped.
     pub async fn keep(self, around: Surroundings) {
         let mut keepers = JoinSet::new();
+        let headroom = Headroom::default();
         let mut ticks = interval(SWEEP);
         let watching = self.watch_secrets(&around.keeper);
         let keeping = async {
@@ -102,7 +103,7 @@ impl Databases {
                     _ = ticks.tick() => self.close_unnamed(&around.caches),
                     Some(_) = keepers.join_next() => continue,
                 }
-                self.start(&around, &mut keepers);
+                self.start(&around, &headroom, &mut keepers);
             }
         };
         tokio::select! {
@@ -111,7 +112,7 @@ impl Databases {
         }
     }
 
-    fn start(&self, around: &Surroundings, keepers: &mut JoinSet<()>) {
+    fn start(&self, around: &Surroundings, headroom: &Headroom, keepers: &mut JoinSet<()>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         for ((namespace, secret), entry) in &mut *entries {
             let Some(sender) = entry.sender.take() else { continue };
@@ -120,6 +121,7 @@ impl Databases {
                     namespace: namespace.clone(),
                     secret: secret.clone(),
                     guards: around.guards.clone(),
+                    headroom: headroom.clone(),
                 },
                 changed: entry.changed.clone(),
                 ..around.keeper.clone()

@@ -98,6 +98,34 @@ async fn the_catalog_says_where_a_project_is() {
 }
 
 #[tokio::test]
+async fn what_another_database_says_uses_no_numbers_up_and_takes_none() {
+    let (catalog, elsewhere) = (Store::create().await, Store::create().await);
+    let (policy, identity) = (DeletionPolicy::Retain, project_identity("shop", "u1"));
+    let number = |number| ProjectId::new(number).unwrap();
+    assert!(!catalog.admin.may_have_number(number(1), &identity).await.unwrap(), "none was given out");
+    let (blog, lost) = (catalog.project("blog").await, catalog.project("lost").await);
+    catalog.execute(lost, "DELETE FROM errortracking.settings WHERE project_id = 2").await;
+    catalog.execute(lost, "DELETE FROM errortracking.projects WHERE project_id = 2").await;
+    for (id, may) in [(number(2_147_483_647), false), (number(3), false), (blog, false), (lost, true)] {
+        assert_eq!(catalog.admin.may_have_number(id, &identity).await.unwrap(), may, "{id}");
+    }
+    let taken = catalog.admin.restore_project(blog, &identity, policy).await.unwrap_err();
+    assert_eq!(taken.message(), "project 1 belongs to another ErrorTrackingProject");
+    let shop = catalog.admin.allocate_project(&identity, None, policy).await.unwrap();
+    assert!(catalog.admin.may_have_number(shop, &identity).await.unwrap());
+    assert!(!catalog.admin.may_have_number(lost, &identity).await.unwrap(), "it has one");
+
+    // The number that was made up there makes room for the one of the catalog.
+    let made_up = number(2_147_483_000);
+    elsewhere.admin.restore_project(made_up, &identity, policy).await.unwrap();
+    elsewhere.admin.migrate_project(made_up).await.unwrap();
+    elsewhere.admin.set_aside(made_up).await.unwrap();
+    elsewhere.admin.restore_project(shop, &identity, policy).await.unwrap();
+    elsewhere.admin.migrate_project(shop).await.unwrap();
+    assert_eq!(elsewhere.admin.observe_object("shop-u1").await.unwrap().unwrap().project_id, shop);
+}
+
+#[tokio::test]
 async fn a_kept_project_is_listed_and_given_to_another_namespace() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;

@@ -112,6 +112,19 @@ async fn a_key_that_a_backup_lost_is_put_back() {
 }
 
 #[tokio::test]
+async fn an_id_that_somebody_made_up_uses_none_up() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    for (name, made_up) in [("k1", i64::MAX), ("k2", 1_000_000), ("k3", 0), ("k4", -1)] {
+        let adopted =
+            store.admin.adopt_key(shop, &key_identity(name, name), 1, &public_key(), Some(made_up)).await.unwrap();
+        assert!(adopted.key_id < 10, "{made_up}: {}", adopted.key_id);
+    }
+    let next = store.admin.mint_key(shop, &key_identity("k5", "k5"), 1, &public_key(), &"s".into()).await.unwrap();
+    assert!(next.key_id < 10, "{}", next.key_id);
+}
+
+#[tokio::test]
 async fn ingest_sees_each_change_of_the_keys() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;

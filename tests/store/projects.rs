@@ -65,6 +65,22 @@ async fn a_retained_project_comes_back_to_its_namespace_only() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_lost_object_leaves_its_successor_alone() {
+    let store = Store::create().await;
+    let (shop, _) = store.ingesting("shop").await;
+    let successor = project_identity("shop", "u2");
+    assert_eq!(store.admin.allocate_project(&successor, None, DeletionPolicy::Retain).await.unwrap(), shop);
+    for policy in [DeletionPolicy::Retain, DeletionPolicy::Delete] {
+        store.admin.retire_project_of(shop, "shop-u1", policy).await.unwrap();
+    }
+    let state = store.admin.observe_object("shop-u2").await.unwrap().unwrap();
+    assert_eq!((state.phase, state.schema_owner), (Phase::Active, SchemaOwner::Ours));
+    assert!(state.role_exists, "its pods log in with that");
+    store.admin.retire_project_of(shop, "shop-u2", DeletionPolicy::Delete).await.unwrap();
+    assert!(store.admin.observe_object("shop-u2").await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_lost_row_is_put_back_with_its_id() {
     let store = Store::create().await;
     let shop = error_tracking_operator::dsn::ProjectId::new(17).unwrap();

@@ -12,6 +12,7 @@ use crate::{
         child::{ChildKind, secret_value},
         database::{self, Database, State},
         failure::Failure,
+        tombstones::{Kind, Successor},
     },
     store::{StoreError, admin::KeyIdentity},
 };
@@ -56,7 +57,15 @@ impl KeyPass<'_> {
 
     /// Idempotent by the object's uid and the ordinal: a crash after it finds the same key again.
     pub(super) async fn mint(&mut self, database: &Database, project: ProjectId) -> Result<(), Failure> {
-        self.context.tombstones.settle_for(self.context, &self.namespace, &self.name).await?;
+        let of = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let of = of.as_ref().and_then(|project| project.0.as_ref().ok());
+        let new = Successor {
+            kind: Kind::ClientKey,
+            namespace: &self.namespace,
+            name: &self.name,
+            database: of.and_then(|project| project.database_secret()),
+        };
+        self.context.tombstones.settle_for(self.context, new).await?;
         let identity = KeyIdentity {
             namespace: self.namespace.clone(),
             name: self.name.clone(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     api::{DynamicObject, ObjectMeta},
 };
 
@@ -20,7 +20,8 @@ use self::plan::{Active, Observed, Project, Step};
 use super::{
     Context,
     apply::{self, ApplyError},
-    child::{ChildKind, Drift, holder, owned_by},
+    cache::Cache,
+    child::{ChildKind, Drift, Ownership, holder, ownership},
     controller::{Action, PassFailed},
     database::State,
     failure::Failure,
@@ -42,7 +43,8 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
         Ok(key) => key,
         Err(invalid) => {
             if invalid.metadata.deletion_timestamp.is_some() {
-                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, None, &context).await;
+                let project = project_of_invalid(&invalid.metadata, &context);
+                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, &project, &context).await;
             }
             let reported = context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
             return pass::finished(reported.map_err(Failure::from));
@@ -50,11 +52,8 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
     };
     if key.metadata.deletion_timestamp.is_some() {
         let secret = Some(key.secret_name());
-        // Of a project that is gone the keys are revoked with it.
-        let project = context.caches.project(&key.namespace().unwrap_or_default(), &key.spec.project_ref.name);
-        let project = project.as_ref().and_then(|project| project.0.as_ref().ok());
-        let database = project.and_then(|project| project.database_secret()).map(str::to_owned);
-        return finish(&key.metadata, key.spec.deletion_policy, secret, database, &context).await;
+        let project = &key.spec.project_ref.name;
+        return finish(&key.metadata, key.spec.deletion_policy, secret, project, &context).await;
     }
     pass::run(KeyPass::new(key, &context), &context).await
 }
@@ -150,8 +149,13 @@ impl Pass for KeyPass<'_> {
         let secret = match (dsn, live) {
             (Some((row, dsn)), live) => self.context.drift(&secret::desired(self.key, row, &dsn), live),
             // Without the key row or the URL nothing says what the Secret should hold; one of ours is believed.
-            (None, Some(live)) if owned_by(&live, &self.uid) => Drift::None,
-            _ => Drift::Absent,
+            (None, Some(live)) => match ownership(&live, &self.key.controller_owner_ref(&()).unwrap_or_default()) {
+                Ownership::Ours => Drift::None,
+                // Said once it matters: without its project the key has another trouble.
+                Ownership::Foreign if matches!(project, Project::Known(_)) => Drift::Foreign,
+                Ownership::Foreign | Ownership::Predecessor => Drift::Absent,
+            },
+            (None, None) => Drift::Absent,
         };
         Ok(Observed {
             has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
@@ -261,6 +265,32 @@ impl Pass for KeyPass<'_> {
     }
 }
 
+/// The project that a key names which cannot be read; empty: it names none.
+fn project_of_invalid(key: &ObjectMeta, context: &Context) -> String {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    refers_to(&context.caches.keys.cache, &text(&key.namespace), &text(&key.name)).unwrap_or_default()
+}
+
+/// Secret of the project's own database, if it has one; `None` when the project is gone. A project that cannot be read
+/// says that much.
+#[expect(clippy::option_option, reason = "no project, and a project without a database of its own")]
+fn project_database(namespace: &str, project: &str, context: &Context) -> Option<Option<String>> {
+    if let Ok(project) = &context.caches.project(namespace, project)?.0 {
+        return Some(project.database_secret().map(str::to_owned));
+    }
+    let secret = refers_to(&context.caches.projects.cache, namespace, project)?;
+    Some(Some(secret).filter(|secret| !secret.is_empty()))
+}
+
+/// What an object refers to that cannot be read.
+fn refers_to(cache: &Cache, namespace: &str, name: &str) -> Option<String> {
+    cache.summaries(|all| {
+        all.filter(|(of, _)| (&*of.namespace, &*of.name) == (namespace, name))
+            .map(|(_, summary)| summary.refers_to.to_string())
+            .next()
+    })
+}
+
 /// Revokes the key, or lets it live on with its Secret, and lets the object go. What Postgres cannot do now becomes
 /// a tombstone: an object never waits for a database. The Secret of a key that cannot be read is left to garbage
 /// collection.
@@ -268,20 +298,20 @@ async fn finish(
     key: &ObjectMeta,
     policy: KeyDeletionPolicy,
     secret: Option<String>,
-    database: Option<String>,
+    project: &str,
     context: &Context,
 ) -> Result<Action, PassFailed> {
     if !key.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    pass::finished(finish_steps(key, policy, secret, database, context).await)
+    pass::finished(finish_steps(key, policy, secret, project, context).await)
 }
 
 async fn finish_steps(
     key: &ObjectMeta,
     policy: KeyDeletionPolicy,
     secret: Option<String>,
-    database: Option<String>,
+    project: &str,
     context: &Context,
 ) -> Result<(), Failure> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -293,7 +323,10 @@ async fn finish_steps(
             context.step("clientkey", "orphan", orphaned).await?;
         }
         KeyDeletionPolicy::Revoke => {
-            let tombstone = Tombstone::client_key(&uid, &namespace, &name, database);
+            let tombstone = match project_database(&namespace, project, context) {
+                Some(database) => Tombstone::client_key(&uid, &namespace, &name, database),
+                None => Tombstone::client_key_of(&uid, &namespace, &name, project),
+            };
             context.step("clientkey", "revoke", context.settle_or_bury(&tombstone)).await?;
             if !secret.is_empty() {
                 let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);

@@ -11,7 +11,7 @@ pub struct Observed {
     pub enabled: bool,
     /// The key that the Secret should hold.
     pub active: Option<Active>,
-    /// The Secret; `Absent` until there is a key to put into it.
+    /// The Secret; without a key to put into it `Absent`, or in the way.
     pub secret: Drift,
     /// The spec asks for the project's external URL, and it has none.
     pub no_external_url: bool,
@@ -75,7 +75,8 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     }
     let mut steps = Vec::new();
     if observed.active.is_none() {
-        if observed.no_external_url {
+        // An object that cannot publish a key must not hold one, as that of an orphaned Secret.
+        if observed.no_external_url || matches!(observed.secret, Drift::Foreign | Drift::Leaving) {
             return steps;
         }
         steps.push(Step::Mint);
@@ -135,6 +136,7 @@ mod tests {
             ("Secret deleted", Observed { secret: Drift::Absent, ..settled() }, vec![Step::PublishSecret]),
             ("Secret edited", Observed { secret: Drift::Changed, ..settled() }, vec![Step::PublishSecret]),
             ("Secret of somebody else", Observed { secret: Drift::Foreign, ..settled() }, vec![]),
+            ("new, Secret of somebody else", Observed { secret: Drift::Foreign, ..new.clone() }, vec![]),
             ("no external URL", Observed { no_external_url: true, ..new.clone() }, vec![]),
             (
                 "external URL taken away, disabled",

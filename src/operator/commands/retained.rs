@@ -29,6 +29,9 @@ pub struct Retained {
     database_secret: String,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Forget the deletion of the object with this uid, whose database will never come back, instead of listing.
+    #[arg(long, value_name = "UID")]
+    forget: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -89,6 +92,7 @@ impl KeptState {
 #[serde(rename_all = "camelCase")]
 struct Owed {
     object: String,
+    uid: String,
     waits_for: String,
 }
 
@@ -96,6 +100,12 @@ struct Owed {
 pub async fn retained(command: Retained) -> Result<(), CommandError> {
     let client = client().await?;
     let Installation { namespace, lease_name } = &command.installation;
+    if let Some(uid) = &command.forget {
+        let forgotten = tombstones::forget(client, namespace, lease_name, uid).await?;
+        let forgotten = forgotten.ok_or_else(|| CommandError::Refused(format!("nothing is owed to uid {uid}")))?;
+        writeln!(std::io::stdout().lock(), "{forgotten} is owed nothing any more.")?;
+        return Ok(());
+    }
     let admin = database(&client, namespace, &command.database_secret).await?;
     let living = living(&client).await?;
     let mut projects = Vec::new();
@@ -165,7 +175,7 @@ fn owed_by(tombstone: &Tombstone) -> Owed {
         Tombstone::ClientKey { .. } => "the operator's database: its keys are to be revoked".to_owned(),
         Tombstone::Project { .. } => "its database: its logins are to be removed there".to_owned(),
     };
-    Owed { object: tombstone.to_string(), waits_for }
+    Owed { object: tombstone.to_string(), uid: tombstone.uid().to_owned(), waits_for }
 }
 
 fn table(answer: &Answer) -> String {
@@ -183,8 +193,8 @@ fn table(answer: &Answer) -> String {
     let mut text =
         if answer.projects.is_empty() { "No project is kept without an object.\n".to_owned() } else { align(&rows) };
     if !answer.owed.is_empty() {
-        let mut rows = vec![["OWED TO", "WAITS FOR"].map(str::to_owned)];
-        rows.extend(answer.owed.iter().map(|owed| [owed.object.clone(), owed.waits_for.clone()]));
+        let mut rows = vec![["OWED TO", "UID", "WAITS FOR"].map(str::to_owned)];
+        rows.extend(answer.owed.iter().map(|owed| [owed.object.clone(), owed.uid.clone(), owed.waits_for.clone()]));
         text.push('\n');
         text.push_str(&align(&rows));
     }
@@ -247,8 +257,8 @@ mod tests {
             "ID   PROJECT    STATE      SINCE                  SIZE      SERVER\n\
              7    web/shop   retained   1970-01-01T00:00:00Z   2.0 KiB   -\n\
              \n\
-             OWED TO              WAITS FOR\n\
-             ClientKey web/shop   the database of Secret web/pg: its keys are to be revoked there\n"
+             OWED TO              UID   WAITS FOR\n\
+             ClientKey web/shop   u     the database of Secret web/pg: its keys are to be revoked there\n"
         );
         assert_eq!(table(&Answer { projects: vec![], owed: vec![] }), "No project is kept without an object.\n");
     }

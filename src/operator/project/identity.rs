@@ -11,6 +11,7 @@ use crate::{
     operator::{
         database::{self, Database, State},
         failure::Failure,
+        tombstones::{Kind, Successor},
     },
     store::{
         Admin, StoreError,
@@ -81,7 +82,13 @@ impl ProjectPass<'_> {
     /// Takes a number for the project, or the one it had before: that of its row, of a lost object of its namespace and
     /// name, or of its status, when an older backup has lost the row.
     pub(super) async fn allocate(&mut self, database: &Database) -> Result<(), Failure> {
-        self.context.tombstones.settle_for(self.context, &self.namespace, &self.name).await?;
+        let new = Successor {
+            kind: Kind::Project,
+            namespace: &self.namespace,
+            name: &self.name,
+            database: self.project.database_secret(),
+        };
+        self.context.tombstones.settle_for(self.context, new).await?;
         let identity = ProjectIdentity {
             namespace_uid: self.context.namespace_uid(&self.namespace).await?,
             namespace: self.namespace.clone(),
@@ -102,13 +109,20 @@ impl ProjectPass<'_> {
             let State::Ready(own) = self.context.database() else {
                 return Err(Failure::Waiting("the operator's database, which gives the number, is away".into()));
             };
-            // The events decide: they are under the number that their database has.
+            // The events decide: they are under the number that their database has. But the people of the namespace can
+            // write anything there: it must be one that the object can have had.
             let id = match database.admin.find_project(&identity).await? {
-                Some(id) => {
+                Some(id) if self.number_before() == Some(id) || own.admin.may_have_number(id, &identity).await? => {
                     own.admin.restore_project(id, &identity, policy).await?;
                     id
                 }
-                None => take(&own.admin).await?,
+                found => {
+                    let id = take(&own.admin).await?;
+                    if let Some(found) = found.filter(|found| *found != id) {
+                        database.admin.set_aside(found).await?;
+                    }
+                    id
+                }
             };
             own.admin.record_location(id, Some(&location)).await?;
             database.admin.restore_project(id, &identity, policy).await?;

@@ -9,6 +9,9 @@ use crate::{
     store::{StoreError, Timestamptz, migrations},
 };
 
+/// Keys that can have been made since the backup that was brought back: an id further above the newest one is made up.
+const MOST_LOST_KEYS: i64 = 100_000;
+
 impl Admin {
     /// The key of (`ClientKey`, ordinal): the row that is there and not revoked, else one that a lost object of
     /// the same namespace and name left, else a new one with `public_key` and `secret`.
@@ -83,14 +86,14 @@ impl Admin {
     ) -> Result<KeyRow, StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
-        let found: Option<(i64, String, String, String)> = sqlx::query_as(
-            "SELECT project_id, namespace_uid, namespace, name FROM errortracking.client_keys WHERE public_key = $1",
+        let found: Option<(i64, String, String)> = sqlx::query_as(
+            "SELECT project_id, namespace_uid, name FROM errortracking.client_keys WHERE public_key = $1",
         )
         .bind(public_key.as_str())
         .fetch_optional(&mut *transaction)
         .await?;
         let key = match found {
-            Some((id, namespace_uid, _, name))
+            Some((id, namespace_uid, name))
                 if id == project.as_i64() && namespace_uid == identity.namespace_uid && name == identity.name =>
             {
                 sqlx::query_as(
@@ -101,10 +104,11 @@ impl Admin {
                 .fetch_one(&mut *transaction)
                 .await?
             }
-            Some((id, _, namespace, name)) => {
+            // Whose it is, is nothing for who asked.
+            Some(_) => {
                 return Err(StoreError::SchemaMismatch {
                     object: format!("key {}", public_key.prefix()),
-                    owner: format!("{namespace}/{name} of project {id}"),
+                    owner: "another ClientKey".to_owned(),
                 });
             }
             None => {
@@ -230,9 +234,19 @@ async fn take_over(
     Ok(key)
 }
 
-/// `key_id` if no key has it; ids that are given out later are above it.
+/// `key_id` if no key has it and a key that was lost can have had it; ids that are given out later are above it.
+/// Whoever may write the Secret may write any number there: the sequence must not be used up by it.
 async fn free_key_id(transaction: &mut PgConnection, key_id: Option<i64>) -> Result<Option<i64>, StoreError> {
     let Some(key_id) = key_id.filter(|key_id| *key_id > 0) else { return Ok(None) };
+    let (credible,): (bool,) =
+        sqlx::query_as("SELECT $1 <= last_value::numeric + $2 FROM errortracking.client_keys_key_id_seq")
+            .bind(key_id)
+            .bind(MOST_LOST_KEYS)
+            .fetch_one(&mut *transaction)
+            .await?;
+    if !credible {
+        return Ok(None);
+    }
     sqlx::query(
         "SELECT setval(pg_get_serial_sequence('errortracking.client_keys', 'key_id'), $1)
          FROM errortracking.client_keys_key_id_seq WHERE last_value < $1",

@@ -68,6 +68,37 @@ impl Admin {
         self.observed(sqlx::query(AssertSqlSafe(by_object)).bind(object_uid).fetch_optional(&self.pool).await?)
     }
 
+    /// Number and place of the object's project, as the catalog has them; `None` when nothing of it can be left anywhere.
+    /// A deleted project that was kept elsewhere is found until its location is taken out.
+    pub async fn place_of_object(&self, object_uid: &str) -> Result<Option<(ProjectId, Option<Location>)>, StoreError> {
+        let found: Option<(i64, Option<String>, Option<String>)> = sqlx::query_as(
+            "SELECT p.project_id, p.database_secret, p.server
+             FROM errortracking.projects AS p LEFT JOIN pg_namespace AS n ON n.nspname = 'project_' || p.project_id
+             WHERE p.object_uid = $1
+                AND (p.state <> 'deleted' OR p.schema_version > 0 OR n.oid IS NOT NULL OR p.database_secret IS NOT NULL)
+             ORDER BY p.state = 'deleted', p.project_id DESC LIMIT 1",
+        )
+        .bind(object_uid)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((id, secret, server)) = found else { return Ok(None) };
+        let location = secret.zip(server).map(|(secret, server)| Location { secret, server });
+        Ok(Some((project_id(id)?, location)))
+    }
+
+    /// Secrets of the databases where projects of this namespace and name are that were not retired.
+    pub async fn secrets_of_projects(&self, namespace: &str, name: &str) -> Result<Vec<String>, StoreError> {
+        let secrets: Vec<(String,)> = sqlx::query_as(
+            "SELECT DISTINCT database_secret FROM errortracking.projects
+             WHERE namespace = $1 AND name = $2 AND state = 'active' AND database_secret IS NOT NULL",
+        )
+        .bind(namespace)
+        .bind(name)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(secrets.into_iter().map(|(secret,)| secret).collect())
+    }
+
     fn observed(&self, row: Option<PgRow>) -> Result<Option<ProjectState>, StoreError> {
         let Some(row) = row else { return Ok(None) };
         let mut state = ProjectState::from_row(&row)?;

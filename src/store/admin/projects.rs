@@ -62,13 +62,14 @@ impl Admin {
                 });
             }
             None => {
-                let owner: Option<(String, String)> =
-                    sqlx::query_as("SELECT namespace, name FROM errortracking.projects WHERE project_id = $1")
+                let (taken,): (bool,) =
+                    sqlx::query_as("SELECT EXISTS (SELECT FROM errortracking.projects WHERE project_id = $1)")
                         .bind(project.as_i64())
-                        .fetch_optional(&mut *transaction)
+                        .fetch_one(&mut *transaction)
                         .await?;
-                if let Some((namespace, name)) = owner {
-                    let owner = format!("{namespace}/{name}");
+                if taken {
+                    // Whose it is, is nothing for the people of another namespace.
+                    let owner = "another ErrorTrackingProject".to_owned();
                     return Err(StoreError::SchemaMismatch { object: format!("project {project}"), owner });
                 }
                 raise_sequence(&mut transaction, Some(project)).await?;
@@ -92,6 +93,49 @@ impl Admin {
         .fetch_optional(&self.pool)
         .await?;
         found.map(|(id,)| project_id(id)).transpose()
+    }
+
+    /// Whether the object can have had this number: it has it, or the number was given out once and nobody has it. What
+    /// another database says is no reason to use numbers up, or to take one from somebody.
+    pub async fn may_have_number(&self, project: ProjectId, identity: &ProjectIdentity) -> Result<bool, StoreError> {
+        let (may,): (bool,) = sqlx::query_as(
+            "SELECT CASE
+                WHEN EXISTS (
+                    SELECT FROM errortracking.projects
+                    WHERE state <> 'deleted' AND (object_uid = $4 OR (namespace_uid = $2 AND name = $3))
+                ) THEN EXISTS (
+                    SELECT FROM errortracking.projects
+                    WHERE project_id = $1 AND state <> 'deleted'
+                        AND (object_uid = $4 OR (namespace_uid = $2 AND name = $3))
+                )
+                ELSE (SELECT is_called AND $1 <= last_value FROM errortracking.project_ids)
+                    AND NOT EXISTS (SELECT FROM errortracking.projects WHERE project_id = $1)
+             END",
+        )
+        .bind(project.as_i64())
+        .bind(&identity.namespace_uid)
+        .bind(&identity.name)
+        .bind(&identity.object_uid)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(may)
+    }
+
+    /// Takes the number away from the object that has it here, where the catalog gives it another one: nobody can send
+    /// with it any more, and what is stored under it stays.
+    pub async fn set_aside(&self, project: ProjectId) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        for statement in [
+            "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
+            "UPDATE errortracking.projects
+             SET state = 'deleted', deleted_at = now(), ingest_role = NULL, ingest_password_digest = NULL
+             WHERE project_id = $1 AND state <> 'deleted'",
+        ] {
+            sqlx::query(statement).bind(project.as_i64()).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Writes down on which server the project is kept; `None`: on this one.

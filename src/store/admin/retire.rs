@@ -1,6 +1,6 @@
 //! A project goes: keys, login and, if asked, its schema.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
 use super::{Admin, DeletionPolicy, roles};
 use crate::{
@@ -12,26 +12,66 @@ impl Admin {
     /// Revokes the keys, removes the login with its sessions and, with `Delete`, drops the schema.
     /// Repeating it finishes what is left; an unknown project is gone already.
     pub async fn retire_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
+        self.retire(project, None, policy).await
+    }
+
+    /// As [`Self::retire_project`], while the project is the object's: a new object of its name may have taken it over.
+    pub async fn retire_project_of(
+        &self,
+        project: ProjectId,
+        object_uid: &str,
+        policy: DeletionPolicy,
+    ) -> Result<(), StoreError> {
+        self.retire(project, Some(object_uid), policy).await
+    }
+
+    async fn retire(&self, project: ProjectId, of: Option<&str>, policy: DeletionPolicy) -> Result<(), StoreError> {
         let retired = async {
-            self.close_project(project, policy).await?;
-            self.drop_ingest_roles(project).await?;
+            self.close_project(project, of, policy).await?;
+            self.drop_ingest_roles(project, of).await?;
             if policy == DeletionPolicy::Delete {
-                self.drop_schema(project).await?;
+                self.drop_schema(project, of).await?;
             }
             Ok(())
         };
         self.explained(retired.await).await
     }
 
+    /// A transaction with the project's lock and its row; `None` when the project is not the object's any more.
+    async fn begin_for(
+        &self,
+        project: ProjectId,
+        of: Option<&str>,
+    ) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+        let mut transaction = self.begin().await?;
+        migrations::lock_project(&mut transaction, project).await?;
+        if let Some(object_uid) = of {
+            let still: Option<(bool,)> =
+                sqlx::query_as("SELECT object_uid = $2 FROM errortracking.projects WHERE project_id = $1 FOR UPDATE")
+                    .bind(project.as_i64())
+                    .bind(object_uid)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            if still != Some((true,)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(transaction))
+    }
+
     /// From here on nobody can log in or send with a key, whatever happens to the rest: pods that are still
     /// connected know the keys from before, but what they send is not taken.
-    async fn close_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
+    async fn close_project(
+        &self,
+        project: ProjectId,
+        of: Option<&str>,
+        policy: DeletionPolicy,
+    ) -> Result<(), StoreError> {
         let state = match policy {
             DeletionPolicy::Retain => "retained",
             DeletionPolicy::Delete => "deleted",
         };
-        let mut transaction = self.begin().await?;
-        migrations::lock_project(&mut transaction, project).await?;
+        let Some(mut transaction) = self.begin_for(project, of).await? else { return Ok(()) };
         sqlx::query(
             "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
         )
@@ -90,9 +130,8 @@ impl Admin {
         Ok(())
     }
 
-    async fn drop_ingest_roles(&self, project: ProjectId) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        migrations::lock_project(&mut transaction, project).await?;
+    async fn drop_ingest_roles(&self, project: ProjectId, of: Option<&str>) -> Result<(), StoreError> {
+        let Some(mut transaction) = self.begin_for(project, of).await? else { return Ok(()) };
         for role in self.made_roles(&mut transaction, project).await? {
             roles::drop_role(&mut transaction, &role).await?;
         }
@@ -104,10 +143,9 @@ impl Admin {
         Ok(())
     }
 
-    async fn drop_schema(&self, project: ProjectId) -> Result<(), StoreError> {
+    async fn drop_schema(&self, project: ProjectId, of: Option<&str>) -> Result<(), StoreError> {
         let schema = project.schema();
-        let mut transaction = self.begin().await?;
-        migrations::lock_project(&mut transaction, project).await?;
+        let Some(mut transaction) = self.begin_for(project, of).await? else { return Ok(()) };
         match self.schema_comment(&mut transaction, project).await? {
             None => {}
             Some(comment) if comment == self.expected_comment(project) => {
