@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use crate::world::{Namespace, World, manifest};
@@ -134,8 +134,10 @@ async fn timed(
     shows: impl Fn(&DynamicObject, i64) -> bool,
 ) -> Duration {
     let api = namespace.api(kind);
-    let version = api.get(name).await.unwrap().metadata.resource_version.unwrap();
-    let one = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let selector = format!("metadata.name={name}");
+    // Of the list: the object's own may be older than what the API server remembers.
+    let version = api.list(&ListParams::default().fields(&selector)).await.unwrap().metadata.resource_version.unwrap();
+    let one = WatchParams::default().fields(&selector);
     // The answer's head is there before the change is made.
     let mut events = api.watch(&one, &version).await.unwrap().boxed();
     let patched = namespace.api("ClientKey").patch(key, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();

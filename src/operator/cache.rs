@@ -3,13 +3,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hasher as _},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use kube::{ResourceExt, api::DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::queue::ObjectName;
@@ -78,7 +78,24 @@ pub struct Change {
 }
 
 fn digest(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(Sha256::digest(bytes)[..8].try_into().unwrap_or_default())
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Of the JSON without its resource version.
+fn content(json: &[u8], version: &str) -> u64 {
+    let field = format!("\"resourceVersion\":\"{version}\"");
+    let at = json.windows(field.len()).position(|window| window == field.as_bytes());
+    let mut hasher = DefaultHasher::new();
+    match at {
+        Some(at) => {
+            hasher.write(&json[..at]);
+            hasher.write(&json[at + field.len()..]);
+        }
+        None => hasher.write(json),
+    }
+    hasher.finish()
 }
 
 /// All objects of one kind that a watch selects.
@@ -106,9 +123,12 @@ impl Cache {
     /// The object as the last watch event showed it. `None` also when it is no `T` at all.
     #[must_use]
     pub fn get<T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Option<T> {
-        let objects = self.read();
-        let entry = objects.get(&ObjectName::new(namespace, name))?;
-        serde_json::from_slice(&entry.json).ok()
+        self.with(namespace, name, |json| serde_json::from_slice(json).ok())?
+    }
+
+    /// What `read` makes of the object's JSON.
+    pub fn with<T>(&self, namespace: &str, name: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.read().get(&ObjectName::new(namespace, name)).map(|entry| read(&entry.json))
     }
 
     #[must_use]
@@ -137,13 +157,11 @@ impl Cache {
     }
 
     /// Takes the object in; what that changed, if anything.
-    pub fn put(&self, object: &mut DynamicObject) -> Option<Change> {
+    pub fn put(&self, object: &DynamicObject) -> Option<Change> {
         let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        let version = object.metadata.resource_version.take();
-        let content = digest(&serde_json::to_vec(object).unwrap_or_default());
-        object.metadata.resource_version.clone_from(&version);
-        let version: Box<str> = version.unwrap_or_default().into();
+        let version: Box<str> = object.resource_version().unwrap_or_default().into();
         let json = serde_json::to_vec(object).unwrap_or_default().into_boxed_slice();
+        let content = content(&json, &version);
         let summary = Summary::of(object);
         let mut objects = self.write();
         let before = objects.get(&name);
@@ -208,11 +226,11 @@ mod tests {
     #[test]
     fn a_change_is_told_once_with_what_others_depend_on() {
         let cache = Cache::default();
-        assert!(cache.put(&mut project("1", None, "")).unwrap().outward);
-        assert_eq!(cache.put(&mut project("1", None, "")), None, "seen already");
-        assert_eq!(cache.put(&mut project("2", None, "")), None, "written without a change");
-        assert!(!cache.put(&mut project("2a", None, "other words")).unwrap().outward);
-        assert!(cache.put(&mut project("3", Some(7), "")).unwrap().outward, "it has a number now");
+        assert!(cache.put(&project("1", None, "")).unwrap().outward);
+        assert_eq!(cache.put(&project("1", None, "")), None, "seen already");
+        assert_eq!(cache.put(&project("2", None, "")), None, "written without a change");
+        assert!(!cache.put(&project("2a", None, "other words")).unwrap().outward);
+        assert!(cache.put(&project("3", Some(7), "")).unwrap().outward, "it has a number now");
         assert_eq!(cache.referring("web", "pg"), [ObjectName::new("web", "shop")]);
         assert_eq!(cache.referring("other", "pg"), []);
         assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max()), Some(7));
@@ -221,7 +239,7 @@ mod tests {
     #[test]
     fn a_new_list_takes_out_what_it_does_not_name() {
         let cache = Cache::default();
-        cache.put(&mut project("1", None, ""));
+        cache.put(&project("1", None, ""));
         assert!(cache.listed(&HashSet::from([ObjectName::new("web", "shop")])).is_empty());
         assert_eq!(cache.listed(&HashSet::new()).len(), 1);
         assert_eq!(cache.get::<Value>("web", "shop"), None);

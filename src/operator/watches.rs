@@ -84,7 +84,15 @@ impl<K> Default for Resources<K> {
 impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
     #[must_use]
     pub fn get(&self, name: &ObjectName) -> Option<Arc<Guarded<K>>> {
-        self.cache.get(&name.namespace, &name.name).map(Arc::new)
+        self.cache
+            .with(&name.namespace, &name.name, |json| {
+                // The guard copies the whole object to be able to fall back: only what cannot be read pays for that.
+                serde_json::from_slice(json)
+                    .map(|object| DeserializeGuard(Ok(object)))
+                    .or_else(|_| serde_json::from_slice(json))
+                    .ok()
+            })?
+            .map(Arc::new)
     }
 
     /// All of them, each read anew: for what is done seldom.
@@ -291,7 +299,7 @@ impl Watch {
             for mut object in page.items {
                 (self.prune)(&mut object);
                 seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
-                if let Some(change) = self.cache.put(&mut object)
+                if let Some(change) = self.cache.put(&object)
                     && again
                 {
                     // What happened before our own last write may not have been shown.
@@ -329,7 +337,7 @@ impl Watch {
                 WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
                     (self.prune)(&mut object);
                     object.resource_version().unwrap_or_default().clone_into(version);
-                    self.cache.put(&mut object).map(|change| (change, object))
+                    self.cache.put(&object).map(|change| (change, object))
                 }
                 WatchEvent::Deleted(object) => {
                     object.resource_version().unwrap_or_default().clone_into(version);
