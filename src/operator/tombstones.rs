@@ -275,7 +275,7 @@ const PAGE: usize = 1_000;
 const BATCH: usize = 100;
 
 /// A database that does not answer keeps the others waiting no longer than this. Dropping a large schema takes seconds.
-const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_mins(1);
 /// Pause between attempts for an object whose namespace is gone.
 const HOPELESS: Duration = Duration::from_mins(10);
 
@@ -347,7 +347,9 @@ impl Tombstones {
     async fn make_room(&self) -> Result<Option<usize>, ApplyError> {
         let owed = self.owed().await?;
         let mut sizes = vec![0; owed.iter().map(|(page, _)| page + 1).max().unwrap_or_default()];
-        owed.iter().for_each(|(page, _)| sizes[*page] += 1);
+        for (page, _) in &owed {
+            sizes[*page] += 1;
+        }
         if let Some((page, _)) =
             sizes.iter().enumerate().min_by_key(|(_, size)| **size).filter(|(_, size)| **size < PAGE)
         {
@@ -504,7 +506,9 @@ impl Tombstones {
         }
         if !settled.is_empty() {
             let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-            settled.iter().for_each(|(_, entry)| _ = resting.remove(entry.tombstone.uid()));
+            for (_, entry) in settled {
+                resting.remove(entry.tombstone.uid());
+            }
             drop(resting);
             self.change(|known| known.retain(|owed| !settled.contains(&owed)));
         }
