@@ -55,6 +55,8 @@ const READ_AGAIN: Duration = Duration::from_mins(5);
 /// How long what was reached with the Secret before is used while the new one does not work: whoever changes a password
 /// writes the Secret first. As long, and no longer, a Secret may be missing.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a server may take over what the operator needs for itself there, as the migrations of its catalog.
+const ANSWER: Duration = Duration::from_mins(1);
 /// Connections that are in use are closed when they are given back, whoever waits for that.
 const CLOSING: Duration = Duration::from_millis(100);
 /// Connections to the server of a project.
@@ -390,8 +392,8 @@ impl Keeper {
         connection.probe().await.map_err(failed)?;
         let size = if theirs { PROJECT_POOL } else { pool_size(self.secrets.concurrency) };
         let owner = self.owner().await?;
-        let admin =
-            Admin::lead(connection.pool(size, "error-tracking-operator"), epoch, owner).await.map_err(failed)?;
+        let leading = Admin::lead(connection.pool(size, "error-tracking-operator"), epoch, owner);
+        let admin = answered(leading).await.map_err(failed)?;
         if !admin.server().fsync {
             return Err(ConnectError::DurabilityOff);
         }
@@ -455,7 +457,7 @@ impl Keeper {
                 continue;
             }
             upkeep = Instant::now();
-            match database.admin.drop_former_logins().await {
+            match answered(database.admin.drop_former_logins()).await {
                 Ok(0) => {}
                 Ok(dropped) => info!(server = database.server, dropped, "Removed logins that were replaced."),
                 Err(error) => warn!(server = database.server, %error, "Could not remove logins that were replaced."),
@@ -473,7 +475,13 @@ impl Keeper {
             return Ok(());
         }
         let (api, _) = self.secret();
-        match publish_console_login(&api, &self.secrets.console, database).await {
+        // Whichever of the two is silent: the next look at Postgres says whether it is that.
+        let publishing = publish_console_login(&api, &self.secrets.console, database);
+        let Ok(published) = timeout(ANSWER, publishing).await else {
+            error!("Could not publish the console's login in time.");
+            return Ok(());
+        };
+        match published {
             Err(failed @ ConnectError::Store { .. }) => Err(failed),
             Err(failed) => {
                 error!(error = %failed, "Could not publish the console's login.");
@@ -482,6 +490,15 @@ impl Keeper {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// Ends the wait for a server that takes connections and says nothing.
+async fn answered<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(ANSWER, asking).await.unwrap_or_else(|_| Err(silent()))
+}
+
+fn silent() -> StoreError {
+    StoreError::Unavailable { message: format!("no answer within {} s", ANSWER.as_secs()) }
 }
 
 /// The host as every pod of the cluster finds it: a Service of the Secret's namespace is named as "pg" or, by

@@ -506,7 +506,7 @@ impl Tombstones {
         }
         if !settled.is_empty() {
             let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, entry) in &settled {
+            for (_, entry) in settled {
                 resting.remove(entry.tombstone.uid());
             }
             drop(resting);
