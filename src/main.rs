@@ -13,11 +13,6 @@ use error_tracking_operator::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Keeps sizes apart: the operator's caches are made between the short-lived trees of whole lists, whose holes the C
-/// library's allocator does not give back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Gives a Kubernetes cluster its own error tracking.
 #[derive(Parser)]
 #[command(version, about)]
