@@ -82,7 +82,7 @@ fn a_version_that_does_not_come_up_stays_at_its_first_project() {
     let good = image("a");
     let broken = "localhost/error-tracking-operator:broken";
     let arguments = Arguments::set(&[&format!("--image={broken}"), "--max-rollouts=1"]);
-    let (first, other) = wait_for("one project gets the version", SOON, || {
+    let (first, other) = wait_for("one project gets the version", Duration::from_mins(2), || {
         [("a", "b"), ("b", "a")].into_iter().find(|(first, _)| image(first) == broken)
     });
     let (first, other) = (format!("etp/{first}"), format!("etp/{other}"));
