@@ -26,7 +26,10 @@ case ${1-dev} in
             rm -rf "$previous"
             mkdir -p "$previous/source"
             git archive "$commit" | tar -x -C "$previous/source"
-            # In the same target folder, where most crates are built already. `images.sh dev` puts its own program back.
+            # In the same target folder, where most crates are built already. Under another version: cargo takes two packages
+            # of one name and version for the same, and would build this tree's programs from the older library.
+            sed -i '0,/^version = /s/^version = "\(.*\)"/version = "\1-previous"/' "$previous/source/Cargo.toml"
+            sed -i '/^name = "error-tracking-operator"$/{n;s/^version = "\(.*\)"/version = "\1-previous"/}' "$previous/source/Cargo.lock"
             (cd "$previous/source" && CARGO_TARGET_DIR=$target cargo build --locked --bin error-tracking-operator)
             name=localhost/error-tracking-operator:previous-${commit:0:12}
             images/build.sh operator "$target/debug/error-tracking-operator" "$previous/operator.tar" "$name"
