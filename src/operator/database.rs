@@ -131,6 +131,18 @@ pub enum State {
     Unavailable { reason: Reason, message: String },
 }
 
+impl State {
+    /// What is known, in a text that is the same while nothing else is known: who depends on it is woken when it changes.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match self {
+            Self::Connecting => String::new(),
+            Self::Ready(database) => database.fingerprint(),
+            Self::Unavailable { message, .. } => message.clone(),
+        }
+    }
+}
+
 /// A server that answers, with the operator's schema on it.
 #[derive(Debug)]
 pub struct Database {
@@ -164,8 +176,7 @@ impl Database {
     }
 
     /// Changes with the server, with what may be in it, and with the login, of which projects may hold a copy.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
+    fn fingerprint(&self) -> String {
         let password = hex(&password_digest(&self.connection.password));
         format!("{} {} {} {password}", self.server, self.admin.server().incarnation, self.connection.username)
     }

@@ -183,11 +183,7 @@ impl Databases {
 async fn wake(mut states: watch::Receiver<State>, (namespace, secret): Place, caches: Caches, queues: Queues) {
     let mut known = String::new();
     while states.changed().await.is_ok() {
-        let now = match &*states.borrow_and_update() {
-            State::Connecting => String::new(),
-            State::Ready(database) => database.fingerprint(),
-            State::Unavailable { message, .. } => message.clone(),
-        };
+        let now = states.borrow_and_update().said();
         if now == known {
             continue;
         }

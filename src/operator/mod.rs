@@ -303,14 +303,9 @@ async fn tell_when_synced(queues: Queues, metrics: Metrics) {
 /// Asks for a pass over everything when Postgres is there again, away or another one.
 async fn wake_all(context: Arc<Context>, queues: Queues) {
     let mut states = context.database_states();
-    let said = |state: &State| match state {
-        State::Connecting => String::new(),
-        State::Ready(database) => database.fingerprint(),
-        State::Unavailable { message, .. } => message.clone(),
-    };
-    let mut known = said(&states.borrow_and_update());
+    let mut known = states.borrow_and_update().said();
     while states.changed().await.is_ok() {
-        let now = said(&states.borrow_and_update());
+        let now = states.borrow_and_update().said();
         if now == known {
             continue;
         }

@@ -34,13 +34,7 @@ fn settled() -> Scene {
         observed: Observed {
             has_finalizer: true,
             past_limit: None,
-            database: Database::Known(Catalogued {
-                retired: false,
-                settings_recorded: true,
-                migrated: true,
-                password: Some("aa".into()),
-                partitions_complete: true,
-            }),
+            database: Database::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![(ChildKind::Deployment, Drift::None)],

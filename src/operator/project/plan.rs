@@ -75,6 +75,20 @@ pub struct Catalogued {
     pub partitions_complete: bool,
 }
 
+#[cfg(test)]
+impl Catalogued {
+    /// A project that needs nothing.
+    pub fn settled() -> Self {
+        Self {
+            retired: false,
+            settings_recorded: true,
+            migrated: true,
+            password: Some("aa".into()),
+            partitions_complete: true,
+        }
+    }
+}
+
 /// One thing to do. Each is idempotent: a crash between any two is repaired by the next pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -202,13 +216,7 @@ mod tests {
         Observed {
             has_finalizer: true,
             past_limit: None,
-            database: Database::Known(Catalogued {
-                retired: false,
-                settings_recorded: true,
-                migrated: true,
-                password: Some("aa".into()),
-                partitions_complete: true,
-            }),
+            database: Database::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![(ChildKind::Service, Drift::None), (ChildKind::Deployment, Drift::None)],

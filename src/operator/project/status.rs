@@ -224,13 +224,7 @@ mod tests {
         Observed {
             has_finalizer: true,
             past_limit: None,
-            database: plan::Database::Known(Catalogued {
-                retired: false,
-                settings_recorded: true,
-                migrated: true,
-                password: Some("aa".into()),
-                partitions_complete: true,
-            }),
+            database: plan::Database::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![],
