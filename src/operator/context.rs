@@ -35,7 +35,7 @@ use super::{
     project::{IngestImage, Rollouts},
     queue::Echoes,
     tombstones::{self, Tombstone, Tombstones, Unsettled},
-    watches::Caches,
+    watches::{Cached, Caches},
 };
 use crate::{
     crd::{ConditionStatus, ConditionType, Conditions, ErrorTrackingProject, PAUSED_ANNOTATION, Reason},
@@ -55,12 +55,6 @@ struct Applied {
     version: String,
 }
 
-/// A status as JSON, and the resource version that it was written as.
-struct Written {
-    version: u64,
-    status: Box<[u8]>,
-}
-
 /// Shared by all passes of the leader.
 pub struct Context {
     pub client: Client,
@@ -78,8 +72,6 @@ pub struct Context {
     events: mpsc::Sender<(Event, ObjectReference)>,
     /// Of the database that was reached last: who owes what a deletion leaves.
     installation: Mutex<Option<String>>,
-    /// Status by uid with the version it was written as: a cache that lags must not make us write it again.
-    statuses: Mutex<HashMap<String, Written>>,
     /// Versions that our own writes made: watch events about them are no news.
     echoes: Echoes,
     /// What the last applies made of the children: the API server may keep a
@@ -116,7 +108,6 @@ impl Context {
             states,
             events,
             installation: Mutex::default(),
-            statuses: Mutex::default(),
             echoes,
             applied: Mutex::default(),
         }
@@ -197,39 +188,23 @@ impl Context {
         Ok(ensured)
     }
 
-    /// The status that is on the API server: the cached one, or the one that this process wrote after it.
-    #[must_use]
-    pub fn status_before<K, S>(&self, object: &K, cached: Option<S>) -> S
-    where
-        K: Resource,
-        S: DeserializeOwned + Default,
-    {
-        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        let seen = object.meta().resource_version.as_deref().map_or(0, number);
-        if statuses.get(uid).is_some_and(|written| written.version <= seen) {
-            statuses.remove(uid);
-        }
-        let newer = statuses.get(uid).and_then(|written| serde_json::from_slice(&written.status).ok());
-        newer.or(cached).unwrap_or_default()
-    }
-
-    /// Writes the status of an object, and remembers it until the cache shows it.
+    /// Writes the status of an object, and remembers it until its cache shows it.
     pub async fn write_status<K, S>(&self, object: &K, status: &S) -> Result<(), ApplyError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Cached,
         S: Serialize,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), object.meta().namespace.as_deref().unwrap_or_default());
-        let written = apply::write_status(&api, object.meta().name.as_deref().unwrap_or_default(), status).await?;
-        let version = written.meta().resource_version.as_deref();
-        self.echoes.wrote(version);
-        let uid = object.meta().uid.clone().unwrap_or_default();
-        let entry = Written {
-            version: version.map_or(0, number),
-            status: serde_json::to_vec(status).unwrap_or_default().into_boxed_slice(),
-        };
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, entry);
+        let metadata = object.meta();
+        let (namespace, name) =
+            (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let written = apply::write_status(&api, name, status).await?;
+        if let Some(version) = &written.meta().resource_version {
+            self.echoes.wrote(Some(version));
+            let uid = metadata.uid.as_deref().unwrap_or_default();
+            let status = serde_json::to_vec(status).unwrap_or_default();
+            K::cache(&self.caches).wrote_status(namespace, name, uid, version, status);
+        }
         Ok(())
     }
 
@@ -246,8 +221,6 @@ impl Context {
     /// Forgets what was remembered of an object that goes.
     pub fn forget(&self, object: &ObjectMeta, children: &str) {
         let namespace = object.namespace.clone().unwrap_or_default();
-        let uid = object.uid.as_deref().unwrap_or_default();
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         applied.retain(|(_, of, name), _| *of != namespace || name != children);
     }
@@ -424,11 +397,6 @@ pub async fn tell_events(client: Client, mut events: mpsc::Receiver<(Event, Obje
         }
     }
     std::future::pending::<()>().await;
-}
-
-/// A resource version, which the API server counts up.
-fn number(version: &str) -> u64 {
-    version.parse().unwrap_or_default()
 }
 
 fn digest(child: &Child) -> [u8; 32] {

@@ -22,6 +22,7 @@ mod health_states;
 mod leader;
 mod limits;
 mod metrics;
+mod packing;
 mod pass;
 mod project;
 mod queue;

@@ -12,10 +12,11 @@ use std::{
 };
 
 use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DynamicObject, ListParams, WatchParams},
-    core::{ApiResource, DeserializeGuard, WatchEvent},
+    core::{ApiResource, DeserializeGuard, NamespaceResourceScope, WatchEvent},
 };
 use prometheus::IntCounterVec;
 use rand::RngExt;
@@ -34,7 +35,7 @@ use super::{
     queue::{ObjectName, Queue, Urgency},
 };
 use crate::{
-    crd::{ClientKey, ErrorTrackingProject},
+    crd::{ClientKey, ClientKeyStatus, ErrorTrackingProject, ErrorTrackingProjectStatus},
     telemetry::Liveness,
 };
 
@@ -99,6 +100,38 @@ impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
     #[must_use]
     pub fn state(&self) -> Vec<Arc<Guarded<K>>> {
         self.cache.names().into_iter().filter_map(|name| self.get(&name)).collect()
+    }
+}
+
+/// A custom resource that has a cache.
+pub trait Cached:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned
+{
+    type Status: DeserializeOwned + Default;
+
+    fn cache(caches: &Caches) -> &Cache;
+
+    /// The newest status that is known of it.
+    fn newest_status(&self, caches: &Caches) -> Self::Status {
+        let ObjectMeta { namespace, name, uid, .. } = self.meta();
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        Self::cache(caches).status(&text(namespace), &text(name), &text(uid)).unwrap_or_default()
+    }
+}
+
+impl Cached for ErrorTrackingProject {
+    type Status = ErrorTrackingProjectStatus;
+
+    fn cache(caches: &Caches) -> &Cache {
+        &caches.projects.cache
+    }
+}
+
+impl Cached for ClientKey {
+    type Status = ClientKeyStatus;
+
+    fn cache(caches: &Caches) -> &Cache {
+        &caches.keys.cache
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
     pass::{self, Pass},
     project::internal_url,
     tombstones::Tombstone,
-    watches::Guarded,
+    watches::{Cached, Guarded},
 };
 use crate::{
     crd::{ActiveKey, ClientKey, Endpoint, FINALIZER, KeyDeletionPolicy, Reason},
@@ -249,7 +249,7 @@ impl Pass for KeyPass<'_> {
     }
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
-        let before = self.context.status_before(self.key, self.key.status.clone());
+        let before = self.key.newest_status(&self.context.caches);
         let active = self.active().map(|row| ActiveKey {
             key_id: row.key_id.to_string(),
             public_key_prefix: row.public_key.prefix().into(),

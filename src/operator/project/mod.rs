@@ -36,7 +36,7 @@ use super::{
     failure::Failure,
     limits,
     pass::{self, Pass},
-    watches::Guarded,
+    watches::{Cached, Guarded},
 };
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
@@ -374,7 +374,7 @@ impl Pass for ProjectPass<'_> {
     }
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), ApplyError> {
-        let before = self.context.status_before(self.project, self.project.status.clone());
+        let before = self.project.newest_status(&self.context.caches);
         let place = match self.context.database_of(self.project) {
             State::Ready(database) => Some(status::Place::of(&database)),
             _ => None,
