@@ -120,11 +120,19 @@ fn check_project(project: &DynamicObject, rows: &[ProjectRow], objects: &Objects
     for (kind, suffix) in CHILDREN {
         let child = format!("{name}{suffix}");
         match objects[kind].get(&child) {
+            // The project's status follows: until then there is something left to do.
+            Some(found) if *kind == *"Deployment" && !is_observed(found) => {
+                wrong.push(format!("Deployment {child} was not seen by its controller yet"));
+            }
             Some(found) if owners(found).contains(&uid(project)) => {}
             Some(_) => wrong.push(format!("{kind} {child} is not owned by the project")),
             None => wrong.push(format!("{kind} {child} is missing")),
         }
     }
+}
+
+fn is_observed(object: &DynamicObject) -> bool {
+    object.data["status"]["observedGeneration"].as_i64() == object.metadata.generation
 }
 
 /// The login in the project's Secret is one that Postgres accepts.
