@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-postgres test-cluster crash-operator bench-operator lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: ## All tests: unit, health, Postgres, cluster (root for the last)
 test-unit: ## Pure code
 	@hack/test.sh unit
 
+test-fuzz: ## Random input for what strangers' bytes reach first, a minute (FUZZ_SECONDS)
+	@hack/test-fuzz.sh
+
 test-health: ## What kstatus and Argo CD make of every state of our objects
 	@hack/test.sh health
 
@@ -30,11 +33,17 @@ test-postgres: ## Against a real Postgres that the tests start
 test-cluster: ## In a real Kubernetes (root; KEEP_CLUSTER=1 leaves it up)
 	@hack/test.sh cluster
 
+sdk-matrix: ## 18 Sentry SDKs, old and new, send to a running ingest server (Debian packages: root)
+	@hack/sdk-matrix.sh
+
 crash-operator: ## Kill the operator at every step of its plans, about 15 minutes (root)
 	@hack/crash-operator.sh
 
 bench-operator: ## Memory, times and requests with 10,000 keys, about 40 minutes (root)
 	@hack/bench-operator.sh
+
+bench-pipeline: ## What one event costs from the body to the group, on one core
+	@hack/bench-pipeline.sh
 
 lint: ## Formatting, clippy, CRDs current, chart, scripts, dependencies
 	@hack/lint.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# prerequisites.sh [build] [postgres] [cluster]: checks what a stage needs; as root on Debian or Ubuntu it installs what is
+# prerequisites.sh [build] [postgres] [cluster] [sdks]: checks what a stage needs; as root on Debian or Ubuntu it installs what is
 # missing and never removes a package, elsewhere it names the command. What the node itself needs (containerd, runc, nftables, …)
 # is looked after by tests/cluster.
 set -euo pipefail
@@ -37,8 +37,22 @@ for stage in "$@"; do
             need mmdebstrap mmdebstrap
             [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
             ;;
+        sdks)
+            # Asked for by name alone. PHP is not in it: its SDK cannot be had, and its sample is only read where PHP is.
+            need_toolchain go "Go 1.26 or newer"
+            need_toolchain node "Node 20.19 or newer with npm"
+            need_toolchain python3 "Python 3 with pip and venv"
+            need default-jdk-headless javac
+            need maven mvn
+            need ruby ruby
+            need chromium "${CHROMIUM:-chromium}"
+            # Libraries have no program of their own.
+            for package in ruby-sentry-ruby ruby-sentry-raven; do
+                dpkg-query --show "$package" >/dev/null 2>&1 || missing+=("$package")
+            done
+            ;;
         *)
-            echo "prerequisites: $stage is not one of build, postgres, cluster" >&2
+            echo "prerequisites: $stage is not one of build, postgres, cluster, sdks" >&2
             exit 2
             ;;
     esac

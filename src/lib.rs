@@ -6,9 +6,11 @@
 pub mod console;
 pub mod crd;
 pub mod dsn;
+pub mod filters;
 pub mod grouping;
 pub mod ingest;
 pub mod operator;
 pub mod protocol;
+pub mod scrub;
 pub mod store;
 pub mod telemetry;

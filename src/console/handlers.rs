@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dsn::ProjectId,
-    protocol::event::{self, EventId},
+    protocol::event::{self, Event, EventId, Receipt},
     store::console::{Issue, Project, Snapshot, StoredEvent},
 };
 
@@ -82,8 +82,11 @@ async fn find_project(snapshot: &mut Snapshot, id: ProjectId) -> Result<Project,
 fn read(project: &Project, stored: &StoredEvent, now: Timestamp) -> EventState {
     let read = || {
         let json = stored.json().map_err(|error| error.to_string())?;
-        let event = event::parse(&json, stored.received_at, Some(stored.event_id), stored.event_id)
-            .map_err(|error| error.to_string())?;
+        let receipt =
+            Receipt { envelope_id: Some(stored.event_id), ..Receipt::at(stored.received_at, stored.event_id) };
+        let event = event::parse(&json, &receipt).map_err(|error| error.to_string())?;
+        // Only ingest knew how wrong the client's clock was.
+        let event = Event { timestamp: stored.timestamp, ..event };
         Ok::<_, String>(EventState::shown(stored.event_id, stored.received_at, &event, &json, now))
     };
     read().unwrap_or_else(|error| {

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{schema, settings::RateLimit};
 
 /// A key of an ErrorTrackingProject, published as a Secret that holds SENTRY_DSN.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -51,6 +51,10 @@ pub struct ClientKeySpec {
     /// Name, labels and annotations of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
+
+    /// How many events are accepted with this key; any number when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
 
     /// What happens to the key and its Secret when this object is deleted. Revoke, the default, refuses the key and deletes the Secret; Orphan leaves both as they are.
     #[serde(default)]

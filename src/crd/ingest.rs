@@ -41,6 +41,13 @@ pub struct Ingest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayRoute>,
 
+    /// Networks of the proxies in front of the pods, as "10.0.0.0/8" or "fd00::/8", or single addresses: what they say in X-Forwarded-For counts, and the rightmost address that is not theirs is the client's. Without any, it is the address that the pods see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 2, max = 43)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(network, isCIDR(network) || isIP(network))").message("ingest.trustedProxies must be IP addresses or networks in CIDR notation, as 10.0.0.0/8 or fd00::/8"))]
+    pub trusted_proxies: Vec<String>,
+
     /// What the ingest pods are made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,

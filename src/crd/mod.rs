@@ -11,6 +11,7 @@ mod conditions;
 mod ingest;
 mod project;
 mod schema;
+mod settings;
 
 pub use client_key::{
     ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, KeyDeletionPolicy, ProjectRef, SecretTemplate,
@@ -24,6 +25,7 @@ pub use project::{
     Backend, DatabaseSource, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
     ErrorTrackingProjectStatus, IngestMode, IngestStatus, Integrated, SecretReference,
 };
+pub use settings::{Filters, Privacy, Quota, RateLimit, Window};
 
 use kube::CustomResourceExt;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ingest::{Ingest, Scale},
     schema,
+    settings::{Filters, Privacy, Quota},
 };
 
 /// One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.
@@ -107,6 +108,18 @@ pub struct Integrated {
     #[x_kube(validation = Rule::new("self >= 1 && self <= 3650").message("retentionDays must be between 1 and 3650: events are kept for at least a day and at most ten years"))]
     pub retention_days: i32,
 
+    /// How much is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+
+    /// What is taken out of an event before it is stored or shown.
+    #[serde(default)]
+    pub privacy: Privacy,
+
+    /// Which events are not wanted.
+    #[serde(default)]
+    pub filters: Filters,
+
     /// The pods that receive events.
     #[serde(default)]
     pub ingest: Ingest,
@@ -114,7 +127,14 @@ pub struct Integrated {
 
 impl Default for Integrated {
     fn default() -> Self {
-        Self { database: None, retention_days: default_retention_days(), ingest: Ingest::default() }
+        Self {
+            database: None,
+            retention_days: default_retention_days(),
+            quota: None,
+            privacy: Privacy::default(),
+            filters: Filters::default(),
+            ingest: Ingest::default(),
+        }
     }
 }
 

@@ -9,7 +9,10 @@ mod parametrise;
 
 use sha2::{Digest, Sha256};
 
-use self::{frames::frame_keys, parametrise::parametrised};
+use self::{
+    frames::frame_keys,
+    parametrise::{parametrised, without_paths},
+};
 use crate::protocol::event::{Event, Exception, LogEntry, UNLABELED};
 
 /// Version of the algorithm that [`g1`] is; kept beside each hash.
@@ -96,9 +99,11 @@ fn add_exception(components: &mut Vec<String>, exception: &Exception, platform: 
     if let Some(name) = exception.r#type.as_deref().filter(|_| !exception.synthetic) {
         components.push(format!("type:{name}"));
     }
-    let frames = frame_keys(&exception.frames, platform);
+    let by_value = if exception.is_bare_text() { exception.value.as_deref().map(without_paths) } else { None };
+    let frames = if by_value.is_some() { Vec::new() } else { frame_keys(&exception.frames, platform) };
     if frames.is_empty() {
-        let value = exception.value.as_deref().map(parametrised).filter(|value| !value.is_empty());
+        let value = by_value.as_deref().or(exception.value.as_deref());
+        let value = value.map(parametrised).filter(|value| !value.is_empty());
         components.extend(value.map(|value| format!("value:{value}")));
     }
     add_frames(components, frames);

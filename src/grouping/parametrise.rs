@@ -1,7 +1,7 @@
 //! Text without what changes from one occurrence to the next: `user 5 not found` and `user 7 not found`
 //! are `user <int> not found`.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
@@ -57,6 +57,16 @@ pub(super) fn parametrised(text: &str) -> String {
     }
 }
 
+/// Absolute paths of two parts and more. In front of one stands a blank or a sign, never a word: `a/b/c` stays.
+static PATHS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"(^|[\s'"=(:])/[^\s/'"(),:;]+(?:/[^\s/'"(),:;]+)+/?"#).ok());
+
+/// For errors that are grouped by their text alone: a path in it names one build directory of many.
+pub(super) fn without_paths(text: &str) -> Cow<'_, str> {
+    let text = &text[..text.floor_char_boundary(2 * MAX_BYTES)];
+    PATHS.as_ref().map_or(Cow::Borrowed(text), |paths| paths.replace_all(text, "${1}<path>"))
+}
+
 fn name_of(captures: &Captures<'_>) -> String {
     let matched = PATTERNS.iter().find(|(name, _)| captures.name(name).is_some());
     match matched.map_or("", |(name, _)| name) {
@@ -97,6 +107,18 @@ mod tests {
             ("größe 5 für ü7", "größe <int> für ü<int>"),
         ] {
             assert_eq!(parametrised(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_are_named_where_the_text_is_all_there_is() {
+        for (text, expected) in [
+            ("open /builds/ann/shop/.git: no such file", "open <path>: no such file"),
+            ("/a/b failed, '/c/d/' too (/e/f)", "<path> failed, '<path>' too (<path>)"),
+            ("GET /cart of either/or and 1/2/3", "GET /cart of either/or and 1/2/3"),
+            ("https://h.example/a/b", "https://h.example/a/b"),
+        ] {
+            assert_eq!(without_paths(text), expected, "{text}");
         }
     }
 

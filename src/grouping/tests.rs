@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     dsn::hex,
-    protocol::event::{self, EventId},
+    protocol::event::{self, EventId, Receipt},
 };
 
 fn event(payload: &str) -> Event {
-    event::parse(payload.as_bytes(), Timestamp::UNIX_EPOCH, None, EventId([1; 16])).unwrap()
+    event::parse(payload.as_bytes(), &Receipt::at(Timestamp::UNIX_EPOCH, EventId([1; 16]))).unwrap()
 }
 
 fn group(payload: &Value) -> Grouping {
@@ -86,6 +86,23 @@ fn what_an_event_has_first_decides() {
 fn a_synthetic_exception_that_says_nothing_leaves_it_to_the_message() {
     let found = group(&json!({"exception": [{"type": "SIGSEGV", "mechanism": {"synthetic": true}}], "message": "m"}));
     assert_eq!((found.kind, found.components), (GroupingKind::Message, vec!["message:m".to_owned()]));
+}
+
+/// GitLab Runner reports every failure from the same frame of its logging hook, with the same type.
+#[test]
+fn errors_that_are_only_a_text_are_told_apart_by_it() {
+    let failed = |value: &str| {
+        let frames = json!({"frames": [{"module": "helpers/sentry", "function": "(*LogHook).Fire", "in_app": true}]});
+        group(&json!({"platform": "go", "exception": [
+            {"type": "*errors.errorString", "value": value, "stacktrace": frames},
+        ]}))
+    };
+    let first = failed("Job 17 failed (system failure): open /builds/a/shop: denied");
+    let expected =
+        ["exception", "type:*errors.errorString", "value:Job <int> failed (system failure): open <path>: denied"];
+    assert_eq!(first.components, expected);
+    assert_eq!(first.hash, failed("Job 18 failed (system failure): open /builds/b/cart: denied").hash);
+    assert_ne!(first.hash, failed("Job 17 failed: cannot reach docker").hash);
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Turns what became of a request into its HTTP answer. Every answer, refusals too, carries the CORS
 //! headers, else a browser's SDK cannot read why it was refused.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use warp::reply::Response as WarpResponse;
 
-use super::refusal::Refusal;
-use crate::protocol::event::EventId;
+use super::{limits::Exceeded, refusal::Refusal};
+use crate::protocol::{
+    event::EventId,
+    rate_limits::{self, Categories, RateLimit, Reason, Scope},
+};
 
 /// What `X-Sentry-*` headers a page may send, as Relay lists them, and the tracing headers SDKs add.
 const ALLOWED_HEADERS: &str = "x-sentry-auth, x-requested-with, x-forwarded-for, origin, referer, accept, \
@@ -21,20 +25,84 @@ struct ErrorBody<'a> {
     causes: Vec<String>,
 }
 
-/// Exactly 200 (sentry-java takes every other status for a failure), with the id of the event if the
-/// request carried one.
-pub fn accepted(id: Option<EventId>) -> WarpResponse {
-    let body = id.map_or_else(|| "{}".to_owned(), |id| format!(r#"{{"id":"{id}"}}"#));
-    json(StatusCode::OK, body)
+/// The smallest transparent GIF, for pages that send an event with an image.
+const PIXEL: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+/// What a client is told of what was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub answer: Answer,
+    /// Of the request a part was taken, and the events were not.
+    pub exceeded: Option<Exceeded>,
+}
+
+/// The body that belongs to an endpoint.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// With the id of the event, if the request carried one.
+    Id(Option<EventId>),
+    Pixel,
+    /// Browsers do not read what they are answered to a report.
+    Nothing,
+    /// Crash reporters show people the id as a UUID.
+    Uuid(EventId),
+}
+
+/// Exactly 200: sentry-java takes every other status for a failure.
+pub fn accepted(accepted: &Accepted) -> WarpResponse {
+    let mut response = match &accepted.answer {
+        Answer::Id(Some(id)) => json(StatusCode::OK, format!(r#"{{"id":"{id}"}}"#)),
+        Answer::Id(None) => json(StatusCode::OK, "{}".to_owned()),
+        Answer::Pixel => plain(StatusCode::OK, "image/gif", PIXEL),
+        Answer::Nothing => plain(StatusCode::OK, "text/plain", Bytes::new()),
+        Answer::Uuid(id) => {
+            let uuid = uuid::Uuid::from_bytes(id.0).hyphenated().to_string();
+            plain(StatusCode::OK, "text/plain", uuid.into_bytes())
+        }
+    };
+    if let Some(exceeded) = &accepted.exceeded {
+        add_rate_limits(response.headers_mut(), exceeded);
+    }
+    response
+}
+
+/// PHP reads the limits only of an answer without a body.
+fn limited(exceeded: &Exceeded) -> WarpResponse {
+    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "text/plain", Bytes::new());
+    let headers = response.headers_mut();
+    add_rate_limits(headers, exceeded);
+    if let Some(seconds) = rate_limits::retry_after(&[limit(exceeded)]) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn add_rate_limits(headers: &mut HeaderMap, exceeded: &Exceeded) {
+    if let Some(value) = rate_limits::header(&[limit(exceeded)]).and_then(|header| header.parse().ok()) {
+        headers.insert("x-sentry-rate-limits", value);
+    }
+}
+
+fn limit(exceeded: &Exceeded) -> RateLimit {
+    let (scope, reason) =
+        if exceeded.project { (Scope::Project, Reason::ProjectQuota) } else { (Scope::Key, Reason::KeyRateLimit) };
+    RateLimit { seconds: exceeded.seconds, categories: Categories::Events, scope, reason }
 }
 
 pub fn refused(refusal: &Refusal) -> WarpResponse {
+    if let Refusal::RateLimited(exceeded) = refusal {
+        return limited(exceeded);
+    }
     let detail = refusal.to_string();
     let body = ErrorBody { detail: &detail, causes: refusal.causes() };
     // Two strings always serialize.
     let mut response = json(refusal.status(), serde_json::to_string(&body).unwrap_or_default());
     let headers = response.headers_mut();
-    if let Ok(detail) = HeaderValue::from_str(&detail) {
+    // Ruby logs this header, and nothing else.
+    let causes = refusal.causes();
+    let said = if causes.is_empty() { detail.clone() } else { format!("{detail}: {}", causes.join(", ")) };
+    if let Ok(detail) = HeaderValue::from_str(&said) {
         headers.insert("x-sentry-error", detail);
     }
     if let Some(seconds) = refusal.retry_after() {
@@ -58,9 +126,14 @@ pub fn preflight() -> WarpResponse {
 }
 
 fn json(status: StatusCode, body: String) -> WarpResponse {
+    plain(status, "application/json", body)
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> WarpResponse {
+    let body: Bytes = body.into();
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     add_cors(response.headers_mut());
     response
 }
@@ -84,22 +157,49 @@ mod tests {
 
     #[tokio::test]
     async fn an_accepted_event_is_answered_with_its_id() {
-        let response = accepted(Some(EventId([0xab; 16])));
-        assert_eq!(response.status(), 200);
-        assert_eq!(body(response).await, r#"{"id":"abababababababababababababababab"}"#);
-        assert_eq!(body(accepted(None)).await, "{}");
+        for (answer, expected) in [
+            (Answer::Id(Some(EventId([0xab; 16]))), r#"{"id":"abababababababababababababababab"}"#),
+            (Answer::Id(None), "{}"),
+            (Answer::Nothing, ""),
+            (Answer::Uuid(EventId([0xab; 16])), "abababab-abab-abab-abab-abababababab"),
+        ] {
+            let response = accepted(&Accepted { answer, exceeded: None });
+            assert_eq!(response.status(), 200);
+            assert_eq!(body(response).await, expected);
+        }
     }
 
     #[tokio::test]
     async fn a_refusal_says_why_in_body_and_header_and_lets_browsers_read_it() {
         let response = refused(&EnvelopeError::MissingHeader.into());
-        assert_eq!(response.headers()["x-sentry-error"], "invalid event envelope");
+        assert_eq!(response.headers()["x-sentry-error"], "invalid event envelope: missing envelope header");
         assert_eq!(response.headers()["access-control-allow-origin"], "*");
         assert_eq!(body(response).await, r#"{"detail":"invalid event envelope","causes":["missing envelope header"]}"#);
 
         let response = refused(&Refusal::Overloaded);
         assert_eq!(response.headers()["retry-after"], "5");
         assert_eq!(refused(&Refusal::Method).headers()["allow"], "POST, OPTIONS");
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_told_as_every_sdk_reads_it() {
+        let exceeded = Exceeded { project: false, seconds: 17 };
+        let response = refused(&Refusal::RateLimited(exceeded.clone()));
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["x-sentry-rate-limits"], "17:default;error;security:key:key_rate_limit");
+        assert_eq!(response.headers()["retry-after"], "17");
+        assert_eq!(response.headers()["access-control-expose-headers"], EXPOSED_HEADERS);
+        assert_eq!(body(response).await, "", "PHP reads the limits only of an empty answer");
+        let response = refused(&Refusal::RateLimited(Exceeded { project: true, seconds: 86_400 }));
+        assert_eq!(response.headers()["retry-after"], rate_limits::MAX_SECONDS.to_string().as_str());
+
+        let response = accepted(&Accepted { answer: Answer::Id(None), exceeded: Some(exceeded) });
+        assert_eq!(response.status(), 200);
+        assert!(response.headers().contains_key("x-sentry-rate-limits"));
+        assert!(
+            !response.headers().contains_key("retry-after"),
+            "Ruby, PHP and Rust take it for a limit on everything"
+        );
     }
 
     #[test]

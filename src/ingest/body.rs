@@ -106,6 +106,11 @@ impl BodyReader {
         result
     }
 
+    /// Of a request without a body.
+    pub fn nothing(&self) -> Reservation {
+        Reservation { memory: Arc::clone(&self.memory), permits: None }
+    }
+
     #[cfg(test)]
     pub fn free_bytes(&self) -> usize {
         self.memory.available_permits() * PERMIT_BYTES
@@ -117,7 +122,7 @@ impl BodyReader {
         B: Buf,
     {
         let deadline = Instant::now() + READ_TIMEOUT;
-        let mut reservation = Reservation { memory: Arc::clone(&self.memory), permits: None };
+        let mut reservation = self.nothing();
         // Most bodies are one chunk, which is kept as it is.
         let mut first = Bytes::new();
         let mut joined = BytesMut::new();

@@ -56,6 +56,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// closed: a client that sends again on one of those would lose its request.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The other end of a request's connection, as an extension of the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// Serves one listener.
 pub struct Connections {
     listener: TcpListener,
@@ -171,7 +175,7 @@ impl Conversation {
         }
         let (asked, multiplexed) = (Arc::clone(&self.asked), Arc::clone(&self.multiplexed));
         let (farewell, aged) = (self.farewell.clone(), Instant::now() + self.max_age);
-        let service = service_fn(move |request: Request<Incoming>| self.answer(request));
+        let service = service_fn(move |request: Request<Incoming>| self.answer(request, peer));
         let builder = builder();
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         // `auto` waits for the first bytes, which tell the version, without a limit of its own.
@@ -202,7 +206,12 @@ impl Conversation {
         }
     }
 
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        request.extensions_mut().insert(Peer(peer));
         self.multiplexed.store(request.version() == Version::HTTP_2, Ordering::Release);
         self.asked.store(true, Ordering::Release);
         let leaving = Arc::clone(&self.leaving);

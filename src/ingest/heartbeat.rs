@@ -1,8 +1,9 @@
-//! What this process does beside serving: follows the keys and tells the store that it lives, which keys
-//! were used and what was dropped.
+//! What this process does beside serving: follows the keys and settings, tells the store that it lives and which keys
+//! were used, and sends the counts of what was dropped with the batches.
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -11,6 +12,8 @@ use super::{
     database::{Database, Failure},
     keys::{Keys, POLL_INTERVAL},
     metrics::Metrics,
+    outcomes::Outcomes,
+    pipeline::{Pipeline, Unit},
 };
 use crate::{
     dsn::ProjectId,
@@ -35,7 +38,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Polls the keys until `shutdown`; the first poll that works makes the process ready, unless it is
+    /// Polls keys and settings until `shutdown`; the first poll that works makes the process ready, unless it is
     /// `draining` by then.
     pub async fn follow_keys(self, readiness: Readiness, draining: CancellationToken, shutdown: CancellationToken) {
         let mut ticks = interval(POLL_INTERVAL);
@@ -46,7 +49,7 @@ impl Heartbeat {
                 Ok(changed) => {
                     if changed || state != Polls::Working {
                         let (keys, version) = (self.keys.len(), self.keys.version());
-                        info!(keys, version, "Following the client keys.");
+                        info!(keys, version, "Following the client keys and settings.");
                         self.metrics.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
                     }
                     if state != Polls::Working {
@@ -59,6 +62,26 @@ impl Heartbeat {
                     warn!(%error, "Could not poll the client keys.");
                     state = Polls::Failing;
                 }
+            }
+        }
+    }
+
+    /// Puts the counts of what was dropped among the batches every ten seconds, and a last time at `shutdown`.
+    pub async fn tell_outcomes(outcomes: Outcomes, pipeline: Pipeline, shutdown: CancellationToken) {
+        let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let last = shutdown.run_until_cancelled(ticks.tick()).await.is_none();
+            let counts = outcomes.take(Timestamp::now());
+            if !counts.is_empty() {
+                let unit = Unit { outcomes: counts.clone(), ..Unit::default() };
+                if let Err(error) = pipeline.store(unit).await {
+                    debug!(%error, "The counts of what was dropped are told with the next batch.");
+                    outcomes.give_back(counts);
+                }
+            }
+            if last {
+                return;
             }
         }
     }
@@ -81,22 +104,17 @@ impl Heartbeat {
 
     async fn tell(&self) -> Result<(), Failure> {
         let key_usage = self.keys.take_usage();
-        let taken = self.metrics.outcomes.take();
-        let outcomes: Vec<_> = taken.iter().map(|(reason, quantity)| (reason.as_str(), *quantity)).collect();
         let report = Report {
             instance: &self.instance,
             settings_version: self.keys.version(),
             key_usage: &key_usage,
-            outcomes: &outcomes,
+            outcomes: &[],
         };
         let project = self.project;
         let tell = |pool| async move { ingest::heartbeat(&pool, project, &report).await };
         let told = self.database.run(TIMEOUT, tell).await;
         if told.is_err() {
-            // After a lost answer they may be counted twice; the marks that make batches exact do not
-            // cover them yet.
             self.keys.give_back(&key_usage);
-            self.metrics.outcomes.give_back(&taken);
         }
         told
     }

@@ -1,8 +1,9 @@
-//! Which client keys may send, followed once a second, and when each was last used.
+//! Which client keys may send, how much, and what the project asks for, followed once a second; and when each key was
+//! last used.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError, RwLock},
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -11,16 +12,18 @@ use jiff::{Timestamp, Unit};
 use super::{
     database::{Database, Failure},
     lookups::{ANSWER_TIMEOUT, KeyState, Lookups},
+    rules::Rules,
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
-    store::ingest::{self, KeySet},
+    protocol::settings::RateLimit,
+    store::ingest::{self, ChangedSettings},
 };
 
-/// How often changed keys are asked for: a revoked key is refused within two seconds.
+/// How often what has changed is asked for: a revoked key is refused within two seconds.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The keys of the project that is served.
+/// The keys and settings of the project that is served.
 pub struct Keys {
     project: ProjectId,
     table: RwLock<Table>,
@@ -33,7 +36,8 @@ pub struct Keys {
 struct Table {
     /// 0 until the first poll.
     version: i64,
-    accepted: HashSet<PublicKey>,
+    accepted: HashMap<PublicKey, Option<RateLimit>>,
+    rules: Arc<Rules>,
 }
 
 impl Keys {
@@ -43,10 +47,13 @@ impl Keys {
     }
 
     /// Whether `key` may send. A key that the table does not have is looked up before it is refused, so
-    /// that it works from the moment it is committed.
+    /// that it works from the moment it is committed. Before the first poll nobody may: it is not known what
+    /// must be taken out of an event before it is stored.
     pub async fn state(&self, key: &PublicKey, database: &Database) -> KeyState {
-        if self.table.read().unwrap_or_else(PoisonError::into_inner).accepted.contains(key) {
-            return KeyState::Accepted;
+        match &*self.table() {
+            Table { version: 0, .. } => return KeyState::Unavailable,
+            table if table.accepted.contains_key(key) => return KeyState::Accepted,
+            _ => {}
         }
         // What is found is not put into the table: a poll that began before may have told of its end.
         let project = self.project;
@@ -64,26 +71,65 @@ impl Keys {
         self.lookups.state(key, ask).await
     }
 
-    /// Asks for changed keys once; `true` if there were any.
+    /// Asks once for what has changed; `true` if anything had.
     pub async fn poll(&self, database: &Database) -> Result<bool, Failure> {
         let (project, known) = (self.project, self.version());
-        let ask = |pool| async move { ingest::changed_keys(&pool, project, known).await };
-        let changed = database.run(ANSWER_TIMEOUT, ask).await?;
-        Ok(changed.map(|keys| self.replace(keys)).is_some())
+        let ask = |pool| async move { ingest::changed_settings(&pool, project, known).await };
+        let Some(changed) = database.run(ANSWER_TIMEOUT, ask).await? else { return Ok(false) };
+        self.replace(changed).await;
+        Ok(true)
     }
 
-    fn replace(&self, keys: KeySet) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        *table = Table { version: keys.version, accepted: keys.keys.into_iter().collect() };
+    /// A key that is revoked does not wait for expressions to be compiled; the first events do.
+    async fn replace(&self, changed: ChangedSettings) {
+        let ChangedSettings { version, settings, keys } = changed;
+        let (known, follow) = {
+            let table = self.table();
+            (table.version, table.rules.follow(&settings))
+        };
+        if known != 0 || follow {
+            let mut table = self.table_to_write();
+            table.accepted = keys.iter().cloned().collect();
+            table.version = version;
+        }
+        if follow {
+            return;
+        }
+        let compiled = tokio::task::spawn_blocking(move || Rules::new(settings)).await;
+        if let Ok(rules) = compiled {
+            let mut table = self.table_to_write();
+            table.rules = Arc::new(rules);
+            table.accepted = keys.into_iter().collect();
+            table.version = version;
+        }
     }
 
-    /// The version of the keys that are followed; 0 before the first poll.
+    fn table_to_write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of what is followed; 0 before the first poll.
     pub fn version(&self) -> i64 {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).version
+        self.table().version
     }
 
     pub fn len(&self) -> usize {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).accepted.len()
+        self.table().accepted.len()
+    }
+
+    /// What the project asks for; the defaults before the first poll.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.table().rules)
+    }
+
+    /// How many events are accepted with `key`; `None`: any number. A key that was only looked up has its limit from
+    /// the next poll on.
+    pub fn rate_limit(&self, key: &PublicKey) -> Option<RateLimit> {
+        self.table().accepted.get(key).copied().flatten()
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that an accepted key sent something.
@@ -114,6 +160,26 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::settings::Settings;
+
+    #[tokio::test]
+    async fn rules_are_made_anew_only_when_the_settings_say_something_else() {
+        let keys = Keys::new(ProjectId::new(1).unwrap());
+        let (key, limit) = (PublicKey::from_random([1; 16]), RateLimit { events: 10, window_seconds: 60 });
+        let changed = async |version, settings: &Settings| {
+            let settings = settings.clone();
+            keys.replace(ChangedSettings { version, settings, keys: vec![(key.clone(), Some(limit))] }).await;
+            (keys.version(), keys.rules())
+        };
+        let first = changed(1, &Settings::default()).await.1;
+        assert_eq!((keys.len(), keys.rate_limit(&key)), (1, Some(limit)));
+        assert_eq!(keys.rate_limit(&PublicKey::from_random([2; 16])), None);
+        let (version, again) = changed(2, &Settings::default()).await;
+        assert!(version == 2 && Arc::ptr_eq(&first, &again), "only a key has changed");
+        let inactive = Settings { active: false, ..Settings::default() };
+        let (version, rules) = changed(3, &inactive).await;
+        assert!(version == 3 && !rules.active && rules.follow(&inactive));
+    }
 
     #[test]
     fn the_last_use_counts_in_whole_seconds_and_survives_a_failed_heartbeat() {

@@ -1,14 +1,92 @@
-//! What became of everything that was sent to us and is not an event in the store, by reason. Counted
-//! twice: for `/metrics`, and for the store, which the heartbeat tells.
+//! What became of everything that was sent: for `/metrics`, and for the store, where it is kept by hour, key, category
+//! and reason. The store gets them with the batches, so that each counts once whatever happens on the way.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use prometheus::IntCounterVec;
 
-/// Why something that was sent is not an event in the store. A closed set: it is a label of a counter.
+use crate::{
+    dsn::PublicKey,
+    protocol::{client_report::Discarded, envelope::ItemKind},
+    store::ingest::OutcomeRow,
+};
+
+/// Different outcomes that wait for the store; what comes on top is summed up as `other`. Clients name the reasons of
+/// what they discard.
+const MAX_PENDING: usize = 2_000;
+
+/// Kind of what was sent, in Sentry's words. A closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Category {
+    Error,
+    Security,
+    Session,
+    Feedback,
+    UserReport,
+    Transaction,
+    Attachment,
+    Profile,
+    Replay,
+    Monitor,
+    Log,
+    Span,
+    MetricBucket,
+    TraceMetric,
+    /// What is about no data of its own: a report of losses, or an item of a type we do not know.
+    Default,
+}
+
+impl Category {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Security => "security",
+            Self::Session => "session",
+            Self::Feedback => "feedback",
+            Self::UserReport => "user_report_v2",
+            Self::Transaction => "transaction",
+            Self::Attachment => "attachment",
+            Self::Profile => "profile",
+            Self::Replay => "replay",
+            Self::Monitor => "monitor",
+            Self::Log => "log_item",
+            Self::Span => "span",
+            Self::MetricBucket => "metric_bucket",
+            Self::TraceMetric => "trace_metric",
+            Self::Default => "default",
+        }
+    }
+
+    /// Of an item of an envelope.
+    #[must_use]
+    pub fn of(kind: &ItemKind) -> Self {
+        match kind {
+            ItemKind::Event => Self::Error,
+            ItemKind::Security => Self::Security,
+            ItemKind::Session | ItemKind::Sessions => Self::Session,
+            ItemKind::Feedback => Self::Feedback,
+            ItemKind::UserReport => Self::UserReport,
+            ItemKind::Transaction => Self::Transaction,
+            ItemKind::Attachment => Self::Attachment,
+            ItemKind::Profile | ItemKind::ProfileChunk => Self::Profile,
+            ItemKind::ReplayEvent | ItemKind::ReplayRecording | ItemKind::ReplayVideo => Self::Replay,
+            ItemKind::CheckIn => Self::Monitor,
+            ItemKind::Log => Self::Log,
+            ItemKind::Span => Self::Span,
+            ItemKind::TraceMetric => Self::TraceMetric,
+            ItemKind::Statsd | ItemKind::MetricBuckets => Self::MetricBucket,
+            ItemKind::ClientReport | ItemKind::Unknown(_) => Self::Default,
+        }
+    }
+}
+
+/// Why something that was sent is not in the store. A closed set: it is a label of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     NoRoute,
@@ -16,7 +94,9 @@ pub enum Reason {
     MissingKey,
     BadAuthentication,
     UnknownKey,
+    Inactive,
     KeysUnavailable,
+    ForbiddenOrigin,
     EmptyBody,
     BrokenBody,
     TooLarge,
@@ -24,11 +104,18 @@ pub enum Reason {
     CorruptEncoding,
     InvalidEnvelope,
     InvalidEvent,
+    InvalidSession,
+    InvalidReport,
     DuplicateItem,
-    Session,
-    ClientReport,
     Attachment,
     UnsupportedItem,
+    RateLimit,
+    Quota,
+    IgnoredError,
+    IgnoredRelease,
+    IgnoredEnvironment,
+    Localhost,
+    Crawler,
     Quarantined,
     /// Not even quarantine took it.
     Rejected,
@@ -38,13 +125,15 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 32] = [
         Self::NoRoute,
         Self::BadProjectId,
         Self::MissingKey,
         Self::BadAuthentication,
         Self::UnknownKey,
+        Self::Inactive,
         Self::KeysUnavailable,
+        Self::ForbiddenOrigin,
         Self::EmptyBody,
         Self::BrokenBody,
         Self::TooLarge,
@@ -52,11 +141,18 @@ impl Reason {
         Self::CorruptEncoding,
         Self::InvalidEnvelope,
         Self::InvalidEvent,
+        Self::InvalidSession,
+        Self::InvalidReport,
         Self::DuplicateItem,
-        Self::Session,
-        Self::ClientReport,
         Self::Attachment,
         Self::UnsupportedItem,
+        Self::RateLimit,
+        Self::Quota,
+        Self::IgnoredError,
+        Self::IgnoredRelease,
+        Self::IgnoredEnvironment,
+        Self::Localhost,
+        Self::Crawler,
         Self::Quarantined,
         Self::Rejected,
         Self::Overloaded,
@@ -64,69 +160,70 @@ impl Reason {
         Self::DatabaseRefused,
     ];
 
-    /// The label `reason`, and the text that the store keeps.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    /// The label `outcome`, which says who has to do something about it, and the label `reason`.
+    const fn labels(self) -> (&'static str, &'static str) {
         match self {
-            Self::NoRoute => "no_route",
-            Self::BadProjectId => "bad_project_id",
-            Self::MissingKey => "missing_key",
-            Self::BadAuthentication => "bad_authentication",
-            Self::UnknownKey => "unknown_key",
-            Self::KeysUnavailable => "keys_unavailable",
-            Self::EmptyBody => "empty_body",
-            Self::BrokenBody => "broken_body",
-            Self::TooLarge => "too_large",
-            Self::UnsupportedEncoding => "unsupported_encoding",
-            Self::CorruptEncoding => "corrupt_encoding",
-            Self::InvalidEnvelope => "invalid_envelope",
-            Self::InvalidEvent => "invalid_event",
-            Self::DuplicateItem => "duplicate_item",
-            Self::Session => "session",
-            Self::ClientReport => "client_report",
-            Self::Attachment => "attachment",
-            Self::UnsupportedItem => "unsupported_item",
-            Self::Quarantined => "quarantined",
-            Self::Rejected => "rejected",
-            Self::Overloaded => "overloaded",
-            Self::DatabaseUnavailable => "database_unavailable",
-            Self::DatabaseRefused => "database_refused",
+            Self::NoRoute => ("refused", "no_route"),
+            Self::BadProjectId => ("refused", "bad_project_id"),
+            Self::MissingKey => ("refused", "missing_key"),
+            Self::BadAuthentication => ("refused", "bad_authentication"),
+            Self::UnknownKey => ("refused", "unknown_key"),
+            Self::Inactive => ("refused", "inactive_project"),
+            Self::EmptyBody => ("refused", "empty_body"),
+            Self::BrokenBody => ("refused", "broken_body"),
+            Self::TooLarge => ("refused", "too_large"),
+            Self::UnsupportedEncoding => ("refused", "unsupported_encoding"),
+            Self::CorruptEncoding => ("refused", "corrupt_encoding"),
+            Self::InvalidEnvelope => ("refused", "invalid_envelope"),
+            Self::InvalidEvent => ("refused", "invalid_event"),
+            Self::InvalidSession => ("dropped", "invalid_session"),
+            Self::InvalidReport => ("dropped", "invalid_report"),
+            Self::DuplicateItem => ("dropped", "duplicate_item"),
+            Self::Attachment => ("dropped", "attachment"),
+            Self::UnsupportedItem => ("dropped", "unsupported_item"),
+            Self::RateLimit => ("rate_limited", "key_rate_limit"),
+            Self::Quota => ("rate_limited", "project_quota"),
+            Self::ForbiddenOrigin => ("filtered", "forbidden_origin"),
+            Self::IgnoredError => ("filtered", "ignored_error"),
+            Self::IgnoredRelease => ("filtered", "ignored_release"),
+            Self::IgnoredEnvironment => ("filtered", "ignored_environment"),
+            Self::Localhost => ("filtered", "localhost"),
+            Self::Crawler => ("filtered", "crawler"),
+            Self::Quarantined => ("quarantined", "quarantined"),
+            Self::KeysUnavailable => ("lost", "keys_unavailable"),
+            Self::Rejected => ("lost", "rejected"),
+            Self::Overloaded => ("lost", "overloaded"),
+            Self::DatabaseUnavailable => ("lost", "database_unavailable"),
+            Self::DatabaseRefused => ("lost", "database_refused"),
         }
     }
 
-    /// The label `outcome`: who has to do something about it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.labels().1
+    }
+
     #[must_use]
     pub fn outcome(self) -> &'static str {
-        match self {
-            Self::NoRoute
-            | Self::BadProjectId
-            | Self::MissingKey
-            | Self::BadAuthentication
-            | Self::UnknownKey
-            | Self::EmptyBody
-            | Self::BrokenBody
-            | Self::TooLarge
-            | Self::UnsupportedEncoding
-            | Self::CorruptEncoding
-            | Self::InvalidEnvelope
-            | Self::InvalidEvent => "refused",
-            Self::DuplicateItem | Self::Session | Self::ClientReport | Self::Attachment | Self::UnsupportedItem => {
-                "dropped"
-            }
-            Self::Quarantined => "quarantined",
-            Self::KeysUnavailable
-            | Self::Rejected
-            | Self::Overloaded
-            | Self::DatabaseUnavailable
-            | Self::DatabaseRefused => "lost",
-        }
+        self.labels().0
     }
+}
+
+/// Label `outcome` of what clients say they did not send, and label `reason` of all of it: they choose the words.
+const CLIENT_DISCARD: (&str, &str) = ("client_discard", "by_client");
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Slot {
+    key: Option<PublicKey>,
+    category: Cow<'static, str>,
+    outcome: &'static str,
+    reason: Cow<'static, str>,
 }
 
 /// The counts. Clones share them.
 #[derive(Clone)]
 pub struct Outcomes {
-    pending: Arc<[AtomicU64; Reason::ALL.len()]>,
+    pending: Arc<Mutex<HashMap<Slot, u64>>>,
     counter: IntCounterVec,
 }
 
@@ -134,38 +231,62 @@ impl Outcomes {
     /// `counter` has the labels `outcome` and `reason`; every pair shows from the start, as zero.
     #[must_use]
     pub fn new(counter: IntCounterVec) -> Self {
-        for reason in Reason::ALL {
-            counter.with_label_values(&[reason.outcome(), reason.as_str()]).inc_by(0);
+        let labels = Reason::ALL.map(Reason::labels).into_iter().chain([CLIENT_DISCARD]);
+        for (outcome, reason) in labels {
+            counter.with_label_values(&[outcome, reason]).inc_by(0);
         }
-        Self { pending: Arc::new([const { AtomicU64::new(0) }; Reason::ALL.len()]), counter }
+        Self { pending: Arc::default(), counter }
     }
 
-    pub fn count(&self, reason: Reason, quantity: u64) {
-        self.counter.with_label_values(&[reason.outcome(), reason.as_str()]).inc_by(quantity);
-        self.add(reason, quantity);
+    /// `key` only when it is one of the project's: strangers choose theirs.
+    pub fn count(&self, key: Option<&PublicKey>, category: Category, reason: Reason, quantity: u64) {
+        let (outcome, reason) = reason.labels();
+        self.counter.with_label_values(&[outcome, reason]).inc_by(quantity);
+        let slot = Slot { key: key.cloned(), category: category.as_str().into(), outcome, reason: reason.into() };
+        self.add(slot, quantity);
+    }
+
+    /// What a client reports that it did not send, or that was taken from it on the way.
+    pub fn discarded(&self, key: Option<&PublicKey>, discarded: Discarded) {
+        let (outcome, reason) = CLIENT_DISCARD;
+        self.counter.with_label_values(&[outcome, reason]).inc_by(discarded.quantity);
+        let slot =
+            Slot { key: key.cloned(), category: discarded.category.into(), outcome, reason: discarded.reason.into() };
+        self.add(slot, discarded.quantity);
     }
 
     /// The counts since the last call, for the store; they start again from zero.
     #[must_use]
-    pub fn take(&self) -> Vec<(Reason, u64)> {
-        let taken = Reason::ALL.into_iter().map(|reason| (reason, self.slot(reason).swap(0, Ordering::Relaxed)));
-        taken.filter(|(_, quantity)| *quantity > 0).collect()
+    pub fn take(&self, now: Timestamp) -> Vec<OutcomeRow> {
+        let pending = std::mem::take(&mut *self.lock());
+        let row = |(slot, quantity): (Slot, u64)| OutcomeRow {
+            received_at: now,
+            key: slot.key,
+            category: slot.category,
+            outcome: slot.outcome,
+            reason: slot.reason,
+            quantity,
+        };
+        pending.into_iter().map(row).collect()
     }
 
-    /// Puts back what [`Self::take`] gave and the store did not take.
-    pub fn give_back(&self, taken: &[(Reason, u64)]) {
-        for (reason, quantity) in taken {
-            self.add(*reason, *quantity);
+    /// Puts back what [`Self::take`] gave and the store did not take. Not counted for `/metrics` again.
+    pub fn give_back(&self, rows: Vec<OutcomeRow>) {
+        for OutcomeRow { key, category, outcome, reason, quantity, .. } in rows {
+            self.add(Slot { key, category, outcome, reason }, quantity);
         }
     }
 
-    fn add(&self, reason: Reason, quantity: u64) {
-        self.slot(reason).fetch_add(quantity, Ordering::Relaxed);
+    fn add(&self, mut slot: Slot, quantity: u64) {
+        let mut pending = self.lock();
+        if pending.len() >= MAX_PENDING && !pending.contains_key(&slot) {
+            slot = Slot { key: None, category: Category::Default.as_str().into(), reason: "other".into(), ..slot };
+        }
+        *pending.entry(slot).or_default() += quantity;
     }
 
-    fn slot(&self, reason: Reason) -> &AtomicU64 {
-        // `ALL` lists the variants in their order, which a test checks.
-        &self.pending[reason as usize]
+    fn lock(&self) -> MutexGuard<'_, HashMap<Slot, u64>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,12 +296,24 @@ mod tests {
 
     use super::*;
 
+    fn outcomes() -> (Outcomes, IntCounterVec) {
+        let counter = IntCounterVec::new(Opts::new("outcomes_total", "-"), &["outcome", "reason"]).unwrap();
+        (Outcomes::new(counter.clone()), counter)
+    }
+
+    fn told(outcomes: &Outcomes) -> Vec<(bool, String, &'static str, String, u64)> {
+        let rows = outcomes.take(Timestamp::UNIX_EPOCH);
+        let mut told: Vec<_> = rows
+            .into_iter()
+            .map(|row| (row.key.is_some(), row.category.into(), row.outcome, row.reason.into(), row.quantity))
+            .collect();
+        told.sort();
+        told
+    }
+
     #[test]
-    fn reasons_are_listed_in_order_and_have_names_of_their_own() {
-        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        for (position, reason) in Reason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, position, "{reason:?}");
-        }
+    fn every_reason_has_a_name_of_its_own() {
+        let mut names = Reason::ALL.map(Reason::as_str).to_vec();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Reason::ALL.len());
@@ -188,15 +321,33 @@ mod tests {
 
     #[test]
     fn counts_that_the_store_did_not_take_are_told_again() {
-        let counter = IntCounterVec::new(Opts::new("outcomes_total", "-"), &["outcome", "reason"]).unwrap();
-        let outcomes = Outcomes::new(counter.clone());
-        outcomes.count(Reason::Session, 2);
-        let taken = outcomes.take();
-        assert_eq!(taken, [(Reason::Session, 2)]);
-        assert_eq!(outcomes.take(), []);
-        outcomes.count(Reason::Session, 1);
-        outcomes.give_back(&taken);
-        assert_eq!(outcomes.take(), [(Reason::Session, 3)]);
-        assert_eq!(counter.with_label_values(&["dropped", "session"]).get(), 3, "/metrics counts each once");
+        let (outcomes, counter) = outcomes();
+        let key = PublicKey::from_random([1; 16]);
+        outcomes.count(Some(&key), Category::Session, Reason::InvalidSession, 2);
+        let taken = outcomes.take(Timestamp::UNIX_EPOCH);
+        assert_eq!((taken.len(), outcomes.take(Timestamp::UNIX_EPOCH).len()), (1, 0));
+        outcomes.count(Some(&key), Category::Session, Reason::InvalidSession, 1);
+        outcomes.count(None, Category::Error, Reason::UnknownKey, 1);
+        outcomes.give_back(taken);
+        let expected = [
+            (false, "error".into(), "refused", "unknown_key".into(), 1),
+            (true, "session".into(), "dropped", "invalid_session".into(), 3),
+        ];
+        assert_eq!(told(&outcomes), expected);
+        assert_eq!(counter.with_label_values(&["dropped", "invalid_session"]).get(), 3, "/metrics counts each once");
+    }
+
+    #[test]
+    fn clients_that_invent_reasons_take_no_memory_for_each() {
+        let (outcomes, counter) = outcomes();
+        for number in 0..2 * MAX_PENDING {
+            let reason = format!("reason-{number}");
+            let discarded = Discarded { category: "error".into(), reason, quantity: 1 };
+            outcomes.discarded(None, discarded);
+        }
+        let told = told(&outcomes);
+        assert_eq!(told.len(), MAX_PENDING + 1);
+        assert_eq!(told.iter().map(|(.., quantity)| quantity).sum::<u64>(), 2 * MAX_PENDING as u64);
+        assert_eq!(counter.with_label_values(&["client_discard", "by_client"]).get(), 2 * MAX_PENDING as u64);
     }
 }

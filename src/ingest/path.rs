@@ -3,19 +3,36 @@
 
 use crate::dsn::ProjectId;
 
-/// What is sent to an endpoint: an envelope of items or a bare event.
+/// What is sent to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
+    /// Items behind a line of headers each.
     Envelope,
+    /// A bare event.
     Store,
+    /// What a browser reports of a page's policy: CSP, or a list of the Reporting API.
+    Security,
+    /// Network errors that a browser reports.
+    Nel,
+    /// A crash dump, as a form or alone.
+    Minidump,
 }
 
 /// The end of the path: `/api/<project>/<endpoint>/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// `None` when the part is there but is no project id.
-    pub project: Option<ProjectId>,
+    pub project: Addressed,
     pub endpoint: Endpoint,
+}
+
+/// Which project a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressed {
+    Project(ProjectId),
+    /// `/api/store/`, from before paths named a project: the one of the key.
+    OfKey,
+    /// The part is there but is no project id.
+    Invalid,
 }
 
 impl Target {
@@ -26,10 +43,16 @@ impl Target {
         let endpoint = match parts.next()? {
             "envelope" => Endpoint::Envelope,
             "store" => Endpoint::Store,
+            "security" | "csp-report" => Endpoint::Security,
+            "nel" => Endpoint::Nel,
+            "minidump" => Endpoint::Minidump,
             _ => return None,
         };
-        let project = parts.next()?;
-        (parts.next()? == "api").then(|| Self { project: project.parse().ok(), endpoint })
+        let project = match (parts.next()?, endpoint) {
+            ("api", Endpoint::Store) => return Some(Self { project: Addressed::OfKey, endpoint }),
+            (part, _) => part.parse().map_or(Addressed::Invalid, Addressed::Project),
+        };
+        (parts.next()? == "api").then_some(Self { project, endpoint })
     }
 }
 
@@ -39,23 +62,31 @@ mod tests {
 
     #[test]
     fn paths_lead_to_endpoints() {
+        let at = |id, endpoint| Some((Addressed::Project(ProjectId::new(id).unwrap()), endpoint));
         for (path, expected) in [
-            ("/api/42/envelope/", Some((Some(42), Endpoint::Envelope))),
-            ("/api/42/envelope", Some((Some(42), Endpoint::Envelope))),
-            ("/api/42/store/", Some((Some(42), Endpoint::Store))),
-            ("//api///42/store//", Some((Some(42), Endpoint::Store))),
-            ("/api/v4/error_tracking/collector/api/123/envelope/", Some((Some(123), Endpoint::Envelope))),
-            ("/errortracking/api/v1/projects/api/7/store/", Some((Some(7), Endpoint::Store))),
-            ("/api/1/envelope/api/2/store/", Some((Some(2), Endpoint::Store))),
-            ("/api/shop/store/", Some((None, Endpoint::Store))),
-            ("/api/0/store/", Some((None, Endpoint::Store))),
-            ("/api/store/", None),
-            ("/api/42/minidump/", None),
+            ("/api/42/envelope/", at(42, Endpoint::Envelope)),
+            ("/api/42/envelope", at(42, Endpoint::Envelope)),
+            ("/api/42/store/", at(42, Endpoint::Store)),
+            ("//api///42/store//", at(42, Endpoint::Store)),
+            ("/api/v4/error_tracking/collector/api/123/envelope/", at(123, Endpoint::Envelope)),
+            ("/errortracking/api/v1/projects/api/7/store/", at(7, Endpoint::Store)),
+            ("/api/1/envelope/api/2/store/", at(2, Endpoint::Store)),
+            ("/api/42/security/", at(42, Endpoint::Security)),
+            ("/api/42/csp-report/", at(42, Endpoint::Security)),
+            ("/api/42/nel/", at(42, Endpoint::Nel)),
+            ("/api/42/minidump", at(42, Endpoint::Minidump)),
+            ("/api/store/", Some((Addressed::OfKey, Endpoint::Store))),
+            ("/prefix/api/store", Some((Addressed::OfKey, Endpoint::Store))),
+            ("/api/shop/store/", Some((Addressed::Invalid, Endpoint::Store))),
+            ("/api/0/store/", Some((Addressed::Invalid, Endpoint::Store))),
+            ("/api/envelope/", None),
+            ("/api/42/unreal/", None),
             ("/42/store/", None),
+            ("/store/", None),
             ("/", None),
             ("", None),
         ] {
-            let found = Target::parse(path).map(|target| (target.project.map(ProjectId::get), target.endpoint));
+            let found = Target::parse(path).map(|target| (target.project, target.endpoint));
             assert_eq!(found, expected, "{path:?}");
         }
     }

@@ -1,7 +1,7 @@
-//! From accepted events to the writers: a bounded queue without a timer. A free writer takes what waits,
+//! From accepted requests to the writers: a bounded queue without a timer. A free writer takes what waits,
 //! so that batches are large exactly when there is much to do.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use prometheus::IntGauge;
 use tokio::{
@@ -10,9 +10,15 @@ use tokio::{
 };
 
 use super::{prepare, refusal::Refusal};
-use crate::store::ingest::Row;
+use crate::{
+    dsn::PublicKey,
+    store::ingest::{FeedbackRow, OutcomeRow, Row, SessionRow},
+};
 
-/// Events that may wait; with all connections busy there are fewer.
+/// What a session, a report or a count takes in memory and on the wire, roughly.
+const ITEM_BYTES: usize = 256;
+
+/// Requests that may wait; with all connections busy there are fewer.
 const QUEUE_EVENTS: usize = 2048;
 
 /// Compressed bytes that may wait or be under way to Postgres.
@@ -25,14 +31,14 @@ pub const BATCH_BYTES: usize = 4 << 20;
 /// How long an event may wait for its commit. Longer, and PHP's 5 s for a request are over anyway.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why an accepted event was not stored.
+/// Why what was accepted was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStored {
     /// No commit within [`COMMIT_DEADLINE`].
     Unavailable,
     /// The database says no, to whatever is sent.
     Refused,
-    /// The database does not take this event.
+    /// The database does not take what was sent.
     Rejected,
 }
 
@@ -55,9 +61,34 @@ pub struct Pipeline {
     queued: IntGauge,
 }
 
-/// An event and the request that waits for it.
+/// What one request brings to the store: durable together before it is answered.
+#[derive(Debug, Default)]
+pub struct Unit {
+    /// Whose it is; `None` for what the process itself tells.
+    pub key: Option<PublicKey>,
+    pub rows: Vec<Row>,
+    pub sessions: Vec<SessionRow>,
+    pub feedback: Vec<FeedbackRow>,
+    pub outcomes: Vec<OutcomeRow>,
+}
+
+impl Unit {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.sessions.is_empty() && self.feedback.is_empty() && self.outcomes.is_empty()
+    }
+
+    /// Bytes that it counts for, in the queue and in a batch.
+    fn size(&self) -> usize {
+        let feedback = self.feedback.iter().map(|row| row.report.message.len() + ITEM_BYTES).sum::<usize>();
+        let items = (self.sessions.len() + self.outcomes.len()) * ITEM_BYTES;
+        self.rows.iter().map(prepare::size).sum::<usize>() + feedback + items + ITEM_BYTES
+    }
+}
+
+/// A unit and the request that waits for it.
 struct Queued {
-    row: Row,
+    unit: Unit,
     waiting: Waiting,
 }
 
@@ -69,18 +100,76 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The request may have gone away meanwhile; its event is stored all the same.
+    /// The request may have gone away meanwhile; what it brought is stored all the same.
     pub fn answer(self, result: Result<(), NotStored>) {
         let _gone = self.answer.send(result);
     }
 }
 
-/// What one writer takes at a time. `rows` and `waiting` have the same length and order.
+/// What one writer takes at a time: the parts of all units, one behind the other.
 pub struct Taken {
     pub rows: Vec<Row>,
+    pub sessions: Vec<SessionRow>,
+    pub feedback: Vec<FeedbackRow>,
+    pub outcomes: Vec<OutcomeRow>,
+    /// In the order of the parts.
+    pub shares: Vec<Share>,
     pub waiting: Vec<Waiting>,
     /// When the first of them has waited for [`COMMIT_DEADLINE`].
     pub deadline: Instant,
+}
+
+/// Which parts are of one unit.
+#[derive(Clone, Debug)]
+pub struct Share {
+    pub key: Option<PublicKey>,
+    pub rows: Range<usize>,
+    pub sessions: Range<usize>,
+    pub feedback: Range<usize>,
+    pub outcomes: Range<usize>,
+}
+
+impl Taken {
+    fn new(first: Queued) -> Self {
+        let mut taken = Self {
+            rows: Vec::new(),
+            sessions: Vec::new(),
+            feedback: Vec::new(),
+            outcomes: Vec::new(),
+            shares: Vec::new(),
+            waiting: Vec::new(),
+            deadline: first.waiting.since + COMMIT_DEADLINE,
+        };
+        taken.add(first);
+        taken
+    }
+
+    fn add(&mut self, Queued { unit, waiting }: Queued) {
+        let share = Share {
+            key: unit.key,
+            rows: append(&mut self.rows, unit.rows),
+            sessions: append(&mut self.sessions, unit.sessions),
+            feedback: append(&mut self.feedback, unit.feedback),
+            outcomes: append(&mut self.outcomes, unit.outcomes),
+        };
+        self.shares.push(share);
+        self.waiting.push(waiting);
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len() + self.sessions.len() + self.feedback.len()
+    }
+}
+
+/// Where the new ones stand.
+fn append<T>(all: &mut Vec<T>, mut more: Vec<T>) -> Range<usize> {
+    let start = all.len();
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.append(&mut more);
+    }
+    start..all.len()
 }
 
 /// The writers' end; clones take from the same queue.
@@ -105,16 +194,16 @@ pub fn open(queued: IntGauge) -> (Pipeline, Queue) {
 }
 
 impl Pipeline {
-    /// Returns when the event is committed, or will not be. Does not wait for room in the queue: the
+    /// Returns when the unit is committed, or will not be. Does not wait for room in the queue: the
     /// client learns at once that it should come back later.
-    pub async fn store(&self, row: Row) -> Result<(), Refusal> {
-        let bytes = u32::try_from(prepare::size(&row)).map_err(|_| Refusal::Overloaded)?;
+    pub async fn store(&self, unit: Unit) -> Result<(), Refusal> {
+        let bytes = u32::try_from(unit.size()).map_err(|_| Refusal::Overloaded)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| Refusal::Overloaded)?;
         let (answer, committed) = oneshot::channel();
         let waiting = Waiting { since: Instant::now(), answer, _room: room };
         // Counted first, so that a quick writer does not take the gauge below zero.
         self.queued.inc();
-        if self.sender.try_send(Queued { row, waiting }).is_err() {
+        if self.sender.try_send(Queued { unit, waiting }).is_err() {
             self.queued.dec();
             return Err(Refusal::Overloaded);
         }
@@ -124,7 +213,7 @@ impl Pipeline {
 }
 
 impl Queue {
-    /// Waits for an event and takes what waits with it, up to [`BATCH_EVENTS`] and 4 MiB.
+    /// Waits for a unit and takes what waits with it, up to [`BATCH_EVENTS`] and 4 MiB.
     /// `None`: all pipelines are gone and nothing is left.
     pub async fn take(&self) -> Option<Taken> {
         // A writer that waits here holds the lock, and the others wait behind it.
@@ -133,20 +222,18 @@ impl Queue {
             Some(first) => first,
             None => inner.receiver.recv().await?,
         };
-        let mut bytes = prepare::size(&first.row);
-        let deadline = first.waiting.since + COMMIT_DEADLINE;
-        let mut taken = Taken { rows: vec![first.row], waiting: vec![first.waiting], deadline };
-        while taken.rows.len() < BATCH_EVENTS {
+        let mut bytes = first.unit.size();
+        let mut taken = Taken::new(first);
+        while taken.len() < BATCH_EVENTS {
             let Ok(next) = inner.receiver.try_recv() else { break };
-            bytes += prepare::size(&next.row);
+            bytes += next.unit.size();
             if bytes > BATCH_BYTES {
                 inner.left_over = Some(next);
                 break;
             }
-            taken.rows.push(next.row);
-            taken.waiting.push(next.waiting);
+            taken.add(next);
         }
-        self.queued.sub(i64::try_from(taken.rows.len()).unwrap_or(i64::MAX));
+        self.queued.sub(i64::try_from(taken.waiting.len()).unwrap_or(i64::MAX));
         Some(taken)
     }
 }
@@ -154,16 +241,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use futures::future::join_all;
-    use jiff::Timestamp;
 
     use super::*;
-    use crate::{dsn::ProjectId, protocol::event::EventId};
 
-    fn row(payload_bytes: usize) -> Row {
-        let project = ProjectId::new(1).unwrap();
-        let mut row = prepare::row(b"{}", Timestamp::UNIX_EPOCH, None, EventId([1; 16]), project).unwrap();
+    fn unit(payload_bytes: usize) -> Unit {
+        let mut row = prepare::tests::row(b"{}");
         row.payload = vec![0; payload_bytes];
-        row
+        Unit { rows: vec![row], ..Unit::default() }
     }
 
     fn gauge() -> IntGauge {
@@ -176,7 +260,7 @@ mod tests {
             [(1, 10, vec![1]), (600, 10, vec![512, 88]), (9, 1 << 20, vec![3, 3, 3]), (1, 5 << 20, vec![1])]
         {
             let (pipeline, queue) = open(gauge());
-            let requests = join_all((0..events).map(|_| pipeline.store(row(payload_bytes))));
+            let requests = join_all((0..events).map(|_| pipeline.store(unit(payload_bytes))));
             let writer = async {
                 let mut sizes = Vec::new();
                 while sizes.iter().sum::<usize>() < events {
@@ -196,23 +280,23 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let (pipeline, _queue) = open(gauge());
-        let mut waiting: Vec<_> = (0..QUEUE_EVENTS).map(|_| Box::pin(pipeline.store(row(1)))).collect();
+        let mut waiting: Vec<_> = (0..QUEUE_EVENTS).map(|_| Box::pin(pipeline.store(unit(1)))).collect();
         for request in &mut waiting {
             assert!(futures::poll!(request).is_pending());
         }
-        assert!(matches!(pipeline.store(row(1)).await, Err(Refusal::Overloaded)));
+        assert!(matches!(pipeline.store(unit(1)).await, Err(Refusal::Overloaded)));
         assert_eq!(pipeline.queued.get(), i64::try_from(QUEUE_EVENTS).unwrap());
 
         let (pipeline, _queue) = open(gauge());
-        let mut large = Box::pin(pipeline.store(row(QUEUE_BYTES - (4 << 10))));
+        let mut large = Box::pin(pipeline.store(unit(QUEUE_BYTES - (4 << 10))));
         assert!(futures::poll!(&mut large).is_pending());
-        assert!(matches!(pipeline.store(row(8 << 10)).await, Err(Refusal::Overloaded)), "bytes are bounded too");
+        assert!(matches!(pipeline.store(unit(8 << 10)).await, Err(Refusal::Overloaded)), "bytes are bounded too");
     }
 
     #[tokio::test]
     async fn a_writer_that_dies_answers_and_the_end_is_told() {
         let (pipeline, queue) = open(gauge());
-        let request = pipeline.store(row(1));
+        let request = pipeline.store(unit(1));
         let (answer, ()) = tokio::join!(request, async { drop(queue.take().await) });
         assert!(matches!(answer, Err(Refusal::DatabaseUnavailable)));
         drop(pipeline);

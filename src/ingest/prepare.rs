@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, rules::Rules};
 use crate::{
     dsn::ProjectId,
+    filters::FilterReason,
     grouping,
-    protocol::event::{self, Event, EventId},
+    protocol::event::{self, Event, EventError, EventId, EventType, Receipt},
     store::ingest::Row,
 };
 
@@ -27,25 +27,44 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Reads, groups and compresses one event. `received_at` stays with it over every retry.
-pub fn row(
+/// What became of an event.
+#[derive(Debug)]
+pub enum Prepared {
+    Row(Box<Row>),
+    /// The project does not want it. It is answered like one that is stored: nobody needs to send it again.
+    Filtered(FilterReason, EventId),
+    /// A performance measurement under the name of an event.
+    Transaction(EventId),
+}
+
+/// Cleans, reads, filters, groups and compresses one event: nothing but the cleaned JSON is looked at.
+/// `receipt.received_at` stays with it over every retry.
+pub fn event(
     payload: &[u8],
-    received_at: Timestamp,
-    envelope_id: Option<EventId>,
-    generated_id: EventId,
+    receipt: &Receipt,
+    rules: &Rules,
+    user_agent: Option<&str>,
     project: ProjectId,
-) -> Result<Row, Refusal> {
-    let event = event::parse(payload, received_at, envelope_id, generated_id)?;
+) -> Result<Prepared, Refusal> {
+    if payload.len() > event::MAX_BYTES {
+        return Err(EventError::TooLarge.into());
+    }
+    let payload = rules.scrubber.clean(payload, receipt.client_ip)?.payload;
+    let event = event::parse_core(&payload, receipt)?;
+    if event.r#type == EventType::Transaction {
+        return Ok(Prepared::Transaction(event.event_id));
+    }
+    if let Some(reason) = rules.filters.check(&event, user_agent) {
+        return Ok(Prepared::Filtered(reason, event.event_id));
+    }
     let grouping = grouping::g1(&event);
     let (kind, title, culprit) = (event.kind().to_owned(), event.title(), event.culprit());
-    let main_exception = event.main_exception().cloned();
-    let (exception_type, exception_value) =
-        main_exception.map_or((None, None), |exception| (exception.r#type, exception.value));
     let user_hash = event.user.identity().map(|identity| user_hash(project, &identity));
-    let Event { event_id, timestamp, level, platform, release, environment, tags, .. } = event;
-    Ok(Row {
+    let Event { event_id, timestamp, level, platform, release, environment, tags, mut exceptions, .. } = event;
+    let (exception_type, exception_value) = exceptions.pop().map_or((None, None), |main| (main.r#type, main.value));
+    Ok(Prepared::Row(Box::new(Row {
         event_id,
-        received_at,
+        received_at: receipt.received_at,
         timestamp,
         level,
         kind,
@@ -60,8 +79,8 @@ pub fn row(
         tags,
         grouping_version: grouping::VERSION,
         grouping_hash: grouping.hash,
-        payload: compress(payload),
-    })
+        payload: compress(&payload),
+    })))
 }
 
 /// Bytes that `row` counts for, in the queue and in a batch.
@@ -75,7 +94,7 @@ pub fn size(row: &Row) -> usize {
 /// 64 bits that stand for a user in counts. The key is the project's id: users of different projects
 /// cannot be compared, but who knows the algorithm can test a guess. A secret key for each project comes
 /// with the settings that the operator publishes.
-fn user_hash(project: ProjectId, identity: &str) -> i64 {
+pub fn user_hash(project: ProjectId, identity: &str) -> i64 {
     let digest = Sha256::new()
         .chain_update(b"errortracking user\0")
         .chain_update(project.get().to_be_bytes())
@@ -98,22 +117,59 @@ fn compress(payload: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::protocol::settings::Settings;
 
     fn project(id: u64) -> ProjectId {
         ProjectId::new(id).unwrap()
     }
 
+    fn prepared(payload: &[u8], settings: &Settings) -> Result<Prepared, Refusal> {
+        let receipt = Receipt::at(Timestamp::from_second(1_795_000_000).unwrap(), EventId([7; 16]));
+        event(payload, &receipt, &Rules::new(settings.clone()), None, project(1))
+    }
+
+    /// The row of a good event.
+    pub fn row(payload: &[u8]) -> Row {
+        match prepared(payload, &Settings::default()).unwrap() {
+            Prepared::Row(row) => *row,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn an_event_becomes_a_row_whose_payload_is_what_was_sent() {
         let payload = br#"{"message":"hello","level":"warning","user":{"id":5}}"#;
-        let received_at = Timestamp::from_second(1_795_000_000).unwrap();
-        let row = row(payload, received_at, None, EventId([7; 16]), project(1)).unwrap();
-        assert_eq!((row.event_id, row.received_at), (EventId([7; 16]), received_at));
+        let row = row(payload);
+        assert_eq!((row.event_id, row.received_at.as_second()), (EventId([7; 16]), 1_795_000_000));
         assert_eq!(row.grouping_version, grouping::VERSION);
         assert_eq!(zstd::decode_all(row.payload.as_slice()).unwrap(), payload);
         assert!(size(&row) > row.payload.len());
+    }
+
+    #[test]
+    fn nothing_is_made_of_what_was_not_cleaned() {
+        let payload = br#"{"message":"card 4111 1111 1111 1111","tags":{"link":"https://u:hunter2@h/"},
+            "extra":{"password":"hunter2"},"user":{"email":"ann@shop.example"}}"#;
+        let row = row(payload);
+        let stored = String::from_utf8(zstd::decode_all(row.payload.as_slice()).unwrap()).unwrap();
+        for text in [&stored, &row.title, &format!("{:?}", row.tags)] {
+            assert!(!text.contains("hunter2") && !text.contains("4111"), "{text}");
+        }
+        assert!(stored.contains("ann@shop.example") && row.title == "card [creditcard]", "{stored} {}", row.title);
+    }
+
+    #[test]
+    fn what_a_project_ignores_is_no_row() {
+        let mut settings = Settings::default();
+        settings.filters.ignore_environments = vec!["staging".into()];
+        let filtered = prepared(br#"{"message":"m","environment":"staging"}"#, &settings).unwrap();
+        assert!(matches!(filtered, Prepared::Filtered(_, EventId([7, ..]))), "{filtered:?}");
+        let transaction = prepared(br#"{"type":"transaction","transaction":"/"}"#, &settings).unwrap();
+        assert!(matches!(transaction, Prepared::Transaction(_)), "{transaction:?}");
     }
 
     #[test]
@@ -122,8 +178,7 @@ mod tests {
         let tags: Vec<String> =
             (0..50).map(|n| format!(r#"["{}{n}","{}"]"#, "k".repeat(150), "v".repeat(190))).collect();
         let exception = format!(r#"{{"type":"E","value":"{value}"}}"#);
-        let payload = format!(r#"{{"exception":[{exception}],"tags":[{}]}}"#, tags.join(","));
-        let row = row(payload.as_bytes(), Timestamp::UNIX_EPOCH, None, EventId([7; 16]), project(1)).unwrap();
+        let row = row(format!(r#"{{"exception":[{exception}],"tags":[{}]}}"#, tags.join(",")).as_bytes());
         let tags: usize = row.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
         assert!(tags > 10_000 && row.payload.len() < 5_000, "{tags} {}", row.payload.len());
         let value = row.exception_value.as_ref().unwrap().len();
@@ -139,7 +194,9 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused() {
-        let row = row(b"[", Timestamp::UNIX_EPOCH, None, EventId([7; 16]), project(1));
-        assert!(matches!(row, Err(Refusal::Event(_))), "{row:?}");
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(event::MAX_BYTES));
+        for payload in [&b"["[..], b"[]", b"", large.as_bytes()] {
+            assert!(prepared(payload, &Settings::default()).is_err());
+        }
     }
 }

@@ -2,12 +2,17 @@
 
 use http::StatusCode;
 
-use super::{body::BodyError, outcomes::Reason};
-use crate::protocol::{
-    auth::AuthError,
-    encoding::{DecodeError, EncodingError},
-    envelope::EnvelopeError,
-    event::EventError,
+use super::{body::BodyError, limits::Exceeded, outcomes::Reason};
+use crate::{
+    protocol::{
+        auth::AuthError,
+        encoding::{DecodeError, EncodingError},
+        envelope::EnvelopeError,
+        event::EventError,
+        minidump::MinidumpError,
+        security::SecurityError,
+    },
+    scrub::CleanError,
 };
 
 /// Seconds until a client should try again. Whole seconds: Python drops a limit of `2.5`.
@@ -27,8 +32,16 @@ pub enum Refusal {
     /// Unknown or revoked key, or a project that is not served here: which of them is not told.
     #[error("event submission rejected with_reason: ProjectId")]
     UnknownKey,
+    /// `active: false`
+    #[error("event submission rejected with_reason: ProjectState")]
+    Inactive,
     #[error("client keys cannot be checked at the moment")]
     KeysUnavailable,
+    /// The project names the origins that may send, and the page's is not among them.
+    #[error("invalid origin")]
+    ForbiddenOrigin,
+    #[error("too many events: the limit is reached for {} s", .0.seconds)]
+    RateLimited(Exceeded),
     #[error("empty request body")]
     EmptyBody,
     #[error(transparent)]
@@ -41,6 +54,12 @@ pub enum Refusal {
     Envelope(#[from] EnvelopeError),
     #[error(transparent)]
     Event(#[from] EventError),
+    #[error("invalid JSON data")]
+    Json(#[from] CleanError),
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    #[error(transparent)]
+    Minidump(#[from] MinidumpError),
     #[error("too many events are waiting to be stored")]
     Overloaded,
     #[error("events cannot be stored at the moment")]
@@ -56,6 +75,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::Encoding(_) | Self::Security(SecurityError::MediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Authentication(AuthError::InvalidKey | AuthError::UnsupportedVersion(_))
@@ -65,16 +85,19 @@ impl Refusal {
             | Self::Decode(DecodeError::Corrupt | DecodeError::Empty)
             | Self::Envelope(_)
             | Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject)
+            | Self::Json(_)
+            | Self::Security(_)
+            | Self::Minidump(_)
             | Self::EventRejected => StatusCode::BAD_REQUEST,
             Self::Authentication(AuthError::Missing | AuthError::Malformed | AuthError::MultipleKeys) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::UnknownKey => StatusCode::FORBIDDEN,
+            Self::UnknownKey | Self::Inactive | Self::ForbiddenOrigin => StatusCode::FORBIDDEN,
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
             | Self::Event(EventError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::KeysUnavailable
             | Self::Body(BodyError::Overloaded)
             | Self::Overloaded
@@ -91,7 +114,11 @@ impl Refusal {
             Self::Authentication(AuthError::Missing) => Reason::MissingKey,
             Self::Authentication(_) => Reason::BadAuthentication,
             Self::UnknownKey => Reason::UnknownKey,
+            Self::Inactive => Reason::Inactive,
             Self::KeysUnavailable => Reason::KeysUnavailable,
+            Self::ForbiddenOrigin => Reason::ForbiddenOrigin,
+            Self::RateLimited(exceeded) if exceeded.project => Reason::Quota,
+            Self::RateLimited(_) => Reason::RateLimit,
             Self::EmptyBody | Self::Decode(DecodeError::Empty) | Self::Envelope(EnvelopeError::Empty) => {
                 Reason::EmptyBody
             }
@@ -103,7 +130,10 @@ impl Refusal {
             Self::Encoding(_) => Reason::UnsupportedEncoding,
             Self::Decode(DecodeError::Corrupt) => Reason::CorruptEncoding,
             Self::Envelope(_) => Reason::InvalidEnvelope,
-            Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject) => Reason::InvalidEvent,
+            Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject) | Self::Json(_) | Self::Minidump(_) => {
+                Reason::InvalidEvent
+            }
+            Self::Security(_) => Reason::InvalidReport,
             Self::DatabaseUnavailable => Reason::DatabaseUnavailable,
             Self::DatabaseRefused => Reason::DatabaseRefused,
             Self::EventRejected => Reason::Rejected,
@@ -115,8 +145,10 @@ impl Refusal {
     pub fn causes(&self) -> Vec<String> {
         match self {
             Self::UnknownKey => vec!["the key is unknown, disabled or of another project".to_owned()],
+            Self::Inactive => vec!["the project takes no events (active: false)".to_owned()],
             Self::Envelope(cause) => vec![cause.to_string()],
             Self::Event(EventError::InvalidJson(cause)) => vec![cause.to_string()],
+            Self::Json(cause) => vec![cause.to_string()],
             _ => Vec::new(),
         }
     }

@@ -16,7 +16,9 @@ use warp::{
 
 use super::{
     answer,
-    path::Target,
+    connections::Peer,
+    outcomes::Category,
+    path::{Endpoint, Target},
     refusal::Refusal,
     refusal_log::RefusalLog,
     submission::{Ingest, Submission},
@@ -37,13 +39,15 @@ struct Shared {
 impl Shared {
     fn refuse(&self, refusal: &Refusal, submission: Option<&Submission<'_>>) -> Response {
         // Events that reached the writers and were refused there are counted here too, once.
-        self.ingest.metrics.outcomes.count(refusal.reason(), 1);
+        let category = submission.map_or(Category::Default, Submission::category);
+        let key = submission.and_then(Submission::admitted_key);
+        self.ingest.metrics.outcomes.count(key, category, refusal.reason(), 1);
         self.log.refused(refusal, submission.and_then(Submission::key));
         answer::refused(refusal)
     }
 }
 
-/// `OPTIONS` and `POST` on `…/api/<project>/{envelope,store}/`; 404 and 405 for everything else.
+/// `OPTIONS` and `POST` on `…/api/<project>/<endpoint>/`, and `GET` on `store`; 404 and 405 for everything else.
 pub fn routes(ingest: Ingest) -> BoxedFilter<(Response,)> {
     let metrics = ingest.metrics.clone();
     let shared = Arc::new(Shared { ingest, log: RefusalLog::default() });
@@ -51,12 +55,25 @@ pub fn routes(ingest: Ingest) -> BoxedFilter<(Response,)> {
     let target = warp::path::full().and_then(|path: FullPath| async move {
         Target::parse(path.as_str()).ok_or_else(|| warp::reject::custom(NoTarget))
     });
+    let by_image = warp::path::full().and_then(|path: FullPath| async move {
+        let of_image = |target: &Target| target.endpoint == Endpoint::Store;
+        Target::parse(path.as_str()).filter(of_image).ok_or_else(warp::reject::reject)
+    });
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let peer = warp::ext::optional::<Peer>();
     let preflight = target.and(warp::options()).map(|_| answer::preflight());
+    let pixel = by_image
+        .and(warp::get())
+        .and(with(&shared))
+        .and(warp::header::headers_cloned())
+        .and(peer)
+        .and(query)
+        .then(submit_by_image);
     let submit = target
         .and(warp::post())
         .and(with(&shared))
         .and(warp::header::headers_cloned())
+        .and(peer)
         .and(query)
         .and(warp::body::stream())
         .then(submit);
@@ -66,6 +83,8 @@ pub fn routes(ingest: Ingest) -> BoxedFilter<(Response,)> {
     };
     preflight
         .or(submit)
+        .unify()
+        .or(pixel)
         .unify()
         .recover(refused)
         .unify()
@@ -81,14 +100,35 @@ fn with(shared: &Arc<Shared>) -> impl Filter<Extract = (Arc<Shared>,), Error = I
     warp::any().map(move || Arc::clone(&shared))
 }
 
-async fn submit<S, B>(target: Target, shared: Arc<Shared>, headers: HeaderMap, query: String, body: S) -> Response
+async fn submit<S, B>(
+    target: Target,
+    shared: Arc<Shared>,
+    headers: HeaderMap,
+    peer: Option<Peer>,
+    query: String,
+    body: S,
+) -> Response
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    let mut submission = Submission::new(&shared.ingest, target, &headers, &query);
+    let mut submission = Submission::new(&shared.ingest, target, &headers, peer, &query);
     match submission.accept(body).await {
-        Ok(event_id) => answer::accepted(event_id),
+        Ok(accepted) => answer::accepted(&accepted),
+        Err(refusal) => shared.refuse(&refusal, Some(&submission)),
+    }
+}
+
+async fn submit_by_image(
+    target: Target,
+    shared: Arc<Shared>,
+    headers: HeaderMap,
+    peer: Option<Peer>,
+    query: String,
+) -> Response {
+    let mut submission = Submission::new(&shared.ingest, target, &headers, peer, &query);
+    match submission.accept_query().await {
+        Ok(accepted) => answer::accepted(&accepted),
         Err(refusal) => shared.refuse(&refusal, Some(&submission)),
     }
 }

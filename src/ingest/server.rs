@@ -10,6 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use super::{
     body::BodyReader,
@@ -18,8 +19,9 @@ use super::{
     database::Database,
     heartbeat::Heartbeat,
     keys::Keys,
+    limits::Limits,
     metrics::Metrics,
-    pipeline::{self, Queue},
+    pipeline,
     routes::routes,
     submission::{Ingest, LargeBodies},
     writer::{WRITERS, Writer},
@@ -103,24 +105,44 @@ impl Server {
             keys: Arc::new(Keys::new(config.project_id)),
             metrics: metrics.clone(),
         };
+        let limits = Arc::<Limits>::default();
         let ingest = Ingest {
             project: config.project_id,
             keys: Arc::clone(&heartbeat.keys),
+            limits: Arc::clone(&limits),
             database: database.clone(),
-            pipeline,
+            pipeline: pipeline.clone(),
             metrics: metrics.clone(),
             bodies: BodyReader::default(),
             strangers: BodyReader::for_strangers(),
             large_bodies: LargeBodies::default(),
         };
 
-        let mut writers = start_writers(&queue, &database, &config, &metrics);
+        let mut writers = JoinSet::new();
+        let streams: Arc<[Uuid]> = (0..WRITERS).map(|_| Uuid::new_v4()).collect();
+        for stream in &*streams {
+            let writer = Writer {
+                queue: queue.clone(),
+                database: database.clone(),
+                project: config.project_id,
+                keys: Arc::clone(&heartbeat.keys),
+                limits: Arc::clone(&limits),
+                metrics: metrics.clone(),
+                stream: *stream,
+                streams: Arc::clone(&streams),
+                sequence: 0,
+            };
+            writers.spawn(writer.run());
+        }
         drop(queue);
         let stop = CancellationToken::new();
         let mut background = JoinSet::new();
         background.spawn(database.clone().follow(stop.clone()));
         background.spawn(heartbeat.clone().follow_keys(readiness.clone(), shutdown.clone(), stop.clone()));
         background.spawn(heartbeat.clone().run(stop.clone()));
+        let all_counted = CancellationToken::new();
+        let counting = Heartbeat::tell_outcomes(metrics.outcomes.clone(), pipeline, all_counted.clone());
+        let mut counting = JoinSet::from_iter([counting]);
         let mut probing = JoinSet::new();
         probing.spawn(probes::serve_on(probes, stop.clone(), readiness.clone(), registry));
 
@@ -130,6 +152,7 @@ impl Server {
             () = connections.serve(&shutdown) => None,
             _ = writers.join_next() => Some("writer"),
             _ = background.join_next() => Some("background task"),
+            _ = counting.join_next() => Some("count of outcomes"),
             _ = probing.join_next() => Some("probe server"),
         };
 
@@ -143,7 +166,12 @@ impl Server {
         }
         let deadline = Instant::now() + config.drain_timeout;
         connections.drain(deadline).await;
-        // All requests are gone, and with them all senders of the queue: the writers finish and end.
+        // All requests are gone, and after the last counts all senders of the queue: the writers finish and end.
+        all_counted.cancel();
+        if timeout_at(deadline + LAST_WORDS, async { while counting.join_next().await.is_some() {} }).await.is_err() {
+            warn!("The last counts of what was dropped could not be told.");
+        }
+        counting.shutdown().await;
         if timeout_at(deadline + LAST_WORDS, async { while writers.join_next().await.is_some() {} }).await.is_err() {
             warn!("Accepted events were still waiting at the end.");
         }
@@ -155,13 +183,4 @@ impl Server {
         info!("Ended.");
         broken.map_or(Ok(()), |part| Err(Error::Stopped(part)))
     }
-}
-
-fn start_writers(queue: &Queue, database: &Database, config: &Config, metrics: &Metrics) -> JoinSet<()> {
-    let mut writers = JoinSet::new();
-    for _ in 0..WRITERS {
-        let writer = Writer::new(queue.clone(), database.clone(), config.project_id, metrics.clone());
-        writers.spawn(writer.run());
-    }
-    writers
 }

@@ -1,25 +1,28 @@
-//! One request on its way: authenticate → decode → understand → store → answer.
+//! One request on its way: authenticate → decode → read → store → answer.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use futures::Stream;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use uuid::Uuid;
 
 use super::{
+    answer::{Accepted, Answer},
     body::{self, BodyReader, Reservation},
+    connections::Peer,
     database::Database,
     keys::Keys,
+    limits::{Exceeded, Limit, Limits},
     lookups::KeyState,
     metrics::Metrics,
-    outcomes::Reason,
-    path::{Endpoint, Target},
+    outcomes::{Category, Reason},
+    path::{Addressed, Endpoint, Target},
     pipeline::Pipeline,
-    prepare,
+    reading::{Named, Read, Reading},
     refusal::Refusal,
+    rules::Rules,
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
@@ -27,9 +30,8 @@ use crate::{
         auth::{self, AuthError},
         encoding::{self, DecodeError, Encoding},
         envelope::{self, Envelope, ItemKind},
-        event::{EventId, MAX_BYTES as MAX_EVENT_BYTES},
+        event::MAX_BYTES as MAX_EVENT_BYTES,
     },
-    store::ingest::Row,
 };
 
 /// Largest envelope after decompression; Sentry's documented limit.
@@ -54,6 +56,7 @@ const ENVELOPE_TYPE: &str = "application/x-sentry-envelope";
 pub struct Ingest {
     pub project: ProjectId,
     pub keys: Arc<Keys>,
+    pub limits: Arc<Limits>,
     pub database: Database,
     pub pipeline: Pipeline,
     pub metrics: Metrics,
@@ -97,6 +100,9 @@ pub struct Submission<'a> {
     query: &'a str,
     received_at: Timestamp,
     key: Option<PublicKey>,
+    admitted: bool,
+    rules: Arc<Rules>,
+    peer: Option<Peer>,
 }
 
 /// What covers a body's memory. It goes along to the threads that work on the body: a client that leaves ends
@@ -116,11 +122,53 @@ struct Decoded {
 enum Content {
     Envelope(Envelope),
     Event(Bytes),
+    Security(Bytes),
+    NetworkErrors(Bytes),
+    Minidump(Bytes),
+}
+
+impl Content {
+    /// Bytes that have to be understood.
+    fn len(&self) -> usize {
+        match self {
+            Self::Envelope(envelope) => {
+                envelope.items.iter().filter(|item| !skipped(&item.kind)).map(|item| item.payload.len()).sum()
+            }
+            // Of a dump only the parts beside it are read.
+            Self::Minidump(_) => 0,
+            Self::Event(body) | Self::Security(body) | Self::NetworkErrors(body) => body.len(),
+        }
+    }
+}
+
+/// Items that nobody looks into.
+fn skipped(kind: &ItemKind) -> bool {
+    let read = matches!(
+        kind,
+        ItemKind::Event
+            | ItemKind::Security
+            | ItemKind::Session
+            | ItemKind::Sessions
+            | ItemKind::ClientReport
+            | ItemKind::UserReport
+            | ItemKind::Feedback
+    );
+    !read
 }
 
 impl<'a> Submission<'a> {
-    pub fn new(ingest: &'a Ingest, target: Target, headers: &'a HeaderMap, query: &'a str) -> Self {
-        Self { ingest, target, headers, query, received_at: Timestamp::now(), key: None }
+    pub fn new(ingest: &'a Ingest, target: Target, headers: &'a HeaderMap, peer: Option<Peer>, query: &'a str) -> Self {
+        Self {
+            ingest,
+            target,
+            headers,
+            query,
+            received_at: Timestamp::now(),
+            key: None,
+            admitted: false,
+            rules: ingest.keys.rules(),
+            peer,
+        }
     }
 
     /// The key that was sent, as far as it was understood.
@@ -128,14 +176,27 @@ impl<'a> Submission<'a> {
         self.key.as_ref()
     }
 
-    /// Returns when what was sent is durable: with the event's id, if there was an event.
-    pub async fn accept<S, B>(&mut self, body: S) -> Result<Option<EventId>, Refusal>
+    /// The key that was sent, if it is one of the project's.
+    pub fn admitted_key(&self) -> Option<&PublicKey> {
+        self.key.as_ref().filter(|_| self.admitted)
+    }
+
+    /// What a refusal of the whole request is about.
+    pub fn category(&self) -> Category {
+        match self.target.endpoint {
+            Endpoint::Security | Endpoint::Nel => Category::Security,
+            Endpoint::Envelope | Endpoint::Store | Endpoint::Minidump => Category::Error,
+        }
+    }
+
+    /// Returns when what was sent is durable.
+    pub async fn accept<S, B>(&mut self, body: S) -> Result<Accepted, Refusal>
     where
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
     {
         let mut body = std::pin::pin!(body);
-        let encoding = match self.authenticate().await {
+        let encoding = match self.admit_head().await {
             Ok(encoding) => encoding,
             Err(refusal) => {
                 body::discard(self.headers, body).await;
@@ -149,32 +210,70 @@ impl<'a> Submission<'a> {
         }
         let cover = Cover { reservation: received.reservation, turn: None };
         let (content, cover) = self.decode(encoding, received.bytes, cover).await?;
-        let (row, cover) = match content {
-            Content::Envelope(envelope) => {
-                self.check_envelope_dsn(&envelope).await?;
-                let envelope_id = envelope.event_id;
-                match self.event_of(envelope) {
-                    Some(payload) => self.row(payload, envelope_id, cover).await?,
-                    // Nothing to store; Relay confirms the id all the same.
-                    None => return Ok(envelope_id),
-                }
+        self.take(content, cover).await
+    }
+
+    /// An event in the query of an image's address, as base64.
+    pub async fn accept_query(&mut self) -> Result<Accepted, Refusal> {
+        self.admit_head().await?;
+        let event = form_urlencoded::parse(self.query.as_bytes()).find(|(name, _)| name == "sentry_data");
+        let event = event.map(|(_, event)| Bytes::from(event.into_owned())).ok_or(Refusal::EmptyBody)?;
+        let event = encoding::store_body(event, MAX_EVENT_BYTES)?;
+        let cover = Cover { reservation: self.ingest.bodies.nothing(), turn: None };
+        let accepted = self.take(Content::Event(event), cover).await?;
+        Ok(Accepted { answer: Answer::Pixel, ..accepted })
+    }
+
+    /// Reads and stores what was decoded.
+    async fn take(&mut self, content: Content, cover: Cover) -> Result<Accepted, Refusal> {
+        let mut exceeded = None;
+        if let Content::Envelope(envelope) = &content {
+            self.check_envelope_dsn(envelope).await?;
+            self.check_origin()?;
+            if envelope.items.iter().any(|item| matches!(item.kind, ItemKind::Event | ItemKind::Security)) {
+                exceeded = self.admit_event().err();
             }
-            Content::Event(payload) => self.row(payload, None, cover).await?,
-        };
-        // The row holds what is needed from here on: let the next body in.
+        }
+        let endpoint = self.target.endpoint;
+        let (Read { unit, event_id, limited }, cover) = self.read(content, exceeded.is_some(), cover).await?;
+        // The rows hold what is needed from here on: let the next body in.
         drop(cover);
-        let event_id = row.event_id;
-        self.ingest.pipeline.store(row).await?;
-        Ok(Some(event_id))
+        let empty = unit.is_empty();
+        if !empty {
+            self.ingest.pipeline.store(unit).await?;
+        }
+        let exceeded = match exceeded.filter(|_| limited) {
+            Some(exceeded) if empty => return Err(Refusal::RateLimited(exceeded)),
+            Some(exceeded) => {
+                let refusal = Refusal::RateLimited(exceeded.clone());
+                self.count(Category::Error, refusal.reason());
+                Some(exceeded)
+            }
+            None => None,
+        };
+        let answer = match endpoint {
+            Endpoint::Envelope | Endpoint::Store => Answer::Id(event_id),
+            Endpoint::Security | Endpoint::Nel => Answer::Nothing,
+            Endpoint::Minidump => event_id.map_or(Answer::Nothing, Answer::Uuid),
+        };
+        Ok(Accepted { answer, exceeded })
+    }
+
+    fn count(&self, category: Category, reason: Reason) {
+        self.ingest.metrics.outcomes.count(self.admitted_key(), category, reason, 1);
     }
 
     /// Checks all that the head of the request tells. Without a key there, an envelope may name one.
-    async fn authenticate(&mut self) -> Result<Encoding, Refusal> {
-        let project = self.target.project.ok_or(Refusal::BadProjectId)?;
+    async fn admit_head(&mut self) -> Result<Encoding, Refusal> {
         let header = text(self.headers, "x-sentry-auth")?;
         let authorization = text(self.headers, header::AUTHORIZATION.as_str())?;
+        let of_other_project = match self.target.project {
+            Addressed::Project(project) => project != self.ingest.project,
+            Addressed::OfKey => false,
+            Addressed::Invalid => return Err(Refusal::BadProjectId),
+        };
         self.key = auth::parse(header, authorization, self.query)?.map(|auth| auth.key);
-        if project != self.ingest.project {
+        if of_other_project {
             return Err(if self.key.is_some() { Refusal::UnknownKey } else { AuthError::Missing.into() });
         }
         match self.key.clone() {
@@ -182,21 +281,46 @@ impl<'a> Submission<'a> {
             None if self.target.endpoint == Endpoint::Envelope => {}
             None => return Err(AuthError::Missing.into()),
         }
+        if self.admitted {
+            self.check_origin()?;
+        }
+        // What else an envelope brings is not limited.
+        if !matches!(self.format(), Endpoint::Envelope | Endpoint::Nel) {
+            self.admit_event().map_err(Refusal::RateLimited)?;
+        }
         let coding = self.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         // Two header lines are two codings.
         let several = self.headers.get_all(header::CONTENT_ENCODING).iter().count() > 1;
         Ok(Encoding::parse(if several { Some("several") } else { coding })?)
     }
 
-    async fn admit(&self, key: &PublicKey) -> Result<(), Refusal> {
+    async fn admit(&mut self, key: &PublicKey) -> Result<(), Refusal> {
         match self.ingest.keys.state(key, &self.ingest.database).await {
             KeyState::Accepted => {
                 self.ingest.keys.used(key, self.received_at);
-                Ok(())
+                self.admitted = true;
+                // Those from before the first poll are nobody's.
+                self.rules = self.ingest.keys.rules();
+                if self.rules.active { Ok(()) } else { Err(Refusal::Inactive) }
             }
             KeyState::Unknown => Err(Refusal::UnknownKey),
             KeyState::Unavailable => Err(Refusal::KeysUnavailable),
         }
+    }
+
+    /// Pages of other origins than the project allows; what is no browser names none.
+    fn check_origin(&self) -> Result<(), Refusal> {
+        let named = [header::ORIGIN, header::REFERER].into_iter().find_map(|name| self.headers.get(name));
+        let origin = named.and_then(|value| value.to_str().ok());
+        if self.rules.filters.allows_origin(origin) { Ok(()) } else { Err(Refusal::ForbiddenOrigin) }
+    }
+
+    /// Counts an event towards the limits of its key and project.
+    fn admit_event(&self) -> Result<(), Exceeded> {
+        let Some(key) = self.admitted_key() else { return Ok(()) };
+        let of_key = self.ingest.keys.rate_limit(key);
+        let of_key = of_key.map(|limit| Limit { events: limit.events.into(), window: limit.window_seconds });
+        self.ingest.limits.admit(key, [(false, of_key), (true, self.rules.quota)], 1, self.received_at)
     }
 
     /// The envelope's own DSN may not contradict the request; it is the key of a request without one.
@@ -207,22 +331,21 @@ impl<'a> Submission<'a> {
         let dsn = envelope.dsn.as_ref().ok_or(AuthError::Missing)?;
         self.key = Some(dsn.public_key.clone());
         envelope.check_dsn(self.ingest.project, &dsn.public_key)?;
-        self.admit(&dsn.public_key).await
+        let key = dsn.public_key.clone();
+        self.admit(&key).await
     }
 
     async fn decode(&self, encoding: Encoding, bytes: Bytes, mut cover: Cover) -> Result<(Content, Cover), Refusal> {
-        let content_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_envelope = self.target.endpoint == Endpoint::Envelope
-            || content_type.is_some_and(|value| value.trim_start().starts_with(ENVELOPE_TYPE));
-        let limit = match (is_envelope, &self.key) {
-            (false, _) => MAX_STORE_BYTES,
-            (true, Some(_)) => MAX_ENVELOPE_BYTES,
+        let endpoint = self.format();
+        let limit = match (endpoint, &self.key) {
+            (Endpoint::Store | Endpoint::Security | Endpoint::Nel, _) => MAX_STORE_BYTES,
+            (Endpoint::Envelope | Endpoint::Minidump, Some(_)) => MAX_ENVELOPE_BYTES,
             // Nobody inflates more for a stranger than what fits on the spot.
-            (true, None) => INLINE_INFLATED_BYTES,
+            (Endpoint::Envelope | Endpoint::Minidump, None) => INLINE_INFLATED_BYTES,
         };
         if bytes.len() <= INLINE_BYTES {
             let inline = if encoding == Encoding::Identity { limit } else { limit.min(INLINE_INFLATED_BYTES) };
-            match decoded(encoding, bytes.clone(), inline, is_envelope) {
+            match decoded(encoding, bytes.clone(), inline, endpoint) {
                 Err(Refusal::Decode(DecodeError::TooLarge(_))) if inline < limit => {}
                 Err(refusal) => return Err(refusal),
                 Ok(decoded) => {
@@ -233,7 +356,7 @@ impl<'a> Submission<'a> {
         }
         let length = bytes.len();
         let (decoded, mut cover) =
-            self.ingest.large_bodies.apart(cover, move || decoded(encoding, bytes, limit, is_envelope)).await?;
+            self.ingest.large_bodies.apart(cover, move || decoded(encoding, bytes, limit, endpoint)).await?;
         if decoded.unpacked_bytes <= INLINE_INFLATED_BYTES {
             cover.reservation.grow_to(length + decoded.unpacked_bytes)?;
             cover.turn = None;
@@ -241,45 +364,81 @@ impl<'a> Submission<'a> {
         Ok((decoded.content, cover))
     }
 
-    /// The event of an envelope; everything else in it is counted and dropped.
-    fn event_of(&self, envelope: Envelope) -> Option<Bytes> {
-        let mut event = None;
-        for item in envelope.items {
-            let dropped = match item.kind {
-                ItemKind::Event if event.is_none() => {
-                    event = Some(item.payload);
-                    continue;
-                }
-                ItemKind::Event => Reason::DuplicateItem,
-                ItemKind::Session | ItemKind::Sessions => Reason::Session,
-                ItemKind::ClientReport => Reason::ClientReport,
-                ItemKind::Attachment => Reason::Attachment,
-                _ => Reason::UnsupportedItem,
-            };
-            self.ingest.metrics.outcomes.count(dropped, 1);
-        }
-        event
+    /// Who sent it, as far as the project trusts the proxies between.
+    fn client_ip(&self) -> Option<IpAddr> {
+        let forwarded = self.headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        let forwarded: Vec<&str> = forwarded.collect();
+        self.peer.as_ref().map(|Peer(peer)| self.rules.proxies.client_ip(peer.ip(), forwarded.into_iter()))
     }
 
-    async fn row(&self, payload: Bytes, envelope_id: Option<EventId>, cover: Cover) -> Result<(Row, Cover), Refusal> {
-        let (received_at, project) = (self.received_at, self.ingest.project);
-        let generated_id = EventId(Uuid::new_v4().into_bytes());
-        let small = payload.len() <= INLINE_BYTES;
-        let prepared = move || prepare::row(&payload, received_at, envelope_id, generated_id, project);
-        if small { Ok((prepared()?, cover)) } else { self.ingest.large_bodies.apart(cover, prepared).await }
+    /// The endpoint whose bodies are like this one: some clients send envelopes to `/store/`.
+    fn format(&self) -> Endpoint {
+        let is_envelope = self.content_type().is_some_and(|value| value.trim_start().starts_with(ENVELOPE_TYPE));
+        match self.target.endpoint {
+            Endpoint::Store if is_envelope => Endpoint::Envelope,
+            endpoint => endpoint,
+        }
+    }
+
+    fn content_type(&self) -> Option<&str> {
+        self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    }
+
+    async fn read(&self, content: Content, events_refused: bool, cover: Cover) -> Result<(Read, Cover), Refusal> {
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let reading = Reading {
+            project: self.ingest.project,
+            rules: Arc::clone(&self.rules),
+            outcomes: self.ingest.metrics.outcomes.clone(),
+            key: self.key.clone().ok_or(AuthError::Missing)?,
+            received_at: self.received_at,
+            client_ip: self.client_ip(),
+            user_agent: text(header::USER_AGENT),
+            referer: text(header::REFERER),
+            events_refused,
+        };
+        let (content_type, named) = (self.content_type().map(str::to_owned), self.named());
+        let small = content.len() <= INLINE_BYTES;
+        let work = move || match content {
+            Content::Envelope(envelope) => reading.envelope(envelope),
+            Content::Event(payload) => reading.event(&payload),
+            Content::Security(body) => reading.security(content_type.as_deref(), &body, &named),
+            Content::NetworkErrors(body) => reading.network_errors(&body),
+            Content::Minidump(body) => reading.minidump(content_type.as_deref(), &body),
+        };
+        if small { Ok((work()?, cover)) } else { self.ingest.large_bodies.apart(cover, work).await }
+    }
+
+    /// Browsers cannot add to a report: its address says what the page is.
+    fn named(&self) -> Named {
+        let mut named = Named::default();
+        for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
+            match &*name {
+                "sentry_release" => named.release = Some(value.into_owned()),
+                "sentry_environment" => named.environment = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        named
     }
 }
 
-fn decoded(encoding: Encoding, bytes: Bytes, limit: usize, is_envelope: bool) -> Result<Decoded, Refusal> {
+fn decoded(encoding: Encoding, bytes: Bytes, limit: usize, endpoint: Endpoint) -> Result<Decoded, Refusal> {
     let body = encoding::decode(encoding, bytes, limit)?;
     let inflated = if encoding == Encoding::Identity { 0 } else { body.len() };
-    if is_envelope {
-        return Ok(Decoded { content: Content::Envelope(envelope::parse(&body)?), unpacked_bytes: inflated });
-    }
-    let event = encoding::store_body(body.clone(), MAX_EVENT_BYTES)?;
-    // Of base64 it is another copy.
-    let unpacked = if event.as_ptr() == body.as_ptr() { 0 } else { event.len() };
-    Ok(Decoded { content: Content::Event(event), unpacked_bytes: inflated + unpacked })
+    let content = match endpoint {
+        Endpoint::Envelope => Content::Envelope(envelope::parse(&body)?),
+        Endpoint::Security => Content::Security(body),
+        Endpoint::Nel => Content::NetworkErrors(body),
+        Endpoint::Minidump => Content::Minidump(body),
+        Endpoint::Store => {
+            let event = encoding::store_body(body.clone(), MAX_EVENT_BYTES)?;
+            // Of base64 it is another copy.
+            let unpacked = if event.as_ptr() == body.as_ptr() { 0 } else { event.len() };
+            return Ok(Decoded { content: Content::Event(event), unpacked_bytes: inflated + unpacked });
+        }
+    };
+    Ok(Decoded { content, unpacked_bytes: inflated })
 }
 
 /// A header's value; one that is not text cannot be credentials.
@@ -356,7 +515,7 @@ mod tests {
             ("base64", Encoding::Identity, base64.clone(), plain.len()),
             ("gzip of base64", Encoding::Gzip, gzip(&base64), base64.len() + plain.len()),
         ] {
-            let decoded = decoded(encoding, bytes, MAX_STORE_BYTES, false).unwrap();
+            let decoded = decoded(encoding, bytes, MAX_STORE_BYTES, Endpoint::Store).unwrap();
             assert_eq!(decoded.unpacked_bytes, expected, "{name}");
         }
     }

@@ -1,7 +1,7 @@
 //! Commits what waits, exactly once. Every batch carries (stream, sequence): after a lost connection the
 //! same batch is sent again under the same mark, and the store applies it only if it has not yet.
 
-use std::{iter, ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
@@ -10,15 +10,17 @@ use uuid::Uuid;
 
 use super::{
     database::{Database, Failure},
+    keys::Keys,
+    limits::{Limits, QUOTA_WINDOW},
     metrics::Metrics,
-    outcomes::Reason,
-    pipeline::{NotStored, Queue, Taken},
+    outcomes::{Category, Reason},
+    pipeline::{NotStored, Queue, Share, Taken},
 };
 use crate::{
-    dsn::ProjectId,
+    dsn::{ProjectId, PublicKey},
     store::{
         StoreError,
-        ingest::{self, Applied, Batch, Quarantined, Row},
+        ingest::{self, Applied, Batch, OutcomeRow, Quarantined, Row, UsageLimit},
     },
 };
 
@@ -35,82 +37,147 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// One of the writers. Its stream is its own for the life of the process.
 pub struct Writer {
-    queue: Queue,
-    database: Database,
-    project: ProjectId,
-    metrics: Metrics,
-    stream: Uuid,
-    sequence: i64,
+    pub queue: Queue,
+    pub database: Database,
+    pub project: ProjectId,
+    pub keys: Arc<Keys>,
+    pub limits: Arc<Limits>,
+    pub metrics: Metrics,
+    pub stream: Uuid,
+    /// Of all writers of this process.
+    pub streams: Arc<[Uuid]>,
+    pub sequence: i64,
 }
 
-/// What became of one row.
-type RowResult = Result<(), NotStored>;
+/// What became of one row, or of everything else of one unit.
+type PartResult = Result<(), NotStored>;
+
+/// What is committed together: rows, and what else some units have.
+struct Part {
+    rows: Range<usize>,
+    /// Whose sessions, reports and counts go along.
+    beside: Range<usize>,
+}
 
 impl Writer {
-    pub fn new(queue: Queue, database: Database, project: ProjectId, metrics: Metrics) -> Self {
-        Self { queue, database, project, metrics, stream: Uuid::new_v4(), sequence: 0 }
-    }
-
     /// Writes until the queue has ended.
     pub async fn run(mut self) {
         while let Some(taken) = self.queue.take().await {
-            let Taken { rows, waiting, deadline } = taken;
-            let results = self.write(&rows, deadline).await;
-            for (waiting, result) in waiting.into_iter().zip(results) {
+            let results = self.write(&taken).await;
+            for (waiting, result) in taken.waiting.into_iter().zip(results) {
                 waiting.answer(result);
             }
         }
     }
 
-    /// One result for each row. A batch that the store rejects is halved until the row is found that it
-    /// does not take; the others are stored.
-    async fn write(&mut self, rows: &[Row], deadline: Instant) -> Vec<RowResult> {
-        let mut results = vec![Err(NotStored::Unavailable); rows.len()];
-        let mut parts: Vec<Range<usize>> = iter::once(0..rows.len()).collect();
+    /// One result for each unit. A batch that the store rejects is taken apart: what is beside the rows goes unit by
+    /// unit, and the rows are halved until the one is found that it does not take; the others are stored.
+    async fn write(&mut self, taken: &Taken) -> Vec<PartResult> {
+        let mut rows = vec![Err(NotStored::Unavailable); taken.rows.len()];
+        let mut beside = vec![Err(NotStored::Unavailable); taken.shares.len()];
+        let mut parts = vec![Part { rows: 0..taken.rows.len(), beside: 0..taken.shares.len() }];
         while let Some(part) = parts.pop() {
-            let result = match self.commit(&rows[part.clone()], at_least_the_shortest(deadline)).await {
+            let deadline = at_least_the_shortest(taken.deadline);
+            let result = match self.commit(taken, &part, deadline).await {
                 Ok(applied) => {
-                    self.count_applied(applied, part.len());
+                    self.count_applied(&applied, part.rows.len());
                     Ok(())
                 }
-                Err(Failure::Store(StoreError::Rejected { message, .. })) if part.len() == 1 => {
-                    self.quarantine(&rows[part.start], &message, at_least_the_shortest(deadline)).await
-                }
-                Err(Failure::Store(StoreError::Rejected { .. })) => {
-                    let middle = part.start + part.len() / 2;
-                    parts.extend([middle..part.end, part.start..middle]);
-                    continue;
-                }
+                Err(Failure::Store(StoreError::Rejected { message, .. })) => match (part.rows.len(), part.beside.len())
+                {
+                    (0, 1) => {
+                        self.drop_beside(&taken.shares[part.beside.start], &message);
+                        Ok(())
+                    }
+                    (1, 0) => self.quarantine(taken, part.rows.start, &message, deadline).await,
+                    _ => {
+                        parts.extend(halves(taken, &part));
+                        continue;
+                    }
+                },
                 Err(failure) => {
                     // What is left would wait as long again for the same database.
-                    let rest = parts.drain(..).flatten().chain(part.clone());
-                    let lost = rest.map(|row| results[row] = Err(not_stored(&failure))).count();
+                    let result = Err(not_stored(&failure));
+                    parts.push(part);
+                    let lost: usize = parts.iter().map(|part| part.rows.len()).sum();
+                    for part in parts.drain(..) {
+                        rows[part.rows].fill(result);
+                        beside[part.beside].fill(result);
+                    }
                     self.count_events("lost", lost as u64);
                     warn!(error = %failure, events = lost, "Could not store events.");
                     break;
                 }
             };
-            results[part].fill(result);
+            rows[part.rows].fill(result);
+            beside[part.beside].fill(result);
         }
-        results
+        let of_unit = |(share, beside): (&Share, PartResult)| {
+            let beside = if share.has_only_rows() { Ok(()) } else { beside };
+            rows[share.rows.clone()].iter().fold(beside, |all, row| all.and(*row))
+        };
+        taken.shares.iter().zip(beside).map(of_unit).collect()
     }
 
-    /// Commits `rows` as one batch, trying again until `deadline`. A batch that was given up is never
+    /// Commits a part as one batch, trying again until `deadline`. A batch that was given up is never
     /// applied later: the next one of this stream moves the mark past it.
-    async fn commit(&mut self, rows: &[Row], deadline: Instant) -> Result<Applied, Failure> {
+    async fn commit(&mut self, taken: &Taken, part: &Part, deadline: Instant) -> Result<Applied, Failure> {
         self.sequence += 1;
-        self.metrics.batch_events.observe(u32::try_from(rows.len()).map_or(f64::INFINITY, f64::from));
+        self.metrics.batch_events.observe(u32::try_from(part.rows.len()).map_or(f64::INFINITY, f64::from));
         let timer = self.metrics.commit_seconds.start_timer();
-        let batch = Batch { stream: self.stream, sequence: self.sequence, rows };
+        let mut outcomes = accepted(taken, &part.rows);
+        let limits = self.limits_of(&outcomes);
+        let mut batch = Batch {
+            stream: self.stream,
+            sequence: self.sequence,
+            rows: &taken.rows[part.rows.clone()],
+            ..Batch::default()
+        };
+        let units = &taken.shares[part.beside.clone()];
+        if let (Some(first), Some(last)) = (units.first(), units.last()) {
+            batch.sessions = &taken.sessions[first.sessions.start..last.sessions.end];
+            batch.feedback = &taken.feedback[first.feedback.start..last.feedback.end];
+            outcomes.extend_from_slice(&taken.outcomes[first.outcomes.start..last.outcomes.end]);
+        }
+        batch.outcomes = &outcomes;
+        batch.limits = &limits;
+        batch.own_streams = &self.streams;
         let project = self.project;
         let send = |pool| async move { ingest::ingest_batch(&pool, project, &batch).await };
         let result = self.attempt(deadline, send).await;
         timer.observe_duration();
+        if let Ok(applied) = &result {
+            self.limits.heard(&applied.usage);
+        }
         result
     }
 
+    /// The limits that the events of a batch count towards.
+    fn limits_of(&self, accepted: &[OutcomeRow]) -> Vec<UsageLimit> {
+        let of_key = |row: &OutcomeRow| {
+            let key = row.key.clone()?;
+            let limit = self.keys.rate_limit(&key)?;
+            Some(UsageLimit { key: Some(key), window_seconds: limit.window_seconds })
+        };
+        let mut limits: Vec<_> = accepted.iter().filter_map(of_key).collect();
+        if !accepted.is_empty() && self.keys.rules().quota.is_some() {
+            limits.push(UsageLimit { key: None, window_seconds: QUOTA_WINDOW });
+        }
+        limits.dedup_by(|a, b| a.key == b.key);
+        limits
+    }
+
+    /// Nobody would ever take it: what is left of the unit is not lost with it.
+    fn drop_beside(&self, share: &Share, message: &str) {
+        warn!(error = message, "The database does not take a session or report.");
+        let dropped = (share.sessions.len() + share.feedback.len()) as u64;
+        self.metrics.outcomes.count(share.key.as_ref(), Category::Default, Reason::Rejected, dropped);
+    }
+
     /// Keeps a row that no table takes, with what the server said, so that it is not lost unseen.
-    async fn quarantine(&self, row: &Row, message: &str, deadline: Instant) -> RowResult {
+    async fn quarantine(&self, taken: &Taken, row: usize, message: &str, deadline: Instant) -> PartResult {
+        let share = taken.shares.iter().find(|share| share.rows.contains(&row));
+        let row = &taken.rows[row];
         let kept = Quarantined {
             event_id: row.event_id,
             received_at: row.received_at,
@@ -123,7 +190,8 @@ impl Writer {
             Ok(()) => {
                 warn!(event_id = %row.event_id, error = message, "Put an event into quarantine.");
                 self.count_events("quarantined", 1);
-                self.metrics.outcomes.count(Reason::Quarantined, 1);
+                let key = share.and_then(|share| share.key.as_ref());
+                self.metrics.outcomes.count(key, category(row), Reason::Quarantined, 1);
                 Ok(())
             }
             Err(failure) => {
@@ -152,7 +220,7 @@ impl Writer {
         }
     }
 
-    fn count_applied(&self, applied: Applied, rows: usize) {
+    fn count_applied(&self, applied: &Applied, rows: usize) {
         if applied.applied {
             self.count_events("stored", applied.stored);
             self.count_events("duplicate", applied.duplicates);
@@ -165,6 +233,50 @@ impl Writer {
     fn count_events(&self, outcome: &str, quantity: u64) {
         self.metrics.events.with_label_values(&[outcome]).inc_by(quantity);
     }
+}
+
+impl Share {
+    fn has_only_rows(&self) -> bool {
+        self.sessions.is_empty() && self.feedback.is_empty() && self.outcomes.is_empty()
+    }
+}
+
+/// What a rejected part is taken apart into: first what is beside the rows, unit by unit, then the rows in halves.
+fn halves(taken: &Taken, part: &Part) -> Vec<Part> {
+    let middle = part.rows.start + part.rows.len() / 2;
+    let rows = if part.beside.is_empty() {
+        vec![middle..part.rows.end, part.rows.start..middle]
+    } else {
+        vec![part.rows.clone()]
+    };
+    let rows = rows.into_iter().filter(|rows| !rows.is_empty()).map(|rows| Part { rows, beside: 0..0 });
+    let beside = part.beside.clone().filter(|unit| !taken.shares[*unit].has_only_rows());
+    rows.chain(beside.map(|unit| Part { rows: 0..0, beside: unit..unit + 1 })).collect()
+}
+
+fn category(row: &Row) -> Category {
+    if row.kind == "csp" { Category::Security } else { Category::Error }
+}
+
+/// How many of `rows` each key brought, to be counted as accepted with them.
+fn accepted(taken: &Taken, rows: &Range<usize>) -> Vec<OutcomeRow> {
+    let mut counts = BTreeMap::<(Option<&str>, &str), (&Share, &Row, u64)>::new();
+    let shares = taken.shares.iter().filter(|share| share.rows.start < rows.end && share.rows.end > rows.start);
+    for share in shares {
+        for row in &taken.rows[share.rows.start.max(rows.start)..share.rows.end.min(rows.end)] {
+            let slot = (share.key.as_ref().map(PublicKey::as_str), category(row).as_str());
+            counts.entry(slot).or_insert((share, row, 0)).2 += 1;
+        }
+    }
+    let row = |((_, category), (share, row, quantity)): ((_, &'static str), (&Share, &Row, u64))| OutcomeRow {
+        received_at: row.received_at,
+        key: share.key.clone(),
+        category: category.into(),
+        outcome: "accepted",
+        reason: "".into(),
+        quantity,
+    };
+    counts.into_iter().map(row).collect()
 }
 
 fn at_least_the_shortest(deadline: Instant) -> Instant {

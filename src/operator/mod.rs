@@ -42,6 +42,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub use self::project::ingest_settings;
 use self::{
     client::Fence,
     context::{Context, Parts},

@@ -3,9 +3,14 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::MapAccess};
 
-use super::event::{EventId, timestamp};
+use super::event::{
+    EventId,
+    lenient::{Any, Attributes, Object, skip, value},
+    text::Strict,
+    timestamp,
+};
 use crate::dsn::{ProjectId, PublicKey};
 
 /// More items than this in one envelope are refused.
@@ -23,6 +28,8 @@ pub struct Envelope {
     pub dsn: Option<EnvelopeDsn>,
     /// The client's clock when it sent; absent when unreadable.
     pub sent_at: Option<Timestamp>,
+    /// Name and version of the SDK that sent it, as `sentry.python/2.68.0`; absent when unreadable.
+    pub sdk: Option<String>,
     pub items: Vec<Item>,
 }
 
@@ -155,6 +162,7 @@ pub fn parse(body: &Bytes) -> Result<Envelope, EnvelopeError> {
         event_id: optional(header.event_id, |text| text.parse().ok())?,
         dsn: optional(header.dsn, parse_dsn)?,
         sent_at: header.sent_at,
+        sdk: header.sdk,
         items: Vec::new(),
     };
     // One newline may follow the last item; several are tolerated. Found once: megabytes of blanks behind
@@ -193,7 +201,7 @@ fn parse_item(body: &Bytes, position: usize) -> Result<(Item, usize), EnvelopeEr
 /// The bytes from `start` to the next newline or the end, and where what follows begins.
 fn line(body: &[u8], start: usize) -> (&[u8], usize) {
     let rest = body.get(start..).unwrap_or_default();
-    let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
     (&rest[..length], start + length + 1)
 }
 
@@ -229,6 +237,32 @@ struct Header {
     dsn: Option<String>,
     #[serde(default, deserialize_with = "timestamp::lenient")]
     sent_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "sdk")]
+    sdk: Option<String>,
+}
+
+/// Never an error for a value that is JSON.
+fn sdk<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Any(Object(sdk)) = Any::<Object<SdkName>>::deserialize(deserializer)?;
+    let SdkName { name, version } = sdk.unwrap_or_default();
+    Ok(name.map(|name| version.map_or_else(|| name.clone(), |version| format!("{name}/{version}"))))
+}
+
+#[derive(Default)]
+struct SdkName {
+    name: Option<String>,
+    version: Option<String>,
+}
+
+impl Attributes for SdkName {
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "name" => self.name = value::<Strict<64>, A>(object)?.0,
+            "version" => self.version = value::<Strict<64>, A>(object)?.0,
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]

@@ -75,11 +75,12 @@ fn malformed_envelopes_are_refused_with_their_reason() {
 #[test]
 fn headers_are_read() {
     let header = format!(
-        r#"{{"event_id":"{ID}","dsn":"https://abc:secret@errors.example:8443/prefix/42","sent_at":"2026-11-22T10:00:00Z","trace":{{}},"new":[1]}}"#
+        r#"{{"event_id":"{ID}","dsn":"https://abc:secret@errors.example:8443/prefix/42","sent_at":"2026-11-22T10:00:00Z","trace":{{}},"sdk":{{"name":"sentry.python","version":"2.68.0","packages":[]}},"new":[1]}}"#
     );
     let envelope = parsed(&header).unwrap();
     assert_eq!(envelope.event_id.unwrap().to_string(), ID);
     assert_eq!(envelope.sent_at.unwrap().to_string(), "2026-11-22T10:00:00Z");
+    assert_eq!(envelope.sdk.as_deref(), Some("sentry.python/2.68.0"));
     let dsn = envelope.dsn.as_ref().unwrap();
     assert_eq!((dsn.public_key.as_str(), dsn.project_id.get()), ("abc", 42));
     let (project, key) = (dsn.project_id, dsn.public_key.clone());
@@ -92,6 +93,44 @@ fn headers_are_read() {
 fn an_unreadable_sent_at_does_not_cost_the_envelope() {
     for sent_at in ["null", "\"yesterday\"", "{}", "true"] {
         assert_eq!(parsed(&format!("{{\"sent_at\":{sent_at}}}")).unwrap().sent_at, None, "{sent_at}");
+    }
+}
+
+#[test]
+fn the_name_of_an_sdk_never_costs_the_envelope() {
+    for (sdk, expected) in [
+        (r#"{"name":"sentry.go"}"#, Some("sentry.go")),
+        (r#"{"name":"sentry.go","version":5}"#, Some("sentry.go")),
+        (r#"{"version":"1"}"#, None),
+        ("null", None),
+        ("[]", None),
+        (r#""sentry.go""#, None),
+    ] {
+        assert_eq!(parsed(&format!("{{\"sdk\":{sdk}}}")).unwrap().sdk.as_deref(), expected, "{sdk}");
+    }
+}
+
+/// What a proxy or a broken client may do to lengths: every claim but the true one is noticed, or leaves
+/// whole lines.
+#[test]
+fn lengths_that_lie_never_reach_beyond_the_body() {
+    let event = r#"{"message":"hello"}"#;
+    for claimed in (0..60).chain([1 << 20, u64::from(u32::MAX), u64::MAX - 1, u64::MAX]) {
+        let body =
+            format!("{{}}\n{{\"type\":\"event\",\"length\":{claimed}}}\n{event}\n{{\"type\":\"session\"}}\n{{}}\n");
+        let first = parsed(&body).map(|envelope| envelope.items[0].payload.clone());
+        match first {
+            Ok(payload) if usize::try_from(claimed) == Ok(event.len()) => assert_eq!(payload, event),
+            // Whatever ends before a newline is an item, as the format has it.
+            Ok(payload) => assert!(payload.len() as u64 == claimed && payload != event, "{claimed}: {payload:?}"),
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    EnvelopeError::MissingNewline | EnvelopeError::UnexpectedEnd | EnvelopeError::InvalidItemHeader
+                ),
+                "{claimed}: {error}"
+            ),
+        }
     }
 }
 
@@ -139,6 +178,25 @@ fn an_envelope_cut_anywhere_is_refused_or_has_whole_items_only() {
 }
 
 proptest! {
+    #[test]
+    fn an_envelope_is_cut_at_every_byte_without_harm(
+        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..4), lie in -3_i64..4
+    ) {
+        let mut body = b"{\"dsn\":\"https://abc@h/1\"}\n".to_vec();
+        for payload in &payloads {
+            let length = i64::try_from(payload.len()).unwrap() + lie;
+            body.extend(format!("{{\"type\":\"attachment\",\"length\":{length}}}\n").bytes());
+            body.extend(payload);
+            body.push(b'\n');
+        }
+        for length in 0..=body.len() {
+            if let Ok(envelope) = parse(&Bytes::copy_from_slice(&body[..length])) {
+                let total: usize = envelope.items.iter().map(|item| item.payload.len()).sum();
+                prop_assert!(total <= length);
+            }
+        }
+    }
+
     #[test]
     fn any_bytes_are_cut_or_refused(body: Vec<u8>) {
         let _ = parse(&body.into());

@@ -132,6 +132,8 @@ impl Issue {
 pub struct StoredEvent {
     pub event_id: EventId,
     pub received_at: Timestamp,
+    /// When it happened, as ingest believed it.
+    pub timestamp: Timestamp,
     /// Dictionary of the compression, if one was used.
     pub dictionary: Option<i32>,
     /// zstd of the event's JSON.
@@ -161,7 +163,8 @@ mod tests {
 
     fn stored(json: &[u8]) -> StoredEvent {
         let payload = zstd::encode_all(json, 3).unwrap();
-        StoredEvent { event_id: EventId([1; 16]), received_at: Timestamp::UNIX_EPOCH, dictionary: None, payload }
+        let at = Timestamp::UNIX_EPOCH;
+        StoredEvent { event_id: EventId([1; 16]), received_at: at, timestamp: at, dictionary: None, payload }
     }
 
     #[test]

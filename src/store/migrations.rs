@@ -26,9 +26,11 @@ macro_rules! migrations {
 }
 
 const SERVER: &[Migration] =
-    migrations!("server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity");
+    migrations!("server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity", 5 "0005_settings");
 
-const PROJECT: &[Migration] = migrations!("project", 1 "0001_events", 2 "0002_issues", 3 "0003_ingest_batch");
+const PROJECT: &[Migration] = migrations!(
+    "project", 1 "0001_events", 2 "0002_issues", 3 "0003_ingest_batch", 4 "0004_reports", 5 "0005_ingest",
+);
 
 /// The version of a project's schema after [`migrate_project`].
 pub(super) const PROJECT_VERSION: i32 = PROJECT[PROJECT.len() - 1].version;

@@ -11,7 +11,7 @@ use error_tracking_operator::{
     console,
     dsn::ProjectId,
     grouping,
-    protocol::event::{self, EventId},
+    protocol::event::{self, EventId, Receipt},
     store::{
         Admin,
         admin::{DeletionPolicy, ProjectIdentity},
@@ -78,7 +78,7 @@ impl World {
     /// Stores events in one batch, as ingest does; their ids.
     pub async fn send(&self, events: &[Value]) -> Vec<EventId> {
         let rows: Vec<_> = events.iter().map(row).collect();
-        let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &rows };
+        let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &rows, ..Batch::default() };
         let applied = ingest_batch(&self.ingest, self.project, &batch).await.unwrap();
         assert_eq!(applied.stored, rows.len() as u64);
         rows.iter().map(|row| row.event_id).collect()
@@ -148,7 +148,7 @@ fn shop() -> ProjectIdentity {
 fn row(sent: &Value) -> Row {
     let json = sent.to_string().into_bytes();
     let received_at = Timestamp::now();
-    let event = event::parse(&json, received_at, None, EventId(rand::random())).unwrap();
+    let event = event::parse(&json, &Receipt::at(received_at, EventId(rand::random()))).unwrap();
     let grouping = grouping::g1(&event);
     let exception = event.main_exception();
     Row {

@@ -42,6 +42,10 @@ impl Request {
         self
     }
 
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub fn with_body(self, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..self }
     }
@@ -108,7 +112,8 @@ impl Client {
         let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await?;
-        answer.body = String::from_utf8(body).map_err(io::Error::other)?;
+        // An image is no text; its first letters are.
+        answer.body = String::from_utf8_lossy(&body).into_owned();
         Ok(answer)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use error_tracking_operator::dsn::PublicKey;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -17,7 +18,9 @@ async fn an_unknown_key_is_refused_and_nothing_is_stored() {
     for endpoint in ["store", "envelope"] {
         let answer = world.send(&world.post_with(&stranger, endpoint, EVENT)).await;
         assert_eq!(answer.status, 403, "{}", answer.body);
-        assert_eq!(answer.header("x-sentry-error"), Some("event submission rejected with_reason: ProjectId"));
+        let said =
+            "event submission rejected with_reason: ProjectId: the key is unknown, disabled or of another project";
+        assert_eq!(answer.header("x-sentry-error"), Some(said));
         assert!(!answer.body.contains(stranger.as_str()));
     }
     assert_eq!(world.stored().await, 0);
@@ -100,4 +103,21 @@ async fn a_changed_password_is_used_without_a_restart() {
     })
     .await;
     assert!(world.stored().await >= 2);
+}
+
+#[tokio::test]
+async fn a_project_that_is_not_active_takes_nothing_until_it_is() {
+    let mut world = World::start_set(json!({"active": false})).await;
+    let session = "{}\n{\"type\":\"session\"}\n{}\n";
+    for (endpoint, body) in [("store", EVENT), ("envelope", session), ("envelope", "{}\n")] {
+        let answer = world.send(&world.post(endpoint, body)).await;
+        assert_eq!(answer.status, 403, "{}", answer.body);
+        assert!(answer.header("x-sentry-error").unwrap().contains("active: false"));
+    }
+    assert_eq!(world.stored().await, 0);
+    world.record(json!({})).await;
+    until("events are stored", async || world.send(&world.post("store", EVENT)).await.status == 200).await;
+    assert_eq!(world.stored().await, 1);
+    world.end().await;
+    assert!(world.outcomes().await.iter().any(|line| line.starts_with("error refused inactive_project")));
 }

@@ -7,11 +7,24 @@
 mod support;
 
 mod accepting;
+mod bad_envelopes;
+mod bad_input;
+mod bombs;
+mod browsers;
 mod client;
+mod endpoints;
+mod filters;
+mod items;
 mod keys;
+mod limits;
 mod load;
 mod outages;
+mod privacy;
 mod proxy;
 mod refusing;
+mod regression;
 mod restartable;
+mod samples;
+mod wire;
 mod world;
+mod wrong_types;

@@ -1,8 +1,8 @@
 //! Requests that are refused: the right status, Sentry's error body, nothing stored, a counter.
 
 use crate::{
-    accepting::gzip,
     client::{self, Request},
+    wire::gzip,
     world::{EVENT, World},
 };
 
@@ -16,8 +16,10 @@ async fn bad_requests_are_refused_with_their_reason_and_nothing_is_stored() {
     let bomb = gzip(&vec![b' '; 110 << 20]);
     let cases = [
         ("no route", world_get("/"), 404, "no_route"),
-        ("other route", Request::post("/api/1/minidump/", ""), 404, "no_route"),
-        ("GET", world_get(&world.path("store")), 405, "no_route"),
+        ("other route", Request::post("/api/1/unreal/", ""), 404, "no_route"),
+        ("GET", world_get(&world.path("envelope")), 405, "no_route"),
+        ("image without a key", world_get(&world.path("store")), 401, "missing_key"),
+        ("image without an event", world_get(&format!("{}?sentry_key={key}", world.path("store"))), 400, "empty_body"),
         ("project is no number", Request::post("/api/shop/store/", EVENT), 400, "bad_project_id"),
         ("no key", Request::post(world.path("store"), EVENT), 401, "missing_key"),
         ("no key, no dsn", Request::post(world.path("envelope"), "{}\n"), 401, "missing_key"),
@@ -71,7 +73,10 @@ async fn bad_requests_are_refused_with_their_reason_and_nothing_is_stored() {
         let answer = world.send(&request).await;
         assert_eq!(answer.status, status, "{name}: {}", answer.body);
         let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!(body["detail"].as_str(), answer.header("x-sentry-error"), "{name}: {}", answer.body);
+        let behind = body["causes"].as_array().into_iter().flatten().map(|cause| cause.as_str().unwrap());
+        let (detail, behind) = (body["detail"].as_str().unwrap(), behind.collect::<Vec<_>>().join(", "));
+        let said = if behind.is_empty() { detail.to_owned() } else { format!("{detail}: {behind}") };
+        assert_eq!(answer.header("x-sentry-error"), Some(said.as_str()), "{name}: {}", answer.body);
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{name}");
         assert_eq!(answer.header("retry-after"), None, "{name}");
         assert_eq!(world.metric(&line).await, before + 1, "{name}");

@@ -1,13 +1,18 @@
 //! A project in a real Postgres and the real ingest server in front of it, on loopback.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use error_tracking_operator::{
     dsn::{ProjectId, PublicKey},
     ingest::{self, Config, Server},
+    protocol::settings::{RateLimit, Settings},
     store::{
         Admin, Connection,
-        admin::{DeletionPolicy, KeyIdentity, ProjectIdentity},
+        admin::{DeletionPolicy, KeyIdentity, ProjectIdentity, ProjectSettings},
         connection::PoolSize,
     },
 };
@@ -24,6 +29,22 @@ use crate::{
 };
 
 pub const EVENT: &str = r#"{"message":"hello","level":"error"}"#;
+
+/// What the server finds when it starts.
+#[derive(Clone, Default)]
+pub struct Start {
+    pub settings: Settings,
+    /// Of the one key.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// An ingest server that is ready.
+pub struct Serving {
+    pub address: SocketAddr,
+    pub probe_address: SocketAddr,
+    pub shutdown: CancellationToken,
+    pub server: JoinHandle<Result<(), ingest::Error>>,
+}
 
 pub struct World {
     pub owner: Connection,
@@ -42,12 +63,26 @@ pub struct World {
 impl World {
     /// In a database of the tests' server, with one key, ready to receive.
     pub async fn start() -> Self {
+        Self::start_with(Start::default()).await
+    }
+
+    pub async fn start_with(start: Start) -> Self {
         let database = Database::create().await;
-        Self::start_in(&database.connection, database.superuser(), &database.connection).await
+        Self::build(&database.connection, database.superuser(), &database.connection, start).await
+    }
+
+    /// With these settings, as the custom resource says them.
+    pub async fn start_set(settings: serde_json::Value) -> Self {
+        let settings = serde_json::from_value(settings).unwrap();
+        Self::start_with(Start { settings, ..Start::default() }).await
     }
 
     /// `reached` is where the ingest server finds the database of `owner`; `pool` looks at it from outside.
     pub async fn start_in(owner: &Connection, pool: PgPool, reached: &Connection) -> Self {
+        Self::build(owner, pool, reached, Start::default()).await
+    }
+
+    async fn build(owner: &Connection, pool: PgPool, reached: &Connection, start: Start) -> Self {
         let owner_pool = owner.pool(PoolSize { min: 0, max: 2 }, "tests");
         let admin = Admin::connect(owner_pool, 1).await.unwrap();
         let object = ProjectIdentity {
@@ -61,52 +96,45 @@ impl World {
         let password = SecretString::from("first");
         let username = admin.ensure_ingest_role(project, &password).await.unwrap();
         admin.ensure_partitions(project, Timestamp::now()).await.unwrap();
+        record(&admin, project, start.settings).await;
+        let key = PublicKey::from_random([1; 16]);
+        let key_id = mint(&admin, project, 1, &key).await;
+        if start.rate_limit.is_some() {
+            admin.set_key_rate_limit(key_id, start.rate_limit).await.unwrap();
+        }
 
         let secret = std::env::temp_dir().join(format!("ingest-secret-{}", Uuid::new_v4()));
         std::fs::create_dir(&secret).unwrap();
         write_secret(&secret, &reached.with_login(&username, password));
-        let config = Config {
-            project_id: project,
-            database: secret.clone(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            probe_address: "127.0.0.1:0".parse().unwrap(),
-            instance: "shop-ingest-0".into(),
-            drain_delay: Duration::from_millis(300),
-            drain_timeout: Duration::from_secs(10),
-        };
-        let server = Server::bind(config).await.unwrap();
-        let (address, probe_address) = (server.address(), server.probe_address());
-        let shutdown = CancellationToken::new();
-        let server = tokio::spawn(server.run(shutdown.clone()));
-        let key = PublicKey::from_random([1; 16]);
-        let mut world = Self {
+        let Serving { address, probe_address, shutdown, server } = serve(project, &secret, "shop-ingest-0").await;
+        Self {
             owner: owner.clone(),
             admin,
             pool,
             project,
-            key: key.clone(),
-            key_id: 0,
+            key,
+            key_id,
             address,
             probe_address,
             secret,
             shutdown,
             server,
-        };
-        world.key_id = world.mint(1, &key).await;
-        until("the server is ready", async || world.probe("/readyz").await.status == 200).await;
-        world
+        }
+    }
+
+    /// A second server of the project.
+    pub async fn serve_another(&self) -> Serving {
+        serve(self.project, &self.secret, "shop-ingest-1").await
+    }
+
+    /// As the operator does when the custom resource has changed; the server follows within its poll.
+    pub async fn record(&self, settings: serde_json::Value) {
+        record(&self.admin, self.project, serde_json::from_value(settings).unwrap()).await;
     }
 
     /// Commits a key; its id.
     pub async fn mint(&self, ordinal: i32, key: &PublicKey) -> i64 {
-        let identity = KeyIdentity {
-            namespace: "web".into(),
-            name: format!("key-{ordinal}"),
-            namespace_uid: "namespace-1".into(),
-            client_key_uid: format!("client-key-{ordinal}"),
-        };
-        let secret = SecretString::from("unused");
-        self.admin.mint_key(self.project, &identity, ordinal, key, &secret).await.unwrap().key_id
+        mint(&self.admin, self.project, ordinal, key).await
     }
 
     pub fn path(&self, endpoint: &str) -> String {
@@ -145,6 +173,31 @@ impl World {
         sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&self.pool).await.unwrap()
     }
 
+    /// The JSON that is stored of each event, in the order of their ids.
+    pub async fn payloads(&self) -> Vec<String> {
+        let statement = format!("SELECT payload FROM {}.events ORDER BY event_id", self.project.schema());
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&self.pool).await.unwrap();
+        let text = |row: Vec<u8>| String::from_utf8(zstd::decode_all(row.as_slice()).unwrap()).unwrap();
+        rows.into_iter().map(text).collect()
+    }
+
+    /// The texts that `statement` selects.
+    pub async fn texts(&self, statement: &str) -> Vec<String> {
+        let statement = statement.replace("{schema}", &self.project.schema());
+        sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&self.pool).await.unwrap()
+    }
+
+    /// What the store says became of what was sent: a line for each `category outcome reason`, with its quantity and
+    /// whose it was. All of it is there once the server has ended.
+    pub async fn outcomes(&self) -> Vec<String> {
+        self.texts(
+            "SELECT rtrim(category || ' ' || outcome || ' ' || reason) || ' x' || quantity
+                 || CASE WHEN key_id = 0 THEN ' of nobody' ELSE '' END
+             FROM {schema}.outcomes_since('epoch') ORDER BY 1",
+        )
+        .await
+    }
+
     pub async fn execute(&self, statement: &str) {
         let statement = statement.replace("{schema}", &self.project.schema());
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.pool).await.unwrap();
@@ -177,7 +230,43 @@ impl Drop for World {
     }
 }
 
-fn write_secret(directory: &std::path::Path, connection: &Connection) {
+async fn record(admin: &Admin, project: ProjectId, ingest: Settings) {
+    let settings =
+        ProjectSettings { deletion_policy: DeletionPolicy::Retain, display_name: None, platform: None, ingest };
+    admin.record_settings(project, &settings).await.unwrap();
+}
+
+async fn mint(admin: &Admin, project: ProjectId, ordinal: i32, key: &PublicKey) -> i64 {
+    let identity = KeyIdentity {
+        namespace: "web".into(),
+        name: format!("key-{ordinal}"),
+        namespace_uid: "namespace-1".into(),
+        client_key_uid: format!("client-key-{ordinal}"),
+    };
+    admin.mint_key(project, &identity, ordinal, key, &SecretString::from("unused")).await.unwrap().key_id
+}
+
+/// Returns when it is ready, which is when it knows keys and settings.
+async fn serve(project_id: ProjectId, secret: &Path, instance: &str) -> Serving {
+    let config = Config {
+        project_id,
+        database: secret.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        probe_address: "127.0.0.1:0".parse().unwrap(),
+        instance: instance.into(),
+        drain_delay: Duration::from_millis(300),
+        drain_timeout: Duration::from_secs(10),
+    };
+    let server = Server::bind(config).await.unwrap();
+    let (address, probe_address) = (server.address(), server.probe_address());
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(server.run(shutdown.clone()));
+    let ready = async || client::send(probe_address, &Request::new("GET", "/readyz")).await.status == 200;
+    until("the server is ready", ready).await;
+    Serving { address, probe_address, shutdown, server }
+}
+
+fn write_secret(directory: &Path, connection: &Connection) {
     for (file, text) in connection.to_map() {
         std::fs::write(directory.join(file), text).unwrap();
     }

@@ -98,16 +98,25 @@ fn what_cannot_work_is_refused_with_a_sentence_that_says_what_to_do() {
         ("shop.web", "{}", "lower-case letters, digits and '-'"),
         ("shop", "{backend: {}}", "must name one backend"),
         ("shop", "{backend: {integrated: {ingest: {replicas: 101}}}}", "between 0 and 100"),
+        ("shop", "{backend: {integrated: {ingest: {trustedProxies: [proxy.example]}}}}", "networks in CIDR notation"),
+        ("shop", "{backend: {integrated: {quota: {eventsPerMinute: 0}}}}", "set active: false"),
+        ("shop", "{backend: {integrated: {filters: {allowedOrigins: ['https://a.example/']}}}}", "no path"),
+        ("shop", "{backend: {integrated: {privacy: {safeFields: [a, a]}}}}", "Duplicate value"),
     ] {
         let refusal = project(name, spec).expect_err(spec);
         assert!(refusal.contains(sentence), "{refusal}");
     }
     namespace.apply("apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {name: bare}\n");
     assert_eq!(namespace.get("etp/bare", ".spec.backend.integrated.retentionDays"), "90");
+    assert_eq!(namespace.get("etp/bare", ".spec.backend.integrated.privacy.scrubData"), "true");
+    assert_eq!(namespace.get("etp/bare", ".spec.backend.integrated.filters.allowedOrigins[*]"), "*");
     namespace.key("shop", "{projectRef: {name: shop}, secretTemplate: {name: one}}");
     for (patch, sentence) in [
         (r#"{"spec":{"projectRef":{"name":"other"}}}"#, "projectRef is immutable"),
         (r#"{"spec":{"secretTemplate":{"name":"two"}}}"#, "secretTemplate.name is immutable"),
+        (r#"{"spec":{"rateLimit":{"events":0,"window":"60s"}}}"#, "set enabled: false"),
+        (r#"{"spec":{"rateLimit":{"events":10,"window":"25h"}}}"#, "between 1s and 24h"),
+        (r#"{"spec":{"rateLimit":{"events":10,"window":"500ms"}}}"#, "whole seconds"),
         (r#"{"spec":{"secretTemplate":{"name":"one","labels":{"team":"a b"}}}}"#, "should match"),
     ] {
         let refusal = namespace.try_kubectl(&["patch", "etk/shop", "--type=merge", "-p", patch]).expect_err(patch);

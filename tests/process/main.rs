@@ -21,6 +21,7 @@ mod lifecycle;
 mod outages;
 mod quiet;
 mod rights;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -56,15 +56,15 @@ async fn a_batch_is_applied_once() {
     let (shop, ingest) = store.ingesting("shop").await;
     let stream = Uuid::new_v4();
     let rows = [row(1), row(2)];
-    let batch = Batch { stream, sequence: 5, rows: &rows };
+    let batch = Batch { stream, sequence: 5, rows: &rows, ..Batch::default() };
     assert_eq!(ingest_batch(&ingest, shop, &batch).await.unwrap(), applied(2, 0));
-    let again = Applied { applied: false, stored: 0, duplicates: 0 };
+    let again = Applied::default();
     assert_eq!(ingest_batch(&ingest, shop, &batch).await.unwrap(), again);
-    let older = Batch { stream, sequence: 4, rows: &[row(3)] };
+    let older = Batch { stream, sequence: 4, rows: &[row(3)], ..Batch::default() };
     assert_eq!(ingest_batch(&ingest, shop, &older).await.unwrap(), again);
-    let next = Batch { stream, sequence: 6, rows: &[row(3)] };
+    let next = Batch { stream, sequence: 6, rows: &[row(3)], ..Batch::default() };
     assert_eq!(ingest_batch(&ingest, shop, &next).await.unwrap(), applied(1, 0));
-    let empty = Batch { stream, sequence: 7, rows: &[] };
+    let empty = Batch { stream, sequence: 7, rows: &[], ..Batch::default() };
     assert_eq!(ingest_batch(&ingest, shop, &empty).await.unwrap(), applied(0, 0));
     assert_eq!(store.number(shop, COUNTED).await, 3);
 }
@@ -226,7 +226,7 @@ async fn sixteen_writers_end_with_exact_counts() {
                     .collect();
                 users.extend(rows.iter().map(|row| (row.grouping_hash, row.user_hash)));
                 // The caller's own retries are in there: a deadlock would still end in an error.
-                let batch = Batch { stream, sequence: sequence.cast_signed(), rows: &rows };
+                let batch = Batch { stream, sequence: sequence.cast_signed(), rows: &rows, ..Batch::default() };
                 assert_eq!(ingest_batch(&ingest, shop, &batch).await.unwrap(), applied(ROWS, 0));
             }
             users
@@ -364,7 +364,7 @@ async fn a_missing_partition_is_waited_for_and_a_bad_row_is_not() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     let batch = async |row: Row| {
-        let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &[row] };
+        let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &[row], ..Batch::default() };
         ingest_batch(&ingest, shop, &batch).await.unwrap_err()
     };
     let mut bad = row(1);

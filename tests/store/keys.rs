@@ -3,7 +3,7 @@
 use error_tracking_operator::store::{
     StoreError,
     admin::DeletionPolicy,
-    ingest::{Heartbeat, changed_keys, find_key, heartbeat},
+    ingest::{Heartbeat, changed_settings, find_key, heartbeat},
 };
 use jiff::Timestamp;
 
@@ -129,13 +129,13 @@ async fn ingest_sees_each_change_of_the_keys() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     let identity = key_identity("shop", "k1");
-    let first = changed_keys(&ingest, shop, 0).await.unwrap().expect("a version before the first key");
+    let first = changed_settings(&ingest, shop, 0).await.unwrap().expect("a version before the first key");
     assert!(first.keys.is_empty());
-    assert_eq!(changed_keys(&ingest, shop, first.version).await.unwrap(), None);
+    assert_eq!(changed_settings(&ingest, shop, first.version).await.unwrap(), None);
 
     let key = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
-    let minted = changed_keys(&ingest, shop, first.version).await.unwrap().unwrap();
-    assert_eq!(minted.keys, std::slice::from_ref(&key.public_key));
+    let minted = changed_settings(&ingest, shop, first.version).await.unwrap().unwrap();
+    assert_eq!(minted.keys, [(key.public_key.clone(), None)]);
     assert!(minted.version > first.version);
     assert!(find_key(&ingest, shop, &key.public_key).await.unwrap());
     assert!(!find_key(&ingest, shop, &public_key()).await.unwrap());
@@ -149,13 +149,13 @@ async fn ingest_sees_each_change_of_the_keys() {
             Heartbeat { instance: "pod-1", settings_version: minted.version, key_usage: &usage, outcomes: &outcomes };
         heartbeat(&ingest, shop, &beat).await.unwrap();
     }
-    assert_eq!(changed_keys(&ingest, shop, minted.version).await.unwrap(), None);
+    assert_eq!(changed_settings(&ingest, shop, minted.version).await.unwrap(), None);
     assert_eq!(store.admin.keys_of("k1").await.unwrap()[0].last_used_at, Some(used_at));
     assert_eq!(store.number(shop, "SELECT sum(quantity)::bigint FROM {schema}.outcomes").await, 8);
     assert_eq!(store.number(shop, "SELECT count(*) FROM errortracking.ingest_instances").await, 1);
 
     store.admin.set_key_enabled(key.key_id, false).await.unwrap();
-    let disabled = changed_keys(&ingest, shop, minted.version).await.unwrap().unwrap();
+    let disabled = changed_settings(&ingest, shop, minted.version).await.unwrap().unwrap();
     assert!(disabled.keys.is_empty());
     assert!(!find_key(&ingest, shop, &key.public_key).await.unwrap());
     store.admin.set_key_enabled(key.key_id, true).await.unwrap();

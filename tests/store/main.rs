@@ -9,9 +9,12 @@ mod identity;
 mod ingest;
 mod keys;
 mod projects;
+mod reports;
 mod retention;
 mod rights;
 mod roles;
+mod sessions;
+mod settings;
 
 use error_tracking_operator::{
     dsn::{ProjectId, PublicKey},
@@ -123,9 +126,9 @@ fn row(hash: u8) -> Row {
 }
 
 async fn send(pool: &PgPool, project: ProjectId, rows: &[Row]) -> Applied {
-    ingest_batch(pool, project, &Batch { stream: Uuid::new_v4(), sequence: 1, rows }).await.unwrap()
+    ingest_batch(pool, project, &Batch { stream: Uuid::new_v4(), sequence: 1, rows, ..Batch::default() }).await.unwrap()
 }
 
 fn applied(stored: u64, duplicates: u64) -> Applied {
-    Applied { applied: true, stored, duplicates }
+    Applied { applied: true, stored, duplicates, usage: Vec::new() }
 }

@@ -106,7 +106,7 @@ async fn a_login_that_may_not_create_roles_is_shared_and_survives() {
     assert!(state.login_ready(password_digest(password)), "{state:?}");
     let pool = database.pool_as("app", password.expose_secret());
     send(&pool, shop, &[row(1)]).await;
-    error_tracking_operator::store::ingest::changed_keys(&pool, shop, 0).await.unwrap();
+    error_tracking_operator::store::ingest::changed_settings(&pool, shop, 0).await.unwrap();
 
     admin.retire_project(shop, DeletionPolicy::Delete).await.unwrap();
     let login: (bool,) =
@@ -130,7 +130,7 @@ async fn two_installations_on_one_server_do_not_meet() {
     let shop = error_tracking_operator::dsn::ProjectId::new(1).unwrap();
     let wrong = one.database.connection.with_login(&logins[1], "secret".into());
     let wrong = wrong.pool(PoolSize { min: 0, max: 1 }, "tests");
-    let refused = error_tracking_operator::store::ingest::changed_keys(&wrong, shop, 0).await;
+    let refused = error_tracking_operator::store::ingest::changed_settings(&wrong, shop, 0).await;
     assert!(matches!(refused, Err(StoreError::NotPermitted { .. })), "{refused:?}");
     // What one removes is not the other's.
     one.admin.retire_project(shop, DeletionPolicy::Delete).await.unwrap();

@@ -3,7 +3,7 @@
 use error_tracking_operator::store::{
     StoreError,
     admin::{DeletionPolicy, password_digest},
-    ingest::{Heartbeat, Quarantined, changed_keys, find_key, heartbeat, quarantine},
+    ingest::{Batch, Heartbeat, Quarantined, changed_settings, find_key, heartbeat, quarantine},
 };
 use sqlx::AssertSqlSafe;
 
@@ -14,7 +14,7 @@ async fn an_ingest_login_executes_its_functions_and_reads_nothing() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
-    changed_keys(&ingest, shop, 0).await.unwrap();
+    changed_settings(&ingest, shop, 0).await.unwrap();
     let bad = row(1);
     let aside = Quarantined { event_id: bad.event_id, received_at: bad.received_at, reason: "bad", payload: b"x" };
     quarantine(&ingest, shop, &aside).await.unwrap();
@@ -44,12 +44,11 @@ async fn the_login_of_another_project_is_refused() {
     let store = Store::create().await;
     let (shop, _) = store.ingesting("shop").await;
     let (_, blog_login) = store.ingesting("blog").await;
-    let batch =
-        error_tracking_operator::store::ingest::Batch { stream: uuid::Uuid::new_v4(), sequence: 1, rows: &[row(1)] };
+    let batch = Batch { stream: uuid::Uuid::new_v4(), sequence: 1, rows: &[row(1)], ..Batch::default() };
     let quiet = Heartbeat { instance: "pod", settings_version: 0, key_usage: &[], outcomes: &[] };
     for refused in [
         error_tracking_operator::store::ingest::ingest_batch(&blog_login, shop, &batch).await.map(drop),
-        changed_keys(&blog_login, shop, 0).await.map(drop),
+        changed_settings(&blog_login, shop, 0).await.map(drop),
         find_key(&blog_login, shop, &public_key()).await.map(drop),
         heartbeat(&blog_login, shop, &quiet).await,
     ] {

@@ -74,6 +74,16 @@ impl Database {
     }
 }
 
+/// All of a database of the tests' server as `pg_dump` writes it.
+pub fn dump(dbname: &str) -> String {
+    let port = SERVER.port.to_string();
+    let mut command = Command::new(programs().join("pg_dump"));
+    command.env("PGPASSWORD", PASSWORD).args(["--host=127.0.0.1", "--username=postgres", "--port", &port, dbname]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 struct Server {
     port: u16,
     /// Notices the end of this process by the end of its standard input.

@@ -34,6 +34,7 @@ use super::{
 use crate::{
     crd::{ActiveKey, ClientKey, Endpoint, FINALIZER, KeyDeletionPolicy, Reason},
     dsn::{Dsn, ProjectId, PublicKey},
+    protocol::settings::RateLimit,
     store::admin::KeyRow,
 };
 
@@ -112,6 +113,11 @@ impl<'a> KeyPass<'a> {
         }
     }
 
+    fn rate_limit(&self) -> Option<RateLimit> {
+        let limit = self.key.spec.rate_limit.as_ref()?;
+        Some(RateLimit { events: u32::try_from(limit.events).ok()?, window_seconds: limit.window.seconds() })
+    }
+
     /// The most keys that the namespace may have, when this one is past it.
     fn past_limit(&self) -> Option<u32> {
         let limit = self.context.guards.max_keys_per_namespace?;
@@ -160,7 +166,12 @@ impl Pass for KeyPass<'_> {
         Ok(Observed {
             has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
             enabled: self.key.spec.enabled,
-            active: self.active().map(|row| Active { key_id: row.key_id, enabled: row.enabled }),
+            rate_limit: self.rate_limit(),
+            active: self.active().map(|row| Active {
+                key_id: row.key_id,
+                enabled: row.enabled,
+                rate_limit: row.rate_limit,
+            }),
             secret,
             no_external_url: matches!(project, Project::Known(_)) && self.endpoint().is_none(),
             past_limit: self.past_limit(),
@@ -232,6 +243,11 @@ impl Pass for KeyPass<'_> {
                 let note =
                     if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
                 self.context.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note);
+            }
+            Step::SetRateLimit(limit) => {
+                if let Some(row) = self.active() {
+                    database.admin.set_key_rate_limit(row.key_id, limit).await?;
+                }
             }
             Step::PublishSecret => {
                 let Some(row) = self.active() else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! What a key needs next: a pure function from what was observed to named steps.
 
-use crate::{crd::Reason, dsn::ProjectId, operator::child::Drift};
+use crate::{crd::Reason, dsn::ProjectId, operator::child::Drift, protocol::settings::RateLimit};
 
 /// What was seen of a key and of everything it owns.
 #[derive(Clone, Debug)]
@@ -9,6 +9,8 @@ pub struct Observed {
     pub project: Project,
     /// Whether events with the key should be accepted.
     pub enabled: bool,
+    /// How many events should be accepted with the key; `None`: any number.
+    pub rate_limit: Option<RateLimit>,
     /// The key that the Secret should hold.
     pub active: Option<Active>,
     /// The Secret; without a key to put into it `Absent`, or in the way.
@@ -39,6 +41,7 @@ pub enum Project {
 pub struct Active {
     pub key_id: i64,
     pub enabled: bool,
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// One thing to do. Each is idempotent: a crash between any two is repaired by the next pass.
@@ -48,6 +51,7 @@ pub enum Step {
     AddFinalizer,
     Mint,
     SetEnabled(bool),
+    SetRateLimit(Option<RateLimit>),
     /// After the key is durable: a Secret never names a key that does not exist.
     PublishSecret,
 }
@@ -59,6 +63,7 @@ impl Step {
             Self::AddFinalizer => "add-finalizer",
             Self::Mint => "mint",
             Self::SetEnabled(_) => "set-enabled",
+            Self::SetRateLimit(_) => "set-rate-limit",
             Self::PublishSecret => "publish-secret",
         }
     }
@@ -86,6 +91,10 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     if accepted != observed.enabled {
         steps.push(Step::SetEnabled(observed.enabled));
     }
+    // A new key has none.
+    if observed.active.as_ref().and_then(|active| active.rate_limit) != observed.rate_limit {
+        steps.push(Step::SetRateLimit(observed.rate_limit));
+    }
     let missing = observed.active.is_none() || matches!(observed.secret, Drift::Absent | Drift::Changed);
     if missing && !observed.no_external_url {
         steps.push(Step::PublishSecret);
@@ -103,12 +112,19 @@ pub fn turned_away(observed: &Observed) -> Option<u32> {
 mod tests {
     use super::*;
 
+    const LIMIT: Option<RateLimit> = Some(RateLimit { events: 1000, window_seconds: 60 });
+
+    fn active() -> Active {
+        Active { key_id: 1, enabled: true, rate_limit: None }
+    }
+
     fn settled() -> Observed {
         Observed {
             has_finalizer: true,
             project: Project::Known(ProjectId::new(1).unwrap()),
             enabled: true,
-            active: Some(Active { key_id: 1, enabled: true }),
+            rate_limit: None,
+            active: Some(active()),
             secret: Drift::None,
             no_external_url: false,
             past_limit: None,
@@ -130,8 +146,24 @@ mod tests {
             ("disabled later", Observed { enabled: false, ..settled() }, vec![Step::SetEnabled(false)]),
             (
                 "enabled again",
-                Observed { active: Some(Active { key_id: 1, enabled: false }), ..settled() },
+                Observed { active: Some(Active { enabled: false, ..active() }), ..settled() },
                 vec![Step::SetEnabled(true)],
+            ),
+            (
+                "new and limited",
+                Observed { rate_limit: LIMIT, ..new.clone() },
+                vec![Step::Mint, Step::SetRateLimit(LIMIT), Step::PublishSecret],
+            ),
+            (
+                "limited as it should be",
+                Observed { rate_limit: LIMIT, active: Some(Active { rate_limit: LIMIT, ..active() }), ..settled() },
+                vec![],
+            ),
+            ("limited later", Observed { rate_limit: LIMIT, ..settled() }, vec![Step::SetRateLimit(LIMIT)]),
+            (
+                "limit taken out",
+                Observed { active: Some(Active { rate_limit: LIMIT, ..active() }), ..settled() },
+                vec![Step::SetRateLimit(None)],
             ),
             ("Secret deleted", Observed { secret: Drift::Absent, ..settled() }, vec![Step::PublishSecret]),
             ("Secret edited", Observed { secret: Drift::Changed, ..settled() }, vec![Step::PublishSecret]),

@@ -69,6 +69,7 @@ mod tests {
             ordinal: 1,
             public_key: public_key.clone(),
             enabled: true,
+            rate_limit: None,
             created_at: Timestamp::from_second(0).unwrap(),
             last_used_at: None,
             revoked: false,

@@ -186,6 +186,13 @@ pub fn all() -> Vec<State> {
             "Degraded",
         ),
         state(
+            "stalled: a filter that cannot be used",
+            |scene| scene.failure = unmet(Reason::Invalid),
+            "Invalid Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
             "stalled: the cluster has no Gateway API",
             |scene| scene.failure = unmet(Reason::GatewayApiMissing),
             "GatewayAPIMissing Stalled",

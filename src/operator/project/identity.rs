@@ -26,7 +26,7 @@ impl ProjectPass<'_> {
             Ok(Some(state)) => {
                 self.id = Some(state.project_id);
                 self.role.clone_from(&state.ingest_role);
-                let known = catalogued(&state, self.project, Timestamp::now());
+                let known = catalogued(&state, &self.asked, Timestamp::now());
                 let placed = self.is_placed(database, &state).await;
                 Ok(plan::Database::Known(Catalogued {
                     retired: known.retired || !placed,

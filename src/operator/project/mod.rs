@@ -11,10 +11,12 @@ mod plan;
 mod refusal;
 mod rollout;
 mod scale;
+mod settings;
 mod status;
 
 pub use children::{DatabaseAddress, IngestImage, database_secret_name, ingest_name, internal_url};
 pub use rollout::Rollouts;
+pub use settings::ingest_settings;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use self::{
     exposure::Route,
     plan::{Catalogued, Observed, Step},
     rollout::{Held, Rollout},
+    settings::Asked,
 };
 use super::{
     Context,
@@ -41,7 +44,7 @@ use super::{
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
     dsn::{ProjectId, hex},
-    store::admin::{self, Phase, ProjectSettings, ProjectState},
+    store::admin::{self, Phase, ProjectState},
 };
 
 /// One pass.
@@ -75,6 +78,8 @@ struct ProjectPass<'a> {
     uid: String,
     /// Added in this pass, so the cached object does not show it yet.
     finalizer_added: bool,
+    /// Apart, as the future of a pass holds it.
+    asked: Box<Asked>,
     id: Option<ProjectId>,
     role: Option<String>,
     /// Of the ingest pods: the installation's, or the one that they have while they wait for their turn.
@@ -96,6 +101,7 @@ impl<'a> ProjectPass<'a> {
             name: project.name_any(),
             uid: project.uid().unwrap_or_default(),
             finalizer_added: false,
+            asked: Box::new(Asked::of(project)),
             id: None,
             role: None,
             image: context.image.clone(),
@@ -305,7 +311,10 @@ impl Pass for ProjectPass<'_> {
             let failure = Failure::Database { reason: *reason, message: message.clone(), retryable: false };
             return failure.stalls().then_some(failure);
         }
-        let (kind, drift) = plan::obstacle(observed)?;
+        let Some((kind, drift)) = plan::obstacle(observed) else {
+            let message = self.asked.trouble.clone()?;
+            return Some(Failure::Unmet { reason: Reason::Invalid, message });
+        };
         let name = self.child_name(kind);
         Some(match drift {
             Drift::Leaving => ApplyError::Leaving { kind, name }.into(),
@@ -333,7 +342,7 @@ impl Pass for ProjectPass<'_> {
         match (step, self.id) {
             (Step::Allocate, _) => self.allocate(&database).await?,
             (Step::RecordSettings, Some(id)) => {
-                database.admin.record_settings(id, &settings(self.project)).await?;
+                database.admin.record_settings(id, &self.asked.settings).await?;
             }
             (Step::Migrate, Some(id)) => {
                 database.admin.migrate_project(id).await?;
@@ -398,18 +407,10 @@ impl From<DeletionPolicy> for admin::DeletionPolicy {
     }
 }
 
-fn settings(project: &ErrorTrackingProject) -> ProjectSettings {
-    ProjectSettings {
-        deletion_policy: project.spec.deletion_policy.into(),
-        display_name: project.spec.display_name.clone(),
-        platform: project.spec.platform.clone(),
-    }
-}
-
-fn catalogued(state: &ProjectState, project: &ErrorTrackingProject, now: Timestamp) -> Catalogued {
+fn catalogued(state: &ProjectState, asked: &Asked, now: Timestamp) -> Catalogued {
     Catalogued {
         retired: state.phase != Phase::Active,
-        settings_recorded: state.settings == settings(project),
+        settings_recorded: state.settings.as_ref() == Some(&asked.settings),
         migrated: state.migrated(),
         password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
         partitions_complete: state.partitions_ready(now),

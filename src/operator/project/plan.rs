@@ -96,7 +96,7 @@ pub enum Step {
     AddFinalizer,
     /// Takes a number for the project, or the one it had before.
     Allocate,
-    /// Writes down what the catalog keeps of the spec: for people, and for when the object is gone.
+    /// Writes down what the database keeps of the spec: for people, for ingest, and for when the object is gone.
     RecordSettings,
     Migrate,
     CreatePartitions,
@@ -271,7 +271,11 @@ mod tests {
             ..settled()
         };
         for (case, observed, steps) in [
-            ("other policy", known(|known| known.settings_recorded = false), vec![Step::RecordSettings]),
+            (
+                "another policy, filter or the like",
+                known(|known| known.settings_recorded = false),
+                vec![Step::RecordSettings],
+            ),
             ("old schema", known(|known| known.migrated = false), vec![Step::Migrate]),
             ("few partitions", known(|known| known.partitions_complete = false), vec![Step::CreatePartitions]),
             ("login gone", known(|known| known.password = None), vec![Step::PublishLogin]),

@@ -14,19 +14,19 @@ const MAX_VALUE_CHARS: usize = 8192;
 
 /// The ends of a chain are what people look at; a longer one is a loop of causes.
 #[derive(Default)]
-pub(super) struct Exceptions(Ends<Exception, 50, 50>);
+pub(super) struct Exceptions<const LINES: bool>(Ends<Exception, 50, 50>);
 
-impl Exceptions {
+impl<const LINES: bool> Exceptions<LINES> {
     pub(super) fn into_vec(self) -> Vec<Exception> {
         self.0.into_vec()
     }
 }
 
-impl Collect for Exceptions {
-    type Item = Exception;
+impl<const LINES: bool> Collect for Exceptions<LINES> {
+    type Item = ExceptionDraft<LINES>;
 
     /// An exception that names neither type nor value says nothing, unless it says where.
-    fn push(&mut self, mut exception: Exception) {
+    fn push(&mut self, ExceptionDraft(mut exception): ExceptionDraft<LINES>) {
         split_value(&mut exception);
         if exception.r#type.is_some() || exception.value.is_some() || !exception.frames.is_empty() {
             self.0.push(exception);
@@ -34,22 +34,27 @@ impl Collect for Exceptions {
     }
 }
 
-impl Attributes for Exception {
+#[derive(Default)]
+pub(super) struct ExceptionDraft<const LINES: bool>(Exception);
+
+impl<const LINES: bool> Attributes for ExceptionDraft<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        let Self(exception) = self;
         match name {
-            "type" => assign(&mut self.r#type, value::<Strict<MAX_TYPE_CHARS>, A>(object)?.0),
-            "value" => assign(&mut self.value, value::<JsonText<MAX_VALUE_CHARS>, A>(object)?.0),
-            "module" => assign(&mut self.module, value::<Strict<256>, A>(object)?.0),
+            "type" => assign(&mut exception.r#type, value::<Strict<MAX_TYPE_CHARS>, A>(object)?.0),
+            "value" => assign(&mut exception.value, value::<JsonText<MAX_VALUE_CHARS>, A>(object)?.0),
+            "module" => assign(&mut exception.module, value::<Strict<256>, A>(object)?.0),
             "stacktrace" | "sentry.interfaces.Stacktrace" => {
-                let frames = value::<Stacktrace, A>(object)?.0;
+                let frames = value::<Stacktrace<LINES>, A>(object)?.0;
                 if !frames.is_empty() {
-                    self.frames = frames;
+                    exception.frames = frames;
                 }
             }
             "mechanism" => {
                 if let Some(mechanism) = value::<Object<Mechanism>, A>(object)?.0 {
-                    self.handled = mechanism.handled;
-                    self.synthetic = mechanism.synthetic;
+                    exception.handled = mechanism.handled;
+                    exception.synthetic = mechanism.synthetic;
+                    exception.mechanism = Some(mechanism.name.unwrap_or_else(|| "generic".to_owned()));
                 }
             }
             _ => skip(object)?,
@@ -60,6 +65,7 @@ impl Attributes for Exception {
 
 #[derive(Default)]
 struct Mechanism {
+    name: Option<String>,
     handled: Option<bool>,
     synthetic: bool,
 }
@@ -67,6 +73,7 @@ struct Mechanism {
 impl Attributes for Mechanism {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
         match name {
+            "type" => self.name = value::<Strict<128>, A>(object)?.0,
             "handled" => self.handled = value::<Flag, A>(object)?.0,
             "synthetic" => self.synthetic = value::<Flag, A>(object)?.0 == Some(true),
             _ => skip(object)?,
@@ -97,7 +104,7 @@ mod tests {
     };
 
     fn exceptions(json: &str) -> Vec<(Option<String>, Option<String>)> {
-        let found = serde_json::from_str::<Any<Values<Exceptions>>>(json).unwrap().0.0.into_vec();
+        let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(json).unwrap().0.0.into_vec();
         found.into_iter().map(|exception| (exception.r#type, exception.value)).collect()
     }
 
@@ -146,15 +153,17 @@ mod tests {
 
     #[test]
     fn the_mechanism_tells_whether_it_was_handled() {
-        for (mechanism, handled, synthetic) in [
-            (r#"{"handled":false,"synthetic":true}"#, Some(false), true),
-            (r#"{"handled":"no"}"#, None, false),
-            ("null", None, false),
-            ("[]", None, false),
+        for (mechanism, name, handled, synthetic) in [
+            (r#"{"type":"django","handled":false,"synthetic":true}"#, Some("django"), Some(false), true),
+            (r#"{"type":5,"handled":"no"}"#, Some("generic"), None, false),
+            ("{}", Some("generic"), None, false),
+            ("null", None, None, false),
+            ("[]", None, None, false),
         ] {
             let json = format!(r#"[{{"type":"E","mechanism":{mechanism}}}]"#);
-            let found = serde_json::from_str::<Any<Values<Exceptions>>>(&json).unwrap().0.0.into_vec();
-            assert_eq!((found[0].handled, found[0].synthetic), (handled, synthetic), "{mechanism}");
+            let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(&json).unwrap().0.0.into_vec();
+            let found = (found[0].mechanism.as_deref(), found[0].handled, found[0].synthetic);
+            assert_eq!(found, (name, handled, synthetic), "{mechanism}");
         }
     }
 }

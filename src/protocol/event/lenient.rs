@@ -9,7 +9,7 @@ use serde::{
 };
 
 /// A type that can be made of any JSON value: each shape it does not name gives the default.
-pub(super) trait Lenient: Default {
+pub(in crate::protocol) trait Lenient: Default {
     fn from_text(_: &str) -> Self {
         Self::default()
     }
@@ -39,7 +39,7 @@ pub(super) trait Lenient: Default {
 }
 
 /// Reads a [`Lenient`] type with serde.
-pub(super) struct Any<T>(pub(super) T);
+pub(in crate::protocol) struct Any<T>(pub(in crate::protocol) T);
 
 impl<'de, T: Lenient> Deserialize<'de> for Any<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -90,10 +90,10 @@ impl<'de, T: Lenient> Visitor<'de> for AnyVisitor<T> {
 }
 
 /// Name of an attribute, borrowed from the payload where it has no escapes.
-pub(super) struct Name<'de>(Cow<'de, str>);
+pub(in crate::protocol) struct Name<'de>(Cow<'de, str>);
 
 impl Name<'_> {
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::protocol) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -123,30 +123,36 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// The value that follows a name.
-pub(super) fn value<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<T, A::Error> {
+pub(in crate::protocol) fn value<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<T, A::Error> {
     object.next_value::<Any<T>>().map(|value| value.0)
 }
 
 /// Passes over a value without looking inside: even what `serde_json` would refuse there does no harm.
-pub(super) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
+pub(in crate::protocol) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Result<(), A::Error> {
     object.next_value::<IgnoredAny>().map(|_| ())
 }
 
 /// Of an attribute that is there twice the last usable one counts.
-pub(super) fn assign<T>(slot: &mut Option<T>, value: Option<T>) {
+pub(in crate::protocol) fn assign<T>(slot: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
         *slot = value;
     }
 }
 
 /// A JSON object read attribute by attribute.
-pub(super) trait Attributes: Default {
+pub(in crate::protocol) trait Attributes: Default {
     /// Takes the one value that belongs to `name`: exactly one call of [`value`] or [`skip`].
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error>;
 }
 
+/// Whatever is left of a list or an object, passed over.
+#[derive(Default)]
+pub(in crate::protocol) struct Rest;
+
+impl Lenient for Rest {}
+
 /// An object, or nothing when it was anything else.
-pub(super) struct Object<T>(pub(super) Option<T>);
+pub(in crate::protocol) struct Object<T>(pub(in crate::protocol) Option<T>);
 
 impl<T> Default for Object<T> {
     fn default() -> Self {
@@ -165,7 +171,7 @@ impl<T: Attributes> Lenient for Object<T> {
 }
 
 /// Collects the objects of a list one at a time, so that a long list need not be held whole.
-pub(super) trait Collect: Default {
+pub(in crate::protocol) trait Collect: Default {
     type Item: Attributes;
 
     fn push(&mut self, item: Self::Item);
@@ -173,7 +179,7 @@ pub(super) trait Collect: Default {
 
 /// `[…]`, `{"values": […]}`, or a single object that stands for a list of one; null entries are left out.
 #[derive(Default)]
-pub(super) struct Values<C>(pub(super) C);
+pub(in crate::protocol) struct Values<C>(pub(in crate::protocol) C);
 
 impl<C: Collect> Lenient for Values<C> {
     fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
@@ -207,7 +213,7 @@ impl<C: Collect> Lenient for Values<C> {
 }
 
 /// The first `HEAD` and the last `TAIL` of however many come; what lies between is dropped.
-pub(super) struct Ends<T, const HEAD: usize, const TAIL: usize> {
+pub(in crate::protocol) struct Ends<T, const HEAD: usize, const TAIL: usize> {
     head: Vec<T>,
     tail: VecDeque<T>,
 }
@@ -219,7 +225,7 @@ impl<T, const HEAD: usize, const TAIL: usize> Default for Ends<T, HEAD, TAIL> {
 }
 
 impl<T, const HEAD: usize, const TAIL: usize> Ends<T, HEAD, TAIL> {
-    pub(super) fn push(&mut self, item: T) {
+    pub(in crate::protocol) fn push(&mut self, item: T) {
         if self.head.len() < HEAD {
             self.head.push(item);
         } else {
@@ -230,7 +236,7 @@ impl<T, const HEAD: usize, const TAIL: usize> Ends<T, HEAD, TAIL> {
         }
     }
 
-    pub(super) fn into_vec(mut self) -> Vec<T> {
+    pub(in crate::protocol) fn into_vec(mut self) -> Vec<T> {
         self.head.extend(self.tail);
         self.head
     }

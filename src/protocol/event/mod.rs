@@ -1,26 +1,32 @@
 //! The event a client reports: a typed core of what we group by and show. [`parse`] makes it from
 //! whatever JSON an SDK sent; everything else stays in the payload, which is stored as received.
 
+mod context;
 mod csp;
+mod derived;
 mod exception;
-mod lenient;
+pub(super) mod lenient;
 mod message;
+mod notes;
 mod parse;
+pub(super) mod receipt;
 mod repair;
 mod stacktrace;
 mod tags;
-mod text;
+pub(super) mod text;
 pub(super) mod timestamp;
 mod title;
 mod user;
-mod version;
+pub(super) mod version;
 
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 
 pub use self::{
-    parse::{EventError, MAX_BYTES, parse},
+    notes::{MAX_NOTES, Note, notes},
+    parse::{EventError, MAX_BYTES, parse, parse_core},
+    receipt::{DEFAULT_RETENTION_DAYS, Receipt, clock_drift},
     repair::repaired,
     stacktrace::MAX_FRAMES,
     tags::{MAX_TAG_CHARS, MAX_TAGS},
@@ -113,15 +119,30 @@ impl Level {
     }
 }
 
+/// What an event item carries besides errors: old SDKs send their traces the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventType {
+    /// An error, a message or a report; [`Event::kind`] tells them apart.
+    #[default]
+    Error,
+    /// A performance trace, which is no error.
+    Transaction,
+    /// What a user wrote about an error.
+    Feedback,
+}
+
 /// What we understood of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     pub event_id: EventId,
+    pub r#type: EventType,
     pub timestamp: Timestamp,
     pub level: Level,
     /// One of the names the protocol knows; `other` for the rest and when absent.
     pub platform: String,
     pub release: Option<String>,
+    /// Which build of the release; at most 64 characters.
+    pub dist: Option<String>,
     pub environment: Option<String>,
     pub transaction: Option<String>,
     pub logger: Option<String>,
@@ -137,7 +158,10 @@ pub struct Event {
     pub user: User,
     /// Without query and fragment.
     pub request_url: Option<String>,
-    /// First 50 pairs, key and value at most 200 characters.
+    /// `User-Agent` of the request that the event happened in.
+    pub user_agent: Option<String>,
+    /// First 50 pairs, key and value at most 200 characters: the application's own, then those that
+    /// other attributes say.
     pub tags: Vec<(String, String)>,
 }
 
@@ -157,6 +181,8 @@ pub struct Exception {
     /// The SDK made the exception up (a signal, a hang): its type says nothing.
     pub synthetic: bool,
     pub handled: Option<bool>,
+    /// Name of what caught it: `django`, `onerror`; `generic` if it has none.
+    pub mechanism: Option<String>,
     /// Oldest call first; the frame that raised is last.
     pub frames: Vec<Frame>,
 }

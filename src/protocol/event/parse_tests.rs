@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::{super::User, *};
 
 const ID: &str = "9ec79c33ec9942ab8353589fcb2e04dc";
 
@@ -10,7 +10,7 @@ fn received_at() -> Timestamp {
 }
 
 fn try_parse(payload: &[u8]) -> Result<Event, EventError> {
-    parse(payload, received_at(), None, EventId([1; 16]))
+    parse(payload, &Receipt::at(received_at(), EventId([1; 16])))
 }
 
 fn event(json: &str) -> Event {
@@ -60,6 +60,9 @@ fn an_attribute_of_the_wrong_type_is_as_good_as_absent() {
         "tags",
         "breadcrumbs",
         "contexts",
+        "sdk",
+        "type",
+        "dist",
     ];
     let empty = event("{}");
     for name in names {
@@ -96,7 +99,8 @@ fn the_id_is_the_envelopes_else_its_own_else_a_new_one() {
         (json!({"event_id": format!("{ID}0")}), None, new.to_string()),
         (json!({}), None, new.to_string()),
     ] {
-        let found = parse(json.to_string().as_bytes(), received_at(), envelope_id, new).unwrap();
+        let receipt = Receipt { envelope_id, ..Receipt::at(received_at(), new) };
+        let found = parse(json.to_string().as_bytes(), &receipt).unwrap();
         assert_eq!(found.event_id.to_string(), expected, "{json}");
     }
 }
@@ -163,6 +167,75 @@ fn attributes_complete_each_other() {
     assert_eq!((found.platform.as_str(), found.title().as_str()), ("python", "l"));
     assert_eq!(event(r#"{"platform":"cobol"}"#).platform, "other");
     assert_eq!(event(r#"{"environment":"e","tags":[["environment","t"]]}"#).environment.as_deref(), Some("e"));
+}
+
+#[test]
+fn what_people_search_by_becomes_a_tag() {
+    let found = event(
+        r#"{"tags":{"os":"own","a":"b"},"dist":7,"logger":"app","transaction":"GET /cart",
+            "request":{"url":"https://h/cart?x=1","headers":{"User-Agent":"Firefox/1"}},
+            "contexts":{"runtime":{"name":"CPython","version":"3.12.3"},"os":{"name":"Linux","version":"6.1"},
+                "browser":{"name":"Firefox","version":"128"},"device":{"family":"Mac"},"trace":{"trace_id":"1"}},
+            "exception":[{"type":"A","mechanism":{"type":"chained","handled":true}},
+                {"type":"B","mechanism":{"type":"django","handled":false}},{"type":"C"}]}"#,
+    );
+    let tags: Vec<_> = found.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let expected = [
+        "os=own",
+        "a=b",
+        "runtime=CPython 3.12.3",
+        "runtime.name=CPython",
+        "os.name=Linux",
+        "browser=Firefox 128",
+        "browser.name=Firefox",
+        "device=Mac",
+        "mechanism=django",
+        "handled=no",
+        "transaction=GET /cart",
+        "url=https://h/cart",
+        "logger=app",
+        "dist=7",
+    ];
+    assert_eq!(tags, expected);
+    assert_eq!((found.dist.as_deref(), found.user_agent.as_deref()), (Some("7"), Some("Firefox/1")));
+}
+
+#[test]
+fn derived_tags_leave_the_applications_own_their_room() {
+    let own: serde_json::Map<_, _> = (0..60).map(|number| (format!("k{number:02}"), "v".into())).collect();
+    let found = event(&json!({"tags": own, "transaction": "t", "logger": "l"}).to_string());
+    assert_eq!(found.tags.len(), crate::protocol::event::MAX_TAGS);
+    assert!(found.tags.iter().all(|(key, _)| key.starts_with('k')), "{:?}", found.tags);
+}
+
+#[test]
+fn what_is_no_error_says_so() {
+    for (json, expected) in [
+        (r#""transaction""#, EventType::Transaction),
+        (r#""feedback""#, EventType::Feedback),
+        (r#""error""#, EventType::Error),
+        (r#""default""#, EventType::Error),
+        (r#""tomorrow""#, EventType::Error),
+        ("5", EventType::Error),
+        ("null", EventType::Error),
+    ] {
+        assert_eq!(event(&format!(r#"{{"type":{json}}}"#)).r#type, expected, "{json}");
+    }
+}
+
+#[test]
+fn circumstances_complete_what_the_event_says() {
+    let receipt = Receipt {
+        sent_at: Some("2026-11-22T08:00:00Z".parse().unwrap()),
+        client_ip: Some("203.0.113.7".parse().unwrap()),
+        ..Receipt::at(received_at(), EventId([1; 16]))
+    };
+    let payload = br#"{"platform":"javascript","timestamp":"2026-11-22T07:59:00Z"}"#;
+    let found = parse(payload, &receipt).unwrap();
+    assert_eq!(found.timestamp.to_string(), "2026-11-22T09:59:00Z");
+    assert_eq!(found.user.identity().as_deref(), Some("ip:203.0.113.7"));
+    let payload = br#"{"platform":"javascript","sdk":{"settings":{"infer_ip":"never"}}}"#;
+    assert_eq!(parse(payload, &receipt).unwrap().user, User::default());
 }
 
 #[test]

@@ -19,20 +19,21 @@ const MAX_LINE_CHARS: usize = 256;
 /// Source lines kept on each side of the failing one; SDKs send five.
 const MAX_CONTEXT_LINES: usize = 20;
 
-/// A `stacktrace` attribute: `{"frames": […]}`, or the frames alone.
+/// A `stacktrace` attribute: `{"frames": […]}`, or the frames alone. `LINES`: with the source lines, which take most of
+/// the time and which only people look at.
 #[derive(Default)]
-pub(super) struct Stacktrace(pub(super) Vec<Frame>);
+pub(super) struct Stacktrace<const LINES: bool>(pub(super) Vec<Frame>);
 
-impl Lenient for Stacktrace {
+impl<const LINES: bool> Lenient for Stacktrace<LINES> {
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        Values::<Frames>::from_list(list).map(|frames| Self(frames.0.0.into_vec()))
+        Values::<Frames<LINES>>::from_list(list).map(|frames| Self(frames.0.0.into_vec()))
     }
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut frames = Vec::new();
         while let Some(name) = object.next_key::<super::lenient::Name<'_>>()? {
             match name.as_str() {
-                "frames" => frames = value::<Values<Frames>, A>(&mut object)?.0.0.into_vec(),
+                "frames" => frames = value::<Values<Frames<LINES>>, A>(&mut object)?.0.0.into_vec(),
                 _ => skip(&mut object)?,
             }
         }
@@ -41,12 +42,12 @@ impl Lenient for Stacktrace {
 }
 
 #[derive(Default)]
-struct Frames(Ends<Frame, FIRST_FRAMES, LAST_FRAMES>);
+struct Frames<const LINES: bool>(Ends<Frame, FIRST_FRAMES, LAST_FRAMES>);
 
-impl Collect for Frames {
-    type Item = Frame;
+impl<const LINES: bool> Collect for Frames<LINES> {
+    type Item = FrameDraft<LINES>;
 
-    fn push(&mut self, frame: Frame) {
+    fn push(&mut self, FrameDraft(frame): FrameDraft<LINES>) {
         let frame = normalised(frame);
         let Frame { function, module, filename, package, lineno, .. } = &frame;
         let named = [function, module, filename, package].into_iter().any(Option::is_some);
@@ -56,20 +57,24 @@ impl Collect for Frames {
     }
 }
 
-impl Attributes for Frame {
+#[derive(Default)]
+struct FrameDraft<const LINES: bool>(Frame);
+
+impl<const LINES: bool> Attributes for FrameDraft<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        let Self(frame) = self;
         match name {
-            "function" => assign(&mut self.function, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
-            "module" => assign(&mut self.module, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
-            "filename" => assign(&mut self.filename, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
-            "abs_path" => assign(&mut self.abs_path, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
-            "package" => assign(&mut self.package, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
-            "lineno" => assign(&mut self.lineno, value::<Number, A>(object)?.0),
-            "colno" => assign(&mut self.colno, value::<Number, A>(object)?.0),
-            "in_app" => assign(&mut self.in_app, value::<Flag, A>(object)?.0),
-            "context_line" => assign(&mut self.context_line, value::<Line, A>(object)?.0),
-            "pre_context" => self.pre_context = value::<Lines, A>(object)?.0,
-            "post_context" => self.post_context = value::<Lines, A>(object)?.0,
+            "function" => assign(&mut frame.function, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
+            "module" => assign(&mut frame.module, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
+            "filename" => assign(&mut frame.filename, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            "abs_path" => assign(&mut frame.abs_path, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            "package" => assign(&mut frame.package, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            "lineno" => assign(&mut frame.lineno, value::<Number, A>(object)?.0),
+            "colno" => assign(&mut frame.colno, value::<Number, A>(object)?.0),
+            "in_app" => assign(&mut frame.in_app, value::<Flag, A>(object)?.0),
+            "context_line" if LINES => assign(&mut frame.context_line, value::<Line, A>(object)?.0),
+            "pre_context" if LINES => frame.pre_context = value::<Lines, A>(object)?.0,
+            "post_context" if LINES => frame.post_context = value::<Lines, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())
@@ -129,13 +134,13 @@ impl Lenient for Lines {
 
 /// Frames of the one thread that says what happened: the crashed one, else the only one.
 #[derive(Default)]
-pub(super) struct Threads {
+pub(super) struct Threads<const LINES: bool> {
     count: usize,
     crashed: Vec<Frame>,
     first: Vec<Frame>,
 }
 
-impl Threads {
+impl<const LINES: bool> Threads<LINES> {
     pub(super) fn into_frames(self) -> Vec<Frame> {
         match self.count {
             _ if !self.crashed.is_empty() => self.crashed,
@@ -145,10 +150,10 @@ impl Threads {
     }
 }
 
-impl Collect for Threads {
-    type Item = Thread;
+impl<const LINES: bool> Collect for Threads<LINES> {
+    type Item = Thread<LINES>;
 
-    fn push(&mut self, thread: Thread) {
+    fn push(&mut self, thread: Thread<LINES>) {
         self.count += 1;
         if thread.crashed && self.crashed.is_empty() {
             self.crashed = thread.frames;
@@ -159,16 +164,16 @@ impl Collect for Threads {
 }
 
 #[derive(Default)]
-pub(super) struct Thread {
+pub(super) struct Thread<const LINES: bool> {
     crashed: bool,
     frames: Vec<Frame>,
 }
 
-impl Attributes for Thread {
+impl<const LINES: bool> Attributes for Thread<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
         match name {
             "crashed" => self.crashed = value::<Flag, A>(object)?.0 == Some(true),
-            "stacktrace" => self.frames = value::<Stacktrace, A>(object)?.0,
+            "stacktrace" => self.frames = value::<Stacktrace<LINES>, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())
@@ -180,7 +185,7 @@ mod tests {
     use super::*;
 
     fn frames(json: &str) -> Vec<Frame> {
-        serde_json::from_str::<Any<Stacktrace>>(json).unwrap().0.0
+        serde_json::from_str::<Any<Stacktrace<true>>>(json).unwrap().0.0
     }
 
     #[test]
@@ -240,7 +245,7 @@ mod tests {
             (format!("[{},{}]", thread("a", "false"), thread("b", "false")), None),
             ("[null]".into(), None),
         ] {
-            let found = serde_json::from_str::<Any<Values<Threads>>>(&threads).unwrap().0.0.into_frames();
+            let found = serde_json::from_str::<Any<Values<Threads<true>>>>(&threads).unwrap().0.0.into_frames();
             assert_eq!(found.first().and_then(|frame| frame.function.as_deref()), expected, "{threads}");
         }
     }

@@ -23,15 +23,25 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    /// Of a key that is there twice the first value counts.
-    pub(super) fn push(&mut self, name: &str, value: Option<String>) {
+    /// A tag that the application set. Of a key that is there twice the first value counts.
+    fn push(&mut self, name: &str, value: Option<String>) {
         let (Some(key), Some(value)) = (key(name), value.and_then(|value| one_line(&value))) else { return };
         if key == "environment" {
             self.environment.get_or_insert(value);
-        } else if self.pairs.len() < MAX_TAGS
-            && !RESERVED.contains(&key.as_str())
-            && self.pairs.iter().all(|(known, _)| *known != key)
-        {
+        } else if !RESERVED.contains(&key.as_str()) {
+            self.insert(key, value);
+        }
+    }
+
+    /// A tag that we make of an attribute, after those of the application.
+    pub(super) fn add(&mut self, key: &str, value: Option<String>) {
+        if let Some(value) = value.and_then(|value| one_line(&value)) {
+            self.insert(key.to_owned(), value);
+        }
+    }
+
+    fn insert(&mut self, key: String, value: String) {
+        if self.pairs.len() < MAX_TAGS && self.pairs.iter().all(|(known, _)| *known != key) {
             self.pairs.push((key, value));
         }
     }

@@ -8,7 +8,7 @@ use super::lenient::{Any, Lenient, Name, value};
 
 /// Strings only, cut to `MAX` characters; the empty one counts as absent.
 #[derive(Default)]
-pub(super) struct Strict<const MAX: usize>(pub(super) Option<String>);
+pub(in crate::protocol) struct Strict<const MAX: usize>(pub(in crate::protocol) Option<String>);
 
 impl<const MAX: usize> Lenient for Strict<MAX> {
     fn from_text(text: &str) -> Self {
@@ -18,7 +18,7 @@ impl<const MAX: usize> Lenient for Strict<MAX> {
 
 /// Strings, numbers and booleans (in Python's spelling) as text, cut to `MAX` characters.
 #[derive(Default)]
-pub(super) struct Text<const MAX: usize>(pub(super) Option<String>);
+pub(in crate::protocol) struct Text<const MAX: usize>(pub(in crate::protocol) Option<String>);
 
 impl<const MAX: usize> Lenient for Text<MAX> {
     fn from_text(text: &str) -> Self {
@@ -41,7 +41,7 @@ impl<const MAX: usize> Lenient for Text<MAX> {
 
 /// Any value as text: lists and objects are written as JSON again.
 #[derive(Default)]
-pub(super) struct JsonText<const MAX: usize>(pub(super) Option<String>);
+pub(in crate::protocol) struct JsonText<const MAX: usize>(pub(in crate::protocol) Option<String>);
 
 impl<const MAX: usize> Lenient for JsonText<MAX> {
     fn from_text(text: &str) -> Self {
@@ -120,7 +120,7 @@ fn quoted(text: &str) -> String {
 
 /// A line or column: a number that is not negative, or a string of one.
 #[derive(Default)]
-pub(super) struct Number(pub(super) Option<u32>);
+pub(in crate::protocol) struct Number(pub(in crate::protocol) Option<u32>);
 
 impl Lenient for Number {
     fn from_text(text: &str) -> Self {
@@ -137,7 +137,7 @@ impl Lenient for Number {
 }
 
 #[derive(Default)]
-pub(super) struct Flag(pub(super) Option<bool>);
+pub(in crate::protocol) struct Flag(pub(in crate::protocol) Option<bool>);
 
 impl Lenient for Flag {
     fn from_bool(value: bool) -> Self {
@@ -146,14 +146,14 @@ impl Lenient for Flag {
 }
 
 /// At most `max` characters of `text` without NUL, which Postgres takes in no text; none if nothing is left.
-pub(super) fn cleaned(text: &str, max: usize) -> Option<String> {
+pub(in crate::protocol) fn cleaned(text: &str, max: usize) -> Option<String> {
     let text = cut(text, max);
     let text = if text.contains('\0') { text.replace('\0', "") } else { text.to_owned() };
     if text.is_empty() { None } else { Some(text) }
 }
 
 /// The first `max` characters.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(in crate::protocol) fn cut(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }

@@ -5,15 +5,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::lenient::{Any, Lenient};
 
-/// A clock may be ahead by this much; what is later was never read from a right clock.
-const MAX_AHEAD: SignedDuration = SignedDuration::from_secs(60);
-
-/// What is older was set by a wrong clock or has been lying on a device longer than any chart shows.
-const MAX_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
-
 /// A timestamp of any of the shapes, or nothing.
 #[derive(Default)]
-pub(super) struct Moment(pub(super) Option<Timestamp>);
+pub(in crate::protocol) struct Moment(pub(in crate::protocol) Option<Timestamp>);
 
 impl Lenient for Moment {
     fn from_text(text: &str) -> Self {
@@ -35,15 +29,6 @@ impl Lenient for Moment {
 fn from_text(text: &str) -> Option<Timestamp> {
     let without_zone = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
     text.parse().ok().or_else(|| without_zone().map(|zoned| zoned.timestamp()))
-}
-
-/// `claimed`, unless it is absent, in the future or too old: then the time of receipt.
-pub(super) fn plausible(claimed: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
-    let believable = |claimed: &Timestamp| {
-        let age = received_at.duration_since(*claimed);
-        age >= -MAX_AHEAD && age <= MAX_AGE
-    };
-    claimed.filter(believable).unwrap_or(received_at)
 }
 
 /// For `#[serde(deserialize_with)]`: never an error for a value that is JSON.
@@ -77,19 +62,5 @@ mod tests {
         ] {
             assert_eq!(read(json).as_deref(), expected, "{json}");
         }
-    }
-
-    #[test]
-    fn what_the_clock_cannot_have_shown_becomes_the_time_of_receipt() {
-        let received: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        for (claimed, expected) in [
-            ("2026-11-22T10:01:00Z", "2026-11-22T10:01:00Z"),
-            ("2026-11-22T10:01:01Z", "2026-11-22T10:00:00Z"),
-            ("2026-08-24T10:00:00Z", "2026-08-24T10:00:00Z"),
-            ("2026-08-24T09:59:59Z", "2026-11-22T10:00:00Z"),
-        ] {
-            assert_eq!(plausible(claimed.parse().ok(), received), expected.parse().unwrap(), "{claimed}");
-        }
-        assert_eq!(plausible(None, received), received);
     }
 }

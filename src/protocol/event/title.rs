@@ -15,10 +15,14 @@ impl Event {
         self.exceptions.last()
     }
 
-    /// `error` for exceptions, `default` for messages and reports.
+    /// `error` for exceptions, `csp` for browsers' reports, `default` for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        if self.exceptions.is_empty() { "default" } else { "error" }
+        match (&*self.exceptions, &self.csp) {
+            ([], None) => "default",
+            ([], Some(_)) => "csp",
+            _ => "error",
+        }
     }
 
     /// `KeyError: 'a'`, or the first line of the message; never empty, at most 256 characters.
@@ -30,9 +34,12 @@ impl Event {
             format!("Blocked '{}' from '{}'", csp.directive, csp.blocked)
         } else {
             let message = self.log_entry.as_ref().map(|entry| first_line(&entry.formatted));
-            message.filter(|line| !line.is_empty()).unwrap_or(UNLABELED).to_owned()
+            message.unwrap_or_default().to_owned()
         };
-        cut(&title, MAX_TITLE_CHARS).to_owned()
+        // A type, a function or a blocked address may have line breaks as well.
+        let title = title.replace(['\n', '\r'], " ");
+        let title = cut(title.trim(), MAX_TITLE_CHARS);
+        if title.is_empty() { UNLABELED.to_owned() } else { title.to_owned() }
     }
 
     /// The transaction, else the application's innermost function, else the URL; may be empty, at most
@@ -57,13 +64,22 @@ impl Event {
 }
 
 impl Exception {
+    /// Go's type for every error that is a text and nothing else. It tells no two of them apart, and where
+    /// a logging hook reports them, as in GitLab Runner, neither does the stack trace.
+    #[must_use]
+    pub fn is_bare_text(&self) -> bool {
+        self.r#type.as_deref() == Some("*errors.errorString") && self.value.is_some()
+    }
+
     fn title(&self) -> String {
         let value = first_line(self.value.as_deref().unwrap_or_default());
         let function = || blamed(&self.frames).and_then(|frame| frame.function.as_deref());
-        match self.r#type.as_deref() {
+        match self.r#type.as_deref().filter(|name| !name.trim().is_empty()) {
+            // A message that JavaScript's SDK sends with its stack trace.
+            None if !value.is_empty() => cut(value, 1024).to_owned(),
             _ if self.synthetic => function().unwrap_or("<unknown>").to_owned(),
-            None if value.is_empty() => function().unwrap_or("<unknown>").to_owned(),
-            None => cut(value, 1024).to_owned(),
+            None => function().unwrap_or("<unknown>").to_owned(),
+            Some(_) if self.is_bare_text() && !value.is_empty() => cut(value, 1024).to_owned(),
             Some(name) if value.is_empty() => cut(name, 128).to_owned(),
             Some(name) => format!("{}: {}", cut(name, 128), cut(value, 1024)),
         }
@@ -99,12 +115,12 @@ fn place(frame: &Frame, platform: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{EventId, parse},
+        super::{EventId, Receipt, parse},
         *,
     };
 
     fn event(json: &str) -> Event {
-        parse(json.as_bytes(), jiff::Timestamp::UNIX_EPOCH, None, EventId([1; 16])).unwrap()
+        parse(json.as_bytes(), &Receipt::at(jiff::Timestamp::UNIX_EPOCH, EventId([1; 16]))).unwrap()
     }
 
     #[test]
@@ -117,14 +133,26 @@ mod tests {
             (r#"{"exception":[{"type":"Cause"},{"type":"Outer","value":"x"}],"message":"m"}"#, "Outer: x"),
             (r#"{"exception":[{"type":"SIGSEGV","mechanism":{"synthetic":true}}]}"#, "<unknown>"),
             (
+                r#"{"message":"slow","exception":[{"value":"slow","mechanism":{"synthetic":true},
+                    "stacktrace":{"frames":[{"function":"main"}]}}]}"#,
+                "slow",
+            ),
+            (
                 r#"{"exception":[{"type":"SIGSEGV","mechanism":{"synthetic":true},
                     "stacktrace":{"frames":[{"function":"crash"}]}}]}"#,
                 "crash",
             ),
+            (r#"{"exception":[{"type":"*errors.errorString","value":"Job failed"}]}"#, "Job failed"),
+            (r#"{"exception":[{"type":"*errors.errorString","value":" "}]}"#, "*errors.errorString"),
             (r#"{"message":"\n hello \nworld"}"#, "hello"),
             (r#"{"csp":{"effective_directive":"img-src","blocked_uri":"inline"}}"#, "Blocked 'img-src' from 'inline'"),
             ("{}", UNLABELED),
             (r#"{"message":" "}"#, UNLABELED),
+            (r#"{"exception":[{"type":"\n","value":"a"}]}"#, "a"),
+            (r#"{"exception":[{"type":"\n"}]}"#, "<unknown>"),
+            (r#"{"exception":[{"type":"\n","stacktrace":{"frames":[{"function":"\n"}]}}]}"#, UNLABELED),
+            (r#"{"exception":[{"type":"A\nB","value":"c"}]}"#, "A B: c"),
+            (r#"{"csp":{"effective_directive":"img-src","blocked_uri":"a\nb"}}"#, "Blocked 'img-src' from 'a b'"),
         ] {
             assert_eq!(event(json).title(), title, "{json}");
         }
@@ -153,10 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_make_an_error() {
-        for (json, kind) in
-            [("{}", "default"), (r#"{"message":"m"}"#, "default"), (r#"{"exception":{"type":"E"}}"#, "error")]
-        {
+    fn what_it_has_first_makes_the_kind() {
+        for (json, kind) in [
+            ("{}", "default"),
+            (r#"{"message":"m"}"#, "default"),
+            (r#"{"exception":{"type":"E"}}"#, "error"),
+            (r#"{"csp":{"effective_directive":"img-src"}}"#, "csp"),
+        ] {
             assert_eq!(event(json).kind(), kind, "{json}");
         }
     }

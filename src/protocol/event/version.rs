@@ -4,12 +4,12 @@ const MAX_RELEASE_CHARS: usize = 200;
 const MAX_ENVIRONMENT_CHARS: usize = 64;
 
 /// The release without blanks around it; none if its name is not fit for a path or means "whichever".
-pub(super) fn release(name: Option<String>) -> Option<String> {
+pub(in crate::protocol) fn release(name: Option<String>) -> Option<String> {
     fit(name, MAX_RELEASE_CHARS, "latest")
 }
 
 /// The same for an environment, where `none` means there is none.
-pub(super) fn environment(name: Option<String>) -> Option<String> {
+pub(in crate::protocol) fn environment(name: Option<String>) -> Option<String> {
     fit(name, MAX_ENVIRONMENT_CHARS, "none")
 }
 

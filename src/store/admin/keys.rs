@@ -6,7 +6,8 @@ use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use super::{Admin, KeyIdentity, KeyRow, projects::project_id};
 use crate::{
     dsn::{ProjectId, PublicKey},
-    store::{StoreError, Timestamptz, migrations},
+    protocol::settings::RateLimit,
+    store::{StoreError, Timestamptz, ingest::rate_limit, migrations},
 };
 
 /// Keys that can have been made since the backup that was brought back: an id further above the newest one is made up.
@@ -179,6 +180,24 @@ impl Admin {
         Ok(())
     }
 
+    /// How many events are accepted with the key; `None`: any number. No effect on a revoked one.
+    pub async fn set_key_rate_limit(&self, key_id: i64, limit: Option<RateLimit>) -> Result<(), StoreError> {
+        let number = |of: fn(RateLimit) -> u32| limit.map(|limit| i32::try_from(of(limit)).unwrap_or(i32::MAX));
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE errortracking.client_keys SET rate_limit_events = $2, rate_limit_seconds = $3
+             WHERE key_id = $1 AND revoked_at IS NULL
+                AND (rate_limit_events, rate_limit_seconds) IS DISTINCT FROM ($2, $3)",
+        )
+        .bind(key_id)
+        .bind(number(|limit| limit.events))
+        .bind(number(|limit| limit.window_seconds))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
     /// For good. Repeating it changes nothing.
     pub async fn revoke_key(&self, key_id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -306,6 +325,7 @@ impl FromRow<'_, PgRow> for KeyRow {
             ordinal: row.try_get("ordinal")?,
             public_key: public_key.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             enabled: row.try_get("enabled")?,
+            rate_limit: rate_limit(row.try_get("rate_limit_events")?, row.try_get("rate_limit_seconds")?),
             created_at: row.try_get::<Timestamptz, _>("created_at")?.0,
             last_used_at: instant("last_used_at")?,
             revoked: instant("revoked_at")?.is_some(),

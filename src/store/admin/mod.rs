@@ -29,7 +29,10 @@ pub use self::{
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,
 };
-use crate::dsn::{ProjectId, PublicKey};
+use crate::{
+    dsn::{ProjectId, PublicKey},
+    protocol::settings::{RateLimit, Settings},
+};
 
 /// The operator's hand in one database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -109,12 +112,13 @@ pub enum DeletionPolicy {
     Delete,
 }
 
-/// What the catalog keeps of the object's spec, for when the object is gone and for people.
+/// What the database keeps of the object's spec: for when the object is gone, for people, and for ingest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectSettings {
     pub deletion_policy: DeletionPolicy,
     pub display_name: Option<String>,
     pub platform: Option<String>,
+    pub ingest: Settings,
 }
 
 /// Where a project is in its life; `Deleted` rows stay, so that ids are never used again.
@@ -146,7 +150,8 @@ pub struct ProjectState {
     pub project_id: ProjectId,
     pub identity: ProjectIdentity,
     pub phase: Phase,
-    pub settings: ProjectSettings,
+    /// `None`: what is recorded cannot be read.
+    pub settings: Option<ProjectSettings>,
     /// `None`: in this database.
     pub location: Option<Location>,
     pub schema_owner: SchemaOwner,
@@ -200,6 +205,7 @@ pub struct KeyRow {
     pub ordinal: i32,
     pub public_key: PublicKey,
     pub enabled: bool,
+    pub rate_limit: Option<RateLimit>,
     pub created_at: Timestamp,
     pub last_used_at: Option<Timestamp>,
     pub revoked: bool,

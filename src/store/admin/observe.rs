@@ -16,7 +16,7 @@ use crate::{
 const OBSERVE: &str = "
 SELECT
     p.project_id, p.namespace, p.name, p.namespace_uid, p.object_uid, p.state, p.deletion_policy,
-    p.display_name, p.platform, p.database_secret, p.server,
+    p.display_name, p.platform, p.database_secret, p.server, s.ingest::text AS ingest,
     p.schema_version, p.ingest_role, p.ingest_password_digest,
     n.oid IS NOT NULL AS schema_exists,
     obj_description(n.oid, 'pg_namespace') AS schema_comment,
@@ -25,16 +25,17 @@ SELECT
         has_database_privilege(r.oid, current_database(), 'CONNECT')
         AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
         AND (
-            SELECT count(DISTINCT f.proname) = 5 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
+            SELECT count(DISTINCT f.proname) = 7 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
             FROM pg_proc AS f
-            WHERE f.pronamespace = n.oid AND f.proname IN ('ingest_batch', 'quarantine_event')
+            WHERE f.pronamespace = n.oid AND f.proname IN ('ingest', 'ingest_batch', 'quarantine_event')
                 OR f.pronamespace = 'errortracking'::regnamespace
-                    AND f.proname IN ('changed_keys', 'find_key', 'heartbeat')
+                    AND f.proname IN ('changed_keys', 'changed_settings', 'find_key', 'heartbeat')
         ),
         false
     ) AS grants_ok,
     l.froms, l.tos
 FROM errortracking.projects AS p
+LEFT JOIN errortracking.settings AS s USING (project_id)
 LEFT JOIN pg_namespace AS n ON n.nspname = 'project_' || p.project_id
 LEFT JOIN pg_roles AS r ON r.rolname = p.ingest_role
 CROSS JOIN LATERAL (
@@ -138,14 +139,7 @@ impl FromRow<'_, PgRow> for ProjectState {
                 "retained" => Phase::Retained,
                 _ => Phase::Deleted,
             },
-            settings: ProjectSettings {
-                deletion_policy: match column("deletion_policy")?.as_str() {
-                    "Delete" => DeletionPolicy::Delete,
-                    _ => DeletionPolicy::Retain,
-                },
-                display_name: row.try_get("display_name")?,
-                platform: row.try_get("platform")?,
-            },
+            settings: settings(row)?,
             location: match (row.try_get("database_secret")?, row.try_get("server")?) {
                 (Some(secret), Some(server)) => Some(Location { secret, server }),
                 _ => None,
@@ -159,4 +153,19 @@ impl FromRow<'_, PgRow> for ProjectState {
             partitions,
         })
     }
+}
+
+/// `None`: not all of it can be read, as when somebody has edited it.
+fn settings(row: &PgRow) -> Result<Option<ProjectSettings>, sqlx::Error> {
+    let ingest: Option<String> = row.try_get("ingest")?;
+    let Some(ingest) = ingest.and_then(|ingest| serde_json::from_str(&ingest).ok()) else { return Ok(None) };
+    Ok(Some(ProjectSettings {
+        deletion_policy: match row.try_get("deletion_policy")? {
+            "Delete" => DeletionPolicy::Delete,
+            _ => DeletionPolicy::Retain,
+        },
+        display_name: row.try_get("display_name")?,
+        platform: row.try_get("platform")?,
+        ingest,
+    }))
 }

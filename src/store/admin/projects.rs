@@ -151,7 +151,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Writes down what the catalog keeps of the object's spec.
+    /// Writes down what the database keeps of the object's spec. Ingest hears of it when its part has changed.
     pub async fn record_settings(&self, project: ProjectId, settings: &ProjectSettings) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query(
@@ -162,6 +162,19 @@ impl Admin {
         .bind(settings.deletion_policy.as_str())
         .bind(&settings.display_name)
         .bind(&settings.platform)
+        .execute(&mut *transaction)
+        .await?;
+        let ingest = serde_json::to_string(&settings.ingest)
+            .map_err(|error| StoreError::Other { message: error.to_string(), sqlstate: None })?;
+        // A trigger raises the version.
+        sqlx::query(
+            "INSERT INTO errortracking.settings AS s (project_id, version, ingest)
+             SELECT project_id, extract(epoch FROM clock_timestamp()) * 1000000, $2::jsonb
+             FROM errortracking.projects WHERE project_id = $1
+             ON CONFLICT (project_id) DO UPDATE SET ingest = excluded.ingest WHERE s.ingest <> excluded.ingest",
+        )
+        .bind(project.as_i64())
+        .bind(ingest)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -21,6 +21,10 @@ const ROWS_A_BATCH: i64 = 10_000;
 const MARKS_DAYS: i32 = 90;
 /// Instances that have been silent so long are pods that are gone.
 const INSTANCES_DAYS: i32 = 1;
+/// How long an update of a session is known again when it comes a second time. `apply_sessions` names it too.
+const SESSIONS_SEEN_HOURS: i64 = 48;
+/// Windows that rate limits count in are shorter; a row that has not moved is of a writer that is gone.
+const WINDOWS_HOURS: i64 = 48;
 /// How long retention holds the gate back at most while it waits for batches under way.
 const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for transactions that still use a partition that goes.
@@ -48,7 +52,7 @@ impl Admin {
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
         let issues = self.forget_issues(project, before).await?;
-        self.delete_old_counts(project, before).await?;
+        self.delete_old_counts(project, before, now).await?;
         self.delete_silent(project, now).await?;
         Ok(Expired { partitions, events, issues })
     }
@@ -189,10 +193,20 @@ impl Admin {
         Ok(forgotten)
     }
 
-    /// What ingest put aside and what it counted besides events.
-    async fn delete_old_counts(&self, project: ProjectId, before: Timestamp) -> Result<(), StoreError> {
+    /// What ingest put aside and what it stored and counted besides events.
+    async fn delete_old_counts(&self, project: ProjectId, before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
         let schema = project.schema();
-        for (table, time) in [("quarantine", "received_at"), ("outcomes", "hour")] {
+        let hours_ago = |hours| now - SignedDuration::from_hours(hours);
+        for (table, time, before) in [
+            ("quarantine", "received_at", before),
+            ("outcomes", "hour", before),
+            ("outcome_counts", "hour", before),
+            ("user_feedback", "received_at", before),
+            ("sessions", "hour", before),
+            ("session_users", "hour", before),
+            ("session_seen", "seen_at", hours_ago(SESSIONS_SEEN_HOURS)),
+            ("key_usage_windows", "window_start", hours_ago(WINDOWS_HOURS)),
+        ] {
             let delete = format!(
                 "DELETE FROM {schema}.{table} WHERE ctid = ANY (ARRAY(
                     SELECT ctid FROM {schema}.{table} WHERE {time} < $1 LIMIT $2

@@ -118,7 +118,7 @@ impl Admin {
             return Ok(());
         }
         let schema = project.schema();
-        for function in ["ingest_batch", "quarantine_event"] {
+        for function in roles::INGEST_FUNCTIONS {
             let name = format!("{schema}.{function}");
             let (exists,): (bool,) =
                 sqlx::query_as("SELECT to_regproc($1) IS NOT NULL").bind(&name).fetch_one(&mut *transaction).await?;

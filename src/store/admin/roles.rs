@@ -20,7 +20,7 @@ use crate::{
 pub const FORMER_LOGIN_VALID: Duration = Duration::from_mins(5);
 
 /// What the console reads of a project's schema.
-const CONSOLE_TABLES: [&str; 12] = [
+const CONSOLE_TABLES: [&str; 16] = [
     "events",
     "releases",
     "environments",
@@ -33,7 +33,17 @@ const CONSOLE_TABLES: [&str; 12] = [
     "tag_keys",
     "issue_tags",
     "issue_activity",
+    "sessions",
+    "session_users",
+    "user_feedback",
+    "outcome_counts",
 ];
+
+/// What the console calls in it; they read with its own rights.
+const CONSOLE_FUNCTIONS: [&str; 2] = ["outcomes_since", "release_health"];
+
+/// What an ingest login calls in its project's schema. `ingest_batch` is what the version before calls.
+pub(super) const INGEST_FUNCTIONS: [&str; 3] = ["ingest", "ingest_batch", "quarantine_event"];
 
 impl Admin {
     /// The project's ingest login with this password; its name. Another password than the one in use comes with
@@ -155,12 +165,13 @@ impl Admin {
         self.record_login(transaction, project, role, password).await?;
         ensure_login(transaction, role, password).await?;
         let (group, schema) = (self.installation.ingest_group(), project.schema());
+        let functions = INGEST_FUNCTIONS.map(|function| format!("{schema}.{function}")).join(", ");
         // Whatever the database's default is: `ingest_batch` must see what it waited for.
         let grants = format!(
             "ALTER ROLE {role} SET default_transaction_isolation = 'read committed';
              GRANT {group} TO {role};
              GRANT USAGE ON SCHEMA {schema} TO {role};
-             GRANT EXECUTE ON FUNCTION {schema}.ingest_batch, {schema}.quarantine_event TO {role}"
+             GRANT EXECUTE ON FUNCTION {functions} TO {role}"
         );
         sqlx::raw_sql(AssertSqlSafe(grants)).execute(transaction).await?;
         Ok(())
@@ -215,7 +226,8 @@ impl Admin {
             grant_connect(&mut transaction, &group).await?;
             let grants = format!(
                 "GRANT USAGE ON SCHEMA errortracking TO {group};
-                 GRANT EXECUTE ON FUNCTION errortracking.changed_keys, errortracking.find_key, errortracking.heartbeat
+                 GRANT EXECUTE ON FUNCTION errortracking.changed_keys, errortracking.changed_settings,
+                    errortracking.find_key, errortracking.heartbeat
                  TO {group}"
             );
             sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *transaction).await?;
@@ -298,7 +310,12 @@ pub(super) async fn grant_console(
     }
     let schema = project.schema();
     let tables = CONSOLE_TABLES.map(|table| format!("{schema}.{table}")).join(", ");
-    let grants = format!("GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {tables} TO {role}");
+    let functions = CONSOLE_FUNCTIONS.map(|function| format!("{schema}.{function}")).join(", ");
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA {schema} TO {role};
+         GRANT SELECT ON {tables} TO {role};
+         GRANT EXECUTE ON FUNCTION {functions} TO {role}"
+    );
     sqlx::raw_sql(AssertSqlSafe(grants)).execute(transaction).await?;
     Ok(())
 }
@@ -337,7 +354,7 @@ async fn ingest_group_is_complete(connection: &mut PgConnection, group: &str) ->
                 )
             FROM pg_roles AS r, pg_proc AS f
             WHERE r.rolname = $1 AND f.pronamespace = 'errortracking'::regnamespace
-                AND f.proname IN ('changed_keys', 'find_key', 'heartbeat')
+                AND f.proname IN ('changed_keys', 'changed_settings', 'find_key', 'heartbeat')
             GROUP BY r.oid
         ), false)",
     )

@@ -187,7 +187,7 @@ impl Snapshot {
     /// The event received last; `None` when it is past its retention.
     pub async fn latest_event(&mut self, project: ProjectId, issue: &Issue) -> Result<Option<StoredEvent>, StoreError> {
         let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT event_id, received_at, dict_id, payload
+            "SELECT event_id, received_at, ts, dict_id, payload
                FROM {schema}.events
               WHERE received_at = $1 AND event_id = $2",
             schema = project.schema()
@@ -202,7 +202,7 @@ impl Snapshot {
     /// The newest, should an id have come twice.
     pub async fn event(&mut self, project: ProjectId, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
         let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT event_id, received_at, dict_id, payload
+            "SELECT event_id, received_at, ts, dict_id, payload
                FROM {schema}.events
               WHERE event_id = $1
               ORDER BY received_at DESC
@@ -251,6 +251,7 @@ fn stored_event(row: &PgRow) -> Result<StoredEvent, StoreError> {
     Ok(StoredEvent {
         event_id: EventId(id.into_bytes()),
         received_at: row.try_get::<Timestamptz, _>("received_at")?.into(),
+        timestamp: row.try_get::<Timestamptz, _>("ts")?.into(),
         dictionary: row.try_get("dict_id")?,
         payload: row.try_get("payload")?,
     })

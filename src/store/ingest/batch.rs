@@ -1,4 +1,4 @@
-//! The statements that store events: one function call a batch, one row a quarantined event.
+//! The statements that store what was sent: one function call a batch, one row a quarantined event.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
-use super::{Applied, Batch, Quarantined, Row};
+use super::{Applied, Batch, Quarantined, Row, reports};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, Timestamptz},
@@ -21,17 +21,26 @@ const ATTEMPTS: u32 = 5;
 /// One round trip and one transaction; what lost against another transaction is sent again.
 pub async fn ingest_batch(pool: &PgPool, project: ProjectId, batch: &Batch<'_>) -> Result<Applied, StoreError> {
     let statement = format!(
-        "SELECT applied, stored, duplicates FROM {}.ingest_batch(\
-         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+        "SELECT applied, stored, duplicates, usage::text FROM {}.ingest(\
+         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $23::text::jsonb, $24::text::jsonb, $25::text::jsonb, $26::text::jsonb)",
         project.schema()
     );
+    let sessions = reports::sessions_json(batch.sessions)?;
+    let feedback = reports::feedback_json(batch.feedback)?;
+    let outcomes = reports::outcomes_json(batch.outcomes)?;
+    let limits = reports::limits_json(batch.limits, batch.own_streams)?;
     let mut attempt = 1;
     loop {
-        let query = bind(sqlx::query_as(AssertSqlSafe(statement.clone())), batch);
+        let query = bind(sqlx::query_as(AssertSqlSafe(statement.clone())), batch)
+            .bind(&sessions)
+            .bind(&feedback)
+            .bind(&outcomes)
+            .bind(&limits);
         match query.fetch_one(pool).await.map_err(StoreError::from) {
-            Ok((applied, stored, duplicates)) => {
+            Ok((applied, stored, duplicates, usage)) => {
                 let (stored, duplicates) = (i64::cast_unsigned(stored), i64::cast_unsigned(duplicates));
-                return Ok(Applied { applied, stored, duplicates });
+                return Ok(Applied { applied, stored, duplicates, usage: reports::usage_of(usage.as_deref())? });
             }
             Err(error) if error.busy() && attempt < ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(10) * attempt).await;
@@ -42,9 +51,9 @@ pub async fn ingest_batch(pool: &PgPool, project: ProjectId, batch: &Batch<'_>) 
     }
 }
 
-type Query<'q> = QueryAs<'q, sqlx::Postgres, (bool, i64, i64), PgArguments>;
+type Query<'q> = QueryAs<'q, sqlx::Postgres, (bool, i64, i64, Option<String>), PgArguments>;
 
-/// Arguments in the order of `ingest_batch`; rows go sorted by event id, so that sorting there is cheap.
+/// The arguments of `ingest` about events, in its order; rows go sorted by event id, so that sorting there is cheap.
 fn bind<'q>(query: Query<'q>, batch: &Batch<'q>) -> Query<'q> {
     let mut rows: Vec<&'q Row> = batch.rows.iter().collect();
     rows.sort_by_key(|row| row.event_id);

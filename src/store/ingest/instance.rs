@@ -2,23 +2,45 @@
 
 use sqlx::PgPool;
 
-use super::{Heartbeat, KeySet};
+use super::{ChangedSettings, Heartbeat};
 use crate::{
     dsn::{ProjectId, PublicKey},
+    protocol::settings::RateLimit,
     store::{StoreError, Timestamptz},
 };
 
-/// The keys accepted now, unless they are those of `known_version`; 0 is no version.
-pub async fn changed_keys(pool: &PgPool, project: ProjectId, known_version: i64) -> Result<Option<KeySet>, StoreError> {
-    let changed: Option<(i64, Vec<String>)> =
-        sqlx::query_as("SELECT version, public_keys FROM errortracking.changed_keys($1, $2)")
-            .bind(project.as_i64())
-            .bind(known_version)
-            .fetch_optional(pool)
-            .await?;
+/// A row of `errortracking.changed_settings`; the last three are of the same keys.
+type Row = (i64, String, Vec<String>, Vec<Option<i32>>, Vec<Option<i32>>);
+
+/// Settings and accepted keys, unless they are those of `known_version`; 0 is no version.
+pub async fn changed_settings(
+    pool: &PgPool,
+    project: ProjectId,
+    known_version: i64,
+) -> Result<Option<ChangedSettings>, StoreError> {
+    let changed: Option<Row> = sqlx::query_as(
+        "SELECT version, ingest::text, public_keys, limit_events, limit_seconds
+         FROM errortracking.changed_settings($1, $2)",
+    )
+    .bind(project.as_i64())
+    .bind(known_version)
+    .fetch_optional(pool)
+    .await?;
+    let Some((version, settings, keys, events, seconds)) = changed else { return Ok(None) };
+    let settings = serde_json::from_str(&settings).map_err(|error| StoreError::Other {
+        message: format!("the settings of project {project} cannot be read: {error}"),
+        sqlstate: None,
+    })?;
+    let limits = events.into_iter().zip(seconds).map(|(events, seconds)| rate_limit(events, seconds));
     // What does not parse as a key can be in no request either.
-    Ok(changed
-        .map(|(version, keys)| KeySet { version, keys: keys.iter().filter_map(|key| key.parse().ok()).collect() }))
+    let keys = keys.iter().zip(limits).filter_map(|(key, limit)| Some((key.parse().ok()?, limit))).collect();
+    Ok(Some(ChangedSettings { version, settings, keys }))
+}
+
+/// A limit as a row has it.
+pub(in crate::store) fn rate_limit(events: Option<i32>, seconds: Option<i32>) -> Option<RateLimit> {
+    let number = |column: Option<i32>| column.and_then(|number| u32::try_from(number).ok());
+    Some(RateLimit { events: number(events)?, window_seconds: number(seconds)? })
 }
 
 /// Whether the key is accepted now.

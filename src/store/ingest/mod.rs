@@ -2,17 +2,23 @@
 
 mod batch;
 mod instance;
+mod reports;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub(in crate::store) use self::instance::rate_limit;
 pub use self::{
     batch::{ingest_batch, quarantine, tag_value_hash},
-    instance::{changed_keys, find_key, heartbeat},
+    instance::{changed_settings, find_key, heartbeat},
+    reports::{FeedbackKind, FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit},
 };
 use crate::{
     dsn::PublicKey,
-    protocol::event::{EventId, Level},
+    protocol::{
+        event::{EventId, Level},
+        settings::{RateLimit, Settings},
+    },
 };
 
 /// One event, ready to be stored.
@@ -43,29 +49,41 @@ pub struct Row {
 }
 
 /// Rows of one project under one mark. A stream is one writer: its sequence numbers rise, and batch `n`
-/// is sent again until it is known to be applied before batch `n + 1` is sent.
-#[derive(Clone, Copy, Debug)]
+/// is sent again until it is known to be applied before batch `n + 1` is sent. Any of the lists may be empty.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Batch<'a> {
     pub stream: Uuid,
     pub sequence: i64,
     pub rows: &'a [Row],
+    pub sessions: &'a [SessionRow],
+    pub feedback: &'a [FeedbackRow],
+    pub outcomes: &'a [OutcomeRow],
+    /// Windows whose sums the answer is to tell.
+    pub limits: &'a [UsageLimit],
+    /// Whose events those sums leave out: a process knows what its own writers have taken before they commit it.
+    pub own_streams: &'a [Uuid],
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// `false`: this (stream, sequence) was applied before; nothing was done now.
     pub applied: bool,
     pub stored: u64,
     /// Events whose id was there already, in this batch, this partition or the one next to it.
     pub duplicates: u64,
+    /// Of the windows asked for, with this batch, in their order; a key that the project does not have is left out.
+    /// Empty when nothing was done now.
+    pub usage: Vec<Usage>,
 }
 
-/// The public keys accepted now, and the version they belong to.
+/// What an instance follows of its project, and the version it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySet {
+pub struct ChangedSettings {
     pub version: i64,
-    pub keys: Vec<PublicKey>,
+    pub settings: Settings,
+    /// The public keys accepted now, each with its limit; without one it may send any number of events.
+    pub keys: Vec<(PublicKey, Option<RateLimit>)>,
 }
 
 /// What an instance reports about itself.

@@ -50,6 +50,8 @@ struct ProjectRow {
     schema: bool,
     /// Roles of the project that may log in.
     logins: u32,
+    /// What ingest is told.
+    retention_days: i64,
 }
 
 /// A key that is not revoked.
@@ -58,6 +60,8 @@ struct KeyRow {
     uid: String,
     public_key: String,
     enabled: bool,
+    /// Events of its rate limit; empty without one.
+    rate_limit: String,
 }
 
 /// Everything that is not as it should be; empty when the operator has done its work.
@@ -110,6 +114,10 @@ fn check_project(project: &DynamicObject, rows: &[ProjectRow], objects: &Objects
             if row.logins == 0 {
                 wrong.push(format!("project {name} has no login"));
             }
+            let retention_days = &project.data["spec"]["backend"]["integrated"]["retentionDays"];
+            if retention_days.as_i64() != Some(row.retention_days) {
+                wrong.push(format!("project {name}: ingest is told of {} days", row.retention_days));
+            }
         }
         rows => wrong.push(format!("project {name} has {} active rows", rows.len())),
     }
@@ -161,6 +169,10 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
     };
     if row.enabled != key.data["spec"]["enabled"].as_bool().unwrap_or(true) {
         wrong.push(format!("key {name}: enabled is not as the spec says"));
+    }
+    let limit = key.data["spec"]["rateLimit"]["events"].as_i64().map(|events| events.to_string());
+    if row.rate_limit != limit.unwrap_or_default() {
+        wrong.push(format!("key {name}: its rate limit is not as the spec says"));
     }
     let secret = format!("{name}-dsn");
     match objects["Secret"].get(&secret) {
@@ -237,8 +249,9 @@ async fn project_rows(world: &World) -> Vec<ProjectRow> {
             "SELECT project_id, object_uid, state,
                 EXISTS (SELECT FROM pg_namespace WHERE nspname = 'project_' || project_id),
                 (SELECT count(*) FROM pg_roles, errortracking.installation
-                 WHERE rolcanlogin AND rolname ~ ('^et_' || id || '_' || project_id || '_ingest'))
-             FROM errortracking.projects",
+                 WHERE rolcanlogin AND rolname ~ ('^et_' || id || '_' || project_id || '_ingest')),
+                coalesce(ingest->>'retentionDays', '90')
+             FROM errortracking.projects JOIN errortracking.settings USING (project_id)",
         )
         .await;
     let rows = answer.lines().map(|line| line.split('|').map(str::to_owned).collect::<Vec<_>>());
@@ -248,6 +261,7 @@ async fn project_rows(world: &World) -> Vec<ProjectRow> {
         state: row[2].clone(),
         schema: row[3] == "t",
         logins: row[4].parse().unwrap(),
+        retention_days: row[5].parse().unwrap(),
     })
     .collect()
 }
@@ -255,7 +269,7 @@ async fn project_rows(world: &World) -> Vec<ProjectRow> {
 async fn key_rows(world: &World) -> Vec<KeyRow> {
     let answer = world
         .sql(
-            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled
+            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled, k.rate_limit_events
              FROM errortracking.client_keys k JOIN errortracking.projects p USING (project_id)
              WHERE k.revoked_at IS NULL AND p.state = 'active'",
         )
@@ -266,6 +280,7 @@ async fn key_rows(world: &World) -> Vec<KeyRow> {
         uid: row[1].clone(),
         public_key: row[2].clone(),
         enabled: row[3] == "t",
+        rate_limit: row[4].clone(),
     })
     .collect()
 }

@@ -98,7 +98,9 @@ impl Scenario {
                 namespace.patch("ErrorTrackingProject", name, json!({"spec": spec})).await;
             }
             ChangeKeys => {
-                key_b(namespace, name, json!({"secretTemplate": {"labels": {"team": "web"}}})).await;
+                let limit = json!({"events": 10, "window": "1m"});
+                key_b(namespace, name, json!({"secretTemplate": {"labels": {"team": "web"}}, "rateLimit": limit}))
+                    .await;
                 namespace.patch("ClientKey", name, template("annotations")).await;
             }
             DisableKey => {

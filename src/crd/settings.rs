@@ -1,0 +1,221 @@
+//! The part of an `ErrorTrackingProject` about the events themselves: what is taken out of them, which are not wanted,
+//! and how many are taken. Ingest pods follow it without a restart.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is taken out of an event before it is stored or shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Privacy {
+    /// Whether passwords, tokens, keys, card and account numbers and the like are taken out, as they are by default: by the names of fields, headers, cookies and variables, and by what values look like.
+    #[serde(default = "yes")]
+    pub scrub_data: bool,
+
+    /// Whether IP addresses are taken out too: of the user, of the request, and within texts. Users that have nothing else to be told apart by are not counted then.
+    #[serde(rename = "scrubIPAddresses", default)]
+    pub scrub_ip_addresses: bool,
+
+    /// Further words that make a field sensitive wherever its name contains one, in any case, as "diagnosis". The value is taken out whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub sensitive_fields: Vec<String>,
+
+    /// Names of fields whose values are kept as they are, in any case, as "passwordPolicy". They win over sensitiveFields and everything that is built in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub safe_fields: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self { scrub_data: yes(), scrub_ip_addresses: false, sensitive_fields: Vec::new(), safe_fields: Vec::new() }
+    }
+}
+
+/// Which events are not wanted: they are counted and not stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Filters {
+    /// Errors by "Type: message" or by one of the two: a pattern in which "*" stands for anything, in any case, or "re:" and a regular expression (RE2's syntax) that is found in it, as "re:^AbortError".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub ignore_errors: Vec<String>,
+
+    /// Releases, as patterns: "shop@0.*".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 250)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub ignore_releases: Vec<String>,
+
+    /// Environments, as patterns: "dev-*".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub ignore_environments: Vec<String>,
+
+    /// From which pages browsers may send: "https://shop.example.com", "https://*.example.com" for the domain and all below it, "*.example.com", with a port if need be. "*", the default, is everywhere; an empty list is nowhere. What is not a browser is not asked.
+    #[serde(default = "everywhere")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new(r"self.all(origin, origin.matches('^(([*]|[A-Za-z][-A-Za-z0-9+.]*)://)?([*]|([*][.])?[-A-Za-z0-9_.]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))").message("filters.allowedOrigins must be '*', or origins as https://shop.example.com or https://*.example.com:8443: no path"))]
+    pub allowed_origins: Vec<String>,
+
+    /// Whether events of pages and servers on localhost are not wanted.
+    #[serde(default)]
+    pub ignore_localhost: bool,
+
+    /// Whether events that known crawlers and bots caused are not wanted, by their User-Agent.
+    #[serde(default)]
+    pub ignore_crawlers: bool,
+}
+
+fn everywhere() -> Vec<String> {
+    vec!["*".into()]
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self {
+            ignore_errors: Vec::new(),
+            ignore_releases: Vec::new(),
+            ignore_environments: Vec::new(),
+            allowed_origins: everywhere(),
+            ignore_localhost: false,
+            ignore_crawlers: false,
+        }
+    }
+}
+
+/// How much is taken. What is above it is refused in a way that every SDK understands, and counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quota {
+    /// Events a minute, over all keys and pods of the project; any number when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 100000000").message("quota.eventsPerMinute must be between 1 and 100000000; to take no events, set active: false"))]
+    pub events_per_minute: Option<i32>,
+}
+
+/// Events with one key in a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct RateLimit {
+    /// Events that are accepted in a window; what is above it is refused in a way that every SDK understands, and counted.
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 100000000").message("rateLimit.events must be between 1 and 100000000; to take no events, set enabled: false"))]
+    pub events: i32,
+    /// Length of the window: 1s to 24h, as "60s", "10m" or "1h30m".
+    #[schemars(with = "String", length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}[hms]){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("rateLimit.window must be a duration of whole seconds between 1s and 24h, as 60s, 10m or 1h30m"))]
+    pub window: Window,
+}
+
+/// A Go duration of whole seconds, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct Window {
+    text: String,
+    seconds: u32,
+}
+
+impl Window {
+    /// Of the longest window.
+    const MOST_SECONDS: u32 = 24 * 60 * 60;
+
+    #[must_use]
+    pub fn seconds(&self) -> u32 {
+        self.seconds
+    }
+}
+
+impl TryFrom<String> for Window {
+    type Error = InvalidWindow;
+
+    fn try_from(text: String) -> Result<Self, InvalidWindow> {
+        match seconds(&text) {
+            Some(seconds) if (1..=Self::MOST_SECONDS).contains(&seconds) => Ok(Self { text, seconds }),
+            _ => Err(InvalidWindow(text)),
+        }
+    }
+}
+
+impl From<Window> for String {
+    fn from(window: Window) -> Self {
+        window.text
+    }
+}
+
+/// The text is not a window that events can be counted in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a duration of whole seconds between 1s and 24h, as 60s, 10m or 1h30m")]
+pub struct InvalidWindow(String);
+
+/// The sum of numbers with the units h, m and s, as Go's `time.ParseDuration` takes them.
+fn seconds(text: &str) -> Option<u32> {
+    let (mut sum, mut rest) = (0_u32, text);
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(['h', 'm', 's'])?);
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let unit = match after.chars().next()? {
+            'h' => 3600,
+            'm' => 60,
+            _ => 1,
+        };
+        sum = sum.checked_add(number.parse::<u32>().ok()?.checked_mul(unit)?)?;
+        rest = &after[1..];
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_window_is_a_go_duration_of_whole_seconds() {
+        for (text, seconds) in [
+            ("60s", Some(60)),
+            ("10m", Some(600)),
+            ("1h30m", Some(5400)),
+            ("1h0m1s", Some(3601)),
+            ("1s", Some(1)),
+            ("24h", Some(86400)),
+            ("0s", None),
+            ("24h1s", None),
+            ("500ms", None),
+            ("1.5h", None),
+            ("60", None),
+            ("s", None),
+            ("1d", None),
+            ("-1s", None),
+            ("1 s", None),
+            ("99999999999s", None),
+            ("4294967295h", None),
+            ("", None),
+        ] {
+            let window = Window::try_from(text.to_owned());
+            assert_eq!(window.clone().ok().map(|window| window.seconds()), seconds, "{text}");
+            if let Ok(window) = window {
+                assert_eq!(String::from(window), text);
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_of_an_older_version_reads_with_the_defaults_of_new_fields() {
+        assert_eq!(serde_json::from_value::<Privacy>(json!({})).unwrap(), Privacy::default());
+        assert_eq!(serde_json::from_value::<Filters>(json!({})).unwrap(), Filters::default());
+        assert_eq!(serde_json::from_value::<Quota>(json!({})).unwrap(), Quota::default());
+    }
+}

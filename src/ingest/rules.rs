@@ -1,0 +1,48 @@
+//! How a project wants what it is sent to be read: its settings, compiled once for each change of them.
+
+use super::limits::{Limit, QUOTA_WINDOW};
+use crate::{
+    filters,
+    protocol::{proxies::TrustedProxies, settings::Settings},
+    scrub::Scrubber,
+};
+
+/// What every event of a project goes through.
+pub struct Rules {
+    settings: Settings,
+    pub active: bool,
+    pub scrubber: Scrubber,
+    pub filters: filters::Compiled,
+    pub proxies: TrustedProxies,
+    pub retention_days: u32,
+    pub quota: Option<Limit>,
+}
+
+impl Rules {
+    /// The operator has refused what does not compile; here it is left out. May take seconds for a project with a
+    /// hundred large expressions.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            active: settings.active,
+            scrubber: Scrubber::new(&settings.privacy),
+            filters: filters::Compiled::new(&settings.filters).0,
+            proxies: TrustedProxies::parse(&settings.trusted_proxies).unwrap_or_default(),
+            retention_days: settings.retention_days,
+            quota: settings.events_per_minute.map(|events| Limit { events: events.into(), window: QUOTA_WINDOW }),
+            settings,
+        }
+    }
+
+    /// Whether they are those of `settings`.
+    #[must_use]
+    pub fn follow(&self, settings: &Settings) -> bool {
+        self.settings == *settings
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
+}

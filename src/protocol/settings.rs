@@ -1,0 +1,169 @@
+//! What a project asks of those who receive its events: from the custom resource it reaches the ingest pods as JSON
+//! in Postgres. Plain data; whoever acts on a part of it compiles that part.
+//!
+//! A program reads what a newer one wrote, and what an older one wrote: fields that it does not know are passed over,
+//! and those that are not there have their defaults.
+
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+
+/// What an entry of [`Filters::ignore_errors`] begins with when the rest is a regular expression.
+pub const EXPRESSION_PREFIX: &str = "re:";
+
+/// Most bytes of one compiled expression. A class of all letters of the world (`\w`) takes about 50 KB.
+const EXPRESSION_SIZE: usize = 512 << 10;
+
+/// Everything that ingest follows of a project, its keys aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    pub privacy: Privacy,
+    pub filters: Filters,
+    /// Networks of the proxies whose `X-Forwarded-For` counts: see [`super::proxies`].
+    pub trusted_proxies: Vec<String>,
+    /// Events that the project accepts a minute; `None`: any number.
+    pub events_per_minute: Option<u32>,
+    /// Days that an event is kept.
+    pub retention_days: u32,
+    /// Whether events are accepted at all.
+    pub active: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            privacy: Privacy::default(),
+            filters: Filters::default(),
+            trusted_proxies: Vec::new(),
+            events_per_minute: None,
+            retention_days: 90,
+            active: true,
+        }
+    }
+}
+
+/// What is taken out of an event before it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Privacy {
+    /// Passwords, tokens, card numbers and the like.
+    pub scrub_data: bool,
+    #[serde(rename = "scrubIPAddresses")]
+    pub scrub_ip_addresses: bool,
+    /// Further words that make a key sensitive.
+    pub sensitive_fields: Vec<String>,
+    /// Keys whose values are kept as they are.
+    pub safe_fields: Vec<String>,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self { scrub_data: true, scrub_ip_addresses: false, sensitive_fields: Vec::new(), safe_fields: Vec::new() }
+    }
+}
+
+/// Which events are not wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Filters {
+    /// Patterns of error messages, or `re:` and a regular expression: see [`ignore_expression`].
+    pub ignore_errors: Vec<String>,
+    pub ignore_releases: Vec<String>,
+    pub ignore_environments: Vec<String>,
+    /// From where browsers may send; `*` is everywhere.
+    pub allowed_origins: Vec<String>,
+    pub ignore_localhost: bool,
+    pub ignore_crawlers: bool,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self {
+            ignore_errors: Vec::new(),
+            ignore_releases: Vec::new(),
+            ignore_environments: Vec::new(),
+            allowed_origins: vec!["*".into()],
+            ignore_localhost: false,
+            ignore_crawlers: false,
+        }
+    }
+}
+
+/// Events that are accepted with one key in any window of this many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    pub events: u32,
+    pub window_seconds: u32,
+}
+
+/// The regular expression of an entry of [`Filters::ignore_errors`]; `None`: it is a pattern. The operator tells a
+/// user about an expression that does not compile, so ingest must compile it in the same way.
+#[must_use]
+pub fn ignore_expression(entry: &str) -> Option<Result<Regex, regex::Error>> {
+    let expression = entry.strip_prefix(EXPRESSION_PREFIX)?;
+    Some(RegexBuilder::new(expression).size_limit(EXPRESSION_SIZE).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_another_version_wrote_is_read_with_the_defaults_of_what_is_missing() {
+        for (case, text, expected) in [
+            ("nothing recorded yet", json!({}), Settings::default()),
+            (
+                "an older version",
+                json!({"privacy": {"scrubData": false}, "active": false}),
+                Settings {
+                    privacy: Privacy { scrub_data: false, ..Privacy::default() },
+                    active: false,
+                    ..Settings::default()
+                },
+            ),
+            (
+                "a newer version",
+                json!({"filters": {"ignoreCrawlers": true, "ignoreMonkeys": 3}, "colour": "red"}),
+                Settings { filters: Filters { ignore_crawlers: true, ..Filters::default() }, ..Settings::default() },
+            ),
+        ] {
+            assert_eq!(serde_json::from_value::<Settings>(text).unwrap(), expected, "{case}");
+        }
+    }
+
+    /// An installation of another version reads them: a name must not change.
+    #[test]
+    fn the_names_of_the_fields_are_those_of_the_custom_resource() {
+        let defaults = json!({
+            "privacy": {"scrubData": true, "scrubIPAddresses": false, "sensitiveFields": [], "safeFields": []},
+            "filters": {
+                "ignoreErrors": [], "ignoreReleases": [], "ignoreEnvironments": [], "allowedOrigins": ["*"],
+                "ignoreLocalhost": false, "ignoreCrawlers": false,
+            },
+            "trustedProxies": [],
+            "eventsPerMinute": null,
+            "retentionDays": 90,
+            "active": true,
+        });
+        assert_eq!(serde_json::to_value(Settings::default()).unwrap(), defaults);
+    }
+
+    #[test]
+    fn an_expression_is_marked_and_must_compile_within_its_size() {
+        let compiles = |entry| ignore_expression(entry).map(|compiled| compiled.is_ok());
+        for (entry, expected) in [
+            ("AbortError*", None),
+            ("not re:", None),
+            ("re:^AbortError", Some(true)),
+            (r"re:^\w+Error: \w+ failed in \w+ of \w+ for \w+$", Some(true)),
+            ("re:", Some(true)),
+            ("re:(", Some(false)),
+            ("re:(?<=a)b", Some(false)),
+            ("re:(((a{100}){100}){100}){100}", Some(false)),
+        ] {
+            assert_eq!(compiles(entry), expected, "{entry}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+use serde_json::{Value, json};
+
+use super::{table::TABLE, *};
+
+fn clean(scrubber: &Scrubber, attributes: &str) -> String {
+    let payload = format!("{{{attributes}}}");
+    let cleaned = scrubber.clean(payload.as_bytes(), None).unwrap_or_else(|error| panic!("{error}: {payload}"));
+    let is_borrowed = matches!(cleaned.payload, Cow::Borrowed(_));
+    assert_eq!(is_borrowed, cleaned.scrubbed + cleaned.repaired == 0, "{payload}");
+    serde_json::from_slice::<Value>(&cleaned.payload).unwrap();
+    let text = String::from_utf8(cleaned.payload.into_owned()).unwrap();
+    text[1..text.len() - 1].to_owned()
+}
+
+fn check(scrubber: &Scrubber, rows: &[(&str, &str)], title: &str) {
+    for (input, stored) in rows {
+        let stored = if *stored == "…" { input } else { stored };
+        assert_eq!(clean(scrubber, input), *stored, "{title}");
+        assert_eq!(clean(scrubber, stored), *stored, "again: {title}");
+    }
+}
+
+#[test]
+fn every_rule_does_what_the_table_says() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    for (title, rows) in TABLE {
+        check(&scrubber, rows, title);
+    }
+}
+
+#[test]
+fn own_words_and_safe_names_bend_the_rules() {
+    let privacy: Privacy = serde_json::from_value(json!({
+        "sensitiveFields": ["Pin", " salary ", "", "email", "contraseña"],
+        "safeFields": ["Author", "pinned"],
+    }))
+    .unwrap();
+    let rows = [
+        (
+            r#""extra":{"user_PIN":"1","Salary":5,"author":"auth","pinned":"password"}"#,
+            r#""extra":{"user_PIN":"[Filtered]","Salary":null,"author":"auth","pinned":"password"}"#,
+        ),
+        (
+            r#""extra":{"author":{"password":"4111111111111111"},"authors":"x"}"#,
+            r#""extra":{"author":{"password":"4111111111111111"},"authors":"[Filtered]"}"#,
+        ),
+        (r#""extra":{"note":"the pin is 5"}"#, "…"),
+        (r#""extra":{"contrase\u00f1a":"x"}"#, r#""extra":{"contrase\u00f1a":"[Filtered]"}"#),
+        (
+            r#""request":{"url":"/?pin=1&author=2","query_string":"pin=1&author=auth"}"#,
+            r#""request":{"url":"/?pin=[Filtered]&author=2","query_string":"pin=[Filtered]&author=auth"}"#,
+        ),
+        (
+            r#""tags":{"pin":"1"},"pin":"1","platform":"pin""#,
+            r#""tags":{"pin":"[Filtered]"},"pin":"[Filtered]","platform":"pin""#,
+        ),
+        // `[Filtered]` would make all users one.
+        (r#""user":{"id":"1","email":"ann@example.com"}"#, r#""user":{"id":"1","email":null}"#),
+    ];
+    check(&Scrubber::new(&privacy), &rows, "own words");
+}
+
+#[test]
+fn without_scrubbing_json_is_still_mended() {
+    let scrubber = Scrubber::new(&Privacy { scrub_data: false, ..Privacy::default() });
+    let rows = [
+        (r#""extra":{"password":"4111111111111111","a":"b@c.de"}"#, "…"),
+        (r#""request":{"cookies":"session=x","url":"/?token=x","query_string":"token=x"}"#, "…"),
+        (r#""extra":[NaN,"\ud83d"]"#, r#""extra":[null,"\ufffd"]"#),
+    ];
+    check(&scrubber, &rows, "off");
+}
+
+#[test]
+fn addresses_go_if_that_is_wanted() {
+    for scrub_data in [true, false] {
+        let scrubber = Scrubber::new(&Privacy { scrub_data, scrub_ip_addresses: true, ..Privacy::default() });
+        let rows = [
+            (r#""user":{"ip_address":"10.0.0.1"}"#, r#""user":{"ip_address":null}"#),
+            (r#""user":{"ip_address":"{{auto}}"}"#, r#""user":{"ip_address":null}"#),
+            (
+                r#""request":{"env":{"REMOTE_ADDR":"10.0.0.1"}},"sdk":{"client_ip":"::1"}"#,
+                r#""request":{"env":{"REMOTE_ADDR":null}},"sdk":{"client_ip":null}"#,
+            ),
+            (
+                r#""extra":{"a":"from 10.0.0.255:80, 2001:db8::1 and ::1"}"#,
+                r#""extra":{"a":"from [ip]:80, [ip] and [ip]"}"#,
+            ),
+            (r#""message":"peer 192.168.1.20 at 12:34:56""#, r#""message":"peer [ip] at 12:34:56""#),
+            (r#""extra":{"a":"std::fmt a::b 300.1.1.1 1.2.3"}"#, "…"),
+        ];
+        check(&scrubber, &rows, "addresses");
+    }
+}
+
+#[test]
+fn auto_is_the_address_of_the_client() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    let address = Some("10.0.0.7".parse().unwrap());
+    let payload = br#"{"user":{"ip_address":"{{auto}}"}}"#;
+    let cleaned = scrubber.clean(payload, address).unwrap();
+    assert_eq!(cleaned.payload, br#"{"user":{"ip_address":"10.0.0.7"}}"#.as_slice());
+    assert_eq!((cleaned.scrubbed, cleaned.repaired), (0, 0));
+    assert_eq!(scrubber.clean(payload, None).unwrap().payload, payload.as_slice());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_mended() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    for (payload, stored, repaired) in [
+        (&b"\xef\xbb\xbf{}"[..], "{}", 1),
+        (b"{\"a\":\"\xff\xfeb\xe2\x82\"}", "{\"a\":\"\u{fffd}\u{fffd}b\u{fffd}\"}", 3),
+        (b" {} \n", " {} \n", 0),
+    ] {
+        let cleaned = scrubber.clean(payload, None).unwrap();
+        assert_eq!((cleaned.payload.as_ref(), cleaned.repaired), (stored.as_bytes(), repaired));
+    }
+}
+
+#[test]
+fn what_is_no_event_is_refused() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    for json in ["[]", "\"a\"", "5", "null", "true", "NaN", " []"] {
+        assert_eq!(scrubber.clean(json.as_bytes(), None), Err(CleanError::NotAnObject), "{json}");
+    }
+    for (json, at) in [
+        ("", 0),
+        ("{", 1),
+        ("{]", 1),
+        ("{,}", 1),
+        (r#"{"a"}"#, 4),
+        (r#"{"a":}"#, 5),
+        (r#"{"a":1,}"#, 7),
+        (r#"{"a":[1,]}"#, 8),
+        (r#"{"a":1 "b":2}"#, 7),
+        (r#"{"a":01}"#, 5),
+        (r#"{"a":undefined}"#, 5),
+        (r#"{"a":nullx}"#, 9),
+        (r#"{"a":"\x41"}"#, 6),
+        (r#"{"a":"\u12"}"#, 6),
+        (r#"{"a":"b"#, 7),
+        (r#"{"a":[1}"#, 7),
+        (r#"{"password":{"a":1}"#, 19),
+        (r"{} {}", 3),
+        (r"{'a':1}", 1),
+        ("xml", 0),
+    ] {
+        match scrubber.clean(json.as_bytes(), None) {
+            Err(CleanError::InvalidJson { offset, .. }) => assert_eq!(offset, at, "{json}"),
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn depth_and_names_have_limits() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    let nested = |depth: usize| format!("{{\"extra\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    let cleaned = |payload: &str| {
+        let cleaned = scrubber.clean(payload.as_bytes(), None).unwrap();
+        (String::from_utf8(cleaned.payload.into_owned()).unwrap(), cleaned.repaired)
+    };
+    assert_eq!(cleaned(&nested(99)), (nested(99), 0));
+    assert_eq!(cleaned(&nested(100)), (nested(99).replace('1', "null"), 1));
+    assert_eq!(cleaned(&nested(100_000)), (nested(99).replace('1', "null"), 1));
+
+    let (kept, long) = ("n".repeat(1000), format!("{}\u{0}\\ud83d", "n".repeat(1001)));
+    assert_eq!(cleaned(&format!("{{\"{kept}\":1}}")), (format!("{{\"{kept}\":1}}"), 0));
+    for (members, stored) in [
+        ("L", "{}"),
+        ("L,L", "{}"),
+        ("L,\"a\":1", "{\"a\":1}"),
+        ("\"a\":1,L", "{\"a\":1}"),
+        ("\"a\":1,L,L,\"b\":2,L", "{\"a\":1,\"b\":2}"),
+        ("L,L,\"secret\":1,L", "{\"secret\":null}"),
+        ("\"extra\":{L},L", "{\"extra\":{}}"),
+    ] {
+        let payload = format!("{{{}}}", members.replace('L', &format!("\"{long}\":[{{\"a\":[]}}]")));
+        let (found, repaired) = cleaned(&payload);
+        assert_eq!((found.as_str(), repaired as usize), (stored, members.matches('L').count()), "{members}");
+    }
+    assert!(scrubber.clean(format!("{{\"{long}\":1,}}").as_bytes(), None).is_err());
+}
+
+#[test]
+fn text_for_people_loses_only_its_secret_pieces() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    for (text, cleaned) in [
+        ("my password is wrong", "my password is wrong"),
+        ("write to ann@example.com, card 4111111111111111", "write to [email], card [creditcard]"),
+        ("see https://h/?password=x", "see https://h/?password=[Filtered]"),
+    ] {
+        assert_eq!(scrubber.text(text), cleaned);
+    }
+}
+
+#[test]
+fn changes_are_explained() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    let payload = br#"{"request":{"headers":{"Authorization":"x"},"data":"{\"a\":[{\"secret\":1}]}"},
+        "exception":{"values":[{"value":"ann@example.com 4111111111111111"}]},"extra":[NaN,"\ud83d",{"token":["\ud83d"]}],"contexts":{"\ud83d":1,"\u0000":2}}"#;
+    let (cleaned, notes) = scrubber.explain(payload, None).unwrap();
+    let notes: Vec<String> = notes.iter().map(|note| format!("{}: {}", note.path, note.rule.name())).collect();
+    assert_eq!(
+        notes,
+        [
+            "request.headers.Authorization: secret name",
+            "request.data.a.0.secret: secret name",
+            "exception.values.0.value: email address",
+            "exception.values.0.value: card number",
+            "extra.0: mended JSON",
+            "extra.1: mended JSON",
+            "extra.2.token: secret name",
+            "contexts: mended JSON",
+            "contexts: mended JSON",
+        ]
+    );
+    assert_eq!((cleaned.scrubbed, cleaned.repaired), (4, 4));
+    assert_eq!(scrubber.clean(payload, None).unwrap(), cleaned);
+}
