@@ -1,7 +1,7 @@
 //! A Kubernetes operator that gives a cluster its own error tracking.
 //!
-//! One direction of arrows: `main → operator | ingest | console → store → protocol | grouping | dsn |
-//! crd`. The last four are pure: they know neither kube nor sqlx nor HTTP, neither clock nor environment.
+//! One direction of arrows: `main → operator | ingest | console → store → protocol | scrub | filters | grouping | dsn |
+//! crd`. The last six are pure: they know neither kube nor sqlx nor HTTP, neither clock nor environment.
 
 pub mod console;
 pub mod crd;

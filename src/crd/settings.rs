@@ -44,7 +44,7 @@ impl Default for Privacy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Filters {
-    /// Errors by "Type: message" or by one of the two: a pattern in which "*" stands for anything, in any case, or "re:" and a regular expression (RE2's syntax) that is found in it, as "re:^AbortError".
+    /// Errors by "Type: message" or by one of the two: a pattern in which "*" stands for anything, in any case, or "re:" and a regular expression (RE2's syntax) that is found in it, as "re:^AbortError". Of a long text the first 1024 bytes count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

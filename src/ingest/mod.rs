@@ -1,12 +1,15 @@
-//! Receives events: accept → authenticate → decode → group → batch → commit → answer. In come HTTP
-//! requests of Sentry clients, out go rows of the project's schema; 200 means that the event is
-//! committed. Runs beside its project with a login that may call a few functions of `store` and read
+//! Receives events: accept → authenticate → decode → clean → read → filter → group → batch → commit →
+//! answer. In come HTTP requests of Sentry clients, out go rows of the project's schema; 200 means that
+//! all of the request that is kept is committed. Runs beside its project with a login that may call a few functions of `store` and read
 //! nothing; it knows no Kubernetes. Called by `main`.
 //!
 //! - `server` starts everything and ends it in order; `connections` is the accept loop, `routes` the
-//!   HTTP surface (`path`, `answer`, `refusal`), `submission` one request on its way (`body`, `prepare`).
-//! - `pipeline` queues events for the `writer`s; `database` is their pool.
-//! - `keys` and `lookups` know who may send; `heartbeat` tells the store what was used and dropped.
+//!   HTTP surface (`path`, `answer`, `refusal`), `submission` one request on its way (`body`).
+//! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
+//! - `pipeline` queues units for the `writer`s; `database` is their pool.
+//! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped;
+//!   `heartbeat` tells the store.
+//! - `decode` explains a captured body with the same functions.
 
 mod answer;
 mod body;
