@@ -134,8 +134,8 @@ chart_tests() {
 # The examples against the API server's schemas and rules, with the chart installed.
 example_tests() {
     local example namespace
-    for example in examples/*/; do
-        example=${example%/}
+    for example in examples/*/kustomization.yaml; do
+        example=${example%/kustomization.yaml}
         # A dry run makes no namespace for the rest to be in.
         namespace=$(sed -n 's/^namespace: //p' "$example/kustomization.yaml")
         kubectl create namespace "$namespace" >/dev/null
