@@ -38,8 +38,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that one HTTP/2 connection may have under way; Python's transport uses it.
 const MAX_STREAMS: u32 = 64;
 
-/// Longest list of headers; auth, trace and baggage headers take a few KiB.
+/// Longest list of headers of HTTP/2; auth, trace and baggage headers take a few KiB.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
+
+/// Longest head of HTTP/1, which may hold an event in its query, and most that is read of a body at a time: every
+/// connection may take as much.
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// An HTTP/2 connection is sent away after this, with what is under way answered. Pings keep it alive however
 /// long it rests, and clients that nobody uses any more would take all the slots.
@@ -230,7 +234,12 @@ impl Conversation {
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(true)
+        .max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

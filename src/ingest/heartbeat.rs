@@ -76,6 +76,7 @@ impl Heartbeat {
             if !counts.is_empty() {
                 let unit = Unit { outcomes: counts.clone(), ..Unit::default() };
                 if let Err(error) = pipeline.store(unit).await {
+                    // Told twice if only the answer was lost: no count is worth more than a lost one here.
                     debug!(%error, "The counts of what was dropped are told with the next batch.");
                     outcomes.give_back(counts);
                 }

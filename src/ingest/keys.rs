@@ -95,12 +95,14 @@ impl Keys {
         if follow {
             return;
         }
-        let compiled = tokio::task::spawn_blocking(move || Rules::new(settings)).await;
-        if let Ok(rules) = compiled {
-            let mut table = self.table_to_write();
-            table.rules = Arc::new(rules);
-            table.accepted = keys.into_iter().collect();
-            table.version = version;
+        match tokio::task::spawn_blocking(move || Rules::new(settings)).await {
+            Ok(rules) => {
+                let mut table = self.table_to_write();
+                table.rules = Arc::new(rules);
+                table.accepted = keys.into_iter().collect();
+                table.version = version;
+            }
+            Err(error) => tracing::error!(%error, version, "Could not follow the project's new settings."),
         }
     }
 

@@ -41,7 +41,7 @@ pub struct Limits(Mutex<HashMap<Holder, Window>>);
 struct Window {
     /// Unix seconds.
     start: i64,
-    /// By this instance, whatever became of it.
+    /// By this instance.
     admitted: u64,
     /// By the others, as far as it was heard.
     by_others: u64,
@@ -76,6 +76,18 @@ impl Limits {
         Ok(())
     }
 
+    /// Takes back what was admitted and came to nothing.
+    pub fn give_back(&self, key: &PublicKey, limits: [(bool, Option<Limit>); 2], events: u64, now: Timestamp) {
+        let mut windows = self.lock();
+        for (project, limit) in limits {
+            if let Some(limit) = limit {
+                let holder = if project { None } else { Some(key.clone()) };
+                let window = current(&mut windows, holder, limit, now.as_second());
+                window.admitted = window.admitted.saturating_sub(events);
+            }
+        }
+    }
+
     /// Takes in what the store knows of all other instances.
     pub fn heard(&self, usages: &[Usage]) {
         let mut windows = self.lock();
@@ -94,11 +106,12 @@ impl Limits {
     }
 }
 
-/// The window of `now`; one that is over begins anew.
+/// The window of `now`; one that is over begins anew. A request that was received before that counts towards the new
+/// one.
 fn current(windows: &mut HashMap<Holder, Window>, holder: Holder, limit: Limit, now: i64) -> &mut Window {
     let start = now - now.rem_euclid(i64::from(limit.window.max(1)));
     let window = windows.entry(holder).or_default();
-    if window.start != start {
+    if window.start < start {
         *window = Window { start, ..Window::default() };
     }
     window
@@ -125,6 +138,16 @@ mod tests {
         assert_eq!(admit(659), Err(Exceeded { project: false, seconds: 1 }));
         assert_eq!(admit(660), Ok(()));
         assert_eq!(limits.admit(&key, [(false, None), (true, None)], 9, second(661)), Ok(()), "no limit");
+    }
+
+    #[test]
+    fn a_request_from_before_the_window_does_not_begin_it_anew() {
+        let (limits, key) = (Limits::default(), PublicKey::from_random([1; 16]));
+        let of_key = [(false, Some(minute(2))), (true, None)];
+        let admit = |now| limits.admit(&key, of_key, 1, second(now)).is_ok();
+        assert_eq!([660, 659, 661].map(admit), [true, true, false]);
+        limits.give_back(&key, of_key, 1, second(661));
+        assert_eq!([661, 661].map(admit), [true, false]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What became of everything that was sent: for `/metrics`, and for the store, where it is kept by hour, key, category
-//! and reason. The store gets them with the batches, so that each counts once whatever happens on the way.
+//! and reason. The store gets them with the batches, so that a batch that is sent again counts once.
 
 use std::{
     borrow::Cow,
@@ -19,6 +19,9 @@ use crate::{
 /// Different outcomes that wait for the store; what comes on top is summed up as `other`. Clients name the reasons of
 /// what they discard.
 const MAX_PENDING: usize = 2_000;
+
+/// Of those, what clients say they discarded: one that invents reasons must not push out what we count ourselves.
+const MAX_DISCARDED: usize = 500;
 
 /// Kind of what was sent, in Sentry's words. A closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +112,7 @@ pub enum Reason {
     DuplicateItem,
     Attachment,
     UnsupportedItem,
+    TooManyItems,
     RateLimit,
     Quota,
     IgnoredError,
@@ -125,7 +129,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 33] = [
         Self::NoRoute,
         Self::BadProjectId,
         Self::MissingKey,
@@ -146,6 +150,7 @@ impl Reason {
         Self::DuplicateItem,
         Self::Attachment,
         Self::UnsupportedItem,
+        Self::TooManyItems,
         Self::RateLimit,
         Self::Quota,
         Self::IgnoredError,
@@ -181,6 +186,7 @@ impl Reason {
             Self::DuplicateItem => ("dropped", "duplicate_item"),
             Self::Attachment => ("dropped", "attachment"),
             Self::UnsupportedItem => ("dropped", "unsupported_item"),
+            Self::TooManyItems => ("dropped", "too_many_items"),
             Self::RateLimit => ("rate_limited", "key_rate_limit"),
             Self::Quota => ("rate_limited", "project_quota"),
             Self::ForbiddenOrigin => ("filtered", "forbidden_origin"),
@@ -279,7 +285,12 @@ impl Outcomes {
 
     fn add(&self, mut slot: Slot, quantity: u64) {
         let mut pending = self.lock();
-        if pending.len() >= MAX_PENDING && !pending.contains_key(&slot) {
+        let is_full = |pending: &HashMap<Slot, u64>| {
+            let discarded = |known: &&Slot| known.outcome == CLIENT_DISCARD.0;
+            pending.len() >= MAX_PENDING
+                || slot.outcome == CLIENT_DISCARD.0 && pending.keys().filter(discarded).count() >= MAX_DISCARDED
+        };
+        if !pending.contains_key(&slot) && is_full(&pending) {
             slot = Slot { key: None, category: Category::Default.as_str().into(), reason: "other".into(), ..slot };
         }
         *pending.entry(slot).or_default() += quantity;
@@ -346,7 +357,7 @@ mod tests {
             outcomes.discarded(None, discarded);
         }
         let told = told(&outcomes);
-        assert_eq!(told.len(), MAX_PENDING + 1);
+        assert_eq!(told.len(), MAX_DISCARDED + 1);
         assert_eq!(told.iter().map(|(.., quantity)| quantity).sum::<u64>(), 2 * MAX_PENDING as u64);
         assert_eq!(counter.with_label_values(&["client_discard", "by_client"]).get(), 2 * MAX_PENDING as u64);
     }

@@ -12,6 +12,7 @@ use tokio::{
 use super::{prepare, refusal::Refusal};
 use crate::{
     dsn::PublicKey,
+    protocol::user_report::UserReport,
     store::ingest::{FeedbackRow, OutcomeRow, Row, SessionRow},
 };
 
@@ -80,9 +81,14 @@ impl Unit {
 
     /// Bytes that it counts for, in the queue and in a batch.
     fn size(&self) -> usize {
-        let feedback = self.feedback.iter().map(|row| row.report.message.len() + ITEM_BYTES).sum::<usize>();
-        let items = (self.sessions.len() + self.outcomes.len()) * ITEM_BYTES;
-        self.rows.iter().map(prepare::size).sum::<usize>() + feedback + items + ITEM_BYTES
+        let feedback = self.feedback.iter().map(|row| {
+            let UserReport { name, email, message, url, .. } = &row.report;
+            [name, email, message, url].map(String::len).iter().sum::<usize>()
+        });
+        let sessions =
+            self.sessions.iter().map(|row| row.release.len() + row.environment.as_ref().map_or(0, String::len));
+        let items = (self.sessions.len() + self.feedback.len() + self.outcomes.len() + 1) * ITEM_BYTES;
+        self.rows.iter().map(prepare::size).chain(feedback).chain(sessions).sum::<usize>() + items
     }
 }
 

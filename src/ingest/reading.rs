@@ -27,6 +27,12 @@ use crate::{
     store::ingest::{FeedbackKind, FeedbackRow, Row, SessionRow},
 };
 
+/// Sessions, or aggregates of them, after which one envelope brings no more. SDKs send some hundred at most.
+const MAX_SESSIONS: usize = 1_000;
+
+/// Reports of users that one envelope may bring.
+const MAX_REPORTS: usize = 10;
+
 /// All that is known of a request when its body is read.
 #[derive(Clone)]
 pub struct Reading {
@@ -82,9 +88,15 @@ impl Reading {
                         Err(refusal) => refused = Some((refusal, category)),
                     }
                 }
+                ItemKind::Session | ItemKind::Sessions if read.unit.sessions.len() >= MAX_SESSIONS => {
+                    self.drop(category, Reason::TooManyItems, 1);
+                }
                 ItemKind::Session => self.add_session(&mut read.unit, &payload, drift),
                 ItemKind::Sessions => self.add_sessions(&mut read.unit, &payload, drift),
                 ItemKind::ClientReport => self.count_report(&payload),
+                ItemKind::UserReport if read.unit.feedback.len() >= MAX_REPORTS => {
+                    self.drop(category, Reason::TooManyItems, 1);
+                }
                 ItemKind::UserReport => self.add_report(&mut read.unit, &payload),
                 // It has the id of the envelope: a second one would have the same.
                 ItemKind::Feedback if has_feedback => self.drop(category, Reason::DuplicateItem, 1),
@@ -148,7 +160,7 @@ impl Reading {
             envelope_id,
             generated_id: EventId(Uuid::new_v4().into_bytes()),
             sent_at,
-            client_ip: self.client_ip,
+            client_ip: self.client_ip.filter(|_| self.rules.keeps_addresses),
             retention_days: self.rules.retention_days,
         }
     }
@@ -206,7 +218,8 @@ impl Reading {
     }
 
     fn session_row(&self, update: SessionUpdate) -> SessionRow {
-        let user_hash = update.user.as_deref().map(|user| prepare::user_hash(self.project, user));
+        let is_kept = |user: &&str| self.rules.keeps_addresses || user.parse::<IpAddr>().is_err();
+        let user_hash = update.user.as_deref().filter(is_kept).map(|user| prepare::user_hash(self.project, user));
         SessionRow::new(update, user_hash)
     }
 

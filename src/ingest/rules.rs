@@ -12,6 +12,8 @@ pub struct Rules {
     settings: Settings,
     pub active: bool,
     pub scrubber: Scrubber,
+    /// Whether the address of a user may be known.
+    pub keeps_addresses: bool,
     pub filters: filters::Compiled,
     pub proxies: TrustedProxies,
     pub retention_days: u32,
@@ -26,6 +28,7 @@ impl Rules {
         Self {
             active: settings.active,
             scrubber: Scrubber::new(&settings.privacy),
+            keeps_addresses: !settings.privacy.scrub_ip_addresses,
             filters: filters::Compiled::new(&settings.filters).0,
             proxies: TrustedProxies::parse(&settings.trusted_proxies).unwrap_or_default(),
             retention_days: settings.retention_days,

@@ -101,6 +101,8 @@ pub struct Submission<'a> {
     received_at: Timestamp,
     key: Option<PublicKey>,
     admitted: bool,
+    /// Events that are counted towards the limits.
+    charged: usize,
     rules: Arc<Rules>,
     peer: Option<Peer>,
 }
@@ -134,9 +136,7 @@ impl Content {
             Self::Envelope(envelope) => {
                 envelope.items.iter().filter(|item| !skipped(&item.kind)).map(|item| item.payload.len()).sum()
             }
-            // Of a dump only the parts beside it are read.
-            Self::Minidump(_) => 0,
-            Self::Event(body) | Self::Security(body) | Self::NetworkErrors(body) => body.len(),
+            Self::Event(body) | Self::Security(body) | Self::NetworkErrors(body) | Self::Minidump(body) => body.len(),
         }
     }
 }
@@ -166,6 +166,7 @@ impl<'a> Submission<'a> {
             received_at: Timestamp::now(),
             key: None,
             admitted: false,
+            charged: 0,
             rules: ingest.keys.rules(),
             peer,
         }
@@ -195,6 +196,18 @@ impl<'a> Submission<'a> {
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
     {
+        let accepted = self.accept_body(body).await;
+        if accepted.is_err() {
+            self.settle(0);
+        }
+        accepted
+    }
+
+    async fn accept_body<S, B>(&mut self, body: S) -> Result<Accepted, Refusal>
+    where
+        S: Stream<Item = Result<B, warp::Error>>,
+        B: Buf,
+    {
         let mut body = std::pin::pin!(body);
         let encoding = match self.admit_head().await {
             Ok(encoding) => encoding,
@@ -215,13 +228,23 @@ impl<'a> Submission<'a> {
 
     /// An event in the query of an image's address, as base64.
     pub async fn accept_query(&mut self) -> Result<Accepted, Refusal> {
+        let accepted = self.take_query().await;
+        if accepted.is_err() {
+            self.settle(0);
+        }
+        accepted.map(|accepted| Accepted { answer: Answer::Pixel, ..accepted })
+    }
+
+    async fn take_query(&mut self) -> Result<Accepted, Refusal> {
         self.admit_head().await?;
         let event = form_urlencoded::parse(self.query.as_bytes()).find(|(name, _)| name == "sentry_data");
-        let event = event.map(|(_, event)| Bytes::from(event.into_owned())).ok_or(Refusal::EmptyBody)?;
-        let event = encoding::store_body(event, MAX_EVENT_BYTES)?;
-        let cover = Cover { reservation: self.ingest.bodies.nothing(), turn: None };
-        let accepted = self.take(Content::Event(event), cover).await?;
-        Ok(Accepted { answer: Answer::Pixel, ..accepted })
+        let event = event.map(|(_, event)| event.into_owned()).ok_or(Refusal::EmptyBody)?;
+        // Some pages forget that a plus of base64 is a blank in a query.
+        let event = if event.starts_with('{') { event } else { event.replace(' ', "+") };
+        let event = encoding::store_body(event.into(), MAX_EVENT_BYTES)?;
+        let mut reservation = self.ingest.bodies.nothing();
+        reservation.grow_to(self.query.len() + event.len())?;
+        self.take(Content::Event(event), Cover { reservation, turn: None }).await
     }
 
     /// Reads and stores what was decoded.
@@ -235,7 +258,16 @@ impl<'a> Submission<'a> {
             }
         }
         let endpoint = self.target.endpoint;
-        let (Read { unit, event_id, limited }, cover) = self.read(content, exceeded.is_some(), cover).await?;
+        let (Read { mut unit, event_id, limited }, cover) = self.read(content, exceeded.is_some(), cover).await?;
+        self.settle(unit.rows.len());
+        while unit.rows.len() > self.charged {
+            if let Err(exceeded) = self.admit_event() {
+                // The rest of a list of reports.
+                for _ in unit.rows.drain(self.charged..) {
+                    self.count(Category::Security, Refusal::RateLimited(exceeded.clone()).reason());
+                }
+            }
+        }
         // The rows hold what is needed from here on: let the next body in.
         drop(cover);
         let empty = unit.is_empty();
@@ -316,11 +348,28 @@ impl<'a> Submission<'a> {
     }
 
     /// Counts an event towards the limits of its key and project.
-    fn admit_event(&self) -> Result<(), Exceeded> {
-        let Some(key) = self.admitted_key() else { return Ok(()) };
+    fn admit_event(&mut self) -> Result<(), Exceeded> {
+        if let Some(key) = self.admitted_key() {
+            self.ingest.limits.admit(key, self.limits(key), 1, self.received_at)?;
+        }
+        self.charged += 1;
+        Ok(())
+    }
+
+    /// Gives back what was counted for more events than `events`: what a filter stops, or nobody can read, uses
+    /// up no limit.
+    fn settle(&mut self, events: usize) {
+        let unused = self.charged.saturating_sub(events);
+        if let Some(key) = self.admitted_key().filter(|_| unused > 0) {
+            self.ingest.limits.give_back(key, self.limits(key), unused as u64, self.received_at);
+        }
+        self.charged -= unused;
+    }
+
+    fn limits(&self, key: &PublicKey) -> [(bool, Option<Limit>); 2] {
         let of_key = self.ingest.keys.rate_limit(key);
         let of_key = of_key.map(|limit| Limit { events: limit.events.into(), window: limit.window_seconds });
-        self.ingest.limits.admit(key, [(false, of_key), (true, self.rules.quota)], 1, self.received_at)
+        [(false, of_key), (true, self.rules.quota)]
     }
 
     /// The envelope's own DSN may not contradict the request; it is the key of a request without one.
@@ -366,7 +415,8 @@ impl<'a> Submission<'a> {
 
     /// Who sent it, as far as the project trusts the proxies between.
     fn client_ip(&self) -> Option<IpAddr> {
-        let forwarded = self.headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        // A line that is no text hides those before it.
+        let forwarded = self.headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().unwrap_or_default());
         let forwarded: Vec<&str> = forwarded.collect();
         self.peer.as_ref().map(|Peer(peer)| self.rules.proxies.client_ip(peer.ip(), forwarded.into_iter()))
     }

@@ -167,11 +167,15 @@ impl Writer {
         limits
     }
 
-    /// Nobody would ever take it: what is left of the unit is not lost with it.
+    /// Nobody would ever take it: what else the unit has is not lost with it.
     fn drop_beside(&self, share: &Share, message: &str) {
-        warn!(error = message, "The database does not take a session or report.");
-        let dropped = (share.sessions.len() + share.feedback.len()) as u64;
-        self.metrics.outcomes.count(share.key.as_ref(), Category::Default, Reason::Rejected, dropped);
+        let (sessions, feedback) = (share.sessions.len() as u64, share.feedback.len() as u64);
+        warn!(error = message, sessions, feedback, counts = share.outcomes.len(), "The database does not take these.");
+        for (category, dropped) in [(Category::Session, sessions), (Category::Feedback, feedback)] {
+            if dropped > 0 {
+                self.metrics.outcomes.count(share.key.as_ref(), category, Reason::Rejected, dropped);
+            }
+        }
     }
 
     /// Keeps a row that no table takes, with what the server said, so that it is not lost unseen.

@@ -218,3 +218,18 @@ fn changes_are_explained() {
     assert_eq!((cleaned.scrubbed, cleaned.repaired), (4, 4));
     assert_eq!(scrubber.clean(payload, None).unwrap(), cleaned);
 }
+
+/// Each level is JSON but for its end, and holds a secret that only it shows: it is walked through twice.
+#[test]
+fn what_is_wrapped_again_and_again_is_not_looked_into_for_ever() {
+    let mut text = "a@b ".repeat(5_000);
+    for _ in 0..7 {
+        let inner = json!(text).to_string();
+        text = format!(r#"{{"a":{inner},"b":"4111 1111 1111 1111"}} x"#);
+    }
+    let payload = json!({"extra": {"text": text}}).to_string();
+    let scrubber = Scrubber::new(&Privacy::default());
+    let cleaned = scrubber.clean(payload.as_bytes(), None).unwrap().payload;
+    let stored = String::from_utf8_lossy(&cleaned);
+    assert!(!stored.contains("4111 1111") && serde_json::from_slice::<Value>(&cleaned).is_ok());
+}

@@ -78,14 +78,17 @@ impl Walk<'_, '_, '_> {
     }
 
     fn json(&mut self, text: &str, root: Place) -> Structure {
-        if self.wraps == MAX_WRAPS {
+        if self.wraps == MAX_WRAPS || text.len() > self.budget {
             self.note_scrubbed(Rule::SecretText);
             return Structure::Changed(FILTERED.to_owned());
         }
         let path = if self.notes.is_some() { self.path() } else { String::new() };
         let checkpoint = self.checkpoint();
-        let walk = Walk::new(self.rules, text, self.client_ip, self.notes.as_deref_mut(), path, self.wraps + 1);
-        let Ok(Outcome { edited, scrubbed, repaired }) = walk.run(root) else {
+        let mut walk = Walk::new(self.rules, text, self.client_ip, self.notes.as_deref_mut(), path, self.wraps + 1);
+        walk.budget = self.budget - text.len();
+        let (outcome, budget) = walk.run(root);
+        self.budget = budget;
+        let Ok(Outcome { edited, scrubbed, repaired }) = outcome else {
             self.rewind(&checkpoint);
             return Structure::None;
         };

@@ -16,6 +16,10 @@ use super::{
 /// Deeper lists and objects become null. `serde_json` gives up at 128.
 const MAX_DEPTH: usize = 100;
 
+/// All strings of a payload that hold JSON again may be this many times its length together, however often one is
+/// looked into: a text that is JSON but for its end is walked through twice, and so is each inside it.
+const NESTED: usize = 4;
+
 /// A member with a longer name is dropped: no application means it.
 const MAX_NAME_BYTES: usize = 1000;
 
@@ -38,6 +42,8 @@ pub(super) struct Walk<'a, 'r, 'n> {
     pub(super) path: String,
     /// How many strings `text` is wrapped in.
     pub(super) wraps: usize,
+    /// Bytes of strings that may still be walked through as JSON of their own.
+    pub(super) budget: usize,
     refusal: CleanError,
 }
 
@@ -77,7 +83,7 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
         let (text, replaced) = as_text(payload);
         let mut walk = Walk::new(rules, &text, client_ip, notes, String::new(), 0);
         walk.skip_byte_order_mark();
-        let Outcome { edited, scrubbed, repaired } = walk.run(Place::Event)?;
+        let Outcome { edited, scrubbed, repaired } = walk.run(Place::Event).0?;
         let payload = match (edited, text) {
             (Some(edited), _) => Cow::Owned(edited),
             (None, Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
@@ -110,6 +116,7 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
             notes,
             path,
             wraps,
+            budget: bytes.len().saturating_mul(NESTED),
             refusal: CleanError::NotAnObject,
         }
     }
@@ -121,15 +128,15 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
         }
     }
 
-    /// Walks over the whole text, which stands at `root`.
-    pub(super) fn run(mut self, root: Place) -> Result<Outcome, CleanError> {
-        match self.walk(root) {
-            Ok(()) => {
-                let Self { edits, scrubbed, repaired, .. } = self;
-                Ok(Outcome { edited: edits.finish(), scrubbed, repaired })
-            }
-            Err(Refused) => Err(self.refusal),
-        }
+    /// Walks over the whole text, which stands at `root`; what is left of the budget.
+    pub(super) fn run(mut self, root: Place) -> (Result<Outcome, CleanError>, usize) {
+        let walked = self.walk(root);
+        let Self { edits, scrubbed, repaired, budget, refusal, .. } = self;
+        let outcome = match walked {
+            Ok(()) => Ok(Outcome { edited: edits.finish(), scrubbed, repaired }),
+            Err(Refused) => Err(refusal),
+        };
+        (outcome, budget)
     }
 
     fn walk(&mut self, root: Place) -> Result<(), Refused> {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 pub use self::snapshot::Snapshot;
 use crate::{
     dsn::ProjectId,
-    protocol::event::{EventId, Level, MAX_BYTES},
+    protocol::event::{EventId, Level, MAX_CLEANED_BYTES},
 };
 
 /// A project as the operator registered it.
@@ -147,10 +147,10 @@ impl StoredEvent {
         if let Some(dictionary) = self.dictionary {
             return Err(io::Error::other(format!("dictionary {dictionary} is not known")));
         }
-        let limit = MAX_BYTES as u64;
+        let limit = MAX_CLEANED_BYTES as u64;
         let mut json = Vec::new();
         zstd::Decoder::new(&*self.payload)?.take(limit + 1).read_to_end(&mut json)?;
-        if json.len() > MAX_BYTES {
+        if json.len() > MAX_CLEANED_BYTES {
             return Err(io::Error::other(format!("longer than {limit} bytes")));
         }
         Ok(json)
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn payloads_come_back_as_sent_up_to_the_longest_event() {
-        let longest = vec![b' '; MAX_BYTES];
+        let longest = vec![b' '; MAX_CLEANED_BYTES];
         assert_eq!(stored(&longest).json().unwrap(), longest);
         assert!(stored(&[longest, vec![b' ']].concat()).json().is_err(), "a bomb ends at the limit");
         assert!(StoredEvent { dictionary: Some(1), ..stored(b"{}") }.json().is_err(), "an unknown dictionary");

@@ -27,6 +27,9 @@ use super::{
 /// Longest event in bytes, after decompression.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// Longest event that was cleaned: `[Filtered]` may be longer than what it stands for.
+pub const MAX_CLEANED_BYTES: usize = 2 * MAX_BYTES;
+
 const MAX_FINGERPRINT_PARTS: usize = 100;
 
 /// What the protocol knows; the rest is `other`.
@@ -89,7 +92,7 @@ pub fn parse_core(payload: &[u8], receipt: &Receipt) -> Result<Event, EventError
 }
 
 fn parsed<const LINES: bool>(payload: &[u8], receipt: &Receipt) -> Result<Event, EventError> {
-    if payload.len() > MAX_BYTES {
+    if payload.len() > MAX_CLEANED_BYTES {
         return Err(EventError::TooLarge);
     }
     let draft = match read::<LINES>(payload) {

@@ -17,6 +17,9 @@ const DUMP_FIELD: &str = "upload_file_minidump";
 /// Breadcrumbs kept of the two files that sentry-native rotates.
 const MAX_BREADCRUMBS: usize = 100;
 
+/// Values of all parts of one event together: each takes many times its bytes while it is read.
+const MAX_VALUES: usize = 50_000;
+
 /// Deepest `sentry[a][b]…`.
 const MAX_KEYS: usize = 10;
 
@@ -88,18 +91,31 @@ struct Form {
     /// `sentry__1`, `sentry__2`: a long field in pieces.
     chunks: Vec<(u32, Bytes)>,
     breadcrumbs: Vec<Value>,
+    /// Bytes and values of all parts of the event so far.
+    bytes: usize,
+    values: usize,
     other_parts: usize,
     unreadable_parts: usize,
 }
 
 impl Form {
     fn add(&mut self, part: &Part) {
+        if is_of_event(&part.name) {
+            self.bytes += part.body.len();
+        }
+        let left = MAX_VALUES.saturating_sub(self.values);
         let read = match part.name.as_str() {
-            name if part.body.len() > MAX_BYTES && is_of_event(name) => None,
-            "sentry" => json_object(&part.body).map(|object| self.field.extend(object)),
-            "__sentry-event" => msgpack::object(&part.body).map(|object| self.attached.extend(object)),
+            name if self.bytes > MAX_BYTES && is_of_event(name) => None,
+            "sentry" => self.json_object(&part.body).map(|object| self.field.extend(object)),
+            "__sentry-event" => msgpack::object(&part.body, left).map(|(object, values)| {
+                self.values += values;
+                self.attached.extend(object);
+            }),
             "__sentry-breadcrumb1" | "__sentry-breadcrumb2" => {
-                msgpack::values(&part.body).map(|values| self.breadcrumbs.extend(values))
+                msgpack::values(&part.body, left).map(|(breadcrumbs, values)| {
+                    self.values += values;
+                    self.breadcrumbs.extend(breadcrumbs);
+                })
             }
             name => match (name.strip_prefix("sentry__").map(str::parse), name.strip_prefix("sentry[")) {
                 (Some(Ok(number)), _) => {
@@ -116,6 +132,16 @@ impl Form {
         if read.is_none() {
             self.unreadable_parts += 1;
         }
+    }
+
+    /// What strict parsers refuse is mended, as in an event that comes alone.
+    fn json_object(&mut self, text: &[u8]) -> Option<Map<String, Value>> {
+        // At most: a comma in a text counts as well.
+        self.values += text.iter().filter(|byte| matches!(byte, b'{' | b'[' | b',')).count();
+        if self.values > MAX_VALUES {
+            return None;
+        }
+        serde_json::from_slice(text).ok().or_else(|| serde_json::from_slice(&repaired(text)?).ok())
     }
 
     /// `tags][version]` with its text.
@@ -141,7 +167,7 @@ impl Form {
         chunks.sort_by_key(|(number, _)| *number);
         let length: usize = chunks.iter().map(|(_, chunk)| chunk.len()).sum();
         let whole = || chunks.iter().flat_map(|(_, chunk)| chunk.iter().copied()).collect::<Vec<u8>>();
-        match (length <= MAX_BYTES).then(whole).and_then(|whole| json_object(&whole)) {
+        match (length <= MAX_BYTES).then(whole).and_then(|whole| self.json_object(&whole)) {
             Some(object) => self.field.extend(object),
             None => self.unreadable_parts += chunks.len(),
         }
@@ -185,11 +211,6 @@ fn merge(event: &mut Map<String, Value>, keys: Map<String, Value>) {
             }
         }
     }
-}
-
-/// What strict parsers refuse is mended, as in an event that comes alone.
-fn json_object(text: &[u8]) -> Option<Map<String, Value>> {
-    serde_json::from_slice(text).ok().or_else(|| serde_json::from_slice(&repaired(text)?).ok())
 }
 
 #[cfg(test)]

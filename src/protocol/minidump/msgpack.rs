@@ -5,33 +5,38 @@ use serde_json::{Map, Value};
 /// Deeper values than this are refused.
 const MAX_DEPTH: usize = 64;
 
-/// A map, which must fill `bytes`.
-pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
-    let mut reader = Reader(bytes);
+/// A map, which must fill `bytes`, and how many values it is of: at most `limit`.
+pub(super) fn object(bytes: &[u8], limit: usize) -> Option<(Map<String, Value>, usize)> {
+    let mut reader = Reader { rest: bytes, left: limit };
     match reader.value(0)? {
-        Value::Object(object) if reader.0.is_empty() => Some(object),
+        Value::Object(object) if reader.rest.is_empty() => Some((object, limit - reader.left)),
         _ => None,
     }
 }
 
-/// Values one behind the other.
-pub(super) fn values(bytes: &[u8]) -> Option<Vec<Value>> {
-    let mut reader = Reader(bytes);
+/// Values one behind the other, and how many they are of: at most `limit`.
+pub(super) fn values(bytes: &[u8], limit: usize) -> Option<(Vec<Value>, usize)> {
+    let mut reader = Reader { rest: bytes, left: limit };
     let mut values = Vec::new();
-    while !reader.0.is_empty() {
+    while !reader.rest.is_empty() {
         values.push(reader.value(0)?);
     }
-    Some(values)
+    Some((values, limit - reader.left))
 }
 
-/// What is left to read.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    /// What is left to read.
+    rest: &'a [u8],
+    /// How many more values may come.
+    left: usize,
+}
 
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Option<Value> {
         if depth > MAX_DEPTH {
             return None;
         }
+        self.left = self.left.checked_sub(1)?;
         let [format] = self.array()?;
         Some(match format {
             0x00..=0x7f => format.into(),
@@ -110,14 +115,14 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
         Some(*array)
     }
 
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
         Some(taken)
     }
 }
@@ -162,7 +167,7 @@ mod tests {
             (b"\xde\x00\x01\xa1a\x01", json!({"a": 1})),
             (b"\xdf\x00\x00\x00\x01\xa1a\x01", json!({"a": 1})),
         ] {
-            assert_eq!(values(bytes).unwrap()[0], expected, "{bytes:x?}");
+            assert_eq!(values(bytes, 100).unwrap().0[0], expected, "{bytes:x?}");
         }
     }
 
@@ -178,16 +183,16 @@ mod tests {
             b"\xc1",
             &deep,
         ] {
-            assert_eq!(values(bytes), None, "{bytes:x?}");
+            assert_eq!(values(bytes, 100), None, "{bytes:x?}");
         }
-        assert_eq!(object(b"\x81\xa1a\x01\x05"), None, "something follows");
-        assert_eq!(object(b"\x05"), None);
+        assert_eq!(object(b"\x81\xa1a\x01\x05", 100), None, "something follows");
+        assert_eq!(object(b"\x05", 100), None);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            let _ = (values(&bytes), object(&bytes));
+            let _ = (values(&bytes, 1_000), object(&bytes, 1_000));
         }
     }
 }

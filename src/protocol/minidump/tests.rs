@@ -153,3 +153,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parts_that_would_take_all_memory_are_not_read() {
+    let (maps, objects) = (b"\x81\xa0\0".repeat(40_000), format!("{{\"a\":[{}0]}}", "{},".repeat(60_000)));
+    let upload = uploaded(&[("__sentry-breadcrumb1", &maps), ("sentry", objects.as_bytes())]);
+    assert_eq!(upload.unreadable_parts, 2);
+    assert_eq!(event(&upload).title(), "Minidump");
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BYTES / 2));
+    let upload = uploaded(&[("sentry", large.as_bytes()), ("sentry", large.as_bytes())]);
+    assert_eq!(upload.unreadable_parts, 1, "together they are too long");
+}

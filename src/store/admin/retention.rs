@@ -49,11 +49,12 @@ impl Admin {
         now: Timestamp,
     ) -> Result<Expired, StoreError> {
         let before = now - SignedDuration::from_hours(24 * i64::from(retention_days));
+        // First what nobody's long transaction can hold up.
+        self.delete_old_counts(project, before, now).await?;
+        self.delete_silent(project, now).await?;
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
         let issues = self.forget_issues(project, before).await?;
-        self.delete_old_counts(project, before, now).await?;
-        self.delete_silent(project, now).await?;
         Ok(Expired { partitions, events, issues })
     }
 
