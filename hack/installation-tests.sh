@@ -150,11 +150,16 @@ leaves_no_finalizer() {
 }
 
 leaves_nothing_of_its_own() {
-    local left
-    left=$(kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings --output name | grep error-tracking || true
-        kubectl --namespace error-tracking get jobs,pods,serviceaccounts,roles,rolebindings,networkpolicies,deployments,statefulsets --output name | grep error-tracking || true)
+    local left=
+    # helm waits for the Deployments; their pods may take a moment longer to end.
+    for _ in {1..30}; do
+        left=$(kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings --output name | grep error-tracking || true
+            kubectl --namespace error-tracking get jobs,pods,serviceaccounts,roles,rolebindings,networkpolicies,deployments,statefulsets --output name | grep error-tracking || true)
+        [ -n "$left" ] || return 0
+        sleep 2
+    done
     echo "$left"
-    [ -z "$left" ]
+    return 1
 }
 
 installs_again() {

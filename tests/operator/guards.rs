@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, wait_for};
+use crate::harness::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, try_kubectl, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -37,6 +37,35 @@ fn replace(arguments: &[&str]) {
         json!([{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": arguments}]).to_string();
     kubectl(&["patch", "deploy", OPERATOR, "-n", INSTALLATION, "--type=json", "-p", &patch]);
     kubectl(&["rollout", "status", "deploy", OPERATOR, "-n", INSTALLATION, "--timeout=120s"]);
+}
+
+/// Projects of other namespaces, as the one that was upgraded, left alone until the end of the test: with one rollout at
+/// a time any of them could have the turn.
+struct Others(Vec<[String; 2]>);
+
+impl Others {
+    fn pause(besides: &Namespace) -> Self {
+        let names = "jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{\"\\n\"}{end}";
+        let found = kubectl(&["get", "etp", "--all-namespaces", "-o", names]);
+        let found = found.lines().filter_map(|line| line.split_once(' '));
+        let others = found.filter(|(namespace, _)| *namespace != besides.0);
+        let others = Self(others.map(|(namespace, name)| [namespace.to_owned(), name.to_owned()]).collect());
+        others.annotate("errortracking.dev/paused=true");
+        others
+    }
+
+    fn annotate(&self, annotation: &str) {
+        for [namespace, name] in &self.0 {
+            // One that is gone meanwhile needs nothing.
+            let _ = try_kubectl(&["annotate", "--overwrite", "-n", namespace, "etp", name, annotation]);
+        }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.annotate("errortracking.dev/paused-");
+    }
 }
 
 #[test]
@@ -79,6 +108,7 @@ fn a_version_that_does_not_come_up_stays_at_its_first_project() {
             (namespace.condition(&format!("etp/{name}"), "Reconciling", "status") == "False").then_some(())
         });
     }
+    let _others = Others::pause(&namespace);
     let good = image("a");
     let broken = "localhost/error-tracking-operator:broken";
     let arguments = Arguments::set(&[&format!("--image={broken}"), "--max-rollouts=1"]);
