@@ -98,7 +98,9 @@ impl<'a> Reader<'a> {
         for _ in 0..length {
             let key = match self.value(depth + 1)? {
                 Value::String(key) => key,
-                other => other.to_string(),
+                // As text each level would be twice as long as the one inside.
+                Value::Array(_) | Value::Object(_) => return None,
+                scalar => scalar.to_string(),
             };
             object.insert(key, self.value(depth + 1)?);
         }
@@ -186,6 +188,7 @@ mod tests {
             assert_eq!(values(bytes, 100), None, "{bytes:x?}");
         }
         assert_eq!(object(b"\x81\xa1a\x01\x05", 100), None, "something follows");
+        assert_eq!(object(b"\x81\x81\xa1a\x01\x05", 100), None, "a map is no name");
         assert_eq!(object(b"\x05", 100), None);
     }
 
