@@ -100,10 +100,8 @@ pub fn refused(refusal: &Refusal) -> WarpResponse {
     let mut response = json(refusal.status(), serde_json::to_string(&body).unwrap_or_default());
     let headers = response.headers_mut();
     // Ruby logs this header, and nothing else.
-    let causes = refusal.causes();
-    let said = if causes.is_empty() { detail.clone() } else { format!("{detail}: {}", causes.join(", ")) };
-    if let Ok(detail) = HeaderValue::from_str(&said) {
-        headers.insert("x-sentry-error", detail);
+    if let Ok(explained) = HeaderValue::from_str(&refusal.explained()) {
+        headers.insert("x-sentry-error", explained);
     }
     if let Some(seconds) = refusal.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

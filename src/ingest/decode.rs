@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{refusal::Refusal, rules::Rules};
+use super::{refusal::Refusal, rules::Rules, submission::MAX_ENVELOPE_BYTES};
 use crate::{
     crd::ErrorTrackingProject,
     dsn::hex,
@@ -26,9 +26,6 @@ use crate::{
         user_report,
     },
 };
-
-/// Longest body after decompression, in bytes.
-const MAX_BYTES: usize = 100 << 20;
 
 /// Print how a captured envelope or event is understood, cleaned and grouped, and why.
 #[derive(Args, Clone, Debug)]
@@ -50,15 +47,13 @@ pub enum DecodeError {
     Read { path: PathBuf, source: io::Error },
     #[error("failed to read the project in {}: {message}", .path.display())]
     Project { path: PathBuf, message: String },
-    #[error("ingest would answer {}: {said}", .refusal.status().as_u16())]
-    Refused { refusal: Box<Refusal>, said: String },
+    #[error("ingest would answer {}: {}", .0.status().as_u16(), .0.explained())]
+    Refused(Box<Refusal>),
 }
 
 impl From<Refusal> for DecodeError {
     fn from(refusal: Refusal) -> Self {
-        let causes = refusal.causes();
-        let said = if causes.is_empty() { refusal.to_string() } else { format!("{refusal}: {}", causes.join(", ")) };
-        Self::Refused { refusal: Box::new(refusal), said }
+        Self::Refused(Box::new(refusal))
     }
 }
 
@@ -74,7 +69,7 @@ pub fn decode(command: &Decode, settings_of: fn(&ErrorTrackingProject) -> Settin
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DecodeError> {
-    let limit = MAX_BYTES as u64 + 1;
+    let limit = MAX_ENVELOPE_BYTES as u64 + 1;
     let mut body = Vec::new();
     let read = if path == Path::new("-") {
         io::stdin().take(limit).read_to_end(&mut body)
@@ -104,7 +99,7 @@ pub fn explain(
         None => recognised(&body),
     };
     let sent = body.len();
-    let body = encoding::decode(encoding, body, MAX_BYTES).map_err(Refusal::from)?;
+    let body = encoding::decode(encoding, body, MAX_ENVELOPE_BYTES).map_err(Refusal::from)?;
     said.line(
         "body",
         format!("{sent} bytes, {}, {} bytes decoded", format!("{encoding:?}").to_lowercase(), body.len()),

@@ -58,10 +58,9 @@ impl Limits {
     ) -> Result<(), Exceeded> {
         let now = now.as_second();
         let mut windows = self.lock();
-        let of = |project: bool| if project { None } else { Some(key.clone()) };
         for (project, limit) in limits {
             let Some(limit) = limit else { continue };
-            let window = current(&mut windows, of(project), limit, now);
+            let window = current(&mut windows, holder(key, project), limit, now);
             if window.admitted + window.by_others + events > limit.events {
                 let end = window.start + i64::from(limit.window);
                 let seconds = u32::try_from(end - now).unwrap_or(limit.window).max(1);
@@ -70,7 +69,7 @@ impl Limits {
         }
         for (project, limit) in limits {
             if let Some(limit) = limit {
-                current(&mut windows, of(project), limit, now).admitted += events;
+                current(&mut windows, holder(key, project), limit, now).admitted += events;
             }
         }
         Ok(())
@@ -81,8 +80,7 @@ impl Limits {
         let mut windows = self.lock();
         for (project, limit) in limits {
             if let Some(limit) = limit {
-                let holder = if project { None } else { Some(key.clone()) };
-                let window = current(&mut windows, holder, limit, now.as_second());
+                let window = current(&mut windows, holder(key, project), limit, now.as_second());
                 window.admitted = window.admitted.saturating_sub(events);
             }
         }
@@ -104,6 +102,10 @@ impl Limits {
     fn lock(&self) -> MutexGuard<'_, HashMap<Holder, Window>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn holder(key: &PublicKey, project: bool) -> Holder {
+    if project { None } else { Some(key.clone()) }
 }
 
 /// The window of `now`; one that is over begins anew. A request that was received before that counts towards the new

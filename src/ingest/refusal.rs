@@ -153,6 +153,13 @@ impl Refusal {
         }
     }
 
+    /// `detail` and its causes in one line.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let causes = self.causes();
+        if causes.is_empty() { self.to_string() } else { format!("{self}: {}", causes.join(", ")) }
+    }
+
     /// Only for 503: Ruby, PHP and Rust take it as a limit on whatever status it comes with.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {

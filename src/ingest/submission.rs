@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Largest envelope after decompression; Sentry's documented limit.
-const MAX_ENVELOPE_BYTES: usize = 100 << 20;
+pub const MAX_ENVELOPE_BYTES: usize = 100 << 20;
 
 /// Largest `/store/` body after decompression: an event in base64, with room for line ends.
 const MAX_STORE_BYTES: usize = 2 * MAX_EVENT_BYTES;
