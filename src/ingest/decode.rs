@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{refusal::Refusal, rules::Rules, submission::MAX_ENVELOPE_BYTES};
+use super::{content::MAX_ENVELOPE_BYTES, refusal::Refusal, rules::Rules};
 use crate::{
     crd::ErrorTrackingProject,
     dsn::hex,

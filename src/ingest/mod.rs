@@ -4,7 +4,7 @@
 //! nothing; it knows no Kubernetes. Called by `main`.
 //!
 //! - `server` starts everything and ends it in order; `connections` is the accept loop, `routes` the
-//!   HTTP surface (`path`, `answer`, `refusal`), `submission` one request on its way (`body`).
+//!   HTTP surface (`path`, `answer`, `refusal`), `submission` one request on its way (`body`, `content`).
 //! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
 //! - `pipeline` queues units for the `writer`s; `database` is their pool.
 //! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped;
@@ -15,6 +15,7 @@ mod answer;
 mod body;
 mod config;
 mod connections;
+mod content;
 mod database;
 mod decode;
 mod heartbeat;

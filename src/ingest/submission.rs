@@ -12,6 +12,7 @@ use super::{
     answer::{Accepted, Answer},
     body::{self, BodyReader, Reservation},
     connections::Peer,
+    content::{Content, Decoded, MAX_ENVELOPE_BYTES, MAX_STORE_BYTES},
     database::Database,
     keys::Keys,
     limits::{Exceeded, Limit, Limits},
@@ -29,16 +30,10 @@ use crate::{
     protocol::{
         auth::{self, AuthError},
         encoding::{self, DecodeError, Encoding},
-        envelope::{self, Envelope, ItemKind},
+        envelope::{Envelope, ItemKind},
         event::MAX_BYTES as MAX_EVENT_BYTES,
     },
 };
-
-/// Largest envelope after decompression; Sentry's documented limit.
-pub const MAX_ENVELOPE_BYTES: usize = 100 << 20;
-
-/// Largest `/store/` body after decompression: an event in base64, with room for line ends.
-const MAX_STORE_BYTES: usize = 2 * MAX_EVENT_BYTES;
 
 /// What is done on the spot: to inflate this much, or to read a payload of this size, takes a few
 /// milliseconds at most. The rest moves to a thread of its own.
@@ -113,47 +108,6 @@ struct Cover {
     reservation: Reservation,
     /// For what is too large to be reserved.
     turn: Option<OwnedSemaphorePermit>,
-}
-
-/// A decoded body, and how much more memory it takes than it took on the wire.
-struct Decoded {
-    content: Content,
-    unpacked_bytes: usize,
-}
-
-enum Content {
-    Envelope(Envelope),
-    Event(Bytes),
-    Security(Bytes),
-    NetworkErrors(Bytes),
-    Minidump(Bytes),
-}
-
-impl Content {
-    /// Bytes that have to be understood.
-    fn len(&self) -> usize {
-        match self {
-            Self::Envelope(envelope) => {
-                envelope.items.iter().filter(|item| !skipped(&item.kind)).map(|item| item.payload.len()).sum()
-            }
-            Self::Event(body) | Self::Security(body) | Self::NetworkErrors(body) | Self::Minidump(body) => body.len(),
-        }
-    }
-}
-
-/// Items that nobody looks into.
-fn skipped(kind: &ItemKind) -> bool {
-    let read = matches!(
-        kind,
-        ItemKind::Event
-            | ItemKind::Security
-            | ItemKind::Session
-            | ItemKind::Sessions
-            | ItemKind::ClientReport
-            | ItemKind::UserReport
-            | ItemKind::Feedback
-    );
-    !read
 }
 
 impl<'a> Submission<'a> {
@@ -394,7 +348,7 @@ impl<'a> Submission<'a> {
         };
         if bytes.len() <= INLINE_BYTES {
             let inline = if encoding == Encoding::Identity { limit } else { limit.min(INLINE_INFLATED_BYTES) };
-            match decoded(encoding, bytes.clone(), inline, endpoint) {
+            match Decoded::of(encoding, bytes.clone(), inline, endpoint) {
                 Err(Refusal::Decode(DecodeError::TooLarge(_))) if inline < limit => {}
                 Err(refusal) => return Err(refusal),
                 Ok(decoded) => {
@@ -405,7 +359,7 @@ impl<'a> Submission<'a> {
         }
         let length = bytes.len();
         let (decoded, mut cover) =
-            self.ingest.large_bodies.apart(cover, move || decoded(encoding, bytes, limit, endpoint)).await?;
+            self.ingest.large_bodies.apart(cover, move || Decoded::of(encoding, bytes, limit, endpoint)).await?;
         if decoded.unpacked_bytes <= INLINE_INFLATED_BYTES {
             cover.reservation.grow_to(length + decoded.unpacked_bytes)?;
             cover.turn = None;
@@ -473,24 +427,6 @@ impl<'a> Submission<'a> {
     }
 }
 
-fn decoded(encoding: Encoding, bytes: Bytes, limit: usize, endpoint: Endpoint) -> Result<Decoded, Refusal> {
-    let body = encoding::decode(encoding, bytes, limit)?;
-    let inflated = if encoding == Encoding::Identity { 0 } else { body.len() };
-    let content = match endpoint {
-        Endpoint::Envelope => Content::Envelope(envelope::parse(&body)?),
-        Endpoint::Security => Content::Security(body),
-        Endpoint::Nel => Content::NetworkErrors(body),
-        Endpoint::Minidump => Content::Minidump(body),
-        Endpoint::Store => {
-            let event = encoding::store_body(body.clone(), MAX_EVENT_BYTES)?;
-            // Of base64 it is another copy.
-            let unpacked = if event.as_ptr() == body.as_ptr() { 0 } else { event.len() };
-            return Ok(Decoded { content: Content::Event(event), unpacked_bytes: inflated + unpacked });
-        }
-    };
-    Ok(Decoded { content, unpacked_bytes: inflated })
-}
-
 /// A header's value; one that is not text cannot be credentials.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, AuthError> {
     headers.get(name).map(|value| value.to_str().map_err(|_| AuthError::Malformed)).transpose()
@@ -548,25 +484,5 @@ mod tests {
         finish.send(()).unwrap();
         let _turn = large_bodies.0.acquire().await.unwrap();
         assert_eq!(reader.free_bytes(), untouched);
-    }
-
-    #[test]
-    fn what_a_body_unpacks_to_is_known() {
-        let plain = br#"{"message":"hello"}"#;
-        let gzip = |plain: &[u8]| {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            std::io::Write::write_all(&mut encoder, plain).unwrap();
-            Bytes::from(encoder.finish().unwrap())
-        };
-        let base64 = Bytes::from_static(b"eyJtZXNzYWdlIjoiaGVsbG8ifQ==");
-        for (name, encoding, bytes, expected) in [
-            ("plain", Encoding::Identity, Bytes::from_static(plain), 0),
-            ("gzip", Encoding::Gzip, gzip(plain), plain.len()),
-            ("base64", Encoding::Identity, base64.clone(), plain.len()),
-            ("gzip of base64", Encoding::Gzip, gzip(&base64), base64.len() + plain.len()),
-        ] {
-            let decoded = decoded(encoding, bytes, MAX_STORE_BYTES, Endpoint::Store).unwrap();
-            assert_eq!(decoded.unpacked_bytes, expected, "{name}");
-        }
     }
 }
