@@ -1,16 +1,9 @@
 //! Commands, nothing else.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use error_tracking_operator::{
-    console, crd, ingest,
-    operator::{self, commands},
-    telemetry,
-};
+use error_tracking_operator::{commands, console, ingest, operator, telemetry};
 use tokio_util::sync::CancellationToken;
 
 /// Gives a Kubernetes cluster its own error tracking.
@@ -33,12 +26,7 @@ enum Command {
     Retained(commands::Retained),
     Adopt(commands::Adopt),
     Release(commands::Release),
-    /// Print the custom resource definitions, or write a file for each.
-    Crds {
-        /// Folder to write to.
-        #[arg(long)]
-        directory: Option<PathBuf>,
-    },
+    Crds(commands::Crds),
 }
 
 #[tokio::main]
@@ -53,7 +41,7 @@ async fn main() -> ExitCode {
         Command::Retained(command) => commands::retained(command).await.map_err(Into::into),
         Command::Adopt(command) => commands::adopt(command).await.map_err(Into::into),
         Command::Release(command) => commands::release(command).await.map_err(Into::into),
-        Command::Crds { directory } => crds(directory.as_deref()),
+        Command::Crds(command) => commands::crds(&command).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,16 +50,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn crds(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
-    for (file, manifest) in crd::manifests()? {
-        match directory {
-            Some(directory) => std::fs::write(directory.join(file), manifest)?,
-            None => println!("---\n{manifest}"),
-        }
-    }
-    Ok(())
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.

@@ -4,32 +4,14 @@
 //! missing, and each step is done by itself. One process leads, by a Lease; its epoch goes with every Postgres
 //! statement. Called by `main` alone.
 
-mod apply;
-mod cache;
-mod child;
-mod client;
-mod client_key;
-pub mod commands;
-mod context;
-mod controller;
-mod database;
-mod databases;
-mod failure;
-mod fault;
-mod guards;
-#[cfg(test)]
-mod health_states;
-mod leader;
-mod limits;
-mod metrics;
-mod packing;
-mod pass;
-mod project;
-mod queue;
-mod tombstones;
-mod watches;
+mod cluster;
+mod config;
+pub(crate) mod databases;
+mod engine;
+mod kinds;
+pub(crate) mod objects;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::Client;
@@ -42,19 +24,23 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use self::project::ingest_settings;
 use self::{
-    client::Fence,
-    context::{Context, Parts},
-    database::{Keeper, Of, Secrets, State},
-    databases::Surroundings,
-    guards::Guards,
-    leader::{LeaderError, Leadership, campaign},
-    metrics::Metrics,
-    queue::{Echoes, Queue, Urgency},
-    tombstones::Tombstones,
-    watches::Queues,
+    cluster::{
+        client::{self, Fence},
+        leader::{LeaderError, Leadership, campaign},
+    },
+    databases::{
+        DatabaseOwner, DatabaseState, Keeper, Keeping,
+        tombstones::{self, Tombstones},
+    },
+    engine::{
+        controller::{self, Controller},
+        metrics::Metrics,
+        queue::{Echoes, Queue, Urgency},
+    },
+    kinds::{Context, Parts, Queues, client_key, project},
 };
+pub use self::{config::Config, kinds::project::ingest_settings};
 use crate::{
     crd::ErrorTrackingProject,
     telemetry::{Liveness, Readiness, probes},
@@ -70,41 +56,6 @@ const TOMBSTONE_INTERVAL: Duration = Duration::from_secs(15);
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether everything has had its first pass.
 const SYNC_LOOK: Duration = Duration::from_millis(200);
-
-/// Settings of the operator.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Config {
-    /// Namespace that the operator runs in.
-    #[arg(long, env = "POD_NAMESPACE")]
-    namespace: String,
-    /// Name of this pod: who holds the lease.
-    #[arg(long, env = "POD_NAME")]
-    pod_name: String,
-    /// Image of the ingest pods: the one that this process runs from.
-    #[arg(long, env = "INGEST_IMAGE")]
-    image: String,
-    #[arg(long, env = "INGEST_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
-    image_pull_policy: String,
-    /// Secret with the keys host, port, dbname, username and password, or uri.
-    #[arg(long, env = "ERROR_TRACKING_DATABASE_SECRET")]
-    database_secret: String,
-    /// Host of an evaluation Postgres: its Secret is made with a new password when it is absent.
-    #[arg(long, env = "ERROR_TRACKING_CREATE_DATABASE_SECRET_FOR")]
-    create_database_secret_for: Option<String>,
-    /// Secret that is made for the console's read-only login.
-    #[arg(long, env = "ERROR_TRACKING_CONSOLE_SECRET", default_value = "error-tracking-console-database")]
-    console_secret: String,
-    #[arg(long, env = "ERROR_TRACKING_LEASE_NAME", default_value = "error-tracking-operator")]
-    lease_name: String,
-    /// Where probes and metrics are served.
-    #[arg(long, env = "ERROR_TRACKING_PROBE_ADDRESS", default_value = "0.0.0.0:8081")]
-    probe_address: SocketAddr,
-    /// Passes under way at once, for each kind.
-    #[arg(long, env = "ERROR_TRACKING_CONCURRENCY", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    concurrency: u16,
-    #[command(flatten)]
-    guards: Guards,
-}
 
 /// The operator could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -201,24 +152,16 @@ async fn work(
     let queues = Queues { projects: queue("project"), keys: queue("clientkey") };
     // Dropped when this function ends, and every task with it.
     let mut tasks = JoinSet::new();
-    let caches = watches::start(&mut tasks, &client, &queues, &metrics, liveness);
-    let (state, states) = watch::channel(State::Connecting);
-    let secrets = Secrets {
-        namespace: config.namespace.clone(),
-        lease: config.lease_name.clone(),
-        database: config.database_secret.clone(),
-        evaluation_host: config.create_database_secret_for.clone(),
-        console: config.console_secret.clone(),
-        concurrency: config.concurrency,
-    };
+    let caches = kinds::start(&mut tasks, &client, &queues, &metrics, liveness);
+    let (state, states) = watch::channel(DatabaseState::Connecting);
     let keeper = Keeper {
         client: client.clone(),
-        secrets,
-        of: Of::Installation,
+        secrets: config.secrets(),
+        owner: DatabaseOwner::Installation,
         metrics: metrics.clone(),
         changed: Arc::default(),
     };
-    tasks.spawn(database::keep(keeper.clone(), epochs.clone(), raise.clone(), state, stop.clone()));
+    tasks.spawn(databases::keep(keeper.clone(), epochs.clone(), raise.clone(), state, stop.clone()));
 
     let tombstones = Tombstones::new(
         client.clone(),
@@ -226,8 +169,8 @@ async fn work(
         tombstones::config_map_name(&config.lease_name),
         metrics.clone(),
     );
-    let (events, told) = mpsc::channel(context::EVENTS);
-    tasks.spawn(context::tell_events(client.clone(), told));
+    let (events, told) = mpsc::channel(kinds::EVENTS);
+    tasks.spawn(kinds::tell_events(client.clone(), told));
     let context = Arc::new(Context::new(Parts {
         client,
         caches: caches.clone(),
@@ -236,49 +179,47 @@ async fn work(
         metrics: metrics.clone(),
         echoes,
         events,
-        config,
+        image: config.image(),
+        guards: config.guards.clone(),
     }));
     tokio::select! {
         () = caches.ready() => {}
         () = stop.cancelled() => return Ok(()),
     }
     // What the database says decides about every object: a pass without it would take back what was said before.
-    let mut connected = context.database_states();
+    let mut connected = context.databases.own_changes();
     tokio::select! {
-        _ = connected.wait_for(|state| !matches!(state, State::Connecting)) => {}
+        _ = connected.wait_for(|state| !matches!(state, DatabaseState::Connecting)) => {}
         () = stop.cancelled() => return Ok(()),
     }
     let (projects, keys) = (caches.projects.cache.names(), caches.keys.cache.names());
     info!(projects = projects.len(), keys = keys.len(), "Caches are filled; reconciling.");
     queues.projects.seed(&projects);
     queues.keys.seed(&keys);
-    let guards = config.guards.clone();
-    let around = Surroundings { keeper, guards, epochs, raise, caches: caches.clone(), queues: queues.clone() };
-    tasks.spawn(context.databases.clone().keep(around));
+    let dependents = Arc::new(kinds::Users { caches: caches.clone(), queues: queues.clone() });
+    let keeping = Keeping { keeper, guards: config.guards.clone(), epochs, raise, dependents };
+    tasks.spawn(context.databases.projects.clone().keep(keeping));
     tasks.spawn(tell_when_synced(queues.clone(), metrics));
     tasks.spawn(wake_all(context.clone(), queues.clone()));
     tasks.spawn(settle_tombstones(context.clone()));
     tasks.spawn(expire(context.clone()));
 
     let mut controllers = JoinSet::new();
-    controllers.spawn(controller::run(
-        "project",
-        context.clone(),
-        caches.projects,
-        queues.projects,
-        liveness.clone(),
-        stop.clone(),
-        project::reconcile,
-    ));
-    controllers.spawn(controller::run(
-        "clientkey",
-        context,
-        caches.keys,
-        queues.keys,
-        liveness.clone(),
-        stop.clone(),
-        client_key::reconcile,
-    ));
+    let controller = |name, queue| Controller {
+        name,
+        queue,
+        concurrency: config.concurrency,
+        metrics: context.metrics.clone(),
+        liveness: liveness.clone(),
+    };
+    let (to, resources) = (context.clone(), caches.projects);
+    controllers.spawn(controller::run(controller("project", queues.projects), stop.clone(), move |name| {
+        Some(project::reconcile(resources.get(name)?, to.clone()))
+    }));
+    let (to, resources) = (context.clone(), caches.keys);
+    controllers.spawn(controller::run(controller("clientkey", queues.keys), stop.clone(), move |name| {
+        Some(client_key::reconcile(resources.get(name)?, to.clone()))
+    }));
     tokio::select! {
         _ = controllers.join_next() => if !stop.is_cancelled() { return Err(Error::Ended("a controller")); },
         _ = tasks.join_next() => if !stop.is_cancelled() { return Err(Error::Ended("a watch")); },
@@ -304,7 +245,7 @@ async fn tell_when_synced(queues: Queues, metrics: Metrics) {
 
 /// Asks for a pass over everything when Postgres is there again, away or another one.
 async fn wake_all(context: Arc<Context>, queues: Queues) {
-    let mut states = context.database_states();
+    let mut states = context.databases.own_changes();
     let mut known = states.borrow_and_update().said();
     while states.changed().await.is_ok() {
         let now = states.borrow_and_update().said();
@@ -327,8 +268,8 @@ async fn settle_tombstones(context: Arc<Context>) {
     let mut ticks = interval(TOMBSTONE_INTERVAL);
     loop {
         ticks.tick().await;
-        if let State::Ready(_) = context.database()
-            && let Err(error) = context.tombstones.settle_all(&context).await
+        if let DatabaseState::Ready(_) = context.databases.own()
+            && let Err(error) = context.tombstones.settle_all(&context.databases).await
         {
             error!(%error, "Could not settle what deleted objects left.");
         }
@@ -355,7 +296,7 @@ async fn expire(context: Arc<Context>) {
 }
 
 async fn expire_of(context: &Context, project: &ErrorTrackingProject) {
-    let State::Ready(database) = context.database_of(project) else { return };
+    let DatabaseState::Ready(database) = context.databases.of_project(project) else { return };
     let retention = project.spec.backend.integrated.as_ref().map(|integrated| integrated.retention_days);
     let uid = project.metadata.uid.as_deref().unwrap_or_default();
     let (Some(retention), Ok(Some(state))) = (retention, database.admin.observe_object(uid).await) else { return };

@@ -1,0 +1,86 @@
+//! Commands that do one thing and end; `main` calls them. Most are what the platform team runs beside the operator, as
+//! `kubectl exec deploy/error-tracking-operator -- error-tracking-operator retained`. The environment of the
+//! operator's pods says where everything is. Statements to Postgres go in the leader's epoch: they are no new leader.
+
+mod adopt;
+mod crds;
+mod release;
+mod retained;
+
+pub use adopt::{Adopt, adopt};
+pub use crds::{Crds, crds};
+pub use release::{Release, release};
+pub use retained::{Retained, retained};
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, Client};
+
+use crate::{
+    kubernetes::kube_message,
+    operator::objects::ApplyError,
+    store::{Admin, Connection, StoreError, connection::PoolSize},
+};
+
+/// Which installation a command is about.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Installation {
+    /// Namespace that the operator runs in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: String,
+    #[arg(long, env = "ERROR_TRACKING_LEASE_NAME", default_value = "error-tracking-operator")]
+    lease_name: String,
+}
+
+/// A command did not do what it was called for. `Display` is the sentence for people.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("failed to find the Kubernetes API: {0}")]
+    NoKubernetes(#[source] Box<kube::Error>),
+    #[error("failed to {what}: {}", kube_message(source))]
+    Kubernetes { what: String, source: Box<kube::Error> },
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("Secret {secret} does not say how to reach Postgres: {message}")]
+    Database { secret: String, message: String },
+    #[error("Postgres: {}", .0.message())]
+    Store(#[from] StoreError),
+    #[error("failed to write the answer: {0}")]
+    Output(#[from] std::io::Error),
+    #[error("failed to write the answer: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("failed to write the definitions: {0}")]
+    Yaml(#[from] serde_yaml::ser::Error),
+    /// What was asked for would harm somebody, or cannot be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl CommandError {
+    fn kubernetes(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Kubernetes { what, source: Box::new(source) }
+    }
+}
+
+async fn client() -> Result<Client, CommandError> {
+    Client::try_default().await.map_err(|error| CommandError::NoKubernetes(Box::new(error)))
+}
+
+/// The operator's own database, as its leader has left it.
+async fn database(client: &Client, namespace: &str, name: &str) -> Result<Admin, CommandError> {
+    let secret = format!("{namespace}/{name}");
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let found = api.get(name).await.map_err(CommandError::kubernetes(format!("read Secret {secret}")))?;
+    let values: BTreeMap<_, _> = found
+        .data
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, ByteString(value))| (key, String::from_utf8_lossy(&value).into_owned()))
+        .collect();
+    let connection =
+        Connection::from_map(&values).map_err(|error| CommandError::Database { secret, message: error.to_string() })?;
+    connection.probe().await?;
+    Ok(Admin::attach(connection.pool(PoolSize { min: 0, max: 2 }, "error-tracking-operator command")).await?)
+}

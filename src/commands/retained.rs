@@ -1,0 +1,265 @@
+//! Lists what is in Postgres without an object in the cluster, and what deleted objects are still owed.
+
+use std::{collections::BTreeSet, io::Write};
+
+use jiff::Timestamp;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use super::{CommandError, Installation, client, database};
+use crate::{
+    crd::ErrorTrackingProject,
+    operator::databases::tombstones::{self, Tombstone},
+    store::{
+        Admin,
+        admin::{KeptProject, Phase},
+    },
+};
+
+/// Objects of one answer of the API server.
+pub(super) const LIST_PAGE: u32 = 500;
+
+/// List projects that are kept without an object, and deletions that are not finished.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Retained {
+    #[command(flatten)]
+    installation: Installation,
+    /// Secret of the operator's database.
+    #[arg(long, env = "ERROR_TRACKING_DATABASE_SECRET")]
+    database_secret: String,
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    /// Forget the deletion of the object with this uid, whose database will never come back, instead of listing.
+    #[arg(long, value_name = "UID")]
+    forget: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+/// Everything that the command says.
+#[derive(Debug, Serialize)]
+struct Answer {
+    projects: Vec<Kept>,
+    owed: Vec<Owed>,
+}
+
+/// A project without an object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    id: u64,
+    namespace: String,
+    name: String,
+    state: KeptState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    /// Of the schema with its indexes; absent when that is on another server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<i64>,
+    /// The server of the project's own database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum KeptState {
+    /// Its object was deleted, and its events were to be kept.
+    Retained,
+    /// Its object is gone without having been deleted by the operator.
+    Lost,
+    /// Its events were to be deleted, and are still there.
+    Owed,
+}
+
+impl KeptState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Retained => "retained",
+            Self::Lost => "lost",
+            Self::Owed => "owed",
+        }
+    }
+}
+
+/// Something that a deleted object still has in Postgres.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Owed {
+    object: String,
+    uid: String,
+    waits_for: String,
+}
+
+/// Writes the list to standard output.
+pub async fn retained(command: Retained) -> Result<(), CommandError> {
+    let client = client().await?;
+    let Installation { namespace, lease_name } = &command.installation;
+    if let Some(uid) = &command.forget {
+        let forgotten = tombstones::forget(client, namespace, lease_name, uid).await?;
+        let forgotten = forgotten.ok_or_else(|| CommandError::Refused(format!("nothing is owed to uid {uid}")))?;
+        writeln!(std::io::stdout().lock(), "{forgotten} is owed nothing any more.")?;
+        return Ok(());
+    }
+    let admin = database(&client, namespace, &command.database_secret).await?;
+    let living = living(&client).await?;
+    let mut projects = Vec::new();
+    for project in admin.kept_projects().await? {
+        let Some(state) = state(&project, &living) else { continue };
+        projects.push(kept(&admin, project, state).await?);
+    }
+    let owed = tombstones::list(client, namespace, lease_name).await?;
+    let answer = Answer { projects, owed: owed.iter().map(owed_by).collect() };
+    let mut out = std::io::stdout().lock();
+    match command.output {
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, &answer)?;
+            writeln!(out)?;
+        }
+        Output::Table => write!(out, "{}", table(&answer))?,
+    }
+    Ok(())
+}
+
+/// Uids of the projects in the cluster.
+async fn living(client: &Client) -> Result<BTreeSet<String>, CommandError> {
+    let api: Api<ErrorTrackingProject> = Api::all(client.clone());
+    let mut living = BTreeSet::new();
+    let mut next = ListParams::default().limit(LIST_PAGE);
+    loop {
+        let page = api.list_metadata(&next).await.map_err(CommandError::kubernetes("list ErrorTrackingProjects"))?;
+        living.extend(page.items.iter().filter_map(ResourceExt::uid));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => next = ListParams::default().limit(LIST_PAGE).continue_token(&token),
+            None => return Ok(living),
+        }
+    }
+}
+
+/// `None`: it has its object.
+fn state(project: &KeptProject, living: &BTreeSet<String>) -> Option<KeptState> {
+    match project.phase {
+        Phase::Active if living.contains(&project.object_uid) => None,
+        Phase::Active => Some(KeptState::Lost),
+        Phase::Retained => Some(KeptState::Retained),
+        Phase::Deleted => Some(KeptState::Owed),
+    }
+}
+
+async fn kept(admin: &Admin, project: KeptProject, state: KeptState) -> Result<Kept, CommandError> {
+    let bytes = match &project.location {
+        None => Some(admin.project_bytes(project.project_id).await?),
+        Some(_) => None,
+    };
+    Ok(Kept {
+        id: project.project_id.get(),
+        namespace: project.namespace,
+        name: project.name,
+        state,
+        since: project.since.and_then(|since| Timestamp::from_second(since.as_second()).ok()),
+        bytes,
+        server: project.location.map(|location| location.server),
+    })
+}
+
+fn owed_by(tombstone: &Tombstone) -> Owed {
+    let waits_for = match tombstone {
+        Tombstone::ClientKey { namespace, database: Some(secret), .. } => {
+            format!("the database of Secret {namespace}/{secret}: its keys are to be revoked there")
+        }
+        Tombstone::ClientKey { .. } => "the operator's database: its keys are to be revoked".to_owned(),
+        Tombstone::Project { .. } => "its database: its logins are to be removed there".to_owned(),
+    };
+    Owed { object: tombstone.to_string(), uid: tombstone.uid().to_owned(), waits_for }
+}
+
+fn table(answer: &Answer) -> String {
+    let mut rows = vec![["ID", "PROJECT", "STATE", "SINCE", "SIZE", "SERVER"].map(str::to_owned)];
+    rows.extend(answer.projects.iter().map(|project| {
+        [
+            project.id.to_string(),
+            format!("{}/{}", project.namespace, project.name),
+            project.state.as_str().to_owned(),
+            project.since.map_or_else(|| "-".to_owned(), |since| since.to_string()),
+            project.bytes.map_or_else(|| "-".to_owned(), size),
+            project.server.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    }));
+    let mut text =
+        if answer.projects.is_empty() { "No project is kept without an object.\n".to_owned() } else { align(&rows) };
+    if !answer.owed.is_empty() {
+        let mut rows = vec![["OWED TO", "UID", "WAITS FOR"].map(str::to_owned)];
+        rows.extend(answer.owed.iter().map(|owed| [owed.object.clone(), owed.uid.clone(), owed.waits_for.clone()]));
+        text.push('\n');
+        text.push_str(&align(&rows));
+    }
+    text
+}
+
+/// Columns as wide as their widest cell, as kubectl writes them.
+fn align<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("   ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn size(bytes: i64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut tenths = i128::from(bytes) * 10;
+    let mut unit = "B";
+    for larger in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        (tenths, unit) = (tenths / 1024, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (3 << 40, "3.0 TiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_list_says_what_is_kept_and_what_is_owed() {
+        let answer = Answer {
+            projects: vec![Kept {
+                id: 7,
+                namespace: "web".into(),
+                name: "shop".into(),
+                state: KeptState::Retained,
+                since: Some(Timestamp::from_second(0).unwrap()),
+                bytes: Some(2048),
+                server: None,
+            }],
+            owed: vec![owed_by(&Tombstone::client_key("u", "web", "shop", Some("pg".into())))],
+        };
+        assert_eq!(
+            table(&answer),
+            "ID   PROJECT    STATE      SINCE                  SIZE      SERVER\n\
+             7    web/shop   retained   1970-01-01T00:00:00Z   2.0 KiB   -\n\
+             \n\
+             OWED TO              UID   WAITS FOR\n\
+             ClientKey web/shop   u     the database of Secret web/pg: its keys are to be revoked there\n"
+        );
+        assert_eq!(table(&Answer { projects: vec![], owed: vec![] }), "No project is kept without an object.\n");
+    }
+}

@@ -1,0 +1,7 @@
+//! What every process that talks to the Kubernetes API shares: the names that we write there, and what it answers when
+//! it refuses. Called by the operator and the commands; knows no kind of ours and no state.
+
+mod error;
+pub mod names;
+
+pub use error::kube_message;

@@ -1,0 +1,52 @@
+//! A cache read as the custom resources of one kind.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use kube::{Resource, core::DeserializeGuard};
+use serde::de::DeserializeOwned;
+
+use super::cache::Cache;
+use crate::operator::engine::queue::ObjectName;
+
+/// A custom resource that could not be read as its kind must not stop the watch for the others.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// A cache whose objects are custom resources of one kind.
+#[derive(Debug)]
+pub struct Resources<K> {
+    pub cache: Arc<Cache>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Clone for Resources<K> {
+    fn clone(&self) -> Self {
+        Self { cache: self.cache.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> Default for Resources<K> {
+    fn default() -> Self {
+        Self { cache: Arc::default(), kind: PhantomData }
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
+    #[must_use]
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<Guarded<K>>> {
+        self.cache
+            .with(&name.namespace, &name.name, |json| {
+                // The guard copies the whole object to be able to fall back: only what cannot be read pays for that.
+                serde_json::from_slice(json)
+                    .map(|object| DeserializeGuard(Ok(object)))
+                    .or_else(|_| serde_json::from_slice(json))
+                    .ok()
+            })?
+            .map(Arc::new)
+    }
+
+    /// All of them, each read anew: for what is done seldom.
+    #[must_use]
+    pub fn state(&self) -> Vec<Arc<Guarded<K>>> {
+        self.cache.names().into_iter().filter_map(|name| self.get(&name)).collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! One watch with its own backoff, which keeps a cache true and tells of each change.
+//!
+//! A watch lists, then follows the changes from there. When its connection ends it goes on from the last version; when that
+//! version is too old (410) it lists anew and tells only what differs. A connection that says nothing for too long is
+//! taken for dead.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, ListParams, WatchParams},
+    core::WatchEvent,
+};
+use prometheus::IntCounterVec;
+use rand::RngExt;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, warn};
+
+use super::cache::{Cache, Change};
+use crate::{
+    kubernetes::kube_message,
+    operator::engine::{DEAD, queue::ObjectName},
+    telemetry::Liveness,
+};
+
+/// Objects in one answer to a list.
+const PAGE: u32 = 500;
+/// Seconds after which the API server ends a watch, which then goes on anew: a connection that somebody on the way has
+/// forgotten says nothing for ever, and is noticed because it does not end either.
+const WATCH_SECONDS: u32 = 20;
+/// An end that is late by more is not coming.
+const SILENCE: Duration = Duration::from_secs(25);
+/// An answer to a list, or to the beginning of a watch, that takes longer is not coming.
+const ANSWER: Duration = Duration::from_secs(30);
+/// First and longest pause after a failure: whoever comes back is noticed soon.
+const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(15);
+
+/// Told of each change, with the object as it is or was last.
+pub type Touched = Box<dyn Fn(Change, &DynamicObject) + Send + Sync>;
+
+/// Why a watch has to pause.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    /// The API server's sentence names the verb and the resource when a right is missing.
+    #[error("{}", kube_message(.0))]
+    Kubernetes(#[from] Box<kube::Error>),
+    #[error("no answer within {} s", ANSWER.as_secs())]
+    NoAnswer,
+    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    Silent,
+    /// Changes since the last version are not kept any more.
+    #[error("the last version that was seen is too old")]
+    Expired,
+}
+
+impl From<kube::Error> for WatchError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 410 => Self::Expired,
+            error => Self::Kubernetes(Box::new(error)),
+        }
+    }
+}
+
+/// Keeps one cache true.
+pub struct Watch {
+    pub kind: &'static str,
+    pub api: Api<DynamicObject>,
+    /// Labels.
+    pub selector: Option<String>,
+    pub cache: Arc<Cache>,
+    /// Drops what the cache need not hold.
+    pub prune: Box<dyn Fn(&mut DynamicObject) + Send + Sync>,
+    pub operations: IntCounterVec,
+    pub liveness: Liveness,
+}
+
+impl Watch {
+    fn count(&self, operation: &str) {
+        self.operations.with_label_values(&[self.kind, operation]).inc();
+    }
+
+    /// Never ends.
+    pub async fn keep(self, touched: Touched) {
+        let _expected = self.liveness.expect(self.kind, DEAD);
+        let mut version: Option<String> = None;
+        let mut failures = 0_u32;
+        loop {
+            let step = match &mut version {
+                None => self.list(&touched).await.map(|listed| version = Some(listed)),
+                Some(version) => self.follow(version, &touched).await,
+            };
+            // A failure is a sign of life as well: it is the API server that is away.
+            self.liveness.sign(self.kind);
+            let Err(error) = step else {
+                failures = 0;
+                continue;
+            };
+            let operation = match (&error, &version) {
+                (WatchError::Expired, _) => "relist",
+                (WatchError::Silent, _) => "silent",
+                (_, None) => "list_failed",
+                (_, Some(_)) => "watch_failed",
+            };
+            self.count(operation);
+            if matches!(error, WatchError::Expired) {
+                debug!(kind = self.kind, "Changes were missed; listing anew.");
+                // Not a second time without a pause: a list can expire as well.
+                if version.take().is_some() {
+                    continue;
+                }
+            }
+            let pause = BACKOFF.start().saturating_mul(1 << failures.min(8)).min(*BACKOFF.end());
+            let pause = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            failures += 1;
+            warn!(kind = self.kind, %error, ?pause, "A watch failed; it goes on after a pause.");
+            sleep(pause).await;
+        }
+    }
+
+    /// Fills the cache from a list, page by page; the version to follow from.
+    async fn list(&self, touched: &Touched) -> Result<String, WatchError> {
+        let mut parameters = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut seen = HashSet::new();
+        // At first everything gets a pass anyway.
+        let again = self.cache.is_filled();
+        loop {
+            self.count("list");
+            let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(|_| WatchError::NoAnswer)??;
+            self.liveness.sign(self.kind);
+            for mut object in page.items {
+                (self.prune)(&mut object);
+                seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
+                if let Some(change) = self.cache.put(&object)
+                    && again
+                {
+                    // What happened before our own last write may not have been shown.
+                    touched(Change { version: None, ..change }, &object);
+                }
+            }
+            parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if parameters.continue_token.is_none() {
+                for (change, last_seen) in self.cache.listed(&seen) {
+                    touched(change, &last_seen);
+                }
+                return Ok(page.metadata.resource_version.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Takes changes in until the connection ends; `version` follows.
+    async fn follow(&self, version: &mut String, touched: &Touched) -> Result<(), WatchError> {
+        self.count("watch");
+        let begin = Instant::now();
+        let mut parameters = WatchParams::default().timeout(WATCH_SECONDS);
+        parameters.label_selector.clone_from(&self.selector);
+        let followed =
+            timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
+        let mut events = followed.boxed();
+        loop {
+            let next = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
+            self.liveness.sign(self.kind);
+            let Some(event) = next else {
+                // A server that ends each watch at once is not asked without a pause.
+                sleep_until(begin + *BACKOFF.start()).await;
+                return Ok(());
+            };
+            let change = match event? {
+                WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
+                    (self.prune)(&mut object);
+                    object.resource_version().unwrap_or_default().clone_into(version);
+                    self.cache.put(&object).map(|change| (change, object))
+                }
+                WatchEvent::Deleted(object) => {
+                    object.resource_version().unwrap_or_default().clone_into(version);
+                    self.cache.remove(&object).map(|change| (change, object))
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    *version = bookmark.metadata.resource_version;
+                    None
+                }
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+            };
+            if let Some((change, object)) = change {
+                touched(change, &object);
+            }
+        }
+    }
+}

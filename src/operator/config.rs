@@ -1,0 +1,60 @@
+//! What the command line and the environment say to the operator.
+
+use std::net::SocketAddr;
+
+use super::{
+    databases::{Guards, Secrets},
+    kinds::project::IngestImage,
+};
+
+/// Settings of the operator.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Namespace that the operator runs in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub(super) namespace: String,
+    /// Name of this pod: who holds the lease.
+    #[arg(long, env = "POD_NAME")]
+    pub(super) pod_name: String,
+    /// Image of the ingest pods: the one that this process runs from.
+    #[arg(long, env = "INGEST_IMAGE")]
+    pub(super) image: String,
+    #[arg(long, env = "INGEST_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub(super) image_pull_policy: String,
+    /// Secret with the keys host, port, dbname, username and password, or uri.
+    #[arg(long, env = "ERROR_TRACKING_DATABASE_SECRET")]
+    pub(super) database_secret: String,
+    /// Host of an evaluation Postgres: its Secret is made with a new password when it is absent.
+    #[arg(long, env = "ERROR_TRACKING_CREATE_DATABASE_SECRET_FOR")]
+    pub(super) create_database_secret_for: Option<String>,
+    /// Secret that is made for the console's read-only login.
+    #[arg(long, env = "ERROR_TRACKING_CONSOLE_SECRET", default_value = "error-tracking-console-database")]
+    pub(super) console_secret: String,
+    #[arg(long, env = "ERROR_TRACKING_LEASE_NAME", default_value = "error-tracking-operator")]
+    pub(super) lease_name: String,
+    /// Where probes and metrics are served.
+    #[arg(long, env = "ERROR_TRACKING_PROBE_ADDRESS", default_value = "0.0.0.0:8081")]
+    pub(super) probe_address: SocketAddr,
+    /// Passes under way at once, for each kind.
+    #[arg(long, env = "ERROR_TRACKING_CONCURRENCY", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) concurrency: u16,
+    #[command(flatten)]
+    pub(super) guards: Guards,
+}
+
+impl Config {
+    pub(super) fn image(&self) -> IngestImage {
+        IngestImage { image: self.image.clone(), pull_policy: self.image_pull_policy.clone() }
+    }
+
+    pub(super) fn secrets(&self) -> Secrets {
+        Secrets {
+            namespace: self.namespace.clone(),
+            lease: self.lease_name.clone(),
+            database: self.database_secret.clone(),
+            evaluation_host: self.create_database_secret_for.clone(),
+            console: self.console_secret.clone(),
+            concurrency: self.concurrency,
+        }
+    }
+}

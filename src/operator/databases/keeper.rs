@@ -1,0 +1,419 @@
+//! Keeps a connection to one Postgres that carries the leader's epoch: the operator's own, whose Secret is in its
+//! namespace and which also gets the console's login, or one that projects name.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{Api, Client, ResourceExt};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    database::{Database, DatabaseAddress, DatabaseState},
+    error::ConnectError,
+    guards::Guards,
+    login::{LoginValues, create, login, publish_console_login, random_password, read},
+};
+use crate::{
+    operator::engine::metrics::Metrics,
+    store::{Admin, Connection, StoreError, admin::Owner, connection::PoolSize},
+};
+
+/// Pause between looks at the operator's own server, and between attempts to reach any.
+const LOOK: Duration = Duration::from_secs(3);
+/// Pause between looks at the server of a project: there can be many.
+const LOOK_AT_PROJECTS: Duration = Duration::from_secs(10);
+/// How often the operator's own Secrets are read, and logins removed whose time is over.
+const UPKEEP: Duration = Duration::from_secs(30);
+/// How often the Secret of a project is read that is not watched, because it lacks the label.
+const READ_AGAIN: Duration = Duration::from_mins(5);
+/// How long what was reached with the Secret before is used while the new one does not work: whoever changes a password
+/// writes the Secret first. As long, and no longer, a Secret may be missing.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a server may take over what the operator needs for itself there, as the migrations of its catalog.
+const ANSWER: Duration = Duration::from_mins(1);
+/// Connections that are in use are closed when they are given back, whoever waits for that.
+const CLOSING: Duration = Duration::from_millis(100);
+/// Connections to the server of a project.
+const PROJECT_POOL: PoolSize = PoolSize { min: 0, max: 5 };
+
+/// Connections of the operator: one for each pass of both kinds, one for looks and one for retention.
+fn pool_size(concurrency: u16) -> PoolSize {
+    PoolSize { min: 0, max: 2 * u32::from(concurrency) + 2 }
+}
+
+/// Which Secrets the installation uses, all in the operator's namespace.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    pub namespace: String,
+    /// With the namespace, what tells this installation from every other.
+    pub lease: String,
+    pub database: String,
+    /// Host of the evaluation Postgres: its Secret is made when absent.
+    pub evaluation_host: Option<String>,
+    pub console: String,
+    /// Passes under way at once, for each kind.
+    pub concurrency: u16,
+}
+
+/// Whose database it is.
+#[derive(Clone, Debug)]
+pub enum DatabaseOwner {
+    /// The operator's own.
+    Installation,
+    /// The one that projects of a namespace name with a Secret of theirs.
+    Projects { namespace: String, secret: String, guards: Guards, headroom: Headroom },
+}
+
+/// By how much all databases of projects together may raise the epoch while this process leads: their people can write
+/// any number there, and the Lease counts to 2³¹. Enough for the epochs of years, as after the Lease was deleted.
+#[derive(Clone, Debug)]
+pub struct Headroom(Arc<AtomicI64>);
+
+impl Default for Headroom {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(1_000_000)))
+    }
+}
+
+impl Headroom {
+    /// Whether there is room for `ahead` more, which is used up then.
+    fn take(&self, ahead: i64) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(ahead).filter(|left| *left >= 0)
+            })
+            .is_ok()
+    }
+}
+
+/// What keeping a connection takes.
+#[derive(Clone)]
+pub struct Keeper {
+    pub client: Client,
+    pub secrets: Secrets,
+    pub owner: DatabaseOwner,
+    pub metrics: Metrics,
+    /// Told when the Secret has changed.
+    pub changed: Arc<Notify>,
+}
+
+/// What was reached with the Secret before, and since when that one has changed.
+struct Former {
+    database: Arc<Database>,
+    since: Instant,
+}
+
+/// Keeps `state` true until `stop`. A database that has seen a newer epoch asks for a higher one by `raise`.
+pub async fn keep(
+    keeper: Keeper,
+    mut epoch: watch::Receiver<i64>,
+    raise: mpsc::Sender<i64>,
+    state: watch::Sender<DatabaseState>,
+    stop: CancellationToken,
+) {
+    let looks = async {
+        let mut announced = None;
+        let mut former: Option<Former> = None;
+        let mut reached: Option<Arc<Database>> = None;
+        loop {
+            let current = *epoch.borrow_and_update();
+            let failed = match keeper.connect(current).await {
+                Ok(database) => {
+                    info!(server = database.server, epoch = current, "Connected to Postgres.");
+                    (announced, former) = (None, None);
+                    keeper.tell_ready(1);
+                    let database = Arc::new(database);
+                    reached = Some(database.clone());
+                    state.send_replace(DatabaseState::Ready(database.clone()));
+                    let failed = keeper.watch_over(&database).await;
+                    if matches!(failed, ConnectError::SecretChanged(_)) {
+                        info!(secret = database.secret_name, "The database Secret has changed; connecting anew.");
+                        former = Some(Former { database, since: Instant::now() });
+                        continue;
+                    }
+                    if matches!(failed, ConnectError::StartedAnew(_)) {
+                        info!(server = database.server, "Postgres was started anew; connecting anew.");
+                        continue;
+                    }
+                    failed
+                }
+                Err(failed) => failed,
+            };
+            let failed = match keeper.above(failed) {
+                Ok(stored) => {
+                    rise(&raise, &mut epoch, stored).await;
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            let message = failed.to_string();
+            if announced.as_ref() != Some(&message) {
+                warn!(error = message, "Postgres cannot be used; trying again.");
+                announced = Some(message.clone());
+            }
+            let bridged = match &former {
+                Some(former) => former.since.elapsed() < PATIENCE && former.database.admin.look().await.is_ok(),
+                None => false,
+            };
+            if !bridged {
+                former = None;
+                keeper.tell_ready(0);
+                state.send_replace(DatabaseState::Unavailable { reason: failed.reason(), message });
+                // Who waits for one of its connections need not: the next attempt makes others.
+                if let Some(database) = reached.take() {
+                    let _ = timeout(CLOSING, database.admin.close()).await;
+                }
+            }
+            let _ = timeout(pause(&failed), keeper.changed.notified()).await;
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Pause before the next attempt: what only a user can mend is not asked for every few seconds.
+fn pause(failed: &ConnectError) -> Duration {
+    match failed {
+        ConnectError::NoSecret { theirs: true, .. }
+        | ConnectError::BadSecret { theirs: true, .. }
+        | ConnectError::HostNotAllowed { .. }
+        | ConnectError::EpochAhead { .. } => UPKEEP,
+        _ => LOOK,
+    }
+}
+
+/// Asks for an epoch above the one that a database has seen. Only who still holds the lease can raise it; who does
+/// not is ended by trying.
+async fn rise(raise: &mpsc::Sender<i64>, epoch: &mut watch::Receiver<i64>, seen: i64) {
+    let _ = raise.send(seen).await;
+    let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > seen)).await;
+}
+
+impl Keeper {
+    /// The gauge is about the operator's own database.
+    fn tell_ready(&self, ready: i64) {
+        if matches!(self.owner, DatabaseOwner::Installation) {
+            self.metrics.database_ready.set(ready);
+        }
+    }
+
+    /// The epoch that ours must be raised above, when that is what failed and this database may ask for it.
+    fn above(&self, failed: ConnectError) -> Result<i64, ConnectError> {
+        match (failed, &self.owner) {
+            (
+                ConnectError::Store { server, secret, source: StoreError::Fenced { stored, ours } },
+                DatabaseOwner::Projects { headroom, .. },
+            ) => {
+                if headroom.take(stored.saturating_sub(ours)) {
+                    Ok(stored)
+                } else {
+                    Err(ConnectError::EpochAhead { server, secret, stored, ours })
+                }
+            }
+            // After the Lease was deleted.
+            (ConnectError::Store { source: StoreError::Fenced { stored, .. }, .. }, DatabaseOwner::Installation) => {
+                Ok(stored)
+            }
+            (failed, _) => Err(failed),
+        }
+    }
+
+    /// The Secrets of the namespace of the login, and the name of that one.
+    fn secret(&self) -> (Api<Secret>, &str) {
+        let (namespace, name) = match &self.owner {
+            DatabaseOwner::Installation => (&self.secrets.namespace, &self.secrets.database),
+            DatabaseOwner::Projects { namespace, secret, .. } => (namespace, secret),
+        };
+        (Api::namespaced(self.client.clone(), namespace), name)
+    }
+
+    async fn connect(&self, epoch: i64) -> Result<Database, ConnectError> {
+        let (api, name) = self.secret();
+        let theirs = matches!(self.owner, DatabaseOwner::Projects { .. });
+        let mut secret = read(&api, name).await?;
+        if let (None, Some(host), false) = (&secret, &self.secrets.evaluation_host, theirs) {
+            let values = login(host, 5432, "errortracking", "postgres", &random_password());
+            create(&api, name, &values).await?;
+            secret = Some(values);
+        }
+        let values = secret.ok_or_else(|| ConnectError::NoSecret { name: name.into(), theirs })?;
+        let mut connection = Connection::from_map(&values).map_err(|error| ConnectError::BadSecret {
+            name: name.into(),
+            message: error.to_string(),
+            theirs,
+        })?;
+        if let DatabaseOwner::Projects { namespace, guards, .. } = &self.owner {
+            let host = in_cluster(&connection.host, namespace);
+            if !guards.allows_database_host(&host) && !guards.allows_database_host(&connection.host) {
+                return Err(ConnectError::HostNotAllowed { secret: name.into(), host: connection.host });
+            }
+            connection.host = host;
+        }
+        let address =
+            DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
+        let secret_name = if theirs { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
+        let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
+        connection.probe().await.map_err(failed)?;
+        let size = if theirs { PROJECT_POOL } else { pool_size(self.secrets.concurrency) };
+        let owner = self.installation_owner().await?;
+        let leading = Admin::lead(connection.pool(size, "error-tracking-operator"), epoch, owner);
+        let admin = answered(leading).await.map_err(failed)?;
+        if !admin.server().fsync {
+            return Err(ConnectError::DurabilityOff);
+        }
+        let (server, secret) = (connection.server(), LoginValues(values));
+        let shares_login = theirs && !admin.server().creates_roles;
+        let database = Database { admin, address, server, connection, secret_name, secret, shares_login };
+        self.publish_console_login(&database).await?;
+        Ok(database)
+    }
+
+    async fn installation_owner(&self) -> Result<Owner, ConnectError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let name = &self.secrets.namespace;
+        let namespace = namespaces.get(name).await.map_err(|source| ConnectError::Kubernetes {
+            verb: "get",
+            kind: "Namespace",
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
+        let namespace_uid = namespace.uid().unwrap_or_default();
+        Ok(Owner { namespace: name.clone(), namespace_uid, lease: self.secrets.lease.clone() })
+    }
+
+    /// Returns when the server does not answer any more, or the Secret says something else.
+    async fn watch_over(&self, database: &Database) -> ConnectError {
+        let (api, name) = self.secret();
+        let theirs = matches!(self.owner, DatabaseOwner::Projects { .. });
+        let (look, read_again) = if theirs { (LOOK_AT_PROJECTS, READ_AGAIN) } else { (LOOK, UPKEEP) };
+        let (mut upkeep, mut secret_read) = (Instant::now(), Instant::now());
+        let mut missing_since: Option<Instant> = None;
+        loop {
+            let changed = timeout(look, self.changed.notified()).await.is_ok();
+            match database.admin.look().await {
+                Ok(true) => {}
+                Ok(false) => return ConnectError::StartedAnew(database.server.clone()),
+                Err(failed) => match database.connection.probe().await {
+                    Err(why) => return database.failed(why),
+                    // It answers, but every connection is in use.
+                    Ok(()) if failed.retryable() => continue,
+                    Ok(()) => return database.failed(failed),
+                },
+            }
+            if changed || missing_since.is_some() || secret_read.elapsed() >= read_again {
+                secret_read = Instant::now();
+                // The API server away does not make the database unavailable.
+                match read(&api, name).await {
+                    Ok(Some(now)) if LoginValues(now.clone()) != database.secret => {
+                        return ConnectError::SecretChanged(name.into());
+                    }
+                    // The connection is good for a while, as for a project that goes with its namespace.
+                    Ok(None) if theirs => {
+                        if missing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                            return ConnectError::NoSecret { name: name.into(), theirs };
+                        }
+                    }
+                    Ok(_) => missing_since = None,
+                    Err(_) => {}
+                }
+            }
+            if upkeep.elapsed() < UPKEEP {
+                continue;
+            }
+            upkeep = Instant::now();
+            match answered(database.admin.drop_former_logins()).await {
+                Ok(0) => {}
+                Ok(dropped) => info!(server = database.server, dropped, "Removed logins that were replaced."),
+                Err(error) => warn!(server = database.server, %error, "Could not remove logins that were replaced."),
+            }
+            if let Err(failed) = self.publish_console_login(database).await {
+                return failed;
+            }
+        }
+    }
+
+    /// Makes the Secret of the console's login if it is absent, and the login agree with it. Fails when Postgres does:
+    /// the console's Secret is no reason to leave everybody without a database.
+    async fn publish_console_login(&self, database: &Database) -> Result<(), ConnectError> {
+        if !matches!(self.owner, DatabaseOwner::Installation) {
+            return Ok(());
+        }
+        let (api, _) = self.secret();
+        // Whichever of the two is silent: the next look at Postgres says whether it is that.
+        let publishing = publish_console_login(&api, &self.secrets.console, database);
+        let Ok(published) = timeout(ANSWER, publishing).await else {
+            error!("Could not publish the console's login in time.");
+            return Ok(());
+        };
+        match published {
+            Err(failed @ ConnectError::Store { .. }) => Err(failed),
+            Err(failed) => {
+                error!(error = %failed, "Could not publish the console's login.");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Ends the wait for a server that takes connections and says nothing.
+async fn answered<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(ANSWER, asking).await.unwrap_or_else(|_| Err(silent()))
+}
+
+fn silent() -> StoreError {
+    StoreError::Unavailable { message: format!("no answer within {} s", ANSWER.as_secs()) }
+}
+
+/// The host as every pod of the cluster finds it: a Service of the Secret's namespace is named as "pg" or, by
+/// `CloudNativePG`, as "pg.web". Other hosts are names already.
+fn in_cluster(host: &str, namespace: &str) -> String {
+    match host.strip_suffix(namespace).and_then(|rest| rest.strip_suffix('.')) {
+        Some(service) if !service.is_empty() && !service.contains('.') => format!("{host}.svc"),
+        None if !host.contains(['.', ':', '/']) => format!("{host}.{namespace}.svc"),
+        _ => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_of_projects_raise_the_epoch_by_a_million_together_and_no_more() {
+        let headroom = Headroom::default();
+        assert!(!headroom.take(i64::from(i32::MAX)) && !headroom.take(i64::MAX));
+        assert!(headroom.take(400_000) && headroom.clone().take(600_000));
+        assert!(!headroom.take(1));
+    }
+
+    #[test]
+    fn a_service_of_the_secrets_namespace_is_named_as_every_pod_finds_it() {
+        for (host, found) in [
+            ("pg", "pg.web.svc"),
+            ("pg-rw.web", "pg-rw.web.svc"),
+            ("pg-rw.web.svc", "pg-rw.web.svc"),
+            ("pg-rw.other", "pg-rw.other"),
+            ("db.example.web", "db.example.web"),
+            ("web", "web.web.svc"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("fd00::1", "fd00::1"),
+            ("/var/run/postgresql", "/var/run/postgresql"),
+        ] {
+            assert_eq!(in_cluster(host, "web"), found, "{host}");
+        }
+    }
+}

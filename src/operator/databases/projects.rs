@@ -1,0 +1,194 @@
+//! The databases that projects name with a Secret of their own: one connection for each Secret, made when a project
+//! asks for it and closed when none does any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watcher},
+    },
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+    time::interval,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    database::DatabaseState,
+    guards::Guards,
+    keeper::{self, DatabaseOwner, Headroom, Keeper},
+};
+
+/// A Secret with this label is read as soon as it changes; the others every few minutes.
+const WATCHED: &str = "errortracking.dev/watch=true";
+/// How often databases are looked for that nobody names any more.
+const SWEEP: Duration = Duration::from_secs(30);
+/// A database that a project does not name, as for what a deleted one left, is kept this long after it was asked for.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// Namespace and name of a Secret.
+pub type SecretName = (String, String);
+
+/// States by Secret. Clones share them.
+#[derive(Clone, Default)]
+pub struct ProjectDatabases {
+    entries: Arc<Mutex<BTreeMap<SecretName, Connected>>>,
+    /// Told when a database is asked for that nobody keeps yet.
+    asked: Arc<Notify>,
+}
+
+struct Connected {
+    states: watch::Receiver<DatabaseState>,
+    /// Taken by the keeper.
+    sender: Option<watch::Sender<DatabaseState>>,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+    asked: Instant,
+}
+
+/// Who uses the databases.
+pub trait Dependents: Send + Sync {
+    /// The Secrets that projects name.
+    fn named(&self) -> BTreeSet<SecretName>;
+
+    /// Asks for a pass over everything that the database of this Secret holds.
+    fn wake(&self, secret: &SecretName);
+}
+
+/// What keeping the databases takes.
+pub struct Keeping {
+    /// As for the operator's own database.
+    pub keeper: Keeper,
+    pub guards: Guards,
+    pub epochs: watch::Receiver<i64>,
+    pub raise: mpsc::Sender<i64>,
+    pub dependents: Arc<dyn Dependents>,
+}
+
+impl ProjectDatabases {
+    /// What is known of the database now; the first question makes it be connected to.
+    #[must_use]
+    pub fn state(&self, namespace: &str, secret: &str) -> DatabaseState {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.entry((namespace.into(), secret.into())).or_insert_with(|| {
+            self.asked.notify_one();
+            let (sender, states) = watch::channel(DatabaseState::Connecting);
+            Connected {
+                states,
+                sender: Some(sender),
+                changed: Arc::default(),
+                stop: CancellationToken::new(),
+                asked: Instant::now(),
+            }
+        });
+        entry.asked = Instant::now();
+        entry.states.borrow().clone()
+    }
+
+    /// Keeps what is asked for until it is dropped.
+    pub async fn keep(self, keeping: Keeping) {
+        let mut keepers = JoinSet::new();
+        let headroom = Headroom::default();
+        let mut ticks = interval(SWEEP);
+        let watching = self.watch_secrets(&keeping.keeper);
+        let following = async {
+            loop {
+                tokio::select! {
+                    () = self.asked.notified() => {}
+                    _ = ticks.tick() => self.close_unnamed(&keeping.dependents.named()),
+                    Some(_) = keepers.join_next() => continue,
+                }
+                self.start(&keeping, &headroom, &mut keepers);
+            }
+        };
+        tokio::select! {
+            () = watching => {}
+            () = following => {}
+        }
+    }
+
+    fn start(&self, keeping: &Keeping, headroom: &Headroom, keepers: &mut JoinSet<()>) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((namespace, secret), entry) in &mut *entries {
+            let Some(sender) = entry.sender.take() else { continue };
+            let keeper = Keeper {
+                owner: DatabaseOwner::Projects {
+                    namespace: namespace.clone(),
+                    secret: secret.clone(),
+                    guards: keeping.guards.clone(),
+                    headroom: headroom.clone(),
+                },
+                changed: entry.changed.clone(),
+                ..keeping.keeper.clone()
+            };
+            let kept = keeper::keep(keeper, keeping.epochs.clone(), keeping.raise.clone(), sender, entry.stop.clone());
+            let name = (namespace.clone(), secret.clone());
+            let waking = wake(entry.states.clone(), name, keeping.dependents.clone());
+            keepers.spawn(async move {
+                tokio::select! {
+                    () = kept => {}
+                    () = waking => {}
+                }
+            });
+        }
+    }
+
+    fn close_unnamed(&self, named: &BTreeSet<SecretName>) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|name, entry| {
+            let kept = named.contains(name) || entry.asked.elapsed() < KEPT;
+            if !kept {
+                info!(namespace = name.0, secret = name.1, "No project names this database any more.");
+                entry.stop.cancel();
+            }
+            kept
+        });
+    }
+
+    /// Never ends. Metadata is enough: who keeps the database reads the values.
+    async fn watch_secrets(&self, keeper: &Keeper) {
+        let api: Api<PartialObjectMeta<Secret>> = Api::all(keeper.client.clone());
+        let mut events =
+            watcher(api, watcher::Config::default().labels(WATCHED)).default_backoff().touched_objects().boxed();
+        while let Some(next) = events.next().await {
+            match next {
+                Ok(secret) => {
+                    let name = (secret.namespace().unwrap_or_default(), secret.name_any());
+                    let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(entry) = entries.get(&name) {
+                        entry.changed.notify_one();
+                    }
+                }
+                Err(error) => {
+                    keeper.metrics.watches.with_label_values(&["Secret", "watch_failed"]).inc();
+                    warn!(%error, "The watch of referenced Secrets failed; it is started again after a pause.");
+                }
+            }
+        }
+    }
+}
+
+/// Wakes who depends on the database, whenever something else is known of it.
+async fn wake(mut states: watch::Receiver<DatabaseState>, secret: SecretName, dependents: Arc<dyn Dependents>) {
+    let mut known = String::new();
+    while states.changed().await.is_ok() {
+        let now = states.borrow_and_update().said();
+        if now == known {
+            continue;
+        }
+        known = now;
+        dependents.wake(&secret);
+    }
+}

@@ -1,0 +1,148 @@
+//! What deleted objects still have in Postgres when it was away at their deletion: written down in `ConfigMap`s, and
+//! settled when Postgres answers again.
+
+mod pages;
+mod settle;
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    pages::{Tombstones, config_map_name, forget, list},
+    settle::{Unsettled, settle},
+};
+use crate::crd::{ClientKey, DeletionPolicy, ErrorTrackingProject};
+
+/// An object that is gone, and what is owed to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Tombstone {
+    #[serde(rename = "ErrorTrackingProject", rename_all = "camelCase")]
+    Project { uid: String, namespace: String, name: String, deletion_policy: DeletionPolicy },
+    #[serde(rename_all = "camelCase")]
+    ClientKey {
+        uid: String,
+        namespace: String,
+        name: String,
+        /// Secret of the project's own database, where the key is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
+        /// The key's project, when only the catalog can say which database that had.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<String>,
+    },
+}
+
+/// A kind that leaves tombstones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Project,
+    ClientKey,
+}
+
+/// A new object, which may have the name of one that left something.
+#[derive(Clone, Copy, Debug)]
+pub struct Successor<'a> {
+    pub kind: Kind,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// Secret of the project's own database.
+    pub database: Option<&'a str>,
+}
+
+impl fmt::Display for Tombstone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project { namespace, name, .. } => write!(formatter, "ErrorTrackingProject {namespace}/{name}"),
+            Self::ClientKey { namespace, name, .. } => write!(formatter, "ClientKey {namespace}/{name}"),
+        }
+    }
+}
+
+impl Tombstone {
+    #[must_use]
+    pub fn project(uid: &str, namespace: &str, name: &str, deletion_policy: DeletionPolicy) -> Self {
+        Self::Project { uid: uid.into(), namespace: namespace.into(), name: name.into(), deletion_policy }
+    }
+
+    #[must_use]
+    pub fn client_key(uid: &str, namespace: &str, name: &str, database: Option<String>) -> Self {
+        Self::ClientKey { uid: uid.into(), namespace: namespace.into(), name: name.into(), database, project: None }
+    }
+
+    /// Of a key whose project is gone: the catalog says where that one was.
+    #[must_use]
+    pub fn client_key_of(uid: &str, namespace: &str, name: &str, project: &str) -> Self {
+        let project = Some(project.to_owned());
+        Self::ClientKey { uid: uid.into(), namespace: namespace.into(), name: name.into(), database: None, project }
+    }
+
+    fn is_of(&self, new: &Successor<'_>) -> bool {
+        let kind = match self {
+            Self::Project { .. } => Kind::Project,
+            Self::ClientKey { .. } => Kind::ClientKey,
+        };
+        (kind, self.namespace(), self.name()) == (new.kind, new.namespace, new.name)
+    }
+
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        match self {
+            Self::Project { uid, .. } | Self::ClientKey { uid, .. } => uid,
+        }
+    }
+
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Project { namespace, .. } | Self::ClientKey { namespace, .. } => namespace,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Project { name, .. } | Self::ClientKey { name, .. } => name,
+        }
+    }
+
+    /// The database that a key is in; `None` for those of the operator's, and for projects, of which the catalog knows.
+    fn database(&self) -> Option<&str> {
+        match self {
+            Self::ClientKey { database, .. } => database.as_deref(),
+            Self::Project { .. } => None,
+        }
+    }
+
+    /// For the Event about it.
+    fn reference(&self) -> ObjectReference {
+        let (api_version, kind) = match self {
+            Self::Project { .. } => (ErrorTrackingProject::api_version(&()), ErrorTrackingProject::kind(&())),
+            Self::ClientKey { .. } => (ClientKey::api_version(&()), ClientKey::kind(&())),
+        };
+        ObjectReference {
+            api_version: Some(api_version.into_owned()),
+            kind: Some(kind.into_owned()),
+            namespace: Some(self.namespace().to_owned()),
+            name: Some(self.name().to_owned()),
+            uid: Some(self.uid().to_owned()),
+            ..ObjectReference::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tombstone_is_of_its_kind_namespace_and_name() {
+        let new = Successor { kind: Kind::ClientKey, namespace: "web", name: "shop", database: None };
+        let key = Tombstone::client_key("u", "web", "shop", None);
+        assert!(key.is_of(&new));
+        assert!(!key.is_of(&Successor { kind: Kind::Project, ..new }));
+        assert!(!key.is_of(&Successor { namespace: "other", ..new }));
+        assert!(!key.is_of(&Successor { name: "blog", ..new }));
+    }
+}

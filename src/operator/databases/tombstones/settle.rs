@@ -1,0 +1,194 @@
+//! How a tombstone is settled: in Postgres, as the deletion of the object would have done it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::{
+    Successor, Tombstone,
+    pages::{BATCH, Record, Tombstones},
+};
+use crate::{
+    crd::DeletionPolicy,
+    operator::{
+        databases::{Database, DatabaseState, Databases},
+        objects::ApplyError,
+    },
+    store::StoreError,
+};
+
+/// A database that does not answer keeps the others waiting no longer than this. Dropping a large schema takes seconds.
+const SETTLING: Duration = Duration::from_mins(1);
+/// Pause between attempts for an object whose namespace is gone.
+const HOPELESS: Duration = Duration::from_mins(10);
+
+/// What keeps a tombstone from being settled.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsettled {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The database that owes it cannot be asked now.
+    #[error("waits for {0}")]
+    Waiting(String),
+}
+
+/// Does in Postgres what the deletion of the object asked for. Repeating it changes nothing.
+pub async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unsettled> {
+    let own = answering(databases.own(), || "the operator's database".into());
+    match tombstone {
+        Tombstone::Project { uid, namespace, deletion_policy, .. } => {
+            let own = own?;
+            let Some((id, location)) = own.admin.place_of_object(uid).await? else { return Ok(()) };
+            let policy = (*deletion_policy).into();
+            if let Some(location) = &location {
+                let waits = || format!("{}, login of Secret {namespace}/{}", location.server, location.secret);
+                let there = answering(databases.projects.state(namespace, &location.secret), waits)?;
+                match there.admin.observe_object(uid).await? {
+                    Some(state) => there.admin.retire_project_of(state.project_id, uid, policy).await?,
+                    // The Secret names another database by now, which would find nothing and take it for done.
+                    None if there.server != location.server => return Err(Unsettled::Waiting(waits())),
+                    None => {}
+                }
+            }
+            own.admin.retire_project_of(id, uid, policy).await?;
+            if location.is_some() && *deletion_policy == DeletionPolicy::Delete {
+                own.admin.record_location(id, None).await?;
+            }
+        }
+        Tombstone::ClientKey { uid, namespace, database: Some(secret), .. } => {
+            let waits = || format!("the database of Secret {namespace}/{secret}");
+            let there = answering(databases.projects.state(namespace, secret), waits)?;
+            there.admin.revoke_keys_of(uid).await?;
+        }
+        Tombstone::ClientKey { uid, namespace, project, .. } => {
+            let own = own?;
+            own.admin.revoke_keys_of(uid).await?;
+            let Some(project) = project else { return Ok(()) };
+            let mut waiting = None;
+            for secret in own.admin.secrets_of_projects(namespace, project).await? {
+                let waits = || format!("the database of Secret {namespace}/{secret}");
+                match answering(databases.projects.state(namespace, &secret), waits) {
+                    Ok(there) => _ = there.admin.revoke_keys_of(uid).await?,
+                    Err(waits) => waiting = Some(waits),
+                }
+            }
+            if let Some(waits) = waiting {
+                return Err(waits);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Settles what stands in the way of the new object. What is owed in a database that it does not use stays owed, and
+/// keeps nobody waiting. Whether all is settled.
+async fn settle_before(databases: &Databases, tombstone: &Tombstone, new: &Successor<'_>) -> Result<bool, Unsettled> {
+    match tombstone {
+        Tombstone::ClientKey { database, project: None, .. } if database.as_deref() != new.database => {
+            return Ok(false);
+        }
+        Tombstone::Project { uid, namespace, deletion_policy, .. } => {
+            let own = answering(databases.own(), || "the operator's database".into())?;
+            if let Some((id, location)) = own.admin.place_of_object(uid).await?
+                && let Some(location) = location
+                && (new.database != Some(&*location.secret)
+                    || answering(databases.projects.state(namespace, &location.secret), String::new)
+                        .is_ok_and(|there| there.server != location.server))
+            {
+                // The number is given back, or kept, as was asked for.
+                own.admin.retire_project_of(id, uid, (*deletion_policy).into()).await?;
+                return Ok(false);
+            }
+        }
+        Tombstone::ClientKey { .. } => {}
+    }
+    match settle(databases, tombstone).await {
+        // It was revoked where the new one will be, which answers.
+        Err(Unsettled::Waiting(_)) if matches!(tombstone, Tombstone::ClientKey { project: Some(_), .. }) => Ok(false),
+        settled => settled.map(|()| true),
+    }
+}
+
+fn answering(state: DatabaseState, what: impl FnOnce() -> String) -> Result<Arc<Database>, Unsettled> {
+    match state {
+        DatabaseState::Ready(database) => Ok(database),
+        _ => Err(Unsettled::Waiting(what())),
+    }
+}
+
+/// Whether the operator's database of now owes it: another one would find nothing and take it for done.
+fn is_owed_here(entry: &Record, databases: &Databases) -> bool {
+    let DatabaseState::Ready(own) = databases.own() else { return false };
+    entry.installation.as_deref().is_none_or(|installation| installation == own.admin.installation().as_str())
+}
+
+impl Tombstones {
+    /// Settles what is owed; what cannot be done now stays.
+    pub async fn settle_all(&self, databases: &Databases) -> Result<(), ApplyError> {
+        self.read_anew();
+        let owed = self.owed().await?;
+        let mut silent = BTreeSet::new();
+        let mut namespaces = HashMap::new();
+        for batch in owed.chunks(BATCH) {
+            let mut settled = Vec::new();
+            for owed in batch.iter().filter(|(_, entry)| is_owed_here(entry, databases)) {
+                let tombstone = &owed.1.tombstone;
+                let place = (tombstone.namespace(), tombstone.database());
+                if silent.contains(&place) || self.is_postponed(tombstone.uid()) {
+                    continue;
+                }
+                match timeout(SETTLING, settle(databases, tombstone)).await {
+                    Ok(Ok(())) => {
+                        settled.push(owed);
+                        info!(%tombstone, "Settled what a deleted object had left in Postgres.");
+                    }
+                    Err(_) => {
+                        warn!(%tombstone, "Postgres did not answer about a tombstone; trying again.");
+                        silent.insert(place);
+                    }
+                    Ok(Err(error)) if self.is_gone(&owed.1, &mut namespaces).await => {
+                        if tombstone.database().is_some() && matches!(error, Unsettled::Waiting(_)) {
+                            settled.push(owed);
+                            info!(%tombstone, "The namespace is gone, and with it the way to the database: its key is forgotten.");
+                        } else if self.postpone(tombstone.uid()) {
+                            warn!(%tombstone, %error, "Could not settle a tombstone, and its namespace is gone; trying again now and then.");
+                        }
+                    }
+                    Ok(Err(error)) => warn!(%tombstone, %error, "Could not settle a tombstone; trying again."),
+                }
+            }
+            self.remove(&settled).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles what objects of this name left, before a new one takes anything over that should be gone.
+    pub async fn settle_for(&self, databases: &Databases, new: Successor<'_>) -> Result<(), Unsettled> {
+        let owed = self.owed().await?;
+        let mut settled = Vec::new();
+        for owed in owed.iter().filter(|(_, entry)| entry.tombstone.is_of(&new)) {
+            if is_owed_here(&owed.1, databases) && settle_before(databases, &owed.1.tombstone, &new).await? {
+                settled.push(owed);
+            }
+        }
+        Ok(self.remove(&settled).await?)
+    }
+
+    fn is_postponed(&self, uid: &str) -> bool {
+        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.get(uid).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Tries the tombstone of this uid again later; whether it is the first time.
+    fn postpone(&self, uid: &str) -> bool {
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.insert(uid.to_owned(), Instant::now() + HOPELESS).is_none()
+    }
+}

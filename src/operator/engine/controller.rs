@@ -1,0 +1,169 @@
+//! Runs the passes of one kind: bounded in number, never two over one object, a failing one with its own backoff.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::{
+    DEAD,
+    metrics::Metrics,
+    queue::{Done, ObjectName, Queue},
+};
+use crate::telemetry::Liveness;
+
+/// How often the time of passes under way is written down.
+const OBSERVE: Duration = Duration::from_secs(1);
+
+/// When to look at an object again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    after: Option<Duration>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    /// Something did not work; a longer pause would not help.
+    Failed,
+    /// Only a user can mend what the pass found.
+    Stalled,
+}
+
+impl Action {
+    #[must_use]
+    pub fn requeue(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Fine }
+    }
+
+    /// When something happens to it.
+    #[must_use]
+    pub fn await_change() -> Self {
+        Self { after: None, outcome: Outcome::Fine }
+    }
+
+    /// After a failure that ends when somebody else mends it, at once for all objects.
+    #[must_use]
+    pub fn failed(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Failed }
+    }
+
+    #[must_use]
+    pub fn stalled(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Stalled }
+    }
+}
+
+/// A pass failed. What to tell the user is in the object's status already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PassFailed(pub String);
+
+/// The controller of one kind.
+pub struct Controller {
+    /// Label of its metrics.
+    pub name: &'static str,
+    pub queue: Arc<Queue>,
+    /// Passes under way at once.
+    pub concurrency: u16,
+    pub metrics: Metrics,
+    pub liveness: Liveness,
+}
+
+/// Reconciles what the queue names until `stop`, and then lets passes under way finish. `reconcile` begins the pass over
+/// an object; `None`: there is no such object any more.
+pub async fn run<F, Fut>(controller: Controller, stop: CancellationToken, reconcile: F)
+where
+    F: Fn(&ObjectName) -> Option<Fut> + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action, PassFailed>> + Send + 'static,
+{
+    let Controller { name, queue, concurrency, metrics, liveness } = controller;
+    metrics.active_workers.with_label_values(&[name]).set(0);
+    metrics.max_concurrent.with_label_values(&[name]).set(concurrency.into());
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrency {
+        let (queue, metrics, stop, reconcile) = (queue.clone(), metrics.clone(), stop.clone(), reconcile.clone());
+        workers.spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    next = queue.next() => next,
+                };
+                let done = match reconcile(&next) {
+                    Some(reconciling) => pass(name, &next, reconciling, &metrics).await,
+                    None => Done::Gone,
+                };
+                if let Some(pause) = queue.done(&next, done) {
+                    debug!(controller = name, namespace = %next.namespace, object = %next.name, ?pause, "Another attempt follows.");
+                }
+            }
+        });
+    }
+    let watch_over = async {
+        let _expected = liveness.expect(name, DEAD);
+        let mut ticks = interval(OBSERVE);
+        loop {
+            ticks.tick().await;
+            // A pass that hangs for good is as bad as a dead watch.
+            if queue.observe_running() < DEAD {
+                liveness.sign(name);
+            }
+        }
+    };
+    tokio::select! {
+        () = watch_over => {}
+        () = async { while workers.join_next().await.is_some() {} } => {}
+    }
+}
+
+/// One pass, counted.
+async fn pass(
+    name: &str,
+    object: &ObjectName,
+    reconcile: impl Future<Output = Result<Action, PassFailed>>,
+    metrics: &Metrics,
+) -> Done {
+    let active = metrics.active_workers.with_label_values(&[name]);
+    let started = Instant::now();
+    active.inc();
+    // A pass that panics takes nobody with it.
+    let ended = AssertUnwindSafe(reconcile).catch_unwind().await;
+    active.dec();
+    metrics.reconcile_seconds.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
+    let (result, done) = match ended {
+        Ok(Ok(Action { after, outcome })) => {
+            if outcome != Outcome::Fine {
+                metrics.reconcile_errors.with_label_values(&[name]).inc();
+            }
+            if outcome == Outcome::Stalled {
+                metrics.terminal_errors.with_label_values(&[name]).inc();
+            }
+            let result = match (outcome, after) {
+                (Outcome::Failed | Outcome::Stalled, _) => "error",
+                (Outcome::Fine, Some(_)) => "requeue_after",
+                (Outcome::Fine, None) => "success",
+            };
+            (result, after.map_or(Done::Await, Done::Again))
+        }
+        Ok(Err(failed)) => {
+            metrics.reconcile_errors.with_label_values(&[name]).inc();
+            warn!(controller = name, namespace = %object.namespace, object = %object.name, error = %failed, "A pass failed.");
+            ("error", Done::Failed)
+        }
+        Err(_) => {
+            metrics.reconcile_errors.with_label_values(&[name]).inc();
+            metrics.panics.with_label_values(&[name]).inc();
+            error!(controller = name, namespace = %object.namespace, object = %object.name, "A pass panicked.");
+            ("error", Done::Failed)
+        }
+    };
+    metrics.reconciles.with_label_values(&[name, result]).inc();
+    done
+}

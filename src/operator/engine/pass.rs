@@ -1,0 +1,156 @@
+//! `observe → plan → apply`, for every kind: the loop that a pass over one object is.
+
+use std::{fmt::Display, time::Duration};
+
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{
+    controller::{Action, PassFailed},
+    fault::{self, When},
+    metrics::Metrics,
+};
+
+/// Longest time between two passes over an object that nobody touches.
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
+/// While something must come first that no watch shows: the database, a right, or a name that somebody else has taken.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What is looked at is answered in milliseconds: a server that accepts and says nothing must not take the workers from others.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(20);
+/// Longest step; a migration takes longest.
+const STEP_LIMIT: Duration = Duration::from_mins(4);
+
+/// What a failure means for the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// The same step can pass in a moment.
+    RetrySoon,
+    /// Somebody else mends it, at once for all objects.
+    Wait,
+    /// Only a user can mend it.
+    Stalled,
+    /// Another process leads; nothing is to be written any more.
+    Fenced,
+}
+
+/// Why a step did not work. `Display` is the sentence for people.
+pub trait StepFailure: Display + Send + Sync {
+    /// A server did not answer in time.
+    fn no_answer() -> Self;
+
+    fn outlook(&self) -> Outlook;
+}
+
+/// One pass over one object of a kind.
+pub trait Pass: Send {
+    /// Everything that is known of the object and of what it owns.
+    type Observed: Send + Sync;
+    type Step: Copy + Send;
+    type Failure: StepFailure;
+
+    /// Label of the steps in metrics.
+    const CONTROLLER: &'static str;
+    /// Rounds that a new object takes, with the one that finds nothing to do.
+    const ROUNDS: usize;
+
+    /// Fails when an answer could not be had that would say nothing about the object: then nothing is written.
+    fn observe(&mut self) -> impl Future<Output = Result<Self::Observed, Self::Failure>> + Send;
+
+    /// Pure: the steps that are missing, in order; none when the object is as it should be or must wait.
+    fn plan(observed: &Self::Observed) -> Vec<Self::Step>;
+
+    /// What keeps the object from becoming what it should be, though no step has failed.
+    fn obstacle(&self, observed: &Self::Observed) -> Option<Self::Failure>;
+
+    /// Whether the object waits for something that no watch shows.
+    fn waits(observed: &Self::Observed) -> bool;
+
+    /// Name of the step in metrics.
+    fn name(step: Self::Step) -> &'static str;
+
+    /// Does one step. Repeating it changes nothing.
+    fn perform(
+        &mut self,
+        observed: &Self::Observed,
+        step: Self::Step,
+    ) -> impl Future<Output = Result<(), Self::Failure>> + Send;
+
+    /// Writes the status if it says anything new.
+    fn write_status(
+        &self,
+        observed: &Self::Observed,
+        failure: Option<&Self::Failure>,
+    ) -> impl Future<Output = Result<(), Self::Failure>> + Send;
+}
+
+/// Goes round until nothing is left to do or a step fails, and says in the status how it went.
+pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, PassFailed> {
+    let mut round = 1;
+    let (observed, failure) = loop {
+        let observed = timeout(OBSERVE_LIMIT, pass.observe()).await;
+        let observed = observed
+            .unwrap_or_else(|_| Err(P::Failure::no_answer()))
+            .map_err(|failure| PassFailed(failure.to_string()))?;
+        let steps = P::plan(&observed);
+        let done = steps.is_empty() || round == P::ROUNDS;
+        let mut failure = pass.obstacle(&observed);
+        for named in steps {
+            let performed = async {
+                let performed = timeout(STEP_LIMIT, pass.perform(&observed, named)).await;
+                performed.unwrap_or_else(|_| Err(P::Failure::no_answer()))
+            };
+            if let Err(failed) = step(metrics, P::CONTROLLER, P::name(named), performed).await {
+                failure = Some(failed);
+                break;
+            }
+        }
+        if done || failure.is_some() {
+            break (observed, failure);
+        }
+        round += 1;
+    };
+    if let Some(fenced) = failure.as_ref().filter(|failure| failure.outlook() == Outlook::Fenced) {
+        return Err(PassFailed(fenced.to_string()));
+    }
+    fault::point(P::CONTROLLER, "status", When::Before);
+    if let Err(error) = pass.write_status(&observed, failure.as_ref()).await {
+        return finished(Err(error));
+    }
+    fault::point(P::CONTROLLER, "status", When::After);
+    let Some(failure) = failure else {
+        return Ok(Action::requeue(if P::waits(&observed) { WAIT } else { LOOK_AGAIN }));
+    };
+    match failure.outlook() {
+        Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed(failure.to_string())),
+        Outlook::Stalled => Ok(Action::stalled(WAIT)),
+        Outlook::Wait => Ok(Action::failed(WAIT)),
+    }
+}
+
+/// Does one step of a plan and counts how it went.
+pub async fn step<T, E>(
+    metrics: &Metrics,
+    controller: &str,
+    step: &str,
+    doing: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    fault::point(controller, step, When::Before);
+    let result = doing.await;
+    fault::point(controller, step, When::After);
+    let outcome = if result.is_ok() { "applied" } else { "failed" };
+    metrics.steps.with_label_values(&[controller, step, outcome]).inc();
+    result
+}
+
+/// Ends a pass after which nothing is left to do until something happens.
+pub fn finished<F: StepFailure>(result: Result<(), F>) -> Result<Action, PassFailed> {
+    match result {
+        Ok(()) => Ok(Action::await_change()),
+        Err(failure) if failure.outlook() == Outlook::Wait => {
+            warn!(error = %failure, "A pass failed.");
+            Ok(Action::failed(WAIT))
+        }
+        Err(failure) => Err(PassFailed(failure.to_string())),
+    }
+}

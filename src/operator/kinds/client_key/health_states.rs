@@ -1,0 +1,223 @@
+//! The states of a key, built by the functions that build every status.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
+use super::{
+    plan::{Active, Observed, Project},
+    status,
+};
+use crate::{
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, Reason},
+    dsn::ProjectId,
+    operator::{
+        kinds::{
+            failure::Failure,
+            health_states::{State, invalid, object, paused},
+        },
+        objects::{
+            ApplyError,
+            child::{ChildKind, Drift},
+        },
+    },
+};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// What a status is made from, before it is made.
+struct Scene {
+    enabled: bool,
+    observed: Observed,
+    failure: Option<Failure>,
+}
+
+/// The Secret holds an active key.
+fn published() -> Scene {
+    Scene {
+        enabled: true,
+        observed: Observed {
+            has_finalizer: true,
+            project: Project::Known(ProjectId::new(42).unwrap()),
+            enabled: true,
+            rate_limit: None,
+            active: Some(Active { key_id: 7, enabled: true, rate_limit: None }),
+            secret: Drift::None,
+            no_external_url: false,
+            past_limit: None,
+        },
+        failure: None,
+    }
+}
+
+fn spec(enabled: bool) -> serde_json::Value {
+    json!({"projectRef": {"name": "shop"}, "enabled": enabled})
+}
+
+fn written(scene: &Scene) -> serde_json::Value {
+    let key: ClientKey = serde_json::from_value(object("ClientKey", json!({}), spec(scene.enabled), None)).unwrap();
+    let active = scene.observed.active.as_ref().map(|active| ActiveKey {
+        key_id: active.key_id.to_string(),
+        public_key_prefix: "0a1b2c3d".into(),
+        created_at: Time(NOW),
+    });
+    let view = status::View {
+        key: &key,
+        before: &ClientKeyStatus::default(),
+        observed: &scene.observed,
+        active,
+        failure: scene.failure.as_ref(),
+    };
+    let status = status::build(&view, NOW);
+    serde_json::to_value(status).unwrap()
+}
+
+fn state(
+    name: &'static str,
+    change: impl FnOnce(&mut Scene),
+    conditions: &'static str,
+    kstatus: &'static str,
+    argocd: &'static str,
+) -> State {
+    let mut scene = published();
+    change(&mut scene);
+    let object = object("ClientKey", json!({}), spec(scene.enabled), Some(written(&scene)));
+    State { name, object, conditions, kstatus, argocd }
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub fn all() -> Vec<State> {
+    let without_key = |project| Observed { project, active: None, secret: Drift::Absent, ..published().observed };
+    let unmet = |reason| Some(Failure::Unmet { reason, message: "It cannot be had here.".into() });
+    let seen = written(&published());
+    let bare = |name, metadata, status, conditions, kstatus, argocd| State {
+        name,
+        object: object("ClientKey", metadata, spec(true), status),
+        conditions,
+        kstatus,
+        argocd,
+    };
+    vec![
+        bare("just created, no status yet", json!({}), None, "", "Current", "Progressing"),
+        state(
+            "its project is not there",
+            |scene| scene.observed = without_key(Project::NotFound),
+            "ProjectNotFound Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "its project has no store yet",
+            |scene| scene.observed = without_key(Project::Starting),
+            "ProjectNotReady Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "its project is being deleted",
+            |scene| scene.observed.project = Project::Leaving,
+            "ProjectDeleted Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "database away before there is a key",
+            |scene| {
+                scene.observed = without_key(Project::DatabaseUnavailable {
+                    reason: Reason::DatabaseUnavailable,
+                    message: "connection refused".into(),
+                });
+            },
+            "DatabaseUnavailable Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "database away, key published",
+            |scene| {
+                scene.observed.project = Project::DatabaseUnavailable {
+                    reason: Reason::DatabaseUnavailable,
+                    message: "connection refused".into(),
+                };
+            },
+            "Published Ready",
+            "Current",
+            "Healthy",
+        ),
+        state(
+            "the Secret is being written",
+            |scene| scene.observed.secret = Drift::Absent,
+            "Progressing Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "stalled: the Secret is somebody else's",
+            |scene| {
+                let conflict = ApplyError::Conflict { kind: ChildKind::Secret, name: "shop-dsn".into(), holder: None };
+                scene.failure = Some(conflict.into());
+                scene.observed.secret = Drift::Foreign;
+            },
+            "SecretConflict Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: its project has no external URL",
+            |scene| {
+                scene.observed = Observed { no_external_url: true, ..without_key(published().observed.project) };
+                scene.failure = unmet(Reason::NoExternalUrl);
+            },
+            "NoExternalURL Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: past the limit of the namespace",
+            |scene| {
+                scene.observed = Observed { past_limit: Some(1), ..without_key(published().observed.project) };
+                scene.failure = unmet(Reason::LimitExceeded);
+            },
+            "LimitExceeded Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state("published", |_| {}, "Published Ready", "Current", "Healthy"),
+        state("disabled", |scene| scene.enabled = false, "KeyDisabled Ready", "Current", "Healthy"),
+        bare(
+            "spec changed, not seen yet",
+            json!({"generation": 3}),
+            Some(seen.clone()),
+            "Published Ready",
+            "InProgress",
+            "Progressing",
+        ),
+        bare("unreadable", json!({}), Some(invalid()), "Invalid Stalled", "Failed", "Degraded"),
+        bare("paused", json!({}), Some(paused(Some(seen.clone()))), "Published Ready Paused", "Current", "Suspended"),
+        bare(
+            "paused, spec changed",
+            json!({"generation": 3}),
+            Some(paused(Some(seen.clone()))),
+            "Published Ready Paused",
+            "InProgress",
+            "Suspended",
+        ),
+        bare("paused from the start", json!({}), Some(paused(None)), "Paused", "Current", "Suspended"),
+        bare(
+            "deleting while paused",
+            json!({"generation": 3, "deletionTimestamp": "2026-11-25T00:00:00Z", "finalizers": [crate::crd::FINALIZER]}),
+            Some(paused(Some(seen.clone()))),
+            "Published Ready Paused",
+            "Terminating",
+            "Progressing",
+        ),
+        bare(
+            "deleting",
+            json!({"generation": 3, "deletionTimestamp": "2026-11-25T00:00:00Z", "finalizers": [crate::crd::FINALIZER]}),
+            Some(seen),
+            "Published Ready",
+            "Terminating",
+            "Progressing",
+        ),
+    ]
+}

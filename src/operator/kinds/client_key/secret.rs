@@ -1,0 +1,92 @@
+//! The Secret that an application takes by `envFrom`. Pure.
+
+use std::collections::BTreeMap;
+
+use kube::{Resource, ResourceExt};
+use secrecy::SecretString;
+use serde_json::json;
+
+use crate::{
+    crd::ClientKey,
+    dsn::Dsn,
+    kubernetes::names::{CLIENT_KEY_LABEL, PROJECT_LABEL},
+    operator::objects::child::{Child, ChildKind, secret_data},
+    store::admin::KeyRow,
+};
+
+pub const KEY_ID_ANNOTATION: &str = "errortracking.dev/key-id";
+const ROTATED_AT_ANNOTATION: &str = "errortracking.dev/rotated-at";
+
+/// Holds `SENTRY_DSN` and nothing else, so that `envFrom` is clean. Labels and annotations of the template come
+/// first: ours win. The object's own are never copied: a GitOps tool would take the Secret for one of its objects.
+#[must_use]
+pub fn desired(key: &ClientKey, row: &KeyRow, dsn: &Dsn) -> Child {
+    let template = key.spec.secret_template.clone().unwrap_or_default();
+    let mut labels = template.labels;
+    labels.insert(PROJECT_LABEL.into(), key.spec.project_ref.name.clone());
+    labels.insert(CLIENT_KEY_LABEL.into(), key.name_any());
+    let mut annotations = template.annotations;
+    annotations.insert(KEY_ID_ANNOTATION.into(), row.key_id.to_string());
+    annotations.insert(ROTATED_AT_ANNOTATION.into(), format!("{:.0}", row.created_at));
+    let owner = key.controller_owner_ref(&()).unwrap_or_default();
+    let data = secret_data(&BTreeMap::from([("SENTRY_DSN", SecretString::from(dsn.expose()))]));
+    let body = json!({"type": "Opaque", "data": data});
+    Child::new(ChildKind::Secret, &key.namespace().unwrap_or_default(), &key.secret_name(), &labels, &owner, body)
+        .annotated(&annotations)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        crd::{ClientKeySpec, ProjectRef, SecretTemplate},
+        dsn::{ProjectId, PublicKey},
+    };
+
+    #[test]
+    fn the_secret_holds_the_dsn_alone_and_our_labels_win() {
+        let template = SecretTemplate {
+            labels: BTreeMap::from([("team".into(), "web".into()), (CLIENT_KEY_LABEL.into(), "other".into())]),
+            ..SecretTemplate::default()
+        };
+        let mut key = ClientKey::new(
+            "shop",
+            ClientKeySpec {
+                project_ref: ProjectRef { name: "shop".into() },
+                secret_template: Some(template),
+                ..ClientKeySpec::default()
+            },
+        );
+        key.metadata.namespace = Some("web".into());
+        key.metadata.uid = Some("u1".into());
+        key.metadata.labels = Some(BTreeMap::from([("app.kubernetes.io/instance".into(), "gitops".into())]));
+        let public_key = PublicKey::from_random([0xab; 16]);
+        let project_id = ProjectId::new(7).unwrap();
+        let row = KeyRow {
+            key_id: 3,
+            project_id,
+            ordinal: 1,
+            public_key: public_key.clone(),
+            enabled: true,
+            rate_limit: None,
+            created_at: Timestamp::from_second(0).unwrap(),
+            last_used_at: None,
+            revoked: false,
+        };
+        let dsn = Dsn { endpoint: "http://shop-ingest.web.svc".into(), public_key, project_id };
+        let secret = desired(&key, &row, &dsn);
+
+        assert_eq!(secret.name, "shop-dsn");
+        let data = secret.manifest["data"].as_object().unwrap();
+        assert_eq!(data.keys().collect::<Vec<_>>(), ["SENTRY_DSN"]);
+        let metadata = &secret.manifest["metadata"];
+        assert_eq!(metadata["labels"]["team"], "web");
+        assert_eq!(metadata["labels"][CLIENT_KEY_LABEL], "shop");
+        assert!(metadata["labels"].get("app.kubernetes.io/instance").is_none());
+        assert_eq!(metadata["annotations"][KEY_ID_ANNOTATION], "3");
+        assert_eq!(metadata["annotations"][ROTATED_AT_ANNOTATION], "1970-01-01T00:00:00Z");
+        assert_eq!(metadata["ownerReferences"][0]["uid"], "u1");
+    }
+}

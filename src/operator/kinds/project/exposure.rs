@@ -1,0 +1,129 @@
+//! The way in from outside of the cluster: an Ingress or an `HTTPRoute` to the ingest Service. Pure, but for the look
+//! at the `HTTPRoute`, which no watch shows: its kind may be absent.
+
+use kube::{Api, Client, api::DynamicObject};
+use serde_json::{Value, json};
+
+use super::names::SERVICE_PORT;
+use crate::{
+    crd::{GatewayRoute, Ingest, IngressRoute},
+    dsn::ProjectId,
+    operator::objects::{
+        ApplyError,
+        child::{ChildKind, prune},
+    },
+};
+
+/// Path of what a project's senders send: behind the path of the external URL, which a proxy in front may use.
+/// It ends with the project's number, so that many projects share a host.
+fn path(ingest: &Ingest, id: ProjectId) -> String {
+    let url = ingest.external_url().unwrap_or_default();
+    let prefix = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|start| &rest[start..]));
+    format!("{}/api/{id}", prefix.unwrap_or_default())
+}
+
+/// The spec of the Ingress to the Service of this name.
+#[must_use]
+pub fn ingress(service: &str, ingest: &Ingest, route: &IngressRoute, id: ProjectId) -> Value {
+    let backend = json!({"service": {"name": service, "port": {"number": SERVICE_PORT}}});
+    let path = json!({"path": path(ingest, id), "pathType": "Prefix", "backend": backend});
+    let mut spec = json!({"rules": [{"host": route.host, "http": {"paths": [path]}}]});
+    if let Some(class) = &route.class_name {
+        spec["ingressClassName"] = json!(class);
+    }
+    if let Some(secret) = &route.tls_secret_name {
+        spec["tls"] = json!([{"hosts": [route.host], "secretName": secret}]);
+    }
+    spec
+}
+
+/// The spec of the `HTTPRoute` to the Service of this name.
+#[must_use]
+pub fn http_route(service: &str, ingest: &Ingest, route: &GatewayRoute, id: ProjectId) -> Value {
+    let mut spec = json!({
+        "parentRefs": route.parent_refs,
+        "rules": [{
+            "matches": [{"path": {"type": "PathPrefix", "value": path(ingest, id)}}],
+            "backendRefs": [{"name": service, "port": SERVICE_PORT}],
+        }],
+    });
+    if !route.hostnames.is_empty() {
+        spec["hostnames"] = json!(route.hostnames);
+    }
+    spec
+}
+
+/// What was found where the `HTTPRoute` should be.
+#[derive(Clone, Debug, Default)]
+pub enum Route {
+    /// Nobody asks for one, and none was made.
+    #[default]
+    NotLookedFor,
+    Found(Box<DynamicObject>),
+    Absent,
+    /// The cluster does not know the kind.
+    NoSuchKind,
+}
+
+/// Looks at the `HTTPRoute`.
+pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Route, ApplyError> {
+    let kind = ChildKind::HttpRoute;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource());
+    match api.get(name).await {
+        Ok(mut found) => {
+            prune(kind, &mut found);
+            Ok(Route::Found(Box::new(found)))
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            // An answer about the object names it; an answer about the path does not.
+            let named = status.details.as_ref().is_some_and(|details| details.name == name);
+            Ok(if named { Route::Absent } else { Route::NoSuchKind })
+        }
+        Err(source) => Err(ApplyError::Kubernetes {
+            verb: "get",
+            kind: kind.as_str(),
+            name: name.into(),
+            source: Box::new(source),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ingest(spec: Value) -> Ingest {
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn a_route_takes_the_paths_of_its_project_alone() {
+        let id = ProjectId::new(42).unwrap();
+        for (spec, expected) in [
+            (json!({"ingress": {"host": "e.example"}}), "/api/42"),
+            (json!({"ingress": {"host": "e.example"}, "externalURL": "https://e.example:8443"}), "/api/42"),
+            (json!({"ingress": {"host": "e.example"}, "externalURL": "https://e.example/a/b/"}), "/a/b/api/42"),
+            (json!({"gateway": {"parentRefs": [{"name": "g"}]}}), "/api/42"),
+        ] {
+            assert_eq!(path(&ingest(spec.clone()), id), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_in_the_manifest() {
+        let id = ProjectId::new(42).unwrap();
+        let spec = ingest(json!({"ingress": {"host": "e.example"}}));
+        let made = ingress("shop-ingest", &spec, spec.ingress.as_ref().unwrap(), id);
+        assert_eq!(made.as_object().unwrap().keys().collect::<Vec<_>>(), ["rules"]);
+
+        let spec = ingest(json!({"ingress": {"host": "e.example", "className": "c", "tlsSecretName": "t"}}));
+        let made = ingress("shop-ingest", &spec, spec.ingress.as_ref().unwrap(), id);
+        assert_eq!(made["tls"], json!([{"hosts": ["e.example"], "secretName": "t"}]));
+        assert_eq!(made["ingressClassName"], "c");
+
+        let spec = ingest(json!({"gateway": {"parentRefs": [{"name": "g", "sectionName": "https"}]}}));
+        let made = http_route("shop-ingest", &spec, spec.gateway.as_ref().unwrap(), id);
+        assert_eq!(made["parentRefs"], json!([{"name": "g", "sectionName": "https"}]));
+        assert!(made.get("hostnames").is_none(), "{made}");
+    }
+}

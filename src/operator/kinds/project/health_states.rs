@@ -1,0 +1,317 @@
+//! The states of a project, built by the functions that build every status.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    plan::{Catalogued, Database, Observed},
+    rollout::{Held, Rollout},
+    status,
+};
+use crate::{
+    crd::{ErrorTrackingProject, ErrorTrackingProjectStatus, Reason},
+    dsn::ProjectId,
+    operator::{
+        kinds::{
+            failure::Failure,
+            health_states::{State, invalid, object, paused},
+        },
+        objects::{
+            ApplyError,
+            child::{ChildKind, Drift},
+        },
+    },
+};
+
+/// What a status is made from, before it is made.
+struct Scene {
+    spec: serde_json::Value,
+    observed: Observed,
+    failure: Option<Failure>,
+    id: Option<ProjectId>,
+}
+
+/// Everything is there and two pods are ready.
+fn settled() -> Scene {
+    Scene {
+        spec: json!({}),
+        observed: Observed {
+            has_finalizer: true,
+            past_limit: None,
+            database: Database::Known(Catalogued::settled()),
+            database_secret: Drift::None,
+            secret_password: Some("aa".into()),
+            workload: vec![(ChildKind::Deployment, Drift::None)],
+            unwanted: vec![],
+            hand_over: false,
+            gateway_api_missing: false,
+            rollout: rollout(2, false),
+            held: None,
+            autoscaler_trouble: None,
+        },
+        failure: None,
+        id: ProjectId::new(42),
+    }
+}
+
+/// Two pods of the newest template, of which `ready` are ready.
+fn rollout(ready: i32, failing: bool) -> Rollout {
+    Rollout { desired: 2, ready, updated: 2, existing: 2, seen: true, failing, refused: None }
+}
+
+fn unavailable(reason: Reason) -> Database {
+    Database::Unavailable { reason, message: "connection refused".into() }
+}
+
+fn written(scene: &Scene) -> serde_json::Value {
+    let project: ErrorTrackingProject =
+        serde_json::from_value(object("ErrorTrackingProject", json!({}), &scene.spec, None)).unwrap();
+    let view = status::View {
+        project: &project,
+        before: &ErrorTrackingProjectStatus::default(),
+        observed: &scene.observed,
+        id: scene.id,
+        place: Some(status::Place {
+            server: "db.example:5432/errors".into(),
+            installation: "6b1f0c52-5e4b-4d2a-9a39-2f1f6d1c7e11".into(),
+            shared_login: None,
+        }),
+        failure: scene.failure.as_ref(),
+    };
+    let status = status::build(&view, Timestamp::UNIX_EPOCH);
+    serde_json::to_value(status).unwrap()
+}
+
+fn state(
+    name: &'static str,
+    change: impl FnOnce(&mut Scene),
+    conditions: &'static str,
+    kstatus: &'static str,
+    argocd: &'static str,
+) -> State {
+    let mut scene = settled();
+    change(&mut scene);
+    let status = written(&scene);
+    let object = object("ErrorTrackingProject", json!({}), &scene.spec, Some(status));
+    State { name, object, conditions, kstatus, argocd }
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub fn all() -> Vec<State> {
+    let stalled = |kind, holder: Option<&str>| {
+        Some(Failure::from(ApplyError::Conflict { kind, name: "shop-ingest".into(), holder: holder.map(Into::into) }))
+    };
+    let unmet = |reason| Some(Failure::Unmet { reason, message: "It cannot be had here.".into() });
+    let held = |halted_by: Option<&str>| {
+        Some(Held { kept: "0.1.0".into(), newer: "0.2.0".into(), halted_by: halted_by.map(Into::into) })
+    };
+    let nothing_yet = |scene: &mut Scene, database| {
+        scene.observed = Observed {
+            database,
+            database_secret: Drift::Absent,
+            secret_password: None,
+            workload: Vec::new(),
+            rollout: Rollout::default(),
+            ..settled().observed
+        };
+        scene.id = None;
+    };
+    let seen = written(&settled());
+    let bare = |name, metadata, status, conditions, kstatus, argocd| State {
+        name,
+        object: object("ErrorTrackingProject", metadata, json!({}), status),
+        conditions,
+        kstatus,
+        argocd,
+    };
+    vec![
+        // kstatus takes what has no conditions for done: its users wait for Ready, which `kubectl wait` and Flux do.
+        bare("just created, no status yet", json!({}), None, "", "Current", "Progressing"),
+        state(
+            "starting",
+            |scene| nothing_yet(scene, Database::Unknown),
+            "Progressing Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "database away at the start",
+            |scene| nothing_yet(scene, unavailable(Reason::DatabaseUnavailable)),
+            "DatabaseUnavailable Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "database away, pods run",
+            |scene| scene.observed.database = unavailable(Reason::DatabaseUnavailable),
+            "DatabaseUnavailable Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "database refuses the login",
+            |scene| scene.observed.database = unavailable(Reason::DatabaseRejected),
+            "DatabaseRejected Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "a migration fails",
+            |scene| {
+                scene.failure = Some(Failure::Database {
+                    reason: Reason::MigrationFailed,
+                    message: "lock timeout".into(),
+                    retryable: true,
+                });
+            },
+            "MigrationFailed Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "stalled: another database",
+            |scene| scene.failure = Some(Failure::DatabaseChanged("Project 42 is in another database.".into())),
+            "DatabaseChanged Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: a name is taken",
+            |scene| scene.failure = stalled(ChildKind::Service, None),
+            "NameConflict Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: the spec is refused",
+            |scene| scene.failure = Some(Failure::Invalid("Deployment shop-ingest is invalid".into())),
+            "Rejected Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: a filter that cannot be used",
+            |scene| scene.failure = unmet(Reason::Invalid),
+            "Invalid Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: the cluster has no Gateway API",
+            |scene| scene.failure = unmet(Reason::GatewayApiMissing),
+            "GatewayAPIMissing Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: past the limit of the namespace",
+            |scene| {
+                nothing_yet(scene, Database::Unknown);
+                scene.failure = unmet(Reason::LimitExceeded);
+            },
+            "LimitExceeded Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "waiting for pods",
+            |scene| scene.observed.rollout = rollout(0, false),
+            "WaitingForPods Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "pods fail",
+            |scene| scene.observed.rollout = rollout(0, true),
+            "PodsFailing Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "pods cannot be made",
+            |scene| {
+                scene.observed.rollout = Rollout { refused: Some("exceeded quota".into()), ..rollout(0, false) };
+            },
+            "PodsFailing Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "waits for its turn to get the new version",
+            |scene| scene.observed.held = held(None),
+            "Available Ready Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "keeps the old version: a rollout elsewhere failed",
+            |scene| scene.observed.held = held(Some("other")),
+            "Available Ready Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "ready, one pod still to come",
+            |scene| scene.observed.rollout = rollout(1, false),
+            "Available Ready Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state("ready", |_| {}, "Available Ready", "Current", "Healthy"),
+        state(
+            "scaled to zero",
+            |scene| {
+                scene.spec = json!({"backend": {"integrated": {"ingest": {"replicas": 0}}}});
+                scene.observed.rollout = Rollout { seen: true, ..Rollout::default() };
+            },
+            "ScaledToZero Ready",
+            "Current",
+            "Healthy",
+        ),
+        state(
+            "inactive",
+            |scene| {
+                scene.spec = json!({"active": false});
+                scene.observed.rollout = Rollout { seen: true, ..Rollout::default() };
+            },
+            "Inactive Ready",
+            "Current",
+            "Healthy",
+        ),
+        bare(
+            "spec changed, not seen yet",
+            json!({"generation": 3}),
+            Some(seen.clone()),
+            "Available Ready",
+            "InProgress",
+            "Progressing",
+        ),
+        bare("unreadable", json!({}), Some(invalid()), "Invalid Stalled", "Failed", "Degraded"),
+        bare("paused", json!({}), Some(paused(Some(seen.clone()))), "Available Ready Paused", "Current", "Suspended"),
+        bare(
+            "paused, spec changed",
+            json!({"generation": 3}),
+            Some(paused(Some(seen.clone()))),
+            "Available Ready Paused",
+            "InProgress",
+            "Suspended",
+        ),
+        bare("paused from the start", json!({}), Some(paused(None)), "Paused", "Current", "Suspended"),
+        bare(
+            "deleting while paused",
+            json!({"generation": 3, "deletionTimestamp": "2026-11-25T00:00:00Z", "finalizers": [crate::crd::FINALIZER]}),
+            Some(paused(Some(seen.clone()))),
+            "Available Ready Paused",
+            "Terminating",
+            "Progressing",
+        ),
+        bare(
+            "deleting",
+            json!({"generation": 3, "deletionTimestamp": "2026-11-25T00:00:00Z", "finalizers": [crate::crd::FINALIZER]}),
+            Some(seen),
+            "Available Ready",
+            "Terminating",
+            "Progressing",
+        ),
+    ]
+}

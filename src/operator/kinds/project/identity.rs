@@ -1,0 +1,153 @@
+//! Which project of which database an object is for: its number, and whether the database is the one that has it.
+
+use jiff::Timestamp;
+
+use super::{
+    ProjectPass, catalogued,
+    plan::{self, Catalogued},
+};
+use crate::{
+    dsn::{ProjectId, hex},
+    operator::{
+        databases::{
+            self, Database, DatabaseState,
+            tombstones::{Kind, Successor},
+        },
+        kinds::failure::Failure,
+    },
+    store::{
+        Admin, StoreError,
+        admin::{Location, Phase, ProjectIdentity, ProjectState, password_digest},
+    },
+};
+
+impl ProjectPass<'_> {
+    /// What the database has of the project.
+    pub(super) async fn look_up(&mut self, database: &Database) -> Result<plan::Database, Failure> {
+        match database.admin.observe_object(&self.uid).await {
+            Ok(Some(state)) => {
+                self.id = Some(state.project_id);
+                self.role.clone_from(&state.ingest_role);
+                let known = catalogued(&state, &self.asked, Timestamp::now());
+                let placed = self.is_placed(database, &state).await;
+                Ok(plan::Database::Known(Catalogued {
+                    retired: known.retired || !placed,
+                    password: known.password.filter(|digest| agrees(database, &state, digest)),
+                    ..known
+                }))
+            }
+            Ok(None) => Ok(self.elsewhere(database).unwrap_or(plan::Database::Unknown)),
+            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
+            Err(error) => Ok(plan::Database::Unavailable {
+                reason: databases::reason(&error),
+                message: error.message().into_owned(),
+            }),
+        }
+    }
+
+    /// A project that has a number in another database is not given one here: every DSN would change. A database is
+    /// known by its installation, which an older backup of it shows too; statuses of before know the address alone.
+    fn elsewhere(&self, database: &Database) -> Option<plan::Database> {
+        let status = self.project.status.as_ref()?;
+        let (id, known) = (status.project_id?, status.database.as_ref()?);
+        let same = match &known.installation {
+            Some(installation) => installation == database.admin.installation().as_str(),
+            None => known.server == database.server,
+        };
+        (!same).then(|| plan::Database::Elsewhere { id, server: known.server.clone() })
+    }
+
+    /// Whether the operator's own database, which gives the numbers, says that the project is where it is.
+    async fn is_placed(&self, database: &Database, state: &ProjectState) -> bool {
+        let Some(location) = self.location(database) else { return state.location.is_none() };
+        let DatabaseState::Ready(own) = self.context.databases.own() else { return true };
+        match own.admin.observe_object(&self.uid).await {
+            Ok(Some(entry)) => {
+                entry.project_id == state.project_id && entry.phase == Phase::Active && entry.location == Some(location)
+            }
+            Ok(None) => false,
+            // Nothing is known: what is there is left as it is.
+            Err(_) => true,
+        }
+    }
+
+    fn location(&self, database: &Database) -> Option<Location> {
+        let secret = self.project.database_secret()?.to_owned();
+        Some(Location { secret, server: database.server.clone() })
+    }
+
+    /// The number that the object had in this database, as its status says.
+    fn number_before(&self) -> Option<ProjectId> {
+        ProjectId::try_from(self.project.status.as_ref()?.project_id?).ok()
+    }
+
+    /// Takes a number for the project, or the one it had before: that of its row, of a lost object of its namespace and
+    /// name, or of its status, when an older backup has lost the row.
+    pub(super) async fn allocate(&mut self, database: &Database) -> Result<(), Failure> {
+        let new = Successor {
+            kind: Kind::Project,
+            namespace: &self.namespace,
+            name: &self.name,
+            database: self.project.database_secret(),
+        };
+        self.context.tombstones.settle_for(&self.context.databases, new).await?;
+        let identity = ProjectIdentity {
+            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            object_uid: self.uid.clone(),
+        };
+        let (policy, floor) = (self.project.spec.deletion_policy.into(), self.context.largest_project_id());
+        // The number of the status is an offer: without a row it is taken, unless somebody has it.
+        let take = async |admin: &Admin| match self.number_before() {
+            Some(id) if self.id.is_none() => match admin.restore_project(id, &identity, policy).await {
+                Ok(()) => Ok(id),
+                Err(StoreError::SchemaMismatch { .. }) => admin.allocate_project(&identity, floor, policy).await,
+                Err(error) => Err(error),
+            },
+            _ => admin.allocate_project(&identity, floor, policy).await,
+        };
+        let id = if let Some(location) = self.location(database) {
+            let DatabaseState::Ready(own) = self.context.databases.own() else {
+                return Err(Failure::Waiting("the operator's database, which gives the number, is away".into()));
+            };
+            // The events decide: they are under the number that their database has. But the people of the namespace can
+            // write anything there: it must be one that the object can have had.
+            let id = match database.admin.find_project(&identity).await? {
+                Some(id) if self.number_before() == Some(id) || own.admin.may_have_number(id, &identity).await? => {
+                    own.admin.restore_project(id, &identity, policy).await?;
+                    id
+                }
+                found => {
+                    let id = take(&own.admin).await?;
+                    if let Some(found) = found.filter(|found| *found != id) {
+                        database.admin.set_aside(found).await?;
+                    }
+                    id
+                }
+            };
+            own.admin.record_location(id, Some(&location)).await?;
+            database.admin.restore_project(id, &identity, policy).await?;
+            id
+        } else {
+            let id = take(&database.admin).await?;
+            if self.id.is_some() {
+                // It may have been kept elsewhere.
+                database.admin.record_location(id, None).await?;
+            }
+            id
+        };
+        self.id = Some(id);
+        self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}."));
+        Ok(())
+    }
+}
+
+/// Whether the login that the row knows is the one to publish. A shared one is the operator's own of now.
+fn agrees(database: &Database, state: &ProjectState, digest: &str) -> bool {
+    if let Some((role, password)) = database.shared_login() {
+        return state.ingest_role.as_deref() == Some(role) && hex(&password_digest(password)) == digest;
+    }
+    let made = database.admin.installation().ingest_roles(state.project_id);
+    state.ingest_role.as_ref().is_some_and(|role| made.contains(role))
+}

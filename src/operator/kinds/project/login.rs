@@ -1,0 +1,77 @@
+//! The login of a project's ingest pods: what Postgres and the Secret hold must agree, and nobody who uses it is
+//! refused while it changes.
+
+use kube::Resource;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{ProjectPass, children, names::database_secret_name, plan::Observed};
+use crate::{
+    dsn::{ProjectId, hex},
+    operator::{
+        databases::{self, Database},
+        kinds::failure::Failure,
+        objects::{
+            apply,
+            child::{ChildKind, secret_value, written_by_others},
+        },
+    },
+    store::admin::password_digest,
+};
+
+/// Shorter ones were not made by us.
+const PASSWORD_LENGTH: usize = 32;
+
+impl ProjectPass<'_> {
+    /// Publishes the login. The one that the Secret holds is kept when we wrote it, because pods use it: Postgres may
+    /// have forgotten it in a restore. Else there is a new one, and Postgres takes the one before for some minutes more.
+    pub(super) async fn publish_login(
+        &mut self,
+        observed: &Observed,
+        database: &Database,
+        id: ProjectId,
+    ) -> Result<(), Failure> {
+        let (role, password) = if let Some((role, password)) = database.shared_login() {
+            database.admin.share_login(id, role, password).await?;
+            (role.to_owned(), password.clone())
+        } else if let Some((role, password)) = self.published_login(database, id).await? {
+            let in_use = observed.database.password() == Some(&hex(&password_digest(&password)));
+            if !in_use || self.role.as_ref() != Some(&role) {
+                database.admin.restore_ingest_role(id, &role, &password).await?;
+            }
+            (role, password)
+        } else {
+            let password = databases::random_password();
+            (database.admin.ensure_ingest_role(id, &password).await?, password)
+        };
+        let secret = children::database_secret(self.project, &database.address, &role, &password);
+        self.role = Some(role);
+        if self.ensure(&secret).await? {
+            let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
+            self.context.announce(self.project, "LoginPublished", &note);
+        }
+        Ok(())
+    }
+
+    /// The login in the live Secret, ahead of the cache, if it is one of the project's and nobody else wrote it.
+    async fn published_login(
+        &self,
+        database: &Database,
+        id: ProjectId,
+    ) -> Result<Option<(String, SecretString)>, Failure> {
+        let name = database_secret_name(&self.name);
+        let owner = self.project.controller_owner_ref(&()).unwrap_or_default();
+        let live =
+            apply::read_inherited(&self.context.client, ChildKind::Secret, &self.namespace, &name, &owner).await?;
+        let Some(live) =
+            live.filter(|live| !written_by_others(live, "password") && !written_by_others(live, "username"))
+        else {
+            return Ok(None);
+        };
+        let (role, password) = (secret_value(&live, "username"), secret_value(&live, "password"));
+        let (Some(role), Some(password)) = (role, password) else { return Ok(None) };
+        let role = role.expose_secret().to_owned();
+        let ours = database.admin.installation().ingest_roles(id).contains(&role)
+            && password.expose_secret().len() >= PASSWORD_LENGTH;
+        Ok(ours.then_some((role, password)))
+    }
+}

@@ -1,0 +1,409 @@
+//! `ErrorTrackingProject`: observe, plan, apply, and say how it went in the status.
+
+mod children;
+mod deletion;
+mod exposure;
+#[cfg(test)]
+pub(super) mod health_states;
+mod identity;
+mod login;
+mod names;
+mod plan;
+mod refusal;
+mod rollout;
+mod scale;
+mod settings;
+mod status;
+
+pub use names::{IngestImage, internal_url};
+pub use rollout::Rollouts;
+pub use settings::ingest_settings;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::{ResourceExt, api::DynamicObject};
+use secrecy::SecretString;
+
+use self::{
+    exposure::Route,
+    names::{database_secret_name, ingest_name},
+    plan::{Catalogued, Observed, Step},
+    rollout::{Held, Rollout},
+    settings::Asked,
+};
+use super::{Context, caches::Cached, failure::Failure, limits};
+use crate::{
+    crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
+    dsn::{ProjectId, hex},
+    operator::{
+        cluster::Guarded,
+        databases::{Database, DatabaseState},
+        engine::{
+            controller::{Action, PassFailed},
+            pass::{self, Pass},
+        },
+        objects::{
+            ApplyError, apply,
+            child::{self, Child, ChildKind, Drift, cached_digest, holder, owned_by},
+        },
+    },
+    store::admin::{Phase, ProjectState},
+};
+
+/// One pass.
+pub async fn reconcile(
+    project: Arc<Guarded<ErrorTrackingProject>>,
+    context: Arc<Context>,
+) -> Result<Action, PassFailed> {
+    let project = match &project.0 {
+        Ok(project) => project,
+        Err(invalid) => {
+            if invalid.metadata.deletion_timestamp.is_some() {
+                // What cannot be read is not asked to be dropped.
+                return deletion::finish(&invalid.metadata, DeletionPolicy::Retain, &context).await;
+            }
+            let reported = context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
+            return pass::finished(reported.map_err(Failure::from));
+        }
+    };
+    if project.metadata.deletion_timestamp.is_some() {
+        return deletion::finish(&project.metadata, project.spec.deletion_policy, &context).await;
+    }
+    super::run(project, ProjectPass::new(project, &context), &context).await
+}
+
+/// One pass over one project.
+struct ProjectPass<'a> {
+    project: &'a ErrorTrackingProject,
+    context: &'a Context,
+    namespace: String,
+    name: String,
+    uid: String,
+    /// Added in this pass, so the cached object does not show it yet.
+    finalizer_added: bool,
+    /// Apart, as the future of a pass holds it.
+    asked: Box<Asked>,
+    id: Option<ProjectId>,
+    role: Option<String>,
+    /// Of the ingest pods: the installation's, or the one that they have while they wait for their turn.
+    image: IngestImage,
+    held: Option<Held>,
+    route: Route,
+    /// What the API server answered in this pass, ahead of the cache.
+    written: Vec<(ChildKind, String, DynamicObject)>,
+    /// Deleted in this pass; the cache may not show it yet.
+    removed: Vec<ChildKind>,
+}
+
+impl<'a> ProjectPass<'a> {
+    fn new(project: &'a ErrorTrackingProject, context: &'a Context) -> Self {
+        Self {
+            project,
+            context,
+            namespace: project.namespace().unwrap_or_default(),
+            name: project.name_any(),
+            uid: project.uid().unwrap_or_default(),
+            finalizer_added: false,
+            asked: Box::new(Asked::of(project)),
+            id: None,
+            role: None,
+            image: context.image.clone(),
+            held: None,
+            route: Route::default(),
+            written: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
+        children::workload(self.project, id, &self.image, database.address.port)
+    }
+
+    /// Everything in the Secret but the password, which is compared by its digest.
+    fn compare_secret(&self, database: &Database) -> Drift {
+        let password = SecretString::from("");
+        let role = self.role.as_deref().unwrap_or_default();
+        let desired = children::database_secret(self.project, &database.address, role, &password);
+        let live = self.live(ChildKind::Secret, &desired.name).map(|live| {
+            let mut live = (*live).clone();
+            live.data["data"]["password"] = serde_json::json!(child::digest(b""));
+            live
+        });
+        desired.compare(live.as_ref())
+    }
+
+    fn live(&self, kind: ChildKind, name: &str) -> Option<Arc<DynamicObject>> {
+        if self.removed.contains(&kind) {
+            return None;
+        }
+        let written = self.written.iter().rev().find(|(of, called, _)| *of == kind && called == name);
+        match written {
+            Some((_, _, object)) => Some(Arc::new(object.clone())),
+            None if kind == ChildKind::HttpRoute => match &self.route {
+                Route::Found(route) => Some(Arc::new((**route).clone())),
+                _ => None,
+            },
+            None => self.context.caches.child(kind, &self.namespace, name),
+        }
+    }
+
+    /// The child if it is there and ours.
+    fn own(&self, kind: ChildKind) -> Option<Arc<DynamicObject>> {
+        self.live(kind, &self.child_name(kind)).filter(|live| owned_by(live, &self.uid))
+    }
+
+    /// The most projects that the namespace may have, when this one is past it.
+    fn past_limit(&self) -> Option<u32> {
+        let limit = self.context.guards.max_projects_per_namespace?;
+        // A look at every project of the cluster, which only a new one needs.
+        let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
+        let exceeded =
+            || self.context.caches.projects.cache.summaries(|all| limits::exceeded(&self.project.metadata, all, limit));
+        (self.id.is_none() && !has_number && exceeded()).then_some(limit)
+    }
+
+    /// Pods that receive events get another image only when it is their turn. What else a version changes in their
+    /// template is not held back: it must run with the image before.
+    fn choose_image(&mut self) {
+        let newer = &self.context.image;
+        let live = self.own(ChildKind::Deployment);
+        let current = live.as_deref().and_then(rollout::image_of).filter(|current| current.image != newer.image);
+        let receiving = live.is_some_and(|live| Rollout::of(&live).ready > 0);
+        self.held = match &current {
+            Some(current) if receiving && self.project.scale() != Scale::Fixed(0) => {
+                let key = (self.namespace.clone(), self.name.clone());
+                let limit = self.context.guards.max_rollouts;
+                self.context.rollouts.ask(&key, current, newer, limit, &self.context.caches)
+            }
+            _ => None,
+        };
+        self.image = match current {
+            Some(current) if self.held.is_some() => current,
+            _ => newer.clone(),
+        };
+    }
+
+    /// Looks for the route if one is asked for, or was made before.
+    async fn look_for_route(&mut self) -> Result<(), Failure> {
+        let wanted = self.project.spec.backend.integrated.as_ref().is_some_and(|of| of.ingest.gateway.is_some());
+        let name = ingest_name(&self.name);
+        if wanted || self.own(ChildKind::Service).is_some_and(|service| children::routed(&service)) {
+            self.route = exposure::look(&self.context.client, &self.namespace, &name).await?;
+        }
+        Ok(())
+    }
+
+    fn child_name(&self, kind: ChildKind) -> String {
+        match kind {
+            ChildKind::Secret => database_secret_name(&self.name),
+            _ => ingest_name(&self.name),
+        }
+    }
+
+    /// Whether anything was written.
+    async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
+        let ensured = self.context.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
+        self.written.push((child.kind, child.name.clone(), ensured.live));
+        Ok(ensured.written)
+    }
+}
+
+impl Pass for ProjectPass<'_> {
+    type Observed = Observed;
+    type Step = Step;
+    type Failure = Failure;
+
+    const CONTROLLER: &'static str = "project";
+    // Finalizer, database, workload, nothing.
+    const ROUNDS: usize = 4;
+
+    async fn observe(&mut self) -> Result<Observed, Failure> {
+        let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
+        let state = self.context.databases.of_project(self.project);
+        let (database, workload, database_secret) = match &state {
+            DatabaseState::Ready(database) => {
+                let known = self.look_up(database).await?;
+                self.choose_image();
+                if self.id.is_some() {
+                    self.look_for_route().await?;
+                }
+                let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
+                (known, workload, self.compare_secret(database))
+            }
+            // Nothing is taken back that was said before the operator was started.
+            DatabaseState::Connecting if self.project.database_secret().is_some() => {
+                return Err(Failure::Waiting("The operator is connecting to Postgres.".into()));
+            }
+            DatabaseState::Connecting => (
+                plan::Database::Unavailable {
+                    reason: Reason::DatabaseUnavailable,
+                    message: "The operator is connecting to Postgres.".into(),
+                },
+                Vec::new(),
+                Drift::Absent,
+            ),
+            DatabaseState::Unavailable { reason, message } => {
+                (plan::Database::Unavailable { reason: *reason, message: message.clone() }, Vec::new(), Drift::Absent)
+            }
+        };
+        let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
+        let wanted = |kind: &ChildKind| workload.iter().any(|child| child.kind == *kind);
+        let gateway_api_missing = matches!(self.route, Route::NoSuchKind) && wanted(&ChildKind::HttpRoute);
+        let unwanted = children::OPTIONAL.into_iter().filter(|kind| !wanted(kind) && self.own(*kind).is_some());
+        let unwanted = if workload.is_empty() { Vec::new() } else { unwanted.collect() };
+        let workload: Vec<_> = workload
+            .iter()
+            .filter(|child| child.kind != ChildKind::HttpRoute || !gateway_api_missing)
+            .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
+            .collect();
+        let deployment = self.own(ChildKind::Deployment);
+        let rollout = deployment.as_deref().map(Rollout::of).unwrap_or_default();
+        let changed = workload.contains(&(ChildKind::Deployment, Drift::Changed));
+        let autoscaler = self.own(ChildKind::HorizontalPodAutoscaler);
+        Ok(Observed {
+            has_finalizer,
+            past_limit: self.past_limit(),
+            database,
+            database_secret,
+            secret_password: secret.as_deref().and_then(|secret| cached_digest(secret, "password")),
+            hand_over: deployment.is_some() && scale::must_hand_over(self.project.scale(), &rollout, changed),
+            workload,
+            unwanted,
+            gateway_api_missing,
+            rollout,
+            held: self.held.clone(),
+            autoscaler_trouble: autoscaler.as_deref().and_then(scale::autoscaler_trouble),
+        })
+    }
+
+    fn plan(observed: &Observed) -> Vec<Step> {
+        plan::plan(observed)
+    }
+
+    fn obstacle(&self, observed: &Observed) -> Option<Failure> {
+        if let plan::Database::Elsewhere { id, server } = &observed.database {
+            return Some(Failure::DatabaseChanged(format!(
+                "Project {id} is in {server}, and the database that the operator uses now does not know it. Point the \
+                 operator at that database again, or delete this project and apply it anew to start empty."
+            )));
+        }
+        if let Some(limit) = plan::turned_away(observed) {
+            return Some(Failure::Unmet {
+                reason: Reason::LimitExceeded,
+                message: format!(
+                    "Namespace {} has reached its limit of projects ({limit}): delete an older one, or ask the platform team \
+                     for a higher limit.",
+                    self.namespace
+                ),
+            });
+        }
+        if observed.gateway_api_missing {
+            return Some(Failure::Unmet {
+                reason: Reason::GatewayApiMissing,
+                message:
+                    "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not \
+                          have: ask the platform team to install it, or use ingest.ingress."
+                        .into(),
+            });
+        }
+        if let plan::Database::Unavailable { reason, message } = &observed.database {
+            let failure = Failure::Database { reason: *reason, message: message.clone(), retryable: false };
+            return failure.stalls().then_some(failure);
+        }
+        let Some((kind, drift)) = plan::obstacle(observed) else {
+            let message = self.asked.trouble.clone()?;
+            return Some(Failure::Unmet { reason: Reason::Invalid, message });
+        };
+        let name = self.child_name(kind);
+        Some(match drift {
+            Drift::Leaving => ApplyError::Leaving { kind, name }.into(),
+            _ => Failure::Conflict { holder: self.live(kind, &name).as_deref().and_then(holder), kind, name },
+        })
+    }
+
+    fn waits(observed: &Observed) -> bool {
+        matches!(observed.database, plan::Database::Unavailable { .. }) || observed.held.is_some()
+    }
+
+    fn name(step: Step) -> &'static str {
+        step.as_str()
+    }
+
+    async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
+        if step == Step::AddFinalizer {
+            self.context.set_finalizer::<ErrorTrackingProject>(&self.project.metadata, true).await?;
+            self.finalizer_added = true;
+            return Ok(());
+        }
+        let DatabaseState::Ready(database) = self.context.databases.of_project(self.project) else {
+            return Err(Failure::Waiting("Postgres went away during the pass".into()));
+        };
+        match (step, self.id) {
+            (Step::Allocate, _) => self.allocate(&database).await?,
+            (Step::RecordSettings, Some(id)) => {
+                database.admin.record_settings(id, &self.asked.settings).await?;
+            }
+            (Step::Migrate, Some(id)) => {
+                database.admin.migrate_project(id).await?;
+                let schema = id.schema();
+                self.context.announce(self.project, "SchemaMigrated", &format!("Schema {schema} is up to date."));
+            }
+            (Step::CreatePartitions, Some(id)) => {
+                database.admin.ensure_partitions(id, Timestamp::now()).await?;
+            }
+            (Step::PublishLogin, Some(id)) => self.publish_login(observed, &database, id).await?,
+            (Step::Remove(kind), _) => {
+                let name = self.child_name(kind);
+                apply::delete(&self.context.client, kind, &self.namespace, &name, &self.uid).await?;
+                self.removed.push(kind);
+            }
+            (Step::HandOverReplicas, _) => {
+                if let Scale::Automatic(bounds) = self.project.scale() {
+                    let name = ingest_name(&self.name);
+                    scale::hand_over(&self.context.client, &self.namespace, &name, &self.uid, bounds).await?;
+                }
+            }
+            (Step::Apply(kind), Some(id)) => {
+                let Some(mut child) = self.workload(id, &database).into_iter().find(|child| child.kind == kind) else {
+                    return Ok(());
+                };
+                if kind == ChildKind::Deployment && observed.workload.contains(&(kind, Drift::Absent)) {
+                    children::start_with(&mut child, self.project.scale());
+                }
+                let written = self.ensure(&child).await?;
+                if written && kind == ChildKind::Deployment {
+                    let note = format!("Deployment {} was applied.", child.name);
+                    self.context.announce(self.project, "WorkloadApplied", &note);
+                }
+            }
+            (_, None) | (Step::AddFinalizer, _) => {}
+        }
+        Ok(())
+    }
+
+    async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), Failure> {
+        let before = self.project.newest_status(&self.context.caches);
+        let place = match self.context.databases.of_project(self.project) {
+            DatabaseState::Ready(database) => Some(status::Place::of(&database)),
+            _ => None,
+        };
+        let view = status::View { project: self.project, before: &before, observed, id: self.id, place, failure };
+        let status = status::build(&view, Timestamp::now());
+        if before == status {
+            return Ok(());
+        }
+        self.context.announce_changes(self.project, &before.conditions, &status.conditions);
+        Ok(self.context.write_status(self.project, &status).await?)
+    }
+}
+
+fn catalogued(state: &ProjectState, asked: &Asked, now: Timestamp) -> Catalogued {
+    Catalogued {
+        retired: state.phase != Phase::Active,
+        settings_recorded: state.settings.as_ref() == Some(&asked.settings),
+        migrated: state.migrated(),
+        password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
+        partitions_complete: state.partitions_ready(now),
+    }
+}

@@ -1,0 +1,94 @@
+//! The API server names fields of the objects that we make; people know those of the project. Pure.
+
+use kube::core::Status;
+
+use crate::operator::{
+    kinds::failure::Failure,
+    objects::{ApplyError, child::ChildKind},
+};
+
+/// Where the fields of our resource are.
+const INGEST: &str = "spec.backend.integrated.ingest";
+
+/// What in a child comes from what in `INGEST`: the first prefix that fits decides. The rest of the path stays.
+const ORIGINS: &[(ChildKind, &str, &str)] = &[
+    (ChildKind::Deployment, "spec.template.spec.containers[0].resources", "podTemplate.resources"),
+    (ChildKind::Deployment, "spec.template.labels", "podTemplate.metadata.labels"),
+    (ChildKind::Deployment, "spec.template.annotations", "podTemplate.metadata.annotations"),
+    (ChildKind::Deployment, "spec.template.metadata", "podTemplate.metadata"),
+    (ChildKind::Deployment, "spec.template.spec", "podTemplate"),
+    (ChildKind::Deployment, "spec.replicas", "replicas"),
+    (ChildKind::HorizontalPodAutoscaler, "spec.metrics", "autoscaling.targetCPUUtilizationPercentage"),
+    (ChildKind::HorizontalPodAutoscaler, "spec", "autoscaling"),
+    (ChildKind::Ingress, "spec.rules[0].host", "ingress.host"),
+    (ChildKind::Ingress, "spec.tls[0].secretName", "ingress.tlsSecretName"),
+    (ChildKind::Ingress, "spec.tls[0].hosts", "ingress.host"),
+    (ChildKind::Ingress, "spec.ingressClassName", "ingress.className"),
+    (ChildKind::Ingress, "metadata.annotations", "ingress.annotations"),
+    (ChildKind::HttpRoute, "spec", "gateway"),
+];
+
+/// The failure, in terms of the project's spec where the API server says which field it refuses.
+#[must_use]
+pub fn explain(kind: ChildKind, error: ApplyError) -> Failure {
+    if let ApplyError::Kubernetes { source, .. } = &error
+        && let kube::Error::Api(status) = source.as_ref()
+        && status.code == 422
+        && let Some(message) = message(kind, status)
+    {
+        return Failure::Invalid(message);
+    }
+    error.into()
+}
+
+fn message(kind: ChildKind, status: &Status) -> Option<String> {
+    let causes = status.details.as_ref()?.causes.iter();
+    let told: Vec<_> =
+        causes.filter_map(|cause| Some(format!("{}: {}", origin(kind, &cause.field)?, cause.message))).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+fn origin(kind: ChildKind, field: &str) -> Option<String> {
+    let rest = |prefix: &str| field.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let (prefix, ours) =
+        ORIGINS.iter().find_map(|(of, prefix, ours)| rest(prefix).filter(|_| *of == kind).map(|_| (*prefix, *ours)))?;
+    // One number of ours is a list of structures of theirs.
+    let rest = if prefix == "spec.metrics" { "" } else { rest(prefix)? };
+    Some(format!("{INGEST}.{ours}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_a_child_is_told_as_the_projects() {
+        for (kind, field, ours) in [
+            (
+                ChildKind::Deployment,
+                "spec.template.spec.tolerations[0].operator",
+                Some("podTemplate.tolerations[0].operator"),
+            ),
+            (
+                ChildKind::Deployment,
+                "spec.template.spec.containers[0].resources.requests",
+                Some("podTemplate.resources.requests"),
+            ),
+            (ChildKind::Deployment, "spec.template.labels", Some("podTemplate.metadata.labels")),
+            (ChildKind::Deployment, "spec.templates", None),
+            (ChildKind::Deployment, "spec.selector", None),
+            (
+                ChildKind::HorizontalPodAutoscaler,
+                "spec.metrics[0].resource.target",
+                Some("autoscaling.targetCPUUtilizationPercentage"),
+            ),
+            (ChildKind::HorizontalPodAutoscaler, "spec.minReplicas", Some("autoscaling.minReplicas")),
+            (ChildKind::Ingress, "spec.rules[0].host", Some("ingress.host")),
+            (ChildKind::HttpRoute, "spec.parentRefs[0].name", Some("gateway.parentRefs[0].name")),
+            (ChildKind::Service, "spec.ports", None),
+        ] {
+            let expected = ours.map(|ours| format!("{INGEST}.{ours}"));
+            assert_eq!(origin(kind, field), expected, "{field}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What a project's status says: a pure function from what was observed and what went wrong.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::{
+    names::internal_url,
+    plan::{self, Observed},
+};
+use crate::{
+    crd::{
+        ConditionStatus, ConditionType, Conditions, DatabaseStatus, ErrorTrackingProject, ErrorTrackingProjectStatus,
+        IngestMode, IngestStatus, Reason, Scale,
+    },
+    dsn::ProjectId,
+    kubernetes::names::PROJECT_LABEL,
+    operator::{databases::Database, kinds::failure::Failure},
+};
+
+/// Everything a status is made from.
+pub struct View<'a> {
+    pub project: &'a ErrorTrackingProject,
+    pub before: &'a ErrorTrackingProjectStatus,
+    pub observed: &'a Observed,
+    pub id: Option<ProjectId>,
+    /// `None` while the database is away.
+    pub place: Option<Place>,
+    pub failure: Option<&'a Failure>,
+}
+
+/// The database that the project is in.
+pub struct Place {
+    pub server: String,
+    pub installation: String,
+    /// Name of the operator's login, when the ingest pods use it too.
+    pub shared_login: Option<String>,
+}
+
+impl Place {
+    #[must_use]
+    pub fn of(database: &Database) -> Self {
+        Self {
+            server: database.server.clone(),
+            installation: database.admin.installation().to_string(),
+            shared_login: database.shared_login().map(|(role, _)| role.to_owned()),
+        }
+    }
+}
+
+/// One condition before it is written down.
+struct Verdict {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
+    }
+}
+
+/// The status to write; equal to the one before when nothing changed.
+#[must_use]
+pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
+    let project = view.project;
+    let database = database(view);
+    let ingest = ingest(view);
+    let stalled = view.failure.filter(|failure| failure.stalls());
+    let ready = ready(view, &database, &ingest);
+    let under_way = under_way(view, &ready, &ingest);
+
+    let mut conditions = Conditions::new(&view.before.conditions, project.metadata.generation, now);
+    conditions.set(ConditionType::Ready, ready.status, ready.reason, &ready.message);
+    conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
+    conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
+    conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
+
+    let id = view.id.map(ProjectId::as_i64).or(view.before.project_id);
+    let namespace = project.metadata.namespace.as_deref().unwrap_or_default();
+    let name = project.metadata.name.as_deref().unwrap_or_default();
+    ErrorTrackingProjectStatus {
+        observed_generation: project.metadata.generation,
+        conditions: conditions.finish(),
+        project_id: id,
+        database: match (&view.place, view.id) {
+            (Some(place), Some(id)) => Some(DatabaseStatus {
+                schema: id.schema(),
+                server: place.server.clone(),
+                installation: Some(place.installation.clone()),
+            }),
+            _ => view.before.database.clone(),
+        },
+        ingest: id.map(|_| IngestStatus {
+            mode: IngestMode::Dedicated,
+            internal_url: internal_url(namespace, name),
+            external_url: project.external_url(),
+            replicas: desired(view),
+            ready_replicas: view.observed.rollout.ready,
+        }),
+    }
+}
+
+/// Pods asked for: by the project, or by its autoscaler.
+fn desired(view: &View<'_>) -> i32 {
+    match view.project.scale() {
+        Scale::Fixed(replicas) => replicas,
+        Scale::Automatic(bounds) => view.observed.rollout.desired.max(bounds.min_replicas),
+    }
+}
+
+/// What Reconciling says: what keeps a project from being Ready, or goes on while it is.
+fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reason, String)> {
+    if ready.status != ConditionStatus::True {
+        return Some((ready.reason, ready.message.clone()));
+    }
+    let reason = match &view.observed.held {
+        Some(held) if held.halted_by.is_some() => Reason::RolloutHalted,
+        Some(_) => Reason::RolloutWaiting,
+        None => {
+            let before = view.before.conditions.iter().find(|condition| condition.type_ == "Reconciling");
+            let idle = before.is_some_and(|condition| condition.status == "False")
+                && view.before.observed_generation == view.project.metadata.generation;
+            if view.observed.rollout.settled(view.project.scale(), idle) {
+                return None;
+            }
+            if view.observed.rollout.failing { Reason::PodsFailing } else { Reason::WaitingForPods }
+        }
+    };
+    Some((reason, ingest.message.clone()))
+}
+
+fn database(view: &View<'_>) -> Verdict {
+    if let Some(failure @ (Failure::Database { .. } | Failure::DatabaseChanged(_))) = view.failure {
+        return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
+    }
+    match &view.observed.database {
+        plan::Database::Unavailable { reason, message } => Verdict::new(ConditionStatus::False, *reason, message),
+        plan::Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
+            let schema = view.id.map(ProjectId::schema).unwrap_or_default();
+            let shared = view.place.as_ref().and_then(|place| place.shared_login.as_deref());
+            let (reason, message) = match shared {
+                Some(role) => (
+                    Reason::SharedCredentials,
+                    format!(
+                        "Schema {schema} is up to date. Login {role} may not create roles, so the ingest pods use it too: who \
+                         takes over a pod can read and change everything in this database. Give the login CREATEROLE \
+                         to end that."
+                    ),
+                ),
+                None => (Reason::Available, format!("Schema {schema} is up to date.")),
+            };
+            Verdict::new(ConditionStatus::True, reason, message)
+        }
+        _ => Verdict::new(ConditionStatus::False, Reason::Progressing, "The schema and its login are being made."),
+    }
+}
+
+fn ingest(view: &View<'_>) -> Verdict {
+    let (rollout, wanted) = (&view.observed.rollout, desired(view));
+    if !view.project.spec.active {
+        let message = "spec.active is false: events are refused; everything stored stays readable.";
+        return Verdict::new(ConditionStatus::False, Reason::Inactive, message);
+    }
+    if wanted == 0 {
+        let message = "spec.backend.integrated.ingest.replicas is 0: nothing receives events.";
+        return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
+    }
+    let mut message = match view.observed.database {
+        plan::Database::Unavailable { .. } if rollout.ready > 0 => {
+            format!("{} of {wanted} ingest pods are ready; they answer 503 while Postgres is away.", rollout.ready)
+        }
+        _ => format!("{} of {wanted} ingest pods are ready.", rollout.ready),
+    };
+    if let Some(held) = &view.observed.held {
+        let _ = write!(message, " {held}");
+    }
+    if let Some(refused) = &rollout.refused {
+        let _ = write!(message, " Pods cannot be made: {refused}.");
+    } else if rollout.failing {
+        let name = view.project.metadata.name.as_deref().unwrap_or_default();
+        let _ = write!(message, " New pods do not come up. See why: kubectl describe pod -l {PROJECT_LABEL}={name}");
+    } else if let Some(trouble) = &view.observed.autoscaler_trouble {
+        let _ = write!(
+            message,
+            " Their number is not adapted to the load ({trouble}): the HorizontalPodAutoscaler needs the resource metrics \
+             API."
+        );
+    }
+    match rollout.ready {
+        0 if rollout.failing || rollout.refused.is_some() => {
+            Verdict::new(ConditionStatus::False, Reason::PodsFailing, message)
+        }
+        0 => Verdict::new(ConditionStatus::False, Reason::WaitingForPods, message),
+        _ => Verdict::new(ConditionStatus::True, Reason::Available, message),
+    }
+}
+
+/// Ready sums up: events can be received and are stored. A project that was asked to have no pods is as it should be.
+fn ready(view: &View<'_>, database: &Verdict, ingest: &Verdict) -> Verdict {
+    if let Some(failure) = view.failure {
+        return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
+    }
+    if database.status != ConditionStatus::True {
+        return Verdict::new(ConditionStatus::False, database.reason, &database.message);
+    }
+    if matches!(ingest.reason, Reason::ScaledToZero | Reason::Inactive) {
+        return Verdict::new(ConditionStatus::True, ingest.reason, &ingest.message);
+    }
+    Verdict::new(ingest.status, ingest.reason, &ingest.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operator::{
+        kinds::project::{
+            plan::Catalogued,
+            rollout::{Held, Rollout},
+        },
+        objects::child::Drift,
+    };
+
+    fn observed(rollout: Rollout) -> Observed {
+        Observed {
+            has_finalizer: true,
+            past_limit: None,
+            database: plan::Database::Known(Catalogued::settled()),
+            database_secret: Drift::None,
+            secret_password: Some("aa".into()),
+            workload: vec![],
+            unwanted: vec![],
+            hand_over: false,
+            gateway_api_missing: false,
+            rollout,
+            held: None,
+            autoscaler_trouble: None,
+        }
+    }
+
+    fn pods(desired: i32, ready: i32) -> Rollout {
+        Rollout { desired, ready, updated: desired, existing: desired, seen: true, ..Rollout::default() }
+    }
+
+    fn said(spec: &Value, before: &ErrorTrackingProjectStatus, observed: &Observed) -> ErrorTrackingProjectStatus {
+        let mut project: ErrorTrackingProject = serde_json::from_value(json!({
+            "apiVersion": "errortracking.dev/v1alpha1", "kind": "ErrorTrackingProject",
+            "metadata": {"name": "shop", "namespace": "web"}, "spec": spec,
+        }))
+        .unwrap();
+        project.metadata.generation = Some(1);
+        let id = ProjectId::new(42);
+        let place = Place { server: "db:5432/e".into(), installation: "1a2b3c4d".into(), shared_login: None };
+        let view = View { project: &project, before, observed, id, place: Some(place), failure: None };
+        build(&view, Timestamp::from_second(1).unwrap())
+    }
+
+    fn condition(status: &ErrorTrackingProjectStatus, kind: &str) -> (String, String) {
+        let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        (found.status.clone(), found.reason.clone())
+    }
+
+    #[test]
+    fn each_state_of_the_pods_is_told() {
+        let held = |halted_by: Option<&str>| Observed {
+            held: Some(Held { kept: "1".into(), newer: "2".into(), halted_by: halted_by.map(str::to_owned) }),
+            ..observed(pods(2, 2))
+        };
+        let stuck = Rollout { updated: 1, existing: 3, failing: true, ..pods(2, 2) };
+        let refused = Rollout { refused: Some("no PriorityClass".into()), updated: 0, existing: 0, ..pods(2, 0) };
+        for (case, spec, observed, ready, reconciling) in [
+            ("all run", json!({}), observed(pods(2, 2)), ("True", "Available"), ("False", "Idle")),
+            ("one runs", json!({}), observed(pods(2, 1)), ("True", "Available"), ("True", "WaitingForPods")),
+            ("none runs", json!({}), observed(pods(2, 0)), ("False", "WaitingForPods"), ("True", "WaitingForPods")),
+            ("new ones fail", json!({}), observed(stuck), ("True", "Available"), ("True", "PodsFailing")),
+            ("refused", json!({}), observed(refused), ("False", "PodsFailing"), ("True", "PodsFailing")),
+            ("inactive", json!({"active": false}), observed(pods(0, 0)), ("True", "Inactive"), ("False", "Idle")),
+            ("waits", json!({}), held(None), ("True", "Available"), ("True", "RolloutWaiting")),
+            ("halted", json!({}), held(Some("a")), ("True", "Available"), ("True", "RolloutHalted")),
+        ] {
+            let status = said(&spec, &ErrorTrackingProjectStatus::default(), &observed);
+            let told = (condition(&status, "Ready"), condition(&status, "Reconciling"));
+            let pair = |(status, reason): (&str, &str)| (status.to_owned(), reason.to_owned());
+            assert_eq!(told, (pair(ready), pair(reconciling)), "{case}");
+        }
+        let status = said(&json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("a")));
+        let message = &status.conditions.iter().find(|condition| condition.type_ == "IngestReady").unwrap().message;
+        assert_eq!(
+            message,
+            "2 of 2 ingest pods are ready. They keep version 1: the rollout of version 2 is halted by a, where it \
+             does not come up."
+        );
+    }
+
+    #[test]
+    fn an_autoscaler_at_work_changes_the_counts_and_no_condition() {
+        let spec = || json!({"backend": {"integrated": {"ingest": {"autoscaling": {"maxReplicas": 8}}}}});
+        let before = said(&spec(), &ErrorTrackingProjectStatus::default(), &observed(pods(2, 2)));
+        assert_eq!(condition(&before, "Reconciling"), ("False".into(), "Idle".into()));
+        for rollout in [Rollout { desired: 4, seen: false, ..pods(2, 2) }, pods(4, 2), pods(4, 4)] {
+            let after = said(&spec(), &before, &observed(rollout.clone()));
+            for kind in ["Ready", "Reconciling", "Stalled", "IngestReady"] {
+                assert_eq!(condition(&after, kind), condition(&before, kind), "{kind} at {rollout:?}");
+            }
+            assert_eq!(after.ingest.unwrap().replicas, 4);
+        }
+    }
+}
