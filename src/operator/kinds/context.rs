@@ -28,7 +28,7 @@ use super::{
     project::{IngestImage, Rollouts},
 };
 use crate::{
-    crd::{ConditionStatus, ConditionType, Conditions, ErrorTrackingProject, PAUSED_ANNOTATION, Reason},
+    crd::{ConditionStatus, ConditionType, Conditions, PAUSED_ANNOTATION, Reason},
     dsn::ProjectId,
     kubernetes::names::FIELD_MANAGER,
     operator::{

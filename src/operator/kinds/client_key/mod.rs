@@ -339,7 +339,7 @@ async fn finish_steps(
                 Some(database) => Tombstone::client_key(&uid, &namespace, &name, database),
                 None => Tombstone::client_key_of(&uid, &namespace, &name, project),
             };
-            context.step("clientkey", "revoke", context.settle_or_record(&tombstone)).await?;
+            context.step("clientkey", "revoke", Box::pin(context.settle_or_record(&tombstone))).await?;
             if !secret.is_empty() {
                 let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
                 context.step("clientkey", "delete-secret", deleted).await?;

@@ -34,7 +34,7 @@ async fn finish_steps(project: &ObjectMeta, policy: DeletionPolicy, context: &Co
     context.step("project", "delete-workload", deleted).await?;
 
     let tombstone = Tombstone::project(&uid, &namespace, &name, policy);
-    context.step("project", "retire", context.settle_or_record(&tombstone)).await?;
+    context.step("project", "retire", Box::pin(context.settle_or_record(&tombstone))).await?;
     let freed = context.set_finalizer::<ErrorTrackingProject>(project, false);
     context.step("project", "remove-finalizer", freed).await?;
     context.forget(project, &ingest);
