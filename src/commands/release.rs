@@ -10,11 +10,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ListParams, ObjectMeta, PostParams},
-    core::NamespaceResourceScope,
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams, ObjectMeta, PostParams},
 };
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use super::{CommandError, Installation, client, retained::LIST_PAGE};
@@ -53,8 +51,8 @@ pub async fn release(command: Release) -> Result<(), CommandError> {
     }
     let mut freed = 0;
     loop {
-        let (projects, keys) =
-            tokio::join!(free::<ErrorTrackingProject>(&client, end), free::<ClientKey>(&client, end));
+        let (projects, keys) = (ApiResource::erase::<ErrorTrackingProject>(&()), ApiResource::erase::<ClientKey>(&()));
+        let (projects, keys) = tokio::join!(free(&client, &projects, end), free(&client, &keys, end));
         let (projects, keys) = (projects?, keys?);
         freed += projects.freed + keys.freed;
         let left = projects.left + keys.left;
@@ -112,28 +110,20 @@ struct Freed {
 }
 
 /// Goes once over all objects of a kind. Without the kind there is nothing to do.
-async fn free<K>(client: &Client, end: Instant) -> Result<Freed, CommandError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
-    let api: Api<K> = Api::all(client.clone());
+async fn free(client: &Client, resource: &ApiResource, end: Instant) -> Result<Freed, CommandError> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
     let mut total = Freed::default();
     let mut next = ListParams::default().limit(LIST_PAGE);
     loop {
         let page = match api.list_metadata(&next).await {
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(total),
-            page => page.map_err(CommandError::kubernetes(format!("list {}", K::plural(&()))))?,
+            page => page.map_err(CommandError::kubernetes(format!("list {}", resource.plural)))?,
         };
         let held = page.items.iter().filter(|object| object.finalizers().iter().any(|name| name == FINALIZER));
         let results: Vec<bool> = stream::iter(held.map(|object| object.metadata.clone()))
             .map(|metadata| {
-                let client = client.clone();
-                async move { Instant::now() < end && set_finalizer::<K>(&client, &metadata, false).await.is_ok() }
+                let (client, resource) = (client.clone(), resource.clone());
+                async move { Instant::now() < end && set_finalizer(&client, &resource, &metadata, false).await.is_ok() }
             })
             .buffer_unordered(CONCURRENCY)
             .collect()

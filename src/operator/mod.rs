@@ -8,21 +8,21 @@ mod cluster;
 mod config;
 pub(crate) mod databases;
 mod engine;
+mod jobs;
 mod kinds;
 pub(crate) mod objects;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use kube::Client;
 use prometheus::Registry;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{interval, sleep, timeout},
+    time::{interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::{
     cluster::{
@@ -30,28 +30,22 @@ use self::{
         leader::{LeaderError, Leadership, campaign},
     },
     databases::{
-        DatabaseOwner, DatabaseState, Keeper, Keeping,
+        DatabaseOwner, DatabaseState, Databases, Keeper, Keeping,
         tombstones::{self, Tombstones},
     },
     engine::{
         controller::{self, Controller},
+        job::Jobs,
         metrics::Metrics,
-        queue::{Echoes, Queue, Urgency},
+        queue::{Echoes, Queue},
     },
-    kinds::{Context, Parts, Queues, client_key, project},
+    jobs::{Retention, SettleTombstones, Waking},
+    kinds::{Context, Queues, client_key, project},
+    objects::{ChildWriter, EventRecorder, StatusWriter},
 };
 pub use self::{config::Config, kinds::project::ingest_settings};
-use crate::{
-    crd::ErrorTrackingProject,
-    telemetry::{Liveness, Readiness, probes},
-};
+use crate::telemetry::{Liveness, Readiness, probes};
 
-/// How often expired events are removed.
-const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
-/// Longest work on the expired events of one project; what is left is removed the next time.
-const EXPIRE_LIMIT: Duration = Duration::from_mins(5);
-/// How often tombstones are looked at.
-const TOMBSTONE_INTERVAL: Duration = Duration::from_secs(15);
 /// What passes under way get to finish after SIGTERM: somebody else leads within two seconds.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether everything has had its first pass.
@@ -163,25 +157,28 @@ async fn work(
     };
     tasks.spawn(databases::keep(keeper.clone(), epochs.clone(), raise.clone(), state, stop.clone()));
 
+    let (events, waiting) = EventRecorder::new();
+    tasks.spawn(waiting.publish(client.clone()));
     let tombstones = Tombstones::new(
         client.clone(),
         &config.namespace,
         tombstones::config_map_name(&config.lease_name),
         metrics.clone(),
+        events.clone(),
     );
-    let (events, told) = mpsc::channel(kinds::EVENTS);
-    tasks.spawn(kinds::tell_events(client.clone(), told));
-    let context = Arc::new(Context::new(Parts {
+    let context = Arc::new(Context {
+        children: ChildWriter::new(client.clone(), echoes.clone()),
+        statuses: StatusWriter::new(client.clone(), echoes, events.clone()),
         client,
         caches: caches.clone(),
-        states,
+        events,
+        databases: Databases::new(states),
         tombstones,
         metrics: metrics.clone(),
-        echoes,
-        events,
         image: config.image(),
         guards: config.guards.clone(),
-    }));
+        rollouts: project::Rollouts::default(),
+    });
     tokio::select! {
         () = caches.ready() => {}
         () = stop.cancelled() => return Ok(()),
@@ -197,12 +194,14 @@ async fn work(
     queues.projects.seed(&projects);
     queues.keys.seed(&keys);
     let dependents = Arc::new(kinds::Users { caches: caches.clone(), queues: queues.clone() });
-    let keeping = Keeping { keeper, guards: config.guards.clone(), epochs, raise, dependents };
+    let guards = config.guards.clone();
+    let keeping = Keeping { keeper, guards, epochs, raise, dependents, liveness: liveness.clone() };
     tasks.spawn(context.databases.projects.clone().keep(keeping));
-    tasks.spawn(tell_when_synced(queues.clone(), metrics));
-    tasks.spawn(wake_all(context.clone(), queues.clone()));
-    tasks.spawn(settle_tombstones(context.clone()));
-    tasks.spawn(expire(context.clone()));
+    tasks.spawn(report_synced(queues.clone(), metrics.clone()));
+    let mut jobs = Jobs::new(metrics);
+    jobs.start(Waking::new(context.databases.own_changes(), caches.clone(), queues.clone()));
+    jobs.start(SettleTombstones(context.clone()));
+    jobs.start(Retention(context.clone()));
 
     let mut controllers = JoinSet::new();
     let controller = |name, queue| Controller {
@@ -222,6 +221,7 @@ async fn work(
     }));
     tokio::select! {
         _ = controllers.join_next() => if !stop.is_cancelled() { return Err(Error::Ended("a controller")); },
+        () = jobs.ended() => if !stop.is_cancelled() { return Err(Error::Ended("a job")); },
         _ = tasks.join_next() => if !stop.is_cancelled() { return Err(Error::Ended("a watch")); },
         () = stop.cancelled() => {}
     }
@@ -233,7 +233,7 @@ async fn work(
 }
 
 /// Everything that was there at the start has had a pass.
-async fn tell_when_synced(queues: Queues, metrics: Metrics) {
+async fn report_synced(queues: Queues, metrics: Metrics) {
     let mut looks = interval(SYNC_LOOK);
     while !(queues.projects.started() && queues.keys.started()) {
         looks.tick().await;
@@ -241,70 +241,4 @@ async fn tell_when_synced(queues: Queues, metrics: Metrics) {
     metrics.synced.set(1);
     info!("Everything has been looked at once.");
     std::future::pending::<()>().await;
-}
-
-/// Asks for a pass over everything when Postgres is there again, away or another one.
-async fn wake_all(context: Arc<Context>, queues: Queues) {
-    let mut states = context.databases.own_changes();
-    let mut known = states.borrow_and_update().said();
-    while states.changed().await.is_ok() {
-        let now = states.borrow_and_update().said();
-        if now == known {
-            continue;
-        }
-        known = now;
-        for (queue, names) in [
-            (&queues.projects, context.caches.projects.cache.names()),
-            (&queues.keys, context.caches.keys.cache.names()),
-        ] {
-            for name in names {
-                queue.push(&name, Urgency::Routine);
-            }
-        }
-    }
-}
-
-async fn settle_tombstones(context: Arc<Context>) {
-    let mut ticks = interval(TOMBSTONE_INTERVAL);
-    loop {
-        ticks.tick().await;
-        if let DatabaseState::Ready(_) = context.databases.own()
-            && let Err(error) = context.tombstones.settle_all(&context.databases).await
-        {
-            error!(%error, "Could not settle what deleted objects left.");
-        }
-    }
-}
-
-/// Removes what is older than each project's retention, one project after the other.
-async fn expire(context: Arc<Context>) {
-    let mut ticks = interval(RETENTION_INTERVAL);
-    loop {
-        ticks.tick().await;
-        for project in context.caches.projects.state() {
-            let Ok(project) = &project.0 else { continue };
-            // One server that does not answer must not keep what expires in others.
-            if timeout(EXPIRE_LIMIT, expire_of(&context, project)).await.is_err() {
-                warn!(
-                    namespace = project.metadata.namespace,
-                    project = project.metadata.name,
-                    "Removing expired events takes too long; it goes on in an hour."
-                );
-            }
-        }
-    }
-}
-
-async fn expire_of(context: &Context, project: &ErrorTrackingProject) {
-    let DatabaseState::Ready(database) = context.databases.of_project(project) else { return };
-    let retention = project.spec.backend.integrated.as_ref().map(|integrated| integrated.retention_days);
-    let uid = project.metadata.uid.as_deref().unwrap_or_default();
-    let (Some(retention), Ok(Some(state))) = (retention, database.admin.observe_object(uid).await) else { return };
-    match database.admin.drop_expired(state.project_id, retention.unsigned_abs(), Timestamp::now()).await {
-        Ok(expired) if expired.events > 0 || expired.partitions > 0 => {
-            info!(project = %state.project_id, ?expired, "Removed events past their retention.");
-        }
-        Ok(_) => {}
-        Err(error) => warn!(project = %state.project_id, %error, "Could not remove events past their retention."),
-    }
 }

@@ -8,4 +8,7 @@ mod packing;
 mod resources;
 pub mod watch;
 
-pub use resources::{Guarded, Resources};
+pub use self::{
+    resources::{Guarded, Resources},
+    watch::prune_metadata,
+};

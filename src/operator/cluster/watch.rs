@@ -6,14 +6,15 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use kube::{
     Api, ResourceExt,
     api::{DynamicObject, ListParams, WatchParams},
-    core::WatchEvent,
+    core::{ObjectList, PartialObjectMeta, WatchEvent},
 };
 use prometheus::IntCounterVec;
 use rand::RngExt;
+use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
@@ -63,10 +64,27 @@ impl From<kube::Error> for WatchError {
     }
 }
 
+/// Drops what nobody compares, which is most of an object.
+pub fn prune_metadata(object: &mut DynamicObject) {
+    object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+/// What a watch asks for of each object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    Whole,
+    /// The API server sends nothing else, as of Secrets whose values nobody needs.
+    Metadata,
+}
+
 /// Keeps one cache true.
 pub struct Watch {
     pub kind: &'static str,
     pub api: Api<DynamicObject>,
+    pub contents: Contents,
     /// Labels.
     pub selector: Option<String>,
     pub cache: Arc<Cache>,
@@ -127,7 +145,7 @@ impl Watch {
         let again = self.cache.is_filled();
         loop {
             self.count("list");
-            let page = timeout(ANSWER, self.api.list(&parameters)).await.map_err(|_| WatchError::NoAnswer)??;
+            let page = timeout(ANSWER, self.page(&parameters)).await.map_err(|_| WatchError::NoAnswer)??;
             self.liveness.sign(self.kind);
             for mut object in page.items {
                 (self.prune)(&mut object);
@@ -149,15 +167,37 @@ impl Watch {
         }
     }
 
+    async fn page(&self, parameters: &ListParams) -> Result<ObjectList<DynamicObject>, kube::Error> {
+        match self.contents {
+            Contents::Whole => self.api.list(parameters).await,
+            Contents::Metadata => {
+                let ObjectList { types, metadata, items } = self.api.list_metadata(parameters).await?;
+                Ok(ObjectList { types, metadata, items: items.into_iter().map(without_contents).collect() })
+            }
+        }
+    }
+
+    async fn events(
+        &self,
+        parameters: &WatchParams,
+        version: &str,
+    ) -> Result<BoxStream<'static, Result<WatchEvent<DynamicObject>, kube::Error>>, kube::Error> {
+        Ok(match self.contents {
+            Contents::Whole => self.api.watch(parameters, version).await?.boxed(),
+            Contents::Metadata => {
+                self.api.watch_metadata(parameters, version).await?.map_ok(event_without_contents).boxed()
+            }
+        })
+    }
+
     /// Takes changes in until the connection ends; `version` follows.
     async fn follow(&self, version: &mut String, touched: &Touched) -> Result<(), WatchError> {
         self.count("watch");
         let begin = Instant::now();
         let mut parameters = WatchParams::default().timeout(WATCH_SECONDS);
         parameters.label_selector.clone_from(&self.selector);
-        let followed =
-            timeout(ANSWER, self.api.watch(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
-        let mut events = followed.boxed();
+        let mut events =
+            timeout(ANSWER, self.events(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
         loop {
             let next = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
             self.liveness.sign(self.kind);
@@ -186,5 +226,19 @@ impl Watch {
                 touched(change, &object);
             }
         }
+    }
+}
+
+fn without_contents(object: PartialObjectMeta<DynamicObject>) -> DynamicObject {
+    DynamicObject { types: object.types, metadata: object.metadata, data: Value::Null }
+}
+
+fn event_without_contents(event: WatchEvent<PartialObjectMeta<DynamicObject>>) -> WatchEvent<DynamicObject> {
+    match event {
+        WatchEvent::Added(object) => WatchEvent::Added(without_contents(object)),
+        WatchEvent::Modified(object) => WatchEvent::Modified(without_contents(object)),
+        WatchEvent::Deleted(object) => WatchEvent::Deleted(without_contents(object)),
+        WatchEvent::Bookmark(bookmark) => WatchEvent::Bookmark(bookmark),
+        WatchEvent::Error(status) => WatchEvent::Error(status),
     }
 }

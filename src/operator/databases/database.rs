@@ -30,7 +30,7 @@ pub enum DatabaseState {
 impl DatabaseState {
     /// What is known, in a text that is the same while nothing else is known: who depends on it is woken when it changes.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn fingerprint(&self) -> String {
         match self {
             Self::Connecting => String::new(),
             Self::Ready(database) => database.fingerprint(),

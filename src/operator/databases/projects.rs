@@ -7,28 +7,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
-    core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, watcher},
-    },
+    Api,
+    api::{ApiResource, DynamicObject},
 };
+use serde_json::json;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
     time::interval,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     database::DatabaseState,
     guards::Guards,
     keeper::{self, DatabaseOwner, Headroom, Keeper},
+};
+use crate::{
+    operator::cluster::{
+        cache::Change,
+        prune_metadata,
+        watch::{Contents, Watch},
+    },
+    telemetry::Liveness,
 };
 
 /// A Secret with this label is read as soon as it changes; the others every few minutes.
@@ -75,6 +79,7 @@ pub struct Keeping {
     pub epochs: watch::Receiver<i64>,
     pub raise: mpsc::Sender<i64>,
     pub dependents: Arc<dyn Dependents>,
+    pub liveness: Liveness,
 }
 
 impl ProjectDatabases {
@@ -102,7 +107,7 @@ impl ProjectDatabases {
         let mut keepers = JoinSet::new();
         let headroom = Headroom::default();
         let mut ticks = interval(SWEEP);
-        let watching = self.watch_secrets(&keeping.keeper);
+        let watching = self.watch_secrets(&keeping);
         let following = async {
             loop {
                 tokio::select! {
@@ -158,25 +163,31 @@ impl ProjectDatabases {
     }
 
     /// Never ends. Metadata is enough: who keeps the database reads the values.
-    async fn watch_secrets(&self, keeper: &Keeper) {
-        let api: Api<PartialObjectMeta<Secret>> = Api::all(keeper.client.clone());
-        let mut events =
-            watcher(api, watcher::Config::default().labels(WATCHED)).default_backoff().touched_objects().boxed();
-        while let Some(next) = events.next().await {
-            match next {
-                Ok(secret) => {
-                    let name = (secret.namespace().unwrap_or_default(), secret.name_any());
-                    let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(entry) = entries.get(&name) {
-                        entry.changed.notify_one();
-                    }
-                }
-                Err(error) => {
-                    keeper.metrics.watches.with_label_values(&["Secret", "watch_failed"]).inc();
-                    warn!(%error, "The watch of referenced Secrets failed; it is started again after a pause.");
-                }
+    async fn watch_secrets(&self, keeping: &Keeping) {
+        let secrets = ApiResource::erase::<Secret>(&());
+        let watch = Watch {
+            kind: "ReferencedSecret",
+            api: Api::all_with(keeping.keeper.client.clone(), &secrets),
+            contents: Contents::Metadata,
+            selector: Some(WATCHED.into()),
+            cache: Arc::default(),
+            prune: Box::new(|secret| {
+                prune_metadata(secret);
+                // That a value has changed shows in the version alone.
+                secret.data = json!({"version": secret.metadata.resource_version});
+            }),
+            operations: keeping.keeper.metrics.watches.clone(),
+            liveness: keeping.liveness.clone(),
+        };
+        let connected = self.clone();
+        let touched = move |change: Change, _: &DynamicObject| {
+            let name = (change.name.namespace.to_string(), change.name.name.to_string());
+            let entries = connected.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = entries.get(&name) {
+                entry.changed.notify_one();
             }
-        }
+        };
+        watch.keep(Box::new(touched)).await;
     }
 }
 
@@ -184,7 +195,7 @@ impl ProjectDatabases {
 async fn wake(mut states: watch::Receiver<DatabaseState>, secret: SecretName, dependents: Arc<dyn Dependents>) {
     let mut known = String::new();
     while states.changed().await.is_ok() {
-        let now = states.borrow_and_update().said();
+        let now = states.borrow_and_update().fingerprint();
         if now == known {
             continue;
         }

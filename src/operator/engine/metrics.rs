@@ -26,6 +26,9 @@ pub struct Metrics {
     pub active_workers: IntGaugeVec,
     /// By controller, step and outcome: applied or failed.
     pub steps: IntCounterVec,
+    /// By job and outcome: success, error or timeout.
+    pub job_runs: IntCounterVec,
+    pub job_seconds: HistogramVec,
     /// By kind and what happened: list, watch, `list_failed`, `watch_failed`, relist, silent.
     pub watches: IntCounterVec,
     /// Requests to the API server by method and status code; code 0: no answer, or refused here because the lease ran out.
@@ -87,6 +90,12 @@ impl Metrics {
             )?,
             active_workers: gauge("active_workers", "Passes under way.", &["controller"])?,
             steps: counter("steps_total", "Steps of plans, by outcome.", &["controller", "step", "outcome"])?,
+            job_runs: counter(
+                "job_runs_total",
+                "Runs of periodic work, by outcome: success, error or timeout.",
+                &["job", "outcome"],
+            )?,
+            job_seconds: seconds("job_time_seconds", "How long a run of periodic work took.", "job")?,
             watches: counter(
                 "watch_operations_total",
                 "What watches did, and how they failed.",

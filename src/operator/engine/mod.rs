@@ -4,6 +4,7 @@
 
 pub mod controller;
 pub mod fault;
+pub mod job;
 pub mod metrics;
 pub mod pass;
 pub mod queue;

@@ -17,19 +17,21 @@ use tokio::task::JoinSet;
 
 use crate::{
     crd::{ClientKey, ClientKeyStatus, ErrorTrackingProject, ErrorTrackingProjectStatus},
+    dsn::ProjectId,
     kubernetes::names::{CLIENT_KEY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL},
     operator::{
         cluster::{
             Guarded, Resources,
             cache::{Cache, Change},
-            watch::{Touched, Watch},
+            prune_metadata,
+            watch::{Contents, Touched, Watch},
         },
         databases::{Dependents, SecretName},
         engine::{
             metrics::Metrics,
             queue::{ObjectName, Queue, Urgency},
         },
-        objects::child::{ChildKind, prune, prune_metadata},
+        objects::child::{ChildKind, prune},
     },
     telemetry::Liveness,
 };
@@ -99,6 +101,13 @@ impl Caches {
         self.projects.get(&ObjectName::new(namespace, name))
     }
 
+    /// The largest number that any status names: new ones start above it, even after a restore of Postgres.
+    #[must_use]
+    pub fn largest_project_id(&self) -> Option<ProjectId> {
+        let largest = self.projects.cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max())?;
+        ProjectId::try_from(largest).ok()
+    }
+
     /// Waits until every cache has seen its first list.
     pub async fn ready(&self) {
         self.projects.cache.ready().await;
@@ -128,6 +137,7 @@ pub fn start(
     let watch = |kind: &'static str, resource: &ApiResource, selector: Option<String>, cache: &Arc<Cache>| Watch {
         kind,
         api: Api::all_with(client.clone(), resource),
+        contents: Contents::Whole,
         selector,
         cache: cache.clone(),
         prune: Box::new(prune_metadata),

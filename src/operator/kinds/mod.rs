@@ -9,13 +9,14 @@ mod failure;
 mod health_states;
 mod limits;
 pub mod project;
+mod warnings;
 
 use kube::{Resource, core::NamespaceResourceScope};
 
 use self::failure::Failure;
 pub use self::{
     caches::{Caches, Queues, Users, start},
-    context::{Context, EVENTS, Parts, tell_events},
+    context::Context,
 };
 use crate::{
     crd::PAUSED_ANNOTATION,
@@ -33,7 +34,7 @@ where
 {
     let metadata = object.meta();
     if metadata.annotations.as_ref().and_then(|all| all.get(PAUSED_ANNOTATION)).is_some_and(|value| value == "true") {
-        return pass::finished(context.report_paused::<K>(metadata).await.map_err(Failure::from));
+        return pass::finished(context.statuses.report_paused::<K>(metadata).await.map_err(Failure::from));
     }
     pass::run(pass, &context.metrics).await
 }

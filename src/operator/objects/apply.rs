@@ -1,10 +1,12 @@
 //! Writes to the Kubernetes API: server-side apply by one field manager, never to what is not ours.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use k8s_openapi::{
+    api::core::v1::Namespace,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
+    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -211,13 +213,15 @@ pub async fn orphan(
 /// Adds our finalizer, or takes it off, unless the object changed since it was read. Works on what cannot be read
 /// as its kind, too.
 /// The version that came of it; `None` when the object is gone.
-pub async fn set_finalizer<K>(client: &Client, object: &ObjectMeta, present: bool) -> Result<Option<String>, ApplyError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
-{
+pub async fn set_finalizer(
+    client: &Client,
+    resource: &ApiResource,
+    object: &ObjectMeta,
+    present: bool,
+) -> Result<Option<String>, ApplyError> {
     let name = object.name.clone().unwrap_or_default();
     let namespace = object.namespace.as_deref().unwrap_or_default();
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
     let mut finalizers: Vec<&str> =
         object.finalizers.iter().flatten().map(String::as_str).filter(|finalizer| *finalizer != FINALIZER).collect();
     if present {
@@ -229,6 +233,13 @@ where
         Err(error) if !present && is_status(&error, 404) => Ok(None),
         Err(error) => Err(ApplyError::kubernetes("set the finalizer of", "object", &name)(error)),
     }
+}
+
+/// Distinguishes a namespace from one of the same name that was there before.
+pub async fn namespace_uid(client: &Client, namespace: &str) -> Result<String, ApplyError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = api.get(namespace).await.map_err(ApplyError::kubernetes("get", "Namespace", namespace))?;
+    Ok(found.uid().unwrap_or_default())
 }
 
 /// Writes the status; returns the object as the API server keeps it.

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     dsn::hex,
     kubernetes::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL},
+    operator::cluster::prune_metadata,
 };
 
 /// Digest of the manifest that was applied last.
@@ -235,14 +236,6 @@ pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
         // Every 15 s it tells of another load.
         ChildKind::HorizontalPodAutoscaler => keep_conditions(&mut object.data["status"]),
         _ => {}
-    }
-}
-
-/// Drops what nobody compares, which is most of an object.
-pub fn prune_metadata(object: &mut DynamicObject) {
-    object.metadata.managed_fields = None;
-    if let Some(annotations) = &mut object.metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
 }
 

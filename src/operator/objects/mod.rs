@@ -3,6 +3,14 @@
 
 pub mod apply;
 pub mod child;
+mod children;
 mod error;
+mod events;
+mod status;
 
-pub use error::{ApplyError, describe_conflict};
+pub use self::{
+    children::ChildWriter,
+    error::{ApplyError, describe_conflict},
+    events::EventRecorder,
+    status::StatusWriter,
+};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     pages::{Tombstones, config_map_name, forget, list},
-    settle::{Unsettled, settle},
+    settle::Unsettled,
 };
 use crate::crd::{ClientKey, DeletionPolicy, ErrorTrackingProject};
 

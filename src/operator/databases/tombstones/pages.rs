@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::EventType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,7 +22,10 @@ use tracing::{error, warn};
 use super::Tombstone;
 use crate::{
     kubernetes::names::FIELD_MANAGER,
-    operator::{engine::metrics::Metrics, objects::ApplyError},
+    operator::{
+        engine::metrics::Metrics,
+        objects::{ApplyError, EventRecorder},
+    },
 };
 
 /// A tombstone as it is kept: what it is owed is owed by one database.
@@ -65,6 +68,7 @@ pub struct Tombstones {
     api: Api<ConfigMap>,
     name: String,
     metrics: Metrics,
+    events: EventRecorder,
     /// The page that is filled now.
     filling: Arc<AtomicUsize>,
     known: Arc<Mutex<Known>>,
@@ -74,10 +78,10 @@ pub struct Tombstones {
 
 impl Tombstones {
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: String, metrics: Metrics) -> Self {
+    pub fn new(client: Client, namespace: &str, name: String, metrics: Metrics, events: EventRecorder) -> Self {
         let api = Api::namespaced(client.clone(), namespace);
         let (filling, known, retries) = (Arc::default(), Arc::default(), Arc::default());
-        Self { client, api, name, metrics, filling, known, retries }
+        Self { client, api, name, metrics, events, filling, known, retries }
     }
 
     /// Writes down what is owed. When there is no room for it, that is told and the object goes all the same.
@@ -93,10 +97,16 @@ impl Tombstones {
         let (page, entries) = match self.write(page, &data).await {
             Ok(entries) => (page, entries),
             Err(error) if is_full(&error) => {
-                let Some(page) = self.make_room().await? else { return self.give_up(tombstone).await };
+                let Some(page) = self.make_room().await? else {
+                    self.give_up(tombstone);
+                    return Ok(());
+                };
                 match self.write(page, &data).await {
                     Ok(entries) => (page, entries),
-                    Err(error) if is_full(&error) => return self.give_up(tombstone).await,
+                    Err(error) if is_full(&error) => {
+                        self.give_up(tombstone);
+                        return Ok(());
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -140,25 +150,16 @@ impl Tombstones {
     }
 
     /// An object never waits for a database, nor for room.
-    async fn give_up(&self, tombstone: &Tombstone) -> Result<(), ApplyError> {
+    fn give_up(&self, tombstone: &Tombstone) {
         error!(%tombstone, uid = tombstone.uid(), "No room for another tombstone: what the object has in Postgres stays there.");
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "TombstoneLost".into(),
-            note: Some(
-                "Postgres was away at the deletion, and there is no room to remember it: what the object has there stays \
-                 until somebody removes it."
-                    .into(),
-            ),
-            action: "Delete".into(),
-            secondary: None,
-        };
-        let recorder =
-            Recorder::new(self.client.clone(), Reporter { controller: FIELD_MANAGER.into(), instance: None });
-        if let Err(error) = recorder.publish(&event, &tombstone.reference()).await {
-            warn!(%error, "Could not publish an Event.");
-        }
-        Ok(())
+        self.events.publish(
+            &tombstone.reference(),
+            EventType::Warning,
+            "Delete",
+            "TombstoneLost",
+            "Postgres was away at the deletion, and there is no room to remember it: what the object has there stays \
+             until somebody removes it.",
+        );
     }
 
     /// Uid of the namespace; `None`: there is no such one.

@@ -40,7 +40,7 @@ pub enum Unsettled {
 }
 
 /// Does in Postgres what the deletion of the object asked for. Repeating it changes nothing.
-pub async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unsettled> {
+async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unsettled> {
     let own = answering(databases.own(), || "the operator's database".into());
     match tombstone {
         Tombstone::Project { uid, namespace, deletion_policy, .. } => {
@@ -130,6 +130,19 @@ fn is_owed_here(entry: &Record, databases: &Databases) -> bool {
 }
 
 impl Tombstones {
+    /// Does in Postgres what a deletion asks for, or writes down that it is owed. Whether it is done. A process that
+    /// does not lead any more must not let the object go.
+    pub async fn settle_or_record(&self, databases: &Databases, tombstone: &Tombstone) -> Result<bool, Unsettled> {
+        match settle(databases, tombstone).await {
+            Ok(()) => return Ok(true),
+            Err(fenced @ Unsettled::Store(StoreError::Fenced { .. })) => return Err(fenced),
+            Err(error) => warn!(%tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
+        }
+        self.record_tombstone(tombstone, databases.last_installation()).await?;
+        info!(%tombstone, "What a deleted object has in Postgres is settled later.");
+        Ok(false)
+    }
+
     /// Settles what is owed; what cannot be done now stays.
     pub async fn settle_all(&self, databases: &Databases) -> Result<(), ApplyError> {
         self.read_anew();

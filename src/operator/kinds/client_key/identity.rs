@@ -73,7 +73,7 @@ impl KeyPass<'_> {
         let identity = KeyIdentity {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
+            namespace_uid: apply::namespace_uid(&self.context.client, &self.namespace).await?,
             client_key_uid: self.uid.clone(),
         };
         self.rows = database.admin.take_keys_over(project, &identity).await?;
@@ -83,14 +83,14 @@ impl KeyPass<'_> {
         }
         if let Some(row) = self.active() {
             let note = format!("Key {}… was taken over.", row.public_key.prefix());
-            self.context.announce(self.key, "KeyAdopted", &note);
+            self.context.events.announce(self.key, "KeyAdopted", &note);
             return Ok(());
         }
         let public_key = PublicKey::from_random(rand::rng().random());
         let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
         let ordinal = self.next_ordinal();
         let row = database.admin.mint_key(project, &identity, ordinal, &public_key, &secret).await?;
-        self.context.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix()));
+        self.context.events.announce(self.key, "KeyMinted", &format!("Key {}… was made.", row.public_key.prefix()));
         self.rows.push(row);
         Ok(())
     }

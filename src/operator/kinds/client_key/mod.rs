@@ -17,7 +17,7 @@ use kube::{
 };
 
 use self::plan::{Active, Observed, Project, Step};
-use super::{Context, caches::Cached, failure::Failure, limits, project::internal_url};
+use super::{Context, caches::Cached, failure::Failure, limits, project::internal_url, warnings::warnings};
 use crate::{
     crd::{ActiveKey, ClientKey, Endpoint, FINALIZER, KeyDeletionPolicy, Reason},
     dsn::{Dsn, ProjectId, PublicKey},
@@ -46,7 +46,7 @@ pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> R
                 let project = project_of_invalid(&invalid.metadata, &context);
                 return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, &project, &context).await;
             }
-            let reported = context.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
+            let reported = context.statuses.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
             return pass::finished(reported.map_err(Failure::from));
         }
     };
@@ -148,7 +148,7 @@ impl Pass for KeyPass<'_> {
             _ => None,
         };
         let secret = match (dsn, live) {
-            (Some((row, dsn)), live) => self.context.drift(&secret::desired(self.key, row, &dsn), live),
+            (Some((row, dsn)), live) => self.context.children.drift(&secret::desired(self.key, row, &dsn), live),
             // Without the key row or the URL nothing says what the Secret should hold; one of ours is believed.
             (None, Some(live)) => match ownership(&live, &self.key.controller_owner_ref(&()).unwrap_or_default()) {
                 Ownership::Ours => Drift::None,
@@ -221,7 +221,7 @@ impl Pass for KeyPass<'_> {
 
     async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            self.context.set_finalizer::<ClientKey>(&self.key.metadata, true).await?;
+            self.context.statuses.set_finalizer::<ClientKey>(&self.key.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -238,7 +238,7 @@ impl Pass for KeyPass<'_> {
                 }
                 let note =
                     if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
-                self.context.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note);
+                self.context.events.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note);
             }
             Step::SetRateLimit(limit) => {
                 if let Some(row) = self.active() {
@@ -249,11 +249,11 @@ impl Pass for KeyPass<'_> {
                 let Some(row) = self.active() else { return Ok(()) };
                 let Some(dsn) = self.dsn(project, &row.public_key) else { return Ok(()) };
                 let desired = secret::desired(self.key, row, &dsn);
-                let ensured = self.context.ensure(&desired).await?;
+                let ensured = self.context.children.ensure(&desired).await?;
                 self.written = Some(Arc::new(ensured.live));
                 if ensured.written {
                     let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
-                    self.context.announce(self.key, "SecretPublished", &note);
+                    self.context.events.announce(self.key, "SecretPublished", &note);
                 }
             }
         }
@@ -272,8 +272,10 @@ impl Pass for KeyPass<'_> {
         if before == status {
             return Ok(());
         }
-        self.context.announce_changes(self.key, &before.conditions, &status.conditions);
-        Ok(self.context.write_status(self.key, &status).await?)
+        for warning in warnings(&before.conditions, &status.conditions) {
+            self.context.events.warn(self.key, &warning.reason, &warning.message);
+        }
+        Ok(self.context.statuses.write(&self.context.caches.keys.cache, self.key, &status).await?)
     }
 }
 
@@ -332,22 +334,28 @@ async fn finish_steps(
     match policy {
         KeyDeletionPolicy::Orphan => {
             let orphaned = apply::orphan(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
-            context.step("clientkey", "orphan", orphaned).await?;
+            pass::step(&context.metrics, "clientkey", "orphan", orphaned).await?;
         }
         KeyDeletionPolicy::Revoke => {
             let tombstone = match project_database(&namespace, project, context) {
                 Some(database) => Tombstone::client_key(&uid, &namespace, &name, database),
                 None => Tombstone::client_key_of(&uid, &namespace, &name, project),
             };
-            context.step("clientkey", "revoke", Box::pin(context.settle_or_record(&tombstone))).await?;
+            pass::step(
+                &context.metrics,
+                "clientkey",
+                "revoke",
+                Box::pin(context.tombstones.settle_or_record(&context.databases, &tombstone)),
+            )
+            .await?;
             if !secret.is_empty() {
                 let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
-                context.step("clientkey", "delete-secret", deleted).await?;
+                pass::step(&context.metrics, "clientkey", "delete-secret", deleted).await?;
             }
         }
     }
-    let freed = context.set_finalizer::<ClientKey>(key, false);
-    context.step("clientkey", "remove-finalizer", freed).await?;
-    context.forget(key, &secret);
+    let freed = context.statuses.set_finalizer::<ClientKey>(key, false);
+    pass::step(&context.metrics, "clientkey", "remove-finalizer", freed).await?;
+    context.children.forget(&namespace, &secret);
     Ok(())
 }

@@ -31,12 +31,18 @@ async fn finish_steps(project: &ObjectMeta, policy: DeletionPolicy, context: &Co
     // Pods go first: nothing may be refused by a login that is gone while a pod still answers.
     let ingest = ingest_name(&name);
     let deleted = apply::delete(&context.client, ChildKind::Deployment, &namespace, &ingest, &uid);
-    context.step("project", "delete-workload", deleted).await?;
+    pass::step(&context.metrics, "project", "delete-workload", deleted).await?;
 
     let tombstone = Tombstone::project(&uid, &namespace, &name, policy);
-    context.step("project", "retire", Box::pin(context.settle_or_record(&tombstone))).await?;
-    let freed = context.set_finalizer::<ErrorTrackingProject>(project, false);
-    context.step("project", "remove-finalizer", freed).await?;
-    context.forget(project, &ingest);
+    pass::step(
+        &context.metrics,
+        "project",
+        "retire",
+        Box::pin(context.tombstones.settle_or_record(&context.databases, &tombstone)),
+    )
+    .await?;
+    let freed = context.statuses.set_finalizer::<ErrorTrackingProject>(project, false);
+    pass::step(&context.metrics, "project", "remove-finalizer", freed).await?;
+    context.children.forget(&namespace, &ingest);
     Ok(())
 }

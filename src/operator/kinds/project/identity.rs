@@ -14,6 +14,7 @@ use crate::{
             tombstones::{Kind, Successor},
         },
         kinds::failure::Failure,
+        objects::apply,
     },
     store::{
         Admin, StoreError,
@@ -92,12 +93,12 @@ impl ProjectPass<'_> {
         };
         self.context.tombstones.settle_for(&self.context.databases, new).await?;
         let identity = ProjectIdentity {
-            namespace_uid: self.context.namespace_uid(&self.namespace).await?,
+            namespace_uid: apply::namespace_uid(&self.context.client, &self.namespace).await?,
             namespace: self.namespace.clone(),
             name: self.name.clone(),
             object_uid: self.uid.clone(),
         };
-        let (policy, floor) = (self.project.spec.deletion_policy.into(), self.context.largest_project_id());
+        let (policy, floor) = (self.project.spec.deletion_policy.into(), self.context.caches.largest_project_id());
         // The number of the status is an offer: without a row it is taken, unless somebody has it.
         let take = async |admin: &Admin| match self.number_before() {
             Some(id) if self.id.is_none() => match admin.restore_project(id, &identity, policy).await {
@@ -138,7 +139,7 @@ impl ProjectPass<'_> {
             id
         };
         self.id = Some(id);
-        self.context.announce(self.project, "ProjectAllocated", &format!("The project has number {id}."));
+        self.context.events.announce(self.project, "ProjectAllocated", &format!("The project has number {id}."));
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl ProjectPass<'_> {
         self.role = Some(role);
         if self.ensure(&secret).await? {
             let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
-            self.context.announce(self.project, "LoginPublished", &note);
+            self.context.events.announce(self.project, "LoginPublished", &note);
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ use self::{
     rollout::{Held, Rollout},
     settings::Asked,
 };
-use super::{Context, caches::Cached, failure::Failure, limits};
+use super::{Context, caches::Cached, failure::Failure, limits, warnings::warnings};
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
     dsn::{ProjectId, hex},
@@ -63,7 +63,8 @@ pub async fn reconcile(
                 // What cannot be read is not asked to be dropped.
                 return deletion::finish(&invalid.metadata, DeletionPolicy::Retain, &context).await;
             }
-            let reported = context.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
+            let reported =
+                context.statuses.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
             return pass::finished(reported.map_err(Failure::from));
         }
     };
@@ -203,7 +204,7 @@ impl<'a> ProjectPass<'a> {
 
     /// Whether anything was written.
     async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
-        let ensured = self.context.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
+        let ensured = self.context.children.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
         self.written.push((child.kind, child.name.clone(), ensured.live));
         Ok(ensured.written)
     }
@@ -255,7 +256,7 @@ impl Pass for ProjectPass<'_> {
         let workload: Vec<_> = workload
             .iter()
             .filter(|child| child.kind != ChildKind::HttpRoute || !gateway_api_missing)
-            .map(|child| (child.kind, self.context.drift(child, self.live(child.kind, &child.name))))
+            .map(|child| (child.kind, self.context.children.drift(child, self.live(child.kind, &child.name))))
             .collect();
         let deployment = self.own(ChildKind::Deployment);
         let rollout = deployment.as_deref().map(Rollout::of).unwrap_or_default();
@@ -332,7 +333,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
-            self.context.set_finalizer::<ErrorTrackingProject>(&self.project.metadata, true).await?;
+            self.context.statuses.set_finalizer::<ErrorTrackingProject>(&self.project.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
@@ -347,7 +348,11 @@ impl Pass for ProjectPass<'_> {
             (Step::Migrate, Some(id)) => {
                 database.admin.migrate_project(id).await?;
                 let schema = id.schema();
-                self.context.announce(self.project, "SchemaMigrated", &format!("Schema {schema} is up to date."));
+                self.context.events.announce(
+                    self.project,
+                    "SchemaMigrated",
+                    &format!("Schema {schema} is up to date."),
+                );
             }
             (Step::CreatePartitions, Some(id)) => {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;
@@ -374,7 +379,7 @@ impl Pass for ProjectPass<'_> {
                 let written = self.ensure(&child).await?;
                 if written && kind == ChildKind::Deployment {
                     let note = format!("Deployment {} was applied.", child.name);
-                    self.context.announce(self.project, "WorkloadApplied", &note);
+                    self.context.events.announce(self.project, "WorkloadApplied", &note);
                 }
             }
             (_, None) | (Step::AddFinalizer, _) => {}
@@ -393,8 +398,10 @@ impl Pass for ProjectPass<'_> {
         if before == status {
             return Ok(());
         }
-        self.context.announce_changes(self.project, &before.conditions, &status.conditions);
-        Ok(self.context.write_status(self.project, &status).await?)
+        for warning in warnings(&before.conditions, &status.conditions) {
+            self.context.events.warn(self.project, &warning.reason, &warning.message);
+        }
+        Ok(self.context.statuses.write(&self.context.caches.projects.cache, self.project, &status).await?)
     }
 }
 
