@@ -24,9 +24,9 @@ use error_tracking_operator::{
         encoding::{self, Encoding},
         envelope::{self, ItemKind},
         event::{self, Event, EventId, Receipt},
-        settings::Settings,
     },
     scrub::Scrubber,
+    settings::Settings,
 };
 use jiff::Timestamp;
 

@@ -10,6 +10,7 @@ use super::{
     schema,
     settings::{Filters, Privacy, Quota},
 };
+use crate::settings::{DEFAULT_RETENTION_DAYS, Settings};
 
 /// One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -62,7 +63,7 @@ pub struct ErrorTrackingProjectSpec {
 }
 
 fn active() -> bool {
-    true
+    Settings::default().active
 }
 
 impl Default for ErrorTrackingProjectSpec {
@@ -156,7 +157,7 @@ pub struct SecretReference {
 }
 
 fn default_retention_days() -> i32 {
-    90
+    DEFAULT_RETENTION_DAYS.cast_signed()
 }
 
 /// What happens to the stored events when the project is deleted.

@@ -1,20 +1,50 @@
 //! The part of an `ErrorTrackingProject` about the events themselves: what is taken out of them, which are not wanted,
 //! and how many are taken. Ingest pods follow it without a restart.
+//!
+//! [`crate::settings`] is the home of these fields and of their defaults. Here they get the rules and words that people
+//! see, and a custom resource becomes [`Settings`]. Both are taken apart field by field: a new field does not compile
+//! until it is in both.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::project::{ErrorTrackingProject, Integrated};
+use crate::settings::{self, Settings};
+
+impl ErrorTrackingProject {
+    /// What the spec says to those who receive the project's events; the defaults where it says nothing.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let Integrated { database: _, retention_days, quota, privacy, filters, ingest } =
+            self.spec.backend.integrated.clone().unwrap_or_default();
+        let Quota { events_per_minute } = quota.unwrap_or_default();
+        Settings {
+            privacy: privacy.into(),
+            filters: filters.into(),
+            trusted_proxies: ingest.trusted_proxies,
+            events_per_minute: events_per_minute.and_then(number),
+            retention_days: number(retention_days).unwrap_or_default(),
+            active: self.spec.active,
+        }
+    }
+}
+
+/// The rules of the schema refuse what is negative.
+fn number(number: i32) -> Option<u32> {
+    u32::try_from(number).ok()
+}
 
 /// What is taken out of an event before it is stored or shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Privacy {
     /// Whether passwords, tokens, keys, card and account numbers and the like are taken out, as they are by default: by the names of fields, headers, cookies and variables, and by what values look like.
-    #[serde(default = "yes")]
+    #[serde(default = "scrub_data")]
     pub scrub_data: bool,
 
     /// Whether IP addresses are taken out too: of the user, of the request, and within texts. Users that have nothing else to be told apart by are not counted then.
-    #[serde(rename = "scrubIPAddresses", default)]
+    #[serde(rename = "scrubIPAddresses", default = "scrub_ip_addresses")]
     pub scrub_ip_addresses: bool,
 
     /// Further words that make a field sensitive wherever its name contains one, in any case, as "diagnosis". The value is taken out whole.
@@ -30,13 +60,26 @@ pub struct Privacy {
     pub safe_fields: Vec<String>,
 }
 
-fn yes() -> bool {
-    true
+fn scrub_data() -> bool {
+    Privacy::default().scrub_data
+}
+
+fn scrub_ip_addresses() -> bool {
+    Privacy::default().scrub_ip_addresses
 }
 
 impl Default for Privacy {
     fn default() -> Self {
-        Self { scrub_data: yes(), scrub_ip_addresses: false, sensitive_fields: Vec::new(), safe_fields: Vec::new() }
+        let settings::Privacy { scrub_data, scrub_ip_addresses, sensitive_fields, safe_fields } =
+            settings::Privacy::default();
+        Self { scrub_data, scrub_ip_addresses, sensitive_fields, safe_fields }
+    }
+}
+
+impl From<Privacy> for settings::Privacy {
+    fn from(privacy: Privacy) -> Self {
+        let Privacy { scrub_data, scrub_ip_addresses, sensitive_fields, safe_fields } = privacy;
+        Self { scrub_data, scrub_ip_addresses, sensitive_fields, safe_fields }
     }
 }
 
@@ -63,35 +106,58 @@ pub struct Filters {
     pub ignore_environments: Vec<String>,
 
     /// From which pages browsers may send: "https://shop.example.com", "https://*.example.com" for the domain and all below it, "*.example.com", with a port if need be. "*", the default, is everywhere; an empty list is nowhere. What is not a browser is not asked.
-    #[serde(default = "everywhere")]
+    #[serde(default = "allowed_origins")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new(r"self.all(origin, origin.matches('^(([*]|[A-Za-z][-A-Za-z0-9+.]*)://)?([*]|([*][.])?[-A-Za-z0-9_.]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))").message("filters.allowedOrigins must be '*', or origins as https://shop.example.com or https://*.example.com:8443: no path"))]
     pub allowed_origins: Vec<String>,
 
     /// Whether events of pages and servers on localhost are not wanted.
-    #[serde(default)]
+    #[serde(default = "ignore_localhost")]
     pub ignore_localhost: bool,
 
     /// Whether events that known crawlers and bots caused are not wanted, by their User-Agent.
-    #[serde(default)]
+    #[serde(default = "ignore_crawlers")]
     pub ignore_crawlers: bool,
 }
 
-fn everywhere() -> Vec<String> {
-    vec!["*".into()]
+fn allowed_origins() -> Vec<String> {
+    Filters::default().allowed_origins
+}
+
+fn ignore_localhost() -> bool {
+    Filters::default().ignore_localhost
+}
+
+fn ignore_crawlers() -> bool {
+    Filters::default().ignore_crawlers
 }
 
 impl Default for Filters {
     fn default() -> Self {
-        Self {
-            ignore_errors: Vec::new(),
-            ignore_releases: Vec::new(),
-            ignore_environments: Vec::new(),
-            allowed_origins: everywhere(),
-            ignore_localhost: false,
-            ignore_crawlers: false,
-        }
+        let settings::Filters {
+            ignore_errors,
+            ignore_releases,
+            ignore_environments,
+            allowed_origins,
+            ignore_localhost,
+            ignore_crawlers,
+        } = settings::Filters::default();
+        Self { ignore_errors, ignore_releases, ignore_environments, allowed_origins, ignore_localhost, ignore_crawlers }
+    }
+}
+
+impl From<Filters> for settings::Filters {
+    fn from(filters: Filters) -> Self {
+        let Filters {
+            ignore_errors,
+            ignore_releases,
+            ignore_environments,
+            allowed_origins,
+            ignore_localhost,
+            ignore_crawlers,
+        } = filters;
+        Self { ignore_errors, ignore_releases, ignore_environments, allowed_origins, ignore_localhost, ignore_crawlers }
     }
 }
 
@@ -115,6 +181,15 @@ pub struct RateLimit {
     #[schemars(with = "String", length(min = 2, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}[hms]){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("rateLimit.window must be a duration of whole seconds between 1s and 24h, as 60s, 10m or 1h30m"))]
     pub window: Window,
+}
+
+impl RateLimit {
+    /// What ingest follows; `None` for a number that the rules of the schema refuse.
+    #[must_use]
+    pub fn settings(&self) -> Option<settings::RateLimit> {
+        let Self { events, window } = self;
+        Some(settings::RateLimit { events: number(*events)?, window_seconds: window.seconds() })
+    }
 }
 
 /// A Go duration of whole seconds, as it was written.
@@ -217,5 +292,10 @@ mod tests {
         assert_eq!(serde_json::from_value::<Privacy>(json!({})).unwrap(), Privacy::default());
         assert_eq!(serde_json::from_value::<Filters>(json!({})).unwrap(), Filters::default());
         assert_eq!(serde_json::from_value::<Quota>(json!({})).unwrap(), Quota::default());
+    }
+
+    #[test]
+    fn a_resource_that_says_nothing_has_the_default_settings() {
+        assert_eq!(ErrorTrackingProject::default().settings(), Settings::default());
     }
 }

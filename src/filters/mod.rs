@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use self::origin::AllowedOrigins;
-use crate::protocol::{
-    event::Event,
+use crate::{
+    protocol::event::Event,
     settings::{Filters, ignore_expression},
 };
 

@@ -22,9 +22,9 @@ use crate::{
         envelope::{self, Envelope, ItemKind},
         event::{self, Event, EventId, EventType, Receipt, clock_drift},
         session::{self, SessionClock, SessionCounts, SessionUpdate, Sessions},
-        settings::Settings,
         user_report,
     },
+    settings::Settings,
 };
 
 /// Print how a captured envelope or event is understood, cleaned and grouped, and why.

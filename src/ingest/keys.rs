@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
-    protocol::settings::RateLimit,
+    settings::RateLimit,
     store::ingest::{self, ChangedSettings},
 };
 
@@ -162,7 +162,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::settings::Settings;
+    use crate::settings::Settings;
 
     #[tokio::test]
     async fn rules_are_made_anew_only_when_the_settings_say_something_else() {

@@ -121,7 +121,7 @@ pub mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::protocol::settings::Settings;
+    use crate::settings::Settings;
 
     fn project(id: u64) -> ProjectId {
         ProjectId::new(id).unwrap()

@@ -1,11 +1,7 @@
 //! How a project wants what it is sent to be read: its settings, compiled once for each change of them.
 
 use super::limits::{Limit, QUOTA_WINDOW};
-use crate::{
-    filters,
-    protocol::{proxies::TrustedProxies, settings::Settings},
-    scrub::Scrubber,
-};
+use crate::{filters, protocol::proxies::TrustedProxies, scrub::Scrubber, settings::Settings};
 
 /// What every event of a project goes through.
 pub struct Rules {

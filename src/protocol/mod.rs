@@ -12,5 +12,6 @@ pub mod proxies;
 pub mod rate_limits;
 pub mod security;
 pub mod session;
-pub mod settings;
 pub mod user_report;
+
+pub use crate::settings;

@@ -21,7 +21,7 @@ mod walk;
 use std::{borrow::Cow, net::IpAddr};
 
 use self::{place::Style, rules::Rules, walk::Walk};
-pub use crate::protocol::settings::Privacy;
+use crate::settings::Privacy;
 
 /// Why a payload was refused. What can be mended is no reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,11 @@
 //! What is secret: names, words and patterns, and the settings of the project that bend them.
 
 use super::{
-    Privacy,
     patterns::is_card,
     place::Place,
     signals::{Signals, Words},
 };
+use crate::settings::Privacy;
 
 /// Stands for what was taken out.
 pub(super) const FILTERED: &str = "[Filtered]";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use error_tracking_operator::{dsn::PublicKey, protocol::settings::RateLimit};
+use error_tracking_operator::{dsn::PublicKey, settings::RateLimit};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinSet;

@@ -9,7 +9,7 @@ use std::{
 use error_tracking_operator::{
     dsn::{ProjectId, PublicKey},
     ingest::{self, Config, Server},
-    protocol::settings::{RateLimit, Settings},
+    settings::{RateLimit, Settings},
     store::{
         Admin, Connection,
         admin::{DeletionPolicy, KeyIdentity, ProjectIdentity, ProjectSettings},

@@ -1,7 +1,7 @@
 //! What a project asks for reaches ingest, with the limits of its keys.
 
 use error_tracking_operator::{
-    protocol::settings::{Filters, Privacy, RateLimit, Settings},
+    settings::{Filters, Privacy, RateLimit, Settings},
     store::{
         Admin, StoreError,
         admin::{DeletionPolicy, ProjectSettings, password_digest},

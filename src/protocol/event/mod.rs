@@ -26,7 +26,7 @@ use jiff::Timestamp;
 pub use self::{
     notes::{MAX_NOTES, Note, notes},
     parse::{EventError, MAX_BYTES, MAX_CLEANED_BYTES, parse, parse_core},
-    receipt::{DEFAULT_RETENTION_DAYS, Receipt, clock_drift},
+    receipt::{Receipt, clock_drift},
     repair::repaired,
     stacktrace::MAX_FRAMES,
     tags::{MAX_TAG_CHARS, MAX_TAGS},

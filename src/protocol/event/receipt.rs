@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 
 use super::EventId;
-
-/// A project that says nothing keeps its events this long.
-pub const DEFAULT_RETENTION_DAYS: u32 = 90;
+use crate::settings::DEFAULT_RETENTION_DAYS;
 
 /// A clock may be ahead by this much; what is later was never read from a right clock.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_secs(60);

@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use super::{Admin, KeyIdentity, KeyRow, projects::project_id};
 use crate::{
     dsn::{ProjectId, PublicKey},
-    protocol::settings::RateLimit,
+    settings::RateLimit,
     store::{StoreError, Timestamptz, ingest::rate_limit, migrations},
 };
 

@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
-    protocol::settings::{RateLimit, Settings},
+    settings::{RateLimit, Settings},
 };
 
 /// The operator's hand in one database. Cheap to clone.

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use super::{ChangedSettings, Heartbeat};
 use crate::{
     dsn::{ProjectId, PublicKey},
-    protocol::settings::RateLimit,
+    settings::RateLimit,
     store::{StoreError, Timestamptz},
 };
 

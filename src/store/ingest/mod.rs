@@ -15,10 +15,8 @@ pub use self::{
 };
 use crate::{
     dsn::PublicKey,
-    protocol::{
-        event::{EventId, Level},
-        settings::{RateLimit, Settings},
-    },
+    protocol::event::{EventId, Level},
+    settings::{RateLimit, Settings},
 };
 
 /// One event, ready to be stored.

@@ -8,8 +8,8 @@ use error_tracking_operator::{
         encoding::Encoding,
         event::Event,
         proxies::TrustedProxies,
-        settings::Filters,
     },
+    settings::Filters,
 };
 
 pub fn check(input: &[u8]) {

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use error_tracking_operator::{
     filters::Compiled,
     grouping::g1,
-    protocol::{event, event::MAX_BYTES, settings::Filters},
+    protocol::{event, event::MAX_BYTES},
+    settings::Filters,
 };
 use serde_json::Value;
 

@@ -5,7 +5,8 @@ use error_tracking_operator::{
         event,
         event::{EventError, MAX_BYTES},
     },
-    scrub::{Privacy, Scrubber},
+    scrub::Scrubber,
+    settings::Privacy,
 };
 use serde_json::{Value, json};
 

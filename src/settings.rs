@@ -1,8 +1,9 @@
-//! What a project asks of those who receive its events: from the custom resource it reaches the ingest pods as JSON
-//! in Postgres. Plain data; whoever acts on a part of it compiles that part.
+//! The settings of a project that those who receive its events follow, and their defaults: the one place that states
+//! both. `crd` writes them for people and turns a custom resource into them; `store` keeps them as JSON; `ingest`,
+//! `scrub` and `filters` obey them. Pure data: each room compiles its own part.
 //!
-//! A program reads what a newer one wrote, and what an older one wrote: fields that it does not know are passed over,
-//! and those that are not there have their defaults.
+//! The JSON is read by programs of other versions. Names never change; an unknown field is passed over; a missing one
+//! has its default.
 
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
@@ -13,13 +14,16 @@ pub const EXPRESSION_PREFIX: &str = "re:";
 /// Most bytes of one compiled expression. A class of all letters of the world (`\w`) takes about 50 KB.
 const EXPRESSION_SIZE: usize = 512 << 10;
 
+/// Days that an event is kept by a project that does not say how long.
+pub const DEFAULT_RETENTION_DAYS: u32 = 90;
+
 /// Everything that ingest follows of a project, its keys aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
     pub privacy: Privacy,
     pub filters: Filters,
-    /// Networks of the proxies whose `X-Forwarded-For` counts: see [`super::proxies`].
+    /// Networks of the proxies whose `X-Forwarded-For` counts: `protocol::proxies` reads them.
     pub trusted_proxies: Vec<String>,
     /// Events that the project accepts a minute; `None`: any number.
     pub events_per_minute: Option<u32>,
@@ -36,13 +40,13 @@ impl Default for Settings {
             filters: Filters::default(),
             trusted_proxies: Vec::new(),
             events_per_minute: None,
-            retention_days: 90,
+            retention_days: DEFAULT_RETENTION_DAYS,
             active: true,
         }
     }
 }
 
-/// What is taken out of an event before it is stored.
+/// What `scrub` takes out of an event before it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Privacy {
@@ -62,11 +66,11 @@ impl Default for Privacy {
     }
 }
 
-/// Which events are not wanted.
+/// Which events are not wanted: `filters` finds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Filters {
-    /// Patterns of error messages, or `re:` and a regular expression: see [`ignore_expression`].
+    /// Patterns of error messages, or `re:` and a regular expression.
     pub ignore_errors: Vec<String>,
     pub ignore_releases: Vec<String>,
     pub ignore_environments: Vec<String>,
