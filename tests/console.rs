@@ -207,6 +207,64 @@ async fn addresses_that_make_no_sense_say_why() {
     assert_eq!((head.status, head.body.as_str()), (200, ""));
 }
 
+#[tokio::test]
+async fn addresses_are_matched_as_they_are_written() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let issues = world.path("issues");
+    let issue = world.path(&format!("issues/{}", world.issue_id(1)));
+    // The digits of the issue's number, percent-encoded.
+    let encoded = world.issue_id(1).to_string().replace('4', "%34").replace('2', "%32");
+    let encoded = world.path(&format!("issues/{encoded}"));
+    for (path, status) in [
+        (format!("{issues}/"), 200),
+        (format!("{issue}/"), 200),
+        (format!("{issues}/?status=resolved"), 200),
+        (encoded, 200),
+        (format!("{issues}//"), 404),
+        (format!("/{issues}"), 404),
+        (issues.replace("issues", "%69ssues"), 404),
+        (issues.replace("issues", "Issues"), 404),
+        (world.path("issues/%31%ff"), 404),
+        (world.path("issues/1%2F..%2F2"), 404),
+        (world.path("issues/%00"), 404),
+        (format!("/{}", "x".repeat(2047)), 404),
+        (format!("/{}", "x".repeat(2048)), 414),
+        ("/".repeat(30_000), 414),
+        (format!("{issues}?q={}", "x".repeat(20_000)), 200),
+    ] {
+        let shown = &path[..path.len().min(60)];
+        let answer = get(world.console, &path).await;
+        assert_eq!(answer.status, status, "{shown}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{shown}");
+        assert!(status != 414 || answer.body.len() < 100, "{shown}");
+    }
+    // One slash more at the end, and links still lead to the same places.
+    let page = get(world.console, &format!("{issue}/")).await;
+    assert!(page.body.contains(r#"<a href="../../../../">Projects</a>"#), "{}", page.body);
+}
+
+#[tokio::test]
+async fn methods_are_told_from_addresses() {
+    let world = World::start().await;
+    let issues = world.path("issues");
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
+        for path in ["/", &issues, &world.path("issues/1"), "/static/x"] {
+            let answer = request(world.console, method, path, "localhost").await;
+            assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"), "{method} {path}");
+            assert!(answer.body.contains("The methods allowed here are GET, HEAD."), "{method} {path}");
+        }
+        let answer = request(world.console, method, "/nothing", "localhost").await;
+        assert_eq!((answer.status, answer.header("allow")), (404, ""), "{method}");
+    }
+    for path in [&issues, "/nothing", "/projects/999/issues"] {
+        let (head, get) = (request(world.console, "HEAD", path, "localhost").await, get(world.console, path).await);
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+}
+
 /// DNS rebinding: a foreign page's own name may resolve to this machine.
 #[tokio::test]
 async fn only_this_machine_by_name_is_answered() {

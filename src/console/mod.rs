@@ -5,20 +5,20 @@
 //! reaches it sees everything, so it listens on loopback only and answers to the names of this machine
 //! only; `kubectl port-forward` is the way in. Called by `main`.
 //!
-//! `routes` → `handlers` → `store::console` → `pages` with `display`, `chart`, `stacktrace`, `facts`.
+//! `web` (authentication, the route, its right) → `handlers` (one a page) → `store::console`, then `pages` (fields and
+//! templates, pure). `routes` is the list of what there is: nothing but `mod` imports it.
 
 mod assets;
-mod chart;
+mod auth;
+mod context;
 mod database;
-mod display;
-mod facts;
 mod handlers;
-mod headers;
 mod metrics;
 mod pages;
+mod problem;
 mod routes;
 mod server;
-mod stacktrace;
+mod web;
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -27,7 +27,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::{database::Database, metrics::Metrics};
+use self::{
+    database::Database,
+    metrics::Metrics,
+    web::{Console, router::Router},
+};
 use crate::{
     store::connection::ConnectionError,
     telemetry::{Readiness, probes},
@@ -63,6 +67,8 @@ pub enum Error {
     Probes(#[from] probes::Error),
     #[error("failed to register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("the table of routes contradicts itself: {0}")]
+    Routes(#[from] matchit::InsertError),
 }
 
 /// Serves until `shutdown`, then finishes the pages under way. A database that is away ends nothing:
@@ -91,8 +97,10 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: Cancellation
     }
     // Whichever ends first ends the others: a console without probes would be killed, one without pages is none.
     let ended = shutdown.child_token();
+    let router = Router::new(routes::routes())?;
+    let console = Console { router, policy: auth::port_forward_is_enough, database: database.clone(), metrics };
     let pages = async {
-        server::serve(listener, ended.clone(), routes::routes(database.clone(), metrics)).await;
+        server::serve(listener, ended.clone(), web::filter(console)).await;
         ended.cancel();
     };
     let probes = async {

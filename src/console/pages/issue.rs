@@ -3,14 +3,15 @@
 use askama::Template;
 use jiff::Timestamp;
 
-use super::{ProjectHead, Shell};
+use super::{
+    ProjectHead, Shell,
+    attributes::{self, AttributeGroup},
+    chart::{DayChart, Hours},
+    format::{Moment, count},
+    stacktrace::{self, StackView},
+    untrusted::visible,
+};
 use crate::{
-    console::{
-        chart::{DayChart, Hours},
-        display::{Moment, count, visible},
-        facts::{self, FactGroup},
-        stacktrace::{self, StackView},
-    },
     protocol::event::{Event, EventId},
     store::console::{Issue, Project},
 };
@@ -51,7 +52,7 @@ pub struct EventView {
     received_at: Moment,
     message: Option<String>,
     stacks: Vec<StackView>,
-    facts: Vec<FactGroup>,
+    attributes: Vec<AttributeGroup>,
 }
 
 impl EventState {
@@ -64,7 +65,7 @@ impl EventState {
             received_at: Moment::new(received_at, now),
             message: message.filter(|message| !message.trim().is_empty()),
             stacks: stacktrace::stacks(event),
-            facts: facts::groups(event, payload),
+            attributes: attributes::groups(event, payload),
         }))
     }
 

@@ -3,14 +3,13 @@
 use askama::Template;
 use jiff::Timestamp;
 
-use super::{ProjectHead, Shell};
-use crate::{
-    console::{
-        chart::{Hours, Sparkline},
-        display::{Moment, count, counted, visible},
-    },
-    store::console::{Issue, IssueStatus, Project, StatusCounts},
+use super::{
+    ProjectHead, Shell,
+    chart::{Hours, Sparkline},
+    format::{Moment, count, counted},
+    untrusted::visible,
 };
+use crate::store::console::{Issue, IssueStatus, Project, StatusCounts};
 
 /// Errors on one page.
 pub const PAGE_SIZE: u32 = 50;
@@ -68,52 +67,16 @@ struct Setup {
     snippet: Option<&'static str>,
 }
 
-/// What the address asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IssuesQuery {
-    pub status: IssueStatus,
-    /// From 1.
-    pub page: u32,
-}
-
-impl IssuesQuery {
-    /// From the query string, both parts optional; the error is the sentence to show.
-    pub fn parse(query: &str) -> Result<Self, &'static str> {
-        let mut parsed = Self { status: IssueStatus::Unresolved, page: 1 };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "status" => {
-                    parsed.status = value.parse().map_err(|_| "status is one of unresolved, resolved and ignored")?;
-                }
-                "page" => {
-                    parsed.page = value
-                        .parse()
-                        .ok()
-                        .filter(|page| (1..=MAX_PAGE).contains(page))
-                        .ok_or("page is a number from 1 to 10000")?;
-                }
-                _ => {}
-            }
-        }
-        Ok(parsed)
-    }
-
-    /// Errors before this page.
-    #[must_use]
-    pub fn offset(self) -> u32 {
-        (self.page - 1) * PAGE_SIZE
-    }
-}
-
 /// Whoever leafs on from here wants a search.
-const MAX_PAGE: u32 = 10_000;
+pub const MAX_PAGE: u32 = 10_000;
 
 impl IssuesPage {
     #[must_use]
     pub fn new(
         shell: Shell,
         project: &Project,
-        query: IssuesQuery,
+        status: IssueStatus,
+        number: u32,
         counts: StatusCounts,
         issues: &[(Issue, Hours)],
         now: Timestamp,
@@ -129,18 +92,18 @@ impl IssuesPage {
             (IssueStatus::Resolved, "Resolved"),
             (IssueStatus::Ignored, "Ignored"),
         ]
-        .map(|(status, label)| Tab {
-            status: status.as_str(),
+        .map(|(tab, label)| Tab {
+            status: tab.as_str(),
             label,
-            count: count(counts.of(status)),
-            current: status == query.status,
+            count: count(counts.of(tab)),
+            current: tab == status,
         });
         Self {
             shell,
             project,
-            status: query.status.as_str().to_owned(),
+            status: status.as_str().to_owned(),
             tabs: tabs.into(),
-            page: Paging::new(query.page, issues.len(), counts.of(query.status)),
+            page: Paging::new(number, issues.len(), counts.of(status)),
             issues: issues.iter().map(|(issue, hours)| row(issue, hours, now)).collect(),
             setup,
         }
@@ -196,22 +159,6 @@ fn snippet(platform: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_address_says_status_and_page() {
-        let query = |status, page| Ok(IssuesQuery { status, page });
-        for (text, parsed) in [
-            ("", query(IssueStatus::Unresolved, 1)),
-            ("status=resolved", query(IssueStatus::Resolved, 1)),
-            ("page=3&status=ignored&later=parameter", query(IssueStatus::Ignored, 3)),
-            ("status=open", Err("status is one of unresolved, resolved and ignored")),
-            ("page=0", Err("page is a number from 1 to 10000")),
-            ("page=-1", Err("page is a number from 1 to 10000")),
-            ("page=99999999999999", Err("page is a number from 1 to 10000")),
-        ] {
-            assert_eq!(IssuesQuery::parse(text), parsed, "{text:?}");
-        }
-    }
 
     #[test]
     fn pages_know_their_neighbours() {

@@ -1,20 +1,26 @@
-//! The pages: what the store knows becomes text for a template, pure and without HTTP. Each file holds
-//! one page and the fields its template reads.
+//! The pages: what the store knows becomes text for a template, pure and without HTTP. A file holds one page and the
+//! fields that its template reads, or what several pages show: `chart`, `stacktrace`, `attributes` (what an event says
+//! besides its stack trace), `format` (numbers and times), `untrusted` (text that an SDK sent). `handlers` fills them in.
 
+mod attributes;
+mod chart;
+mod format;
 mod issue;
 mod issues;
 mod problem;
 mod projects;
+mod stacktrace;
+mod untrusted;
 
-use askama::Template;
-
+use self::untrusted::visible;
 pub use self::{
+    chart::Hours,
     issue::{EventState, IssuePage},
-    issues::{IssuesPage, IssuesQuery, PAGE_SIZE},
-    problem::Problem,
+    issues::{IssuesPage, MAX_PAGE, PAGE_SIZE},
+    problem::ProblemPage,
     projects::ProjectsPage,
 };
-use super::{assets, display::visible};
+use super::assets;
 use crate::store::console::Project;
 
 /// What every page needs to link to others. Links are relative, so that the console works below any
@@ -59,11 +65,6 @@ impl From<&Project> for ProjectHead {
             platform: shown(&project.platform),
         }
     }
-}
-
-/// The page as HTML.
-pub fn render(page: &impl Template) -> Result<String, askama::Error> {
-    page.render()
 }
 
 #[cfg(test)]

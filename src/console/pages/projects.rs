@@ -3,11 +3,11 @@
 use askama::Template;
 use jiff::Timestamp;
 
-use super::{ProjectHead, Shell};
-use crate::{
-    console::display::{Moment, count, counted},
-    store::console::ProjectSummary,
+use super::{
+    ProjectHead, Shell,
+    format::{Moment, count, counted},
 };
+use crate::store::console::ProjectSummary;
 
 #[derive(Debug, Template)]
 #[template(path = "projects.html")]

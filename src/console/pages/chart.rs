@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, ToSpan};
 
-use super::display::{count, counted};
+use super::format::{count, counted};
 
 /// Hours that a chart shows; the last one is the running hour.
 pub const HOURS: usize = 24;

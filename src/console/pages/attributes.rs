@@ -3,33 +3,33 @@
 
 use serde_json::Value;
 
-use super::display::visible;
+use super::untrusted::visible;
 use crate::protocol::event::{Event, repaired};
 
 /// Groups and values that are put on the page; the rest is in the raw JSON.
 const MAX_CONTEXTS: usize = 12;
-const MAX_FACTS: usize = 50;
+const MAX_ATTRIBUTES: usize = 50;
 const MAX_VALUE_CHARS: usize = 300;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FactGroup {
+pub struct AttributeGroup {
     pub title: String,
-    pub facts: Vec<Fact>,
+    pub attributes: Vec<Attribute>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
+pub struct Attribute {
     pub name: String,
     pub value: String,
 }
 
 /// The groups that have something to say. `payload` is the JSON that `event` was read from.
 #[must_use]
-pub fn groups(event: &Event, payload: &[u8]) -> Vec<FactGroup> {
+pub fn groups(event: &Event, payload: &[u8]) -> Vec<AttributeGroup> {
     let json = json(payload);
     let mut groups = vec![about(event, &json), user(event), request(event, &json), tags(event)];
     groups.extend(contexts(&json));
-    groups.retain(|group| !group.facts.is_empty());
+    groups.retain(|group| !group.attributes.is_empty());
     groups
 }
 
@@ -39,13 +39,13 @@ fn json(payload: &[u8]) -> Value {
     read(payload).or_else(|| read(&repaired(payload)?)).unwrap_or(Value::Null)
 }
 
-fn group(title: &str, facts: impl IntoIterator<Item = (String, Option<String>)>) -> FactGroup {
-    let facts = facts
+fn group(title: &str, attributes: impl IntoIterator<Item = (String, Option<String>)>) -> AttributeGroup {
+    let attributes = attributes
         .into_iter()
-        .filter_map(|(name, value)| Some(Fact { name: visible(&name), value: shortened(&value?) }))
-        .filter(|fact| !fact.value.trim().is_empty())
-        .take(MAX_FACTS);
-    FactGroup { title: visible(title), facts: facts.collect() }
+        .filter_map(|(name, value)| Some(Attribute { name: visible(&name), value: shortened(&value?) }))
+        .filter(|attribute| !attribute.value.trim().is_empty())
+        .take(MAX_ATTRIBUTES);
+    AttributeGroup { title: visible(title), attributes: attributes.collect() }
 }
 
 fn shortened(text: &str) -> String {
@@ -56,7 +56,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn about(event: &Event, json: &Value) -> FactGroup {
+fn about(event: &Event, json: &Value) -> AttributeGroup {
     let sdk = json.get("sdk").and_then(|sdk| {
         let part = |name| sdk.get(name).and_then(scalar);
         Some([part("name")?, part("version").unwrap_or_default()].join(" "))
@@ -78,7 +78,7 @@ fn about(event: &Event, json: &Value) -> FactGroup {
     )
 }
 
-fn user(event: &Event) -> FactGroup {
+fn user(event: &Event) -> AttributeGroup {
     let user = event.user.clone();
     group(
         "User",
@@ -88,21 +88,21 @@ fn user(event: &Event) -> FactGroup {
 }
 
 /// The address is text, never a link: whoever sent the event chose it.
-fn request(event: &Event, json: &Value) -> FactGroup {
+fn request(event: &Event, json: &Value) -> AttributeGroup {
     let method = json.get("request").and_then(|request| request.get("method")).and_then(scalar);
     group("Request", [("method".to_owned(), method), ("url".to_owned(), event.request_url.clone())])
 }
 
-fn tags(event: &Event) -> FactGroup {
+fn tags(event: &Event) -> AttributeGroup {
     group("Tags", event.tags.iter().map(|(name, value)| (name.clone(), Some(value.clone()))))
 }
 
 /// `contexts` is an object of objects; only plain values are shown, and `type` only repeats the name.
-fn contexts(json: &Value) -> impl Iterator<Item = FactGroup> {
+fn contexts(json: &Value) -> impl Iterator<Item = AttributeGroup> {
     let contexts = json.get("contexts").and_then(Value::as_object).into_iter().flatten();
     contexts.take(MAX_CONTEXTS).filter_map(|(name, context)| {
-        let facts = context.as_object()?.iter().filter(|(name, _)| *name != "type");
-        Some(group(&capitalised(name), facts.map(|(name, value)| (name.replace('_', " "), scalar(value)))))
+        let attributes = context.as_object()?.iter().filter(|(name, _)| *name != "type");
+        Some(group(&capitalised(name), attributes.map(|(name, value)| (name.replace('_', " "), scalar(value)))))
     })
 }
 
@@ -136,10 +136,12 @@ mod tests {
             "odd": "not an object",
             "empty": {},
         }});
-        let groups: Vec<_> = contexts(&json).filter(|group| !group.facts.is_empty()).collect();
+        let groups: Vec<_> = contexts(&json).filter(|group| !group.attributes.is_empty()).collect();
         let seen: Vec<_> = groups
             .iter()
-            .flat_map(|group| group.facts.iter().map(|fact| (&*group.title, &*fact.name, &*fact.value)))
+            .flat_map(|group| {
+                group.attributes.iter().map(|attribute| (&*group.title, &*attribute.name, &*attribute.value))
+            })
             .collect();
         assert_eq!(seen, [("OS", "kernel version", "6.1"), ("OS", "name", "Linux"), ("Trace", "sampled", "false")]);
     }
@@ -148,8 +150,8 @@ mod tests {
     fn json_that_is_almost_right_shows_its_contexts_too() {
         for payload in [r#"{"extra":NaN,"sdk":{"name":"x"}}"#, r#"{"message":"\ud83d","sdk":{"name":"x"}}"#] {
             let groups = groups(&Event::default(), payload.as_bytes());
-            let sdk = groups[0].facts.iter().find(|fact| fact.name == "sdk");
-            assert_eq!(sdk.map(|fact| fact.value.trim()), Some("x"), "{payload}");
+            let sdk = groups[0].attributes.iter().find(|attribute| attribute.name == "sdk");
+            assert_eq!(sdk.map(|attribute| attribute.value.trim()), Some("x"), "{payload}");
         }
     }
 

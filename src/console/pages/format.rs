@@ -1,4 +1,4 @@
-//! How numbers, times and what SDKs sent are written on every page. Pure: the clock reading comes in.
+//! How numbers and times are written on every page. Pure: the clock reading comes in.
 
 use jiff::Timestamp;
 
@@ -63,17 +63,6 @@ pub fn counted(number: u64, singular: &str) -> String {
     format!("{} {singular}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// What an SDK sent may be anything: control characters and the marks that turn the direction of
-/// text round (`U+202E` makes `exe.cod` of `doc.exe`) are shown as `�` instead of acting.
-#[must_use]
-pub fn visible(text: &str) -> String {
-    let acts = |character: char| {
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            || (character.is_control() && !matches!(character, '\n' | '\t'))
-    };
-    text.replace("\r\n", "\n").chars().map(|character| if acts(character) { '\u{fffd}' } else { character }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,10 +106,5 @@ mod tests {
         }
         assert_eq!(counted(1, "event"), "1 event");
         assert_eq!(counted(1200, "user"), "1,200 users");
-    }
-
-    #[test]
-    fn text_cannot_turn_itself_round() {
-        assert_eq!(visible("a\u{202e}b\u{1b}[31mc\r\nd\te"), "a\u{fffd}b\u{fffd}[31mc\nd\te");
     }
 }

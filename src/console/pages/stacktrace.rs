@@ -1,7 +1,7 @@
 //! An event's exceptions as the details page shows them: outermost exception first, newest call first,
 //! the application's own frames open. Pure.
 
-use super::display::visible;
+use super::untrusted::visible;
 use crate::protocol::event::{Event, Exception, Frame};
 
 /// Frames of one exception that are put on the page; endless recursion sends thousands.

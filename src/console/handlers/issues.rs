@@ -1,0 +1,102 @@
+//! `/projects/{project}/issues?status=&page=`: the errors of a project.
+
+use crate::{
+    console::{
+        context::Context,
+        pages::{Hours, IssuesPage, MAX_PAGE, PAGE_SIZE},
+        problem::Problem,
+        web::{
+            answer::Page,
+            request::{FromRequest, Request},
+        },
+    },
+    dsn::ProjectId,
+    store::console::IssueStatus,
+};
+
+pub struct IssuesRequest {
+    project: ProjectId,
+    selection: Selection,
+}
+
+/// Which errors, from the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Selection {
+    status: IssueStatus,
+    /// From 1.
+    page: u32,
+}
+
+impl FromRequest for IssuesRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        let selection = Selection::parse(request.query).map_err(Problem::BadQuery)?;
+        Ok(Self { project: request.parameter("project")?, selection })
+    }
+}
+
+impl Selection {
+    /// Both parts are optional; the error is the sentence to show.
+    fn parse(query: &str) -> Result<Self, &'static str> {
+        let mut parsed = Self { status: IssueStatus::Unresolved, page: 1 };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "status" => {
+                    parsed.status = value.parse().map_err(|_| "status is one of unresolved, resolved and ignored")?;
+                }
+                "page" => {
+                    parsed.page = value
+                        .parse()
+                        .ok()
+                        .filter(|page| (1..=MAX_PAGE).contains(page))
+                        .ok_or("page is a number from 1 to 10000")?;
+                }
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Errors before this page.
+    fn offset(self) -> u32 {
+        (self.page - 1) * PAGE_SIZE
+    }
+}
+
+pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<IssuesPage>, Problem> {
+    let IssuesRequest { project, selection } = request;
+    let mut snapshot = context.database.snapshot().await?;
+    let project = context.project(&mut snapshot, project).await?;
+    let counts = snapshot.status_counts(project.id).await?;
+    let issues = snapshot.issues(project.id, selection.status, PAGE_SIZE, selection.offset()).await?;
+    let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
+    let mut hours = snapshot.hours(project.id, &ids, Hours::first(context.now)).await?;
+    snapshot.end().await?;
+    let with_hours = issues.into_iter().map(|issue| {
+        let counted = hours.remove(&issue.id).unwrap_or_default();
+        (issue, Hours::new(context.now, counted))
+    });
+    let issues: Vec<_> = with_hours.collect();
+    let Selection { status, page } = selection;
+    Ok(Page(IssuesPage::new(context.shell, &project, status, page, counts, &issues, context.now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_says_status_and_page() {
+        let selection = |status, page| Ok(Selection { status, page });
+        for (text, parsed) in [
+            ("", selection(IssueStatus::Unresolved, 1)),
+            ("status=resolved", selection(IssueStatus::Resolved, 1)),
+            ("page=3&status=ignored&later=parameter", selection(IssueStatus::Ignored, 3)),
+            ("status=open", Err("status is one of unresolved, resolved and ignored")),
+            ("page=0", Err("page is a number from 1 to 10000")),
+            ("page=-1", Err("page is a number from 1 to 10000")),
+            ("page=99999999999999", Err("page is a number from 1 to 10000")),
+        ] {
+            assert_eq!(Selection::parse(text), parsed, "{text:?}");
+        }
+    }
+}

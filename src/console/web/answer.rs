@@ -1,0 +1,54 @@
+//! What a handler comes to, as a response. A kind of answer is a type with [`Answer`].
+
+use askama::Template;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+};
+use warp::{Reply, reply::Response};
+
+use crate::console::problem::Problem;
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub trait Answer {
+    fn into_response(self) -> Result<Response, Problem>;
+}
+
+/// A template and its fields.
+pub struct Page<T>(pub T);
+
+/// JSON as it is stored. Nothing of it runs: not HTML, not sniffed, and the policy forbids the rest.
+pub struct Json(pub Vec<u8>);
+
+/// To another address, relative to the one asked for.
+pub struct Redirect(pub String);
+
+impl<T: Template> Answer for Page<T> {
+    fn into_response(self) -> Result<Response, Problem> {
+        Ok(typed(HTML, self.0.render()?.into_bytes()))
+    }
+}
+
+impl Answer for Json {
+    fn into_response(self) -> Result<Response, Problem> {
+        Ok(typed(JSON, self.0))
+    }
+}
+
+impl Answer for Redirect {
+    fn into_response(self) -> Result<Response, Problem> {
+        let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+        if let Ok(to) = HeaderValue::try_from(self.0) {
+            response.headers_mut().insert(LOCATION, to);
+        }
+        Ok(response)
+    }
+}
+
+fn typed(content_type: HeaderValue, body: Vec<u8>) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
