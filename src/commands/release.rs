@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{CommandError, Installation, client, retained::LIST_PAGE};
 use crate::{
-    crd::{ClientKey, ErrorTrackingProject, FINALIZER},
-    operator::objects::apply::set_finalizer,
+    crd::FINALIZER,
+    operator::{kinds::KINDS, objects::apply::set_finalizer},
 };
 
 /// Who holds the Lease meanwhile.
@@ -51,11 +51,12 @@ pub async fn release(command: Release) -> Result<(), CommandError> {
     }
     let mut freed = 0;
     loop {
-        let (projects, keys) = (ApiResource::erase::<ErrorTrackingProject>(&()), ApiResource::erase::<ClientKey>(&()));
-        let (projects, keys) = tokio::join!(free(&client, &projects, end), free(&client, &keys, end));
-        let (projects, keys) = (projects?, keys?);
-        freed += projects.freed + keys.freed;
-        let left = projects.left + keys.left;
+        let mut left = 0;
+        for total in join_all(KINDS.iter().map(|kind| free(&client, (kind.resource)(), end))).await {
+            let total = total?;
+            freed += total.freed;
+            left += total.left;
+        }
         if left == 0 {
             println!("Took the finalizer off {freed} objects. For {LEASE_SECONDS} s no operator leads.");
             return Ok(());
@@ -110,8 +111,8 @@ struct Freed {
 }
 
 /// Goes once over all objects of a kind. Without the kind there is nothing to do.
-async fn free(client: &Client, resource: &ApiResource, end: Instant) -> Result<Freed, CommandError> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+async fn free(client: &Client, resource: ApiResource, end: Instant) -> Result<Freed, CommandError> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let mut total = Freed::default();
     let mut next = ListParams::default().limit(LIST_PAGE);
     loop {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     databases::{Guards, Secrets},
-    kinds::project::IngestImage,
+    kinds::{KINDS, project::IngestImage},
 };
 
 /// Settings of the operator.
@@ -54,7 +54,8 @@ impl Config {
             database: self.database_secret.clone(),
             evaluation_host: self.create_database_secret_for.clone(),
             console: self.console_secret.clone(),
-            concurrency: self.concurrency,
+            // One for each pass of every kind, one for looks and one for jobs.
+            connections: KINDS.iter().map(|_| u32::from(self.concurrency)).sum::<u32>() + 2,
         }
     }
 }

@@ -9,7 +9,7 @@ mod config;
 pub(crate) mod databases;
 mod engine;
 mod jobs;
-mod kinds;
+pub(crate) mod kinds;
 pub(crate) mod objects;
 
 use std::{sync::Arc, time::Duration};
@@ -40,7 +40,7 @@ use self::{
         queue::{Echoes, Queue},
     },
     jobs::{Retention, SettleTombstones, Waking},
-    kinds::{Context, Queues, client_key, project},
+    kinds::{Caches, Context, Reconciled, project},
     objects::{ChildWriter, EventRecorder, StatusWriter},
 };
 pub use self::{config::Config, kinds::project::ingest_settings};
@@ -142,11 +142,10 @@ async fn work(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let echoes = Echoes::default();
-    let queue = |name| Arc::new(Queue::new(echoes.clone(), metrics.queue(name)));
-    let queues = Queues { projects: queue("project"), keys: queue("clientkey") };
+    let caches = Caches::new(|name| Queue::new(echoes.clone(), metrics.queue(name)));
     // Dropped when this function ends, and every task with it.
     let mut tasks = JoinSet::new();
-    let caches = kinds::start(&mut tasks, &client, &queues, &metrics, liveness);
+    caches.start(&mut tasks, &client, &metrics, liveness);
     let (state, states) = watch::channel(DatabaseState::Connecting);
     let keeper = Keeper {
         client: client.clone(),
@@ -189,36 +188,31 @@ async fn work(
         _ = connected.wait_for(|state| !matches!(state, DatabaseState::Connecting)) => {}
         () = stop.cancelled() => return Ok(()),
     }
-    let (projects, keys) = (caches.projects.cache.names(), caches.keys.cache.names());
-    info!(projects = projects.len(), keys = keys.len(), "Caches are filled; reconciling.");
-    queues.projects.seed(&projects);
-    queues.keys.seed(&keys);
-    let dependents = Arc::new(kinds::Users { caches: caches.clone(), queues: queues.clone() });
+    let objects = caches.seed();
+    info!(objects, "Caches are filled; reconciling.");
+    let dependents = Arc::new(caches.clone());
     let guards = config.guards.clone();
     let keeping = Keeping { keeper, guards, epochs, raise, dependents, liveness: liveness.clone() };
     tasks.spawn(context.databases.projects.clone().keep(keeping));
-    tasks.spawn(report_synced(queues.clone(), metrics.clone()));
+    tasks.spawn(report_synced(caches.clone(), metrics.clone()));
     let mut jobs = Jobs::new(metrics);
-    jobs.start(Waking::new(context.databases.own_changes(), caches.clone(), queues.clone()));
+    jobs.start(Waking::new(context.databases.own_changes(), caches.clone()));
     jobs.start(SettleTombstones(context.clone()));
     jobs.start(Retention(context.clone()));
 
     let mut controllers = JoinSet::new();
-    let controller = |name, queue| Controller {
-        name,
-        queue,
-        concurrency: config.concurrency,
-        metrics: context.metrics.clone(),
-        liveness: liveness.clone(),
-    };
-    let (to, resources) = (context.clone(), caches.projects);
-    controllers.spawn(controller::run(controller("project", queues.projects), stop.clone(), move |name| {
-        Some(project::reconcile(resources.get(name)?, to.clone()))
-    }));
-    let (to, resources) = (context.clone(), caches.keys);
-    controllers.spawn(controller::run(controller("clientkey", queues.keys), stop.clone(), move |name| {
-        Some(client_key::reconcile(resources.get(name)?, to.clone()))
-    }));
+    for Reconciled { kind, queue, .. } in caches.kinds() {
+        let kind = *kind;
+        let controller = Controller {
+            name: kind.controller,
+            queue: queue.clone(),
+            concurrency: config.concurrency,
+            metrics: context.metrics.clone(),
+            liveness: liveness.clone(),
+        };
+        let context = context.clone();
+        controllers.spawn(controller::run(controller, stop.clone(), move |name| (kind.reconcile)(name, &context)));
+    }
     tokio::select! {
         _ = controllers.join_next() => if !stop.is_cancelled() { return Err(Error::Ended("a controller")); },
         () = jobs.ended() => if !stop.is_cancelled() { return Err(Error::Ended("a job")); },
@@ -233,9 +227,9 @@ async fn work(
 }
 
 /// Everything that was there at the start has had a pass.
-async fn report_synced(queues: Queues, metrics: Metrics) {
+async fn report_synced(caches: Caches, metrics: Metrics) {
     let mut looks = interval(SYNC_LOOK);
-    while !(queues.projects.started() && queues.keys.started()) {
+    while !caches.started() {
         looks.tick().await;
     }
     metrics.synced.set(1);

@@ -9,7 +9,6 @@ use std::{
 
 use kube::{ResourceExt, api::DynamicObject};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::packing::Packing;
@@ -22,45 +21,36 @@ pub struct Summary {
     /// Seconds since 1970.
     pub created: i64,
     pub deleting: bool,
-    /// Of a project: its number, 0 while it has none.
-    pub project_id: i64,
-    /// Of a key: its project. Of a project: the Secret of its own database. Empty: none.
+    pub facts: Facts,
+}
+
+/// What a kind wants looked up across its objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// 0: it has none.
+    pub number: i64,
+    /// Name of the object of its namespace that it refers to. Empty: none.
     pub refers_to: Box<str>,
-    /// Differs when something changed that the keys of a project depend on.
+    /// Differs when something changed that others depend on.
     pub outward: u64,
 }
 
+/// Reads the facts of a kind out of an object.
+pub type ReadFacts = fn(&DynamicObject) -> Facts;
+
 impl Summary {
-    fn of(object: &DynamicObject) -> Self {
-        let (spec, status) = (&object.data["spec"], &object.data["status"]);
-        let text = |value: &Value| value.as_str().unwrap_or_default().into();
-        let database = &spec["backend"]["integrated"]["database"]["secretRef"]["name"];
-        let database_ready = status["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|condition| condition["type"] == "DatabaseReady")
-            .map(|condition| &condition["status"]);
-        let outward = format!(
-            "{:?} {:?} {} {} {database_ready:?}",
-            object.metadata.generation,
-            object.metadata.deletion_timestamp.is_some(),
-            status["projectID"],
-            status["ingest"]["externalURL"],
-        );
+    fn of(object: &DynamicObject, facts: Facts) -> Self {
         Self {
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
             created: object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             deleting: object.metadata.deletion_timestamp.is_some(),
-            project_id: status["projectID"].as_i64().unwrap_or_default(),
-            refers_to: if database.is_string() { text(database) } else { text(&spec["projectRef"]["name"]) },
-            outward: digest(outward.as_bytes()),
+            facts,
         }
     }
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Cached {
     version: Box<str>,
     /// Of all but the version: an object that was written without a change is no news.
     content: u64,
@@ -80,7 +70,9 @@ pub struct Change {
     pub outward: bool,
 }
 
-fn digest(bytes: &[u8]) -> u64 {
+/// Tells one text from another.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
@@ -109,23 +101,30 @@ fn content(json: &[u8], version: &str) -> u64 {
 /// All objects of one kind that a watch selects.
 #[derive(Debug)]
 pub struct Cache {
-    objects: RwLock<HashMap<ObjectName, Entry>>,
+    objects: RwLock<HashMap<ObjectName, Cached>>,
     packing: Packing,
     filled: watch::Sender<bool>,
+    read_facts: ReadFacts,
 }
 
 impl Default for Cache {
+    /// Of objects that nothing is looked up of.
     fn default() -> Self {
-        Self { objects: RwLock::default(), packing: Packing::default(), filled: watch::Sender::new(false) }
+        Self::new(|_| Facts::default())
     }
 }
 
 impl Cache {
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<ObjectName, Entry>> {
+    #[must_use]
+    pub fn new(read_facts: ReadFacts) -> Self {
+        Self { objects: RwLock::default(), packing: Packing::default(), filled: watch::Sender::new(false), read_facts }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<ObjectName, Cached>> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectName, Entry>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectName, Cached>> {
         self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,6 +175,12 @@ impl Cache {
         self.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.uid.clone())
     }
 
+    /// Also of an object that cannot be read as its kind.
+    #[must_use]
+    pub fn facts(&self, namespace: &str, name: &str) -> Option<Facts> {
+        self.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.facts.clone())
+    }
+
     #[must_use]
     pub fn names(&self) -> Vec<ObjectName> {
         self.read().keys().cloned().collect()
@@ -190,7 +195,7 @@ impl Cache {
     #[must_use]
     pub fn referring(&self, namespace: &str, to: &str) -> Vec<ObjectName> {
         self.summaries(|all| {
-            all.filter(|(name, summary)| *name.namespace == *namespace && *summary.refers_to == *to)
+            all.filter(|(name, summary)| *name.namespace == *namespace && *summary.facts.refers_to == *to)
                 .map(|(name, _)| name.clone())
                 .collect()
         })
@@ -202,18 +207,18 @@ impl Cache {
         let version: Box<str> = object.resource_version().unwrap_or_default().into();
         let json = serde_json::to_vec(object).unwrap_or_default();
         let content = content(&json, &version);
-        let summary = Summary::of(object);
+        let summary = Summary::of(object, (self.read_facts)(object));
         let mut objects = self.write();
         let before = objects.get(&name);
         if before.is_some_and(|before| before.version == version) {
             return None;
         }
         let news = before.is_none_or(|before| before.content != content);
-        let outward = before.is_none_or(|before| before.summary.outward != summary.outward);
+        let outward = before.is_none_or(|before| before.summary.facts.outward != summary.facts.outward);
         let same = before.filter(|before| before.summary.uid == summary.uid);
         let written = same.and_then(|before| before.written.clone()).filter(|(written, _)| number(&version) < *written);
         let packed = self.packing.pack(&json);
-        objects.insert(name.clone(), Entry { version: version.clone(), content, summary, packed, written });
+        objects.insert(name.clone(), Cached { version: version.clone(), content, summary, packed, written });
         news.then_some(Change { name, version: Some(version), outward })
     }
 
@@ -229,7 +234,7 @@ impl Cache {
         objects.shrink_to_fit();
         drop(objects);
         self.filled.send_replace(true);
-        let last_seen = |(name, entry): (ObjectName, Entry)| {
+        let last_seen = |(name, entry): (ObjectName, Cached)| {
             let object = serde_json::from_slice(&self.packing.unpack(&entry.packed)).ok()?;
             Some((Change { name, version: None, outward: true }, object))
         };
@@ -252,7 +257,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -266,9 +271,19 @@ mod tests {
         .unwrap()
     }
 
+    fn facts(object: &DynamicObject) -> Facts {
+        let (spec, number) = (&object.data["spec"], &object.data["status"]["projectID"]);
+        let secret = &spec["backend"]["integrated"]["database"]["secretRef"]["name"];
+        Facts {
+            number: number.as_i64().unwrap_or_default(),
+            refers_to: secret.as_str().unwrap_or_default().into(),
+            outward: digest(number.to_string().as_bytes()),
+        }
+    }
+
     #[test]
     fn a_change_is_told_once_with_what_others_depend_on() {
-        let cache = Cache::default();
+        let cache = Cache::new(facts);
         assert!(cache.put(&project("1", None, "")).unwrap().outward);
         assert_eq!(cache.put(&project("1", None, "")), None, "seen already");
         assert_eq!(cache.put(&project("2", None, "")), None, "written without a change");
@@ -276,7 +291,7 @@ mod tests {
         assert!(cache.put(&project("3", Some(7), "")).unwrap().outward, "it has a number now");
         assert_eq!(cache.referring("web", "pg"), [ObjectName::new("web", "shop")]);
         assert_eq!(cache.referring("other", "pg"), []);
-        assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max()), Some(7));
+        assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.facts.number).max()), Some(7));
     }
 
     #[test]

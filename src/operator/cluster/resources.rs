@@ -24,9 +24,10 @@ impl<K> Clone for Resources<K> {
     }
 }
 
-impl<K> Default for Resources<K> {
-    fn default() -> Self {
-        Self { cache: Arc::default(), kind: PhantomData }
+impl<K> Resources<K> {
+    #[must_use]
+    pub fn new(cache: Arc<Cache>) -> Self {
+        Self { cache, kind: PhantomData }
     }
 }
 

@@ -47,11 +47,6 @@ const CLOSING: Duration = Duration::from_millis(100);
 /// Connections to the server of a project.
 const PROJECT_POOL: PoolSize = PoolSize { min: 0, max: 5 };
 
-/// Connections of the operator: one for each pass of both kinds, one for looks and one for retention.
-fn pool_size(concurrency: u16) -> PoolSize {
-    PoolSize { min: 0, max: 2 * u32::from(concurrency) + 2 }
-}
-
 /// Which Secrets the installation uses, all in the operator's namespace.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -62,8 +57,8 @@ pub struct Secrets {
     /// Host of the evaluation Postgres: its Secret is made when absent.
     pub evaluation_host: Option<String>,
     pub console: String,
-    /// Passes under way at once, for each kind.
-    pub concurrency: u16,
+    /// Most connections to the operator's own database.
+    pub connections: u32,
 }
 
 /// Whose database it is.
@@ -267,7 +262,7 @@ impl Keeper {
         let secret_name = if theirs { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
         let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
         connection.probe().await.map_err(failed)?;
-        let size = if theirs { PROJECT_POOL } else { pool_size(self.secrets.concurrency) };
+        let size = if theirs { PROJECT_POOL } else { PoolSize { min: 0, max: self.secrets.connections } };
         let owner = self.installation_owner().await?;
         let leading = Admin::lead(connection.pool(size, "error-tracking-operator"), epoch, owner);
         let admin = answered(leading).await.map_err(failed)?;

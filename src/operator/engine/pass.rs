@@ -46,7 +46,7 @@ pub trait StepFailure: Display + Send + Sync {
 pub trait Pass: Send {
     /// Everything that is known of the object and of what it owns.
     type Observed: Send + Sync;
-    type Step: Copy + Send;
+    type Step: Copy + Send + Sync;
     type Failure: StepFailure;
 
     /// Label of the steps in metrics.

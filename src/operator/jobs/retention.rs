@@ -26,7 +26,7 @@ impl Job for Retention {
     const LIMIT: Duration = Duration::from_hours(24);
 
     async fn run(&mut self) -> Result<(), Infallible> {
-        for project in self.0.caches.projects.state() {
+        for project in self.0.caches.of::<ErrorTrackingProject>().state() {
             let Ok(project) = &project.0 else { continue };
             if timeout(PROJECT_LIMIT, remove_expired(&self.0, project)).await.is_err() {
                 warn!(

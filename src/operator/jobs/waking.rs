@@ -4,25 +4,20 @@ use std::{convert::Infallible, time::Duration};
 
 use tokio::sync::watch;
 
-use crate::operator::{
-    databases::DatabaseState,
-    engine::{job::Job, queue::Urgency},
-    kinds::{Caches, Queues},
-};
+use crate::operator::{databases::DatabaseState, engine::job::Job, kinds::Caches};
 
 pub struct Waking {
     states: watch::Receiver<DatabaseState>,
     known: String,
     caches: Caches,
-    queues: Queues,
 }
 
 impl Waking {
     /// What is known of the database now has been acted on.
     #[must_use]
-    pub fn new(mut states: watch::Receiver<DatabaseState>, caches: Caches, queues: Queues) -> Self {
+    pub fn new(mut states: watch::Receiver<DatabaseState>, caches: Caches) -> Self {
         let known = states.borrow_and_update().fingerprint();
-        Self { states, known, caches, queues }
+        Self { states, known, caches }
     }
 }
 
@@ -46,14 +41,7 @@ impl Job for Waking {
             return Ok(());
         }
         self.known = now;
-        for (queue, names) in [
-            (&self.queues.projects, self.caches.projects.cache.names()),
-            (&self.queues.keys, self.caches.keys.cache.names()),
-        ] {
-            for name in names {
-                queue.push(&name, Urgency::Routine);
-            }
-        }
+        self.caches.wake_all();
         Ok(())
     }
 }

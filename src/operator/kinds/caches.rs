@@ -1,30 +1,31 @@
-//! What the operator knows of the cluster without asking: a watch for each kind, of ours and of children, that feeds a
-//! cache and the queues of the controllers.
+//! What the operator knows of the cluster without asking: for each kind a cache and the queue of its controller, and a cache
+//! for each kind of child, all fed by watches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::DynamicObject,
-    core::{ApiResource, NamespaceResourceScope},
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject},
 };
-use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use super::{
+    KINDS,
+    kind::{Descriptor, Kind},
+};
 use crate::{
-    crd::{ClientKey, ClientKeyStatus, ErrorTrackingProject, ErrorTrackingProjectStatus},
+    crd::ErrorTrackingProject,
     dsn::ProjectId,
-    kubernetes::names::{CLIENT_KEY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL},
+    kubernetes::names::{MANAGED_BY, MANAGED_BY_LABEL},
     operator::{
         cluster::{
             Guarded, Resources,
             cache::{Cache, Change},
             prune_metadata,
-            watch::{Contents, Touched, Watch},
+            watch::{Contents, Watch},
         },
         databases::{Dependents, SecretName},
         engine::{
@@ -36,54 +37,53 @@ use crate::{
     telemetry::Liveness,
 };
 
-/// Objects to reconcile, one queue a kind.
-#[derive(Clone, Debug)]
-pub struct Queues {
-    pub projects: Arc<Queue>,
-    pub keys: Arc<Queue>,
+/// The objects of one kind, and those of them that wait for a pass.
+pub struct Reconciled {
+    pub kind: &'static Descriptor,
+    pub cache: Arc<Cache>,
+    pub queue: Arc<Queue>,
 }
 
-/// A custom resource that has a cache.
-pub trait Cached:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned
-{
-    type Status: DeserializeOwned + Default;
-
-    fn cache(caches: &Caches) -> &Cache;
-
-    /// The newest status that is known of it.
-    fn newest_status(&self, caches: &Caches) -> Self::Status {
-        let ObjectMeta { namespace, name, uid, .. } = self.meta();
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        Self::cache(caches).status(&text(namespace), &text(name), &text(uid)).unwrap_or_default()
-    }
-}
-
-impl Cached for ErrorTrackingProject {
-    type Status = ErrorTrackingProjectStatus;
-
-    fn cache(caches: &Caches) -> &Cache {
-        &caches.projects.cache
-    }
-}
-
-impl Cached for ClientKey {
-    type Status = ClientKeyStatus;
-
-    fn cache(caches: &Caches) -> &Cache {
-        &caches.keys.cache
-    }
-}
-
-/// What the operator knows of the cluster without asking.
-#[derive(Clone, Debug)]
+/// Clones share the caches.
+#[derive(Clone)]
 pub struct Caches {
-    pub projects: Resources<ErrorTrackingProject>,
-    pub keys: Resources<ClientKey>,
+    kinds: Arc<[Reconciled]>,
     children: Arc<BTreeMap<ChildKind, Arc<Cache>>>,
 }
 
 impl Caches {
+    #[must_use]
+    pub fn new(queue: impl Fn(&'static str) -> Queue) -> Self {
+        let kinds = KINDS.iter().map(|kind| Reconciled {
+            kind,
+            cache: Arc::new(Cache::new(kind.facts)),
+            queue: Arc::new(queue(kind.controller)),
+        });
+        let children = ChildKind::ALL.into_iter().map(|kind| (kind, Arc::default()));
+        Self { kinds: kinds.collect(), children: Arc::new(children.collect()) }
+    }
+
+    #[must_use]
+    pub fn kinds(&self) -> &[Reconciled] {
+        &self.kinds
+    }
+
+    /// The objects of a kind that is in [`KINDS`].
+    #[must_use]
+    pub fn of<K: Kind>(&self) -> Resources<K> {
+        let listed = self.kinds.iter().find(|listed| listed.kind.controller == K::CONTROLLER);
+        Resources::new(listed.map(|listed| listed.cache.clone()).unwrap_or_default())
+    }
+
+    /// The newest status that is known of an object.
+    #[must_use]
+    pub fn newest_status<K: Kind>(&self, object: &K) -> K::Status {
+        let metadata = object.meta();
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (namespace, name, uid) = (text(&metadata.namespace), text(&metadata.name), text(&metadata.uid));
+        self.of::<K>().cache.status(&namespace, &name, &uid).unwrap_or_default()
+    }
+
     /// The child as the last watch event showed it; a Secret holds digests instead of values.
     #[must_use]
     pub fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
@@ -98,115 +98,121 @@ impl Caches {
 
     #[must_use]
     pub fn project(&self, namespace: &str, name: &str) -> Option<Arc<Guarded<ErrorTrackingProject>>> {
-        self.projects.get(&ObjectName::new(namespace, name))
+        self.of::<ErrorTrackingProject>().get(&ObjectName::new(namespace, name))
     }
 
     /// The largest number that any status names: new ones start above it, even after a restore of Postgres.
     #[must_use]
     pub fn largest_project_id(&self) -> Option<ProjectId> {
-        let largest = self.projects.cache.summaries(|all| all.map(|(_, summary)| summary.project_id).max())?;
+        let projects = self.of::<ErrorTrackingProject>().cache;
+        let largest = projects.summaries(|all| all.map(|(_, summary)| summary.facts.number).max())?;
         ProjectId::try_from(largest).ok()
     }
 
     /// Waits until every cache has seen its first list.
     pub async fn ready(&self) {
-        self.projects.cache.ready().await;
-        self.keys.cache.ready().await;
-        for children in self.children.values() {
-            children.ready().await;
+        for cache in self.kinds.iter().map(|listed| &listed.cache).chain(self.children.values()) {
+            cache.ready().await;
+        }
+    }
+
+    /// Asks for a first look at everything that is there at the start; how much that is.
+    pub fn seed(&self) -> usize {
+        let seed = |listed: &Reconciled| {
+            let names = listed.cache.names();
+            listed.queue.seed(&names);
+            names.len()
+        };
+        self.kinds.iter().map(seed).sum()
+    }
+
+    /// Whether everything that was there at the start has had a pass.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.kinds.iter().all(|listed| listed.queue.started())
+    }
+
+    /// Asks for another look at everything.
+    pub fn wake_all(&self) {
+        for listed in self.kinds.iter() {
+            for name in listed.cache.names() {
+                listed.queue.push(&name, Urgency::Routine);
+            }
+        }
+    }
+
+    /// Asks for a pass over the objects that refer to this one, of whichever kind.
+    fn wake_dependents(&self, kind: &Descriptor, object: &ObjectName) {
+        for listed in self.kinds.iter().filter(|listed| listed.kind.depends_on == Some(kind.controller)) {
+            for dependent in listed.cache.referring(&object.namespace, &object.name) {
+                listed.queue.push(&dependent, Urgency::Changed);
+            }
+        }
+    }
+
+    /// Starts every watch in `tasks`. Watches end only with the process.
+    pub fn start(&self, tasks: &mut JoinSet<()>, client: &Client, metrics: &Metrics, liveness: &Liveness) {
+        let watch = |kind: &'static str, resource: &ApiResource, selector: Option<String>, cache: &Arc<Cache>| Watch {
+            kind,
+            api: Api::all_with(client.clone(), resource),
+            contents: Contents::Whole,
+            selector,
+            cache: cache.clone(),
+            prune: Box::new(prune_metadata),
+            operations: metrics.watches.clone(),
+            liveness: liveness.clone(),
+        };
+        for listed in self.kinds.iter() {
+            let (caches, queue, kind) = (self.clone(), listed.queue.clone(), listed.kind);
+            let touched = move |change: Change, _: &DynamicObject| {
+                queue.shown(&change.name, change.version.as_deref());
+                if change.outward {
+                    caches.wake_dependents(kind, &change.name);
+                }
+            };
+            let watch = watch(kind.name, &(kind.resource)(), None, &listed.cache);
+            tasks.spawn(watch.keep(Box::new(touched)));
+        }
+        let ours = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
+        for (kind, cache) in self.children.iter() {
+            let kind = *kind;
+            let mut watch = watch(kind.as_str(), &kind.resource(), Some(ours.clone()), cache);
+            watch.prune = Box::new(move |child| prune(kind, child));
+            let caches = self.clone();
+            let touched = move |change: Change, child: &DynamicObject| caches.child_shown(&change, child);
+            tasks.spawn(watch.keep(Box::new(touched)));
+        }
+    }
+
+    /// A child may name what its owner depends on, too: it belongs to the last of the kinds.
+    fn child_shown(&self, change: &Change, child: &DynamicObject) {
+        let labels = child.labels();
+        let owner = self.kinds.iter().rev().find_map(|listed| Some((listed, labels.get(listed.kind.child_label)?)));
+        if let Some((listed, name)) = owner {
+            let owner = ObjectName::new(&change.name.namespace, name);
+            listed.queue.shown(&owner, change.version.as_deref());
         }
     }
 }
 
-/// Starts every watch in `tasks`. Watches end only with the process.
-pub fn start(
-    tasks: &mut JoinSet<()>,
-    client: &Client,
-    queues: &Queues,
-    metrics: &Metrics,
-    liveness: &Liveness,
-) -> Caches {
-    let caches = Caches {
-        projects: Resources::default(),
-        keys: Resources::default(),
-        children: Arc::new(ChildKind::ALL.into_iter().map(|kind| (kind, Arc::default())).collect()),
-    };
-    let start = |tasks: &mut JoinSet<()>, watch: Watch, touched: Touched| {
-        tasks.spawn(watch.keep(touched));
-    };
-    let watch = |kind: &'static str, resource: &ApiResource, selector: Option<String>, cache: &Arc<Cache>| Watch {
-        kind,
-        api: Api::all_with(client.clone(), resource),
-        contents: Contents::Whole,
-        selector,
-        cache: cache.clone(),
-        prune: Box::new(prune_metadata),
-        operations: metrics.watches.clone(),
-        liveness: liveness.clone(),
-    };
-
-    let resource = ApiResource::erase::<ErrorTrackingProject>(&());
-    let (to, keys) = (queues.clone(), caches.keys.cache.clone());
-    start(
-        tasks,
-        watch("ErrorTrackingProject", &resource, None, &caches.projects.cache),
-        Box::new(move |change, _| {
-            to.projects.shown(&change.name, change.version.as_deref());
-            if change.outward {
-                for key in keys.referring(&change.name.namespace, &change.name.name) {
-                    to.keys.push(&key, Urgency::Changed);
-                }
-            }
-        }),
-    );
-    let resource = ApiResource::erase::<ClientKey>(&());
-    let to = queues.clone();
-    start(
-        tasks,
-        watch("ClientKey", &resource, None, &caches.keys.cache),
-        Box::new(move |change, _| to.keys.shown(&change.name, change.version.as_deref())),
-    );
-    let ours = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
-    for (kind, cache) in caches.children.iter() {
-        let kind = *kind;
-        let mut watch = watch(kind.as_str(), &kind.resource(), Some(ours.clone()), cache);
-        watch.prune = Box::new(move |child| prune(kind, child));
-        let to = queues.clone();
-        let touched = move |change: Change, child: &DynamicObject| {
-            let owner =
-                |label: &str| child.labels().get(label).map(|owner| ObjectName::new(&change.name.namespace, owner));
-            if let Some(key) = owner(CLIENT_KEY_LABEL) {
-                to.keys.shown(&key, change.version.as_deref());
-            } else if let Some(project) = owner(PROJECT_LABEL) {
-                to.projects.shown(&project, change.version.as_deref());
-            }
-        };
-        start(tasks, watch, Box::new(touched));
-    }
-    caches
-}
-
-/// What depends on the databases that projects name.
-pub struct Users {
-    pub caches: Caches,
-    pub queues: Queues,
-}
-
-impl Dependents for Users {
+impl Dependents for Caches {
     fn named(&self) -> BTreeSet<SecretName> {
-        self.caches.projects.cache.summaries(|all| {
-            all.filter(|(_, project)| !project.refers_to.is_empty())
-                .map(|(name, project)| (name.namespace.to_string(), project.refers_to.to_string()))
+        self.of::<ErrorTrackingProject>().cache.summaries(|all| {
+            all.filter(|(_, project)| !project.facts.refers_to.is_empty())
+                .map(|(name, project)| (name.namespace.to_string(), project.facts.refers_to.to_string()))
                 .collect()
         })
     }
 
     fn wake(&self, (namespace, secret): &SecretName) {
-        for project in self.caches.projects.cache.referring(namespace, secret) {
-            self.queues.projects.push(&project, Urgency::Changed);
-            for key in self.caches.keys.cache.referring(namespace, &project.name) {
-                self.queues.keys.push(&key, Urgency::Changed);
-            }
+        let Some(projects) =
+            self.kinds.iter().find(|listed| listed.kind.controller == ErrorTrackingProject::CONTROLLER)
+        else {
+            return;
+        };
+        for project in projects.cache.referring(namespace, secret) {
+            projects.queue.push(&project, Urgency::Changed);
+            self.wake_dependents(projects.kind, &project);
         }
     }
 }

@@ -4,12 +4,14 @@ use kube::Client;
 
 use super::{
     caches::Caches,
+    kind::Kind,
     project::{IngestImage, Rollouts},
+    warnings::warnings,
 };
 use crate::operator::{
     databases::{Databases, Guards, tombstones::Tombstones},
     engine::metrics::Metrics,
-    objects::{ChildWriter, EventRecorder, StatusWriter},
+    objects::{ApplyError, ChildWriter, EventRecorder, StatusWriter},
 };
 
 /// Shared by all passes of the leader.
@@ -26,4 +28,18 @@ pub struct Context {
     pub image: IngestImage,
     pub guards: Guards,
     pub rollouts: Rollouts,
+}
+
+impl Context {
+    /// Writes the status if it says anything new, and warns of what somebody should do something about.
+    pub async fn report<K: Kind>(&self, object: &K, status: &K::Status) -> Result<(), ApplyError> {
+        let before = self.caches.newest_status(object);
+        if before == *status {
+            return Ok(());
+        }
+        for warning in warnings(K::conditions(&before), K::conditions(status)) {
+            self.events.warn(object, &warning.reason, &warning.message);
+        }
+        self.statuses.write(&self.caches.of::<K>().cache, object, status).await
+    }
 }

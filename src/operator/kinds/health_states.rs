@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{client_key, project};
+use super::KINDS;
 
 /// One object as the operator leaves it.
 #[derive(Serialize)]
@@ -75,8 +75,7 @@ fn condition(kind: &str, status: &str, reason: &str) -> Value {
 
 #[test]
 fn every_state_has_the_conditions_that_tell_it_apart() {
-    let states: Vec<State> =
-        project::health_states::all().into_iter().chain(client_key::health_states::all()).collect();
+    let states: Vec<State> = KINDS.iter().flat_map(|kind| (kind.health_states)()).collect();
     for state in &states {
         assert_eq!(summary(&state.object), state.conditions, "{} {}", state.object["kind"], state.name);
     }

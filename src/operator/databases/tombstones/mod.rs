@@ -4,7 +4,7 @@
 mod pages;
 mod settle;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
@@ -36,17 +36,10 @@ pub enum Tombstone {
     },
 }
 
-/// A kind that leaves tombstones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Project,
-    ClientKey,
-}
-
 /// A new object, which may have the name of one that left something.
 #[derive(Clone, Copy, Debug)]
 pub struct Successor<'a> {
-    pub kind: Kind,
+    pub kind: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,
     /// Secret of the project's own database.
@@ -55,10 +48,7 @@ pub struct Successor<'a> {
 
 impl fmt::Display for Tombstone {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Project { namespace, name, .. } => write!(formatter, "ErrorTrackingProject {namespace}/{name}"),
-            Self::ClientKey { namespace, name, .. } => write!(formatter, "ClientKey {namespace}/{name}"),
-        }
+        write!(formatter, "{} {}/{}", self.kind(), self.namespace(), self.name())
     }
 }
 
@@ -80,12 +70,15 @@ impl Tombstone {
         Self::ClientKey { uid: uid.into(), namespace: namespace.into(), name: name.into(), database: None, project }
     }
 
+    fn kind(&self) -> Cow<'static, str> {
+        match self {
+            Self::Project { .. } => ErrorTrackingProject::kind(&()),
+            Self::ClientKey { .. } => ClientKey::kind(&()),
+        }
+    }
+
     fn is_of(&self, new: &Successor<'_>) -> bool {
-        let kind = match self {
-            Self::Project { .. } => Kind::Project,
-            Self::ClientKey { .. } => Kind::ClientKey,
-        };
-        (kind, self.namespace(), self.name()) == (new.kind, new.namespace, new.name)
+        (&*self.kind(), self.namespace(), self.name()) == (new.kind, new.namespace, new.name)
     }
 
     #[must_use]
@@ -117,13 +110,13 @@ impl Tombstone {
 
     /// For the Event about it.
     fn reference(&self) -> ObjectReference {
-        let (api_version, kind) = match self {
-            Self::Project { .. } => (ErrorTrackingProject::api_version(&()), ErrorTrackingProject::kind(&())),
-            Self::ClientKey { .. } => (ClientKey::api_version(&()), ClientKey::kind(&())),
+        let api_version = match self {
+            Self::Project { .. } => ErrorTrackingProject::api_version(&()),
+            Self::ClientKey { .. } => ClientKey::api_version(&()),
         };
         ObjectReference {
             api_version: Some(api_version.into_owned()),
-            kind: Some(kind.into_owned()),
+            kind: Some(self.kind().into_owned()),
             namespace: Some(self.namespace().to_owned()),
             name: Some(self.name().to_owned()),
             uid: Some(self.uid().to_owned()),
@@ -138,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_tombstone_is_of_its_kind_namespace_and_name() {
-        let new = Successor { kind: Kind::ClientKey, namespace: "web", name: "shop", database: None };
+        let new = Successor { kind: "ClientKey", namespace: "web", name: "shop", database: None };
         let key = Tombstone::client_key("u", "web", "shop", None);
         assert!(key.is_of(&new));
-        assert!(!key.is_of(&Successor { kind: Kind::Project, ..new }));
+        assert!(!key.is_of(&Successor { kind: "ErrorTrackingProject", ..new }));
         assert!(!key.is_of(&Successor { namespace: "other", ..new }));
         assert!(!key.is_of(&Successor { name: "blog", ..new }));
     }

@@ -5,14 +5,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{KeyPass, plan::Project, secret::KEY_ID_ANNOTATION};
 use crate::{
-    crd::Reason,
+    crd::{ClientKey, Reason},
     dsn::{Dsn, ProjectId, PublicKey, hex},
     operator::{
-        databases::{
-            self, Database, DatabaseState,
-            tombstones::{Kind, Successor},
-        },
-        kinds::failure::Failure,
+        databases::{self, Database, DatabaseState, tombstones::Successor},
+        kinds::{failure::Failure, kind::Kind},
         objects::{
             apply,
             child::{ChildKind, secret_value},
@@ -64,7 +61,7 @@ impl KeyPass<'_> {
         let of = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
         let of = of.as_ref().and_then(|project| project.0.as_ref().ok());
         let new = Successor {
-            kind: Kind::ClientKey,
+            kind: ClientKey::NAME,
             namespace: &self.namespace,
             name: &self.name,
             database: of.and_then(|project| project.database_secret()),

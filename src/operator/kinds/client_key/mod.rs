@@ -1,7 +1,8 @@
 //! `ClientKey`: observe, plan, apply, and say how it went in the status.
 
+mod deletion;
 #[cfg(test)]
-pub(super) mod health_states;
+mod health_states;
 mod identity;
 mod plan;
 mod secret;
@@ -10,26 +11,28 @@ mod status;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{
-    Resource, ResourceExt,
-    api::{DynamicObject, ObjectMeta},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{Resource, ResourceExt, api::DynamicObject};
 
 use self::plan::{Active, Observed, Project, Step};
-use super::{Context, caches::Cached, failure::Failure, limits, project::internal_url, warnings::warnings};
+use super::{
+    Context,
+    deletion::{Deleted, Undo},
+    failure::Failure,
+    kind::Kind,
+    limits,
+    project::internal_url,
+};
 use crate::{
-    crd::{ActiveKey, ClientKey, Endpoint, FINALIZER, KeyDeletionPolicy, Reason},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, Endpoint, ErrorTrackingProject, FINALIZER, Reason},
     dsn::{Dsn, ProjectId, PublicKey},
+    kubernetes::names::CLIENT_KEY_LABEL,
     operator::{
-        cluster::{Guarded, cache::Cache},
-        databases::{DatabaseState, tombstones::Tombstone},
-        engine::{
-            controller::{Action, PassFailed},
-            pass::{self, Pass},
-        },
+        cluster::cache::Facts,
+        databases::DatabaseState,
+        engine::pass::Pass,
         objects::{
-            ApplyError, apply,
+            ApplyError,
             child::{ChildKind, Drift, Ownership, holder, ownership},
         },
     },
@@ -37,29 +40,40 @@ use crate::{
     store::admin::KeyRow,
 };
 
-/// One pass.
-pub async fn reconcile(key: Arc<Guarded<ClientKey>>, context: Arc<Context>) -> Result<Action, PassFailed> {
-    let key = match &key.0 {
-        Ok(key) => key,
-        Err(invalid) => {
-            if invalid.metadata.deletion_timestamp.is_some() {
-                let project = project_of_invalid(&invalid.metadata, &context);
-                return finish(&invalid.metadata, KeyDeletionPolicy::Revoke, None, &project, &context).await;
-            }
-            let reported = context.statuses.report_invalid::<ClientKey>(&invalid.metadata, &invalid.error).await;
-            return pass::finished(reported.map_err(Failure::from));
-        }
-    };
-    if key.metadata.deletion_timestamp.is_some() {
-        let secret = Some(key.secret_name());
-        let project = &key.spec.project_ref.name;
-        return finish(&key.metadata, key.spec.deletion_policy, secret, project, &context).await;
+impl Kind for ClientKey {
+    type Status = ClientKeyStatus;
+    type Pass<'a> = KeyPass<'a>;
+
+    const NAME: &'static str = "ClientKey";
+    const CONTROLLER: &'static str = "clientkey";
+    const CHILD_LABEL: &'static str = CLIENT_KEY_LABEL;
+    const DEPENDS_ON: Option<&'static str> = Some(ErrorTrackingProject::CONTROLLER);
+
+    fn facts(object: &DynamicObject) -> Facts {
+        let project = &object.data["spec"]["projectRef"]["name"];
+        Facts { refers_to: project.as_str().unwrap_or_default().into(), ..Facts::default() }
     }
-    super::run(key, KeyPass::new(key, &context), &context).await
+
+    fn pass<'a>(&'a self, context: &'a Context) -> KeyPass<'a> {
+        KeyPass::new(self, context)
+    }
+
+    fn deletion(deleted: &Deleted<'_, Self>, context: &Context) -> Vec<Undo> {
+        deletion::undo(deleted, context)
+    }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
+
+    #[cfg(test)]
+    fn health_states() -> Vec<super::health_states::State> {
+        health_states::all()
+    }
 }
 
 /// One pass over one key.
-struct KeyPass<'a> {
+pub struct KeyPass<'a> {
     key: &'a ClientKey,
     context: &'a Context,
     namespace: String,
@@ -122,8 +136,8 @@ impl<'a> KeyPass<'a> {
         let limit = self.context.guards.max_keys_per_namespace?;
         // A look at every key of the cluster, which only a new one needs.
         let has_key = self.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
-        let exceeded =
-            || self.context.caches.keys.cache.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
+        let keys = self.context.caches.of::<ClientKey>().cache;
+        let exceeded = || keys.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
     }
 }
@@ -133,7 +147,7 @@ impl Pass for KeyPass<'_> {
     type Step = Step;
     type Failure = Failure;
 
-    const CONTROLLER: &'static str = "clientkey";
+    const CONTROLLER: &'static str = ClientKey::CONTROLLER;
     // Finalizer, key and Secret, nothing.
     const ROUNDS: usize = 3;
 
@@ -261,101 +275,13 @@ impl Pass for KeyPass<'_> {
     }
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), Failure> {
-        let before = self.key.newest_status(&self.context.caches);
+        let before = self.context.caches.newest_status(self.key);
         let active = self.active().map(|row| ActiveKey {
             key_id: row.key_id.to_string(),
             public_key_prefix: row.public_key.prefix().into(),
             created_at: Time(Timestamp::from_second(row.created_at.as_second()).unwrap_or(row.created_at)),
         });
         let view = status::View { key: self.key, before: &before, observed, active, failure };
-        let status = status::build(&view, Timestamp::now());
-        if before == status {
-            return Ok(());
-        }
-        for warning in warnings(&before.conditions, &status.conditions) {
-            self.context.events.warn(self.key, &warning.reason, &warning.message);
-        }
-        Ok(self.context.statuses.write(&self.context.caches.keys.cache, self.key, &status).await?)
+        Ok(self.context.report(self.key, &status::build(&view, Timestamp::now())).await?)
     }
-}
-
-/// The project that a key names which cannot be read; empty: it names none.
-fn project_of_invalid(key: &ObjectMeta, context: &Context) -> String {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    refers_to(&context.caches.keys.cache, &text(&key.namespace), &text(&key.name)).unwrap_or_default()
-}
-
-/// Secret of the project's own database, if it has one; `None` when the project is gone. A project that cannot be read
-/// says that much.
-#[expect(clippy::option_option, reason = "no project, and a project without a database of its own")]
-fn project_database(namespace: &str, project: &str, context: &Context) -> Option<Option<String>> {
-    if let Ok(project) = &context.caches.project(namespace, project)?.0 {
-        return Some(project.database_secret().map(str::to_owned));
-    }
-    let secret = refers_to(&context.caches.projects.cache, namespace, project)?;
-    Some(Some(secret).filter(|secret| !secret.is_empty()))
-}
-
-/// What an object refers to that cannot be read.
-fn refers_to(cache: &Cache, namespace: &str, name: &str) -> Option<String> {
-    cache.summaries(|all| {
-        all.filter(|(of, _)| (&*of.namespace, &*of.name) == (namespace, name))
-            .map(|(_, summary)| summary.refers_to.to_string())
-            .next()
-    })
-}
-
-/// Revokes the key, or lets it live on with its Secret, and lets the object go. What Postgres cannot do now becomes
-/// a tombstone: an object never waits for a database. The Secret of a key that cannot be read is left to garbage
-/// collection.
-async fn finish(
-    key: &ObjectMeta,
-    policy: KeyDeletionPolicy,
-    secret: Option<String>,
-    project: &str,
-    context: &Context,
-) -> Result<Action, PassFailed> {
-    if !key.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER) {
-        return Ok(Action::await_change());
-    }
-    pass::finished(finish_steps(key, policy, secret, project, context).await)
-}
-
-async fn finish_steps(
-    key: &ObjectMeta,
-    policy: KeyDeletionPolicy,
-    secret: Option<String>,
-    project: &str,
-    context: &Context,
-) -> Result<(), Failure> {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (namespace, name, uid) = (text(&key.namespace), text(&key.name), text(&key.uid));
-    let secret = secret.unwrap_or_default();
-    match policy {
-        KeyDeletionPolicy::Orphan => {
-            let orphaned = apply::orphan(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
-            pass::step(&context.metrics, "clientkey", "orphan", orphaned).await?;
-        }
-        KeyDeletionPolicy::Revoke => {
-            let tombstone = match project_database(&namespace, project, context) {
-                Some(database) => Tombstone::client_key(&uid, &namespace, &name, database),
-                None => Tombstone::client_key_of(&uid, &namespace, &name, project),
-            };
-            pass::step(
-                &context.metrics,
-                "clientkey",
-                "revoke",
-                Box::pin(context.tombstones.settle_or_record(&context.databases, &tombstone)),
-            )
-            .await?;
-            if !secret.is_empty() {
-                let deleted = apply::delete(&context.client, ChildKind::Secret, &namespace, &secret, &uid);
-                pass::step(&context.metrics, "clientkey", "delete-secret", deleted).await?;
-            }
-        }
-    }
-    let freed = context.statuses.set_finalizer::<ClientKey>(key, false);
-    pass::step(&context.metrics, "clientkey", "remove-finalizer", freed).await?;
-    context.children.forget(&namespace, &secret);
-    Ok(())
 }

@@ -7,13 +7,11 @@ use super::{
     plan::{self, Catalogued},
 };
 use crate::{
+    crd::ErrorTrackingProject,
     dsn::{ProjectId, hex},
     operator::{
-        databases::{
-            self, Database, DatabaseState,
-            tombstones::{Kind, Successor},
-        },
-        kinds::failure::Failure,
+        databases::{self, Database, DatabaseState, tombstones::Successor},
+        kinds::{failure::Failure, kind::Kind},
         objects::apply,
     },
     store::{
@@ -86,7 +84,7 @@ impl ProjectPass<'_> {
     /// name, or of its status, when an older backup has lost the row.
     pub(super) async fn allocate(&mut self, database: &Database) -> Result<(), Failure> {
         let new = Successor {
-            kind: Kind::Project,
+            kind: ErrorTrackingProject::NAME,
             namespace: &self.namespace,
             name: &self.name,
             database: self.project.database_secret(),

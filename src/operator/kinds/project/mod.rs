@@ -1,10 +1,10 @@
 //! `ErrorTrackingProject`: observe, plan, apply, and say how it went in the status.
 
 mod children;
-mod deletion;
 mod exposure;
+mod facts;
 #[cfg(test)]
-pub(super) mod health_states;
+mod health_states;
 mod identity;
 mod login;
 mod names;
@@ -22,6 +22,7 @@ pub use settings::ingest_settings;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
@@ -32,17 +33,21 @@ use self::{
     rollout::{Held, Rollout},
     settings::Asked,
 };
-use super::{Context, caches::Cached, failure::Failure, limits, warnings::warnings};
+use super::{
+    Context,
+    deletion::{Deleted, Undo},
+    failure::Failure,
+    kind::Kind,
+    limits,
+};
 use crate::{
-    crd::{DeletionPolicy, ErrorTrackingProject, FINALIZER, Reason, Scale},
+    crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Reason, Scale},
     dsn::{ProjectId, hex},
+    kubernetes::names::PROJECT_LABEL,
     operator::{
-        cluster::Guarded,
-        databases::{Database, DatabaseState},
-        engine::{
-            controller::{Action, PassFailed},
-            pass::{self, Pass},
-        },
+        cluster::cache::Facts,
+        databases::{Database, DatabaseState, tombstones::Tombstone},
+        engine::pass::Pass,
         objects::{
             ApplyError, apply,
             child::{self, Child, ChildKind, Drift, cached_digest, holder, owned_by},
@@ -51,31 +56,47 @@ use crate::{
     store::admin::{Phase, ProjectState},
 };
 
-/// One pass.
-pub async fn reconcile(
-    project: Arc<Guarded<ErrorTrackingProject>>,
-    context: Arc<Context>,
-) -> Result<Action, PassFailed> {
-    let project = match &project.0 {
-        Ok(project) => project,
-        Err(invalid) => {
-            if invalid.metadata.deletion_timestamp.is_some() {
-                // What cannot be read is not asked to be dropped.
-                return deletion::finish(&invalid.metadata, DeletionPolicy::Retain, &context).await;
-            }
-            let reported =
-                context.statuses.report_invalid::<ErrorTrackingProject>(&invalid.metadata, &invalid.error).await;
-            return pass::finished(reported.map_err(Failure::from));
-        }
-    };
-    if project.metadata.deletion_timestamp.is_some() {
-        return deletion::finish(&project.metadata, project.spec.deletion_policy, &context).await;
+impl Kind for ErrorTrackingProject {
+    type Status = ErrorTrackingProjectStatus;
+    type Pass<'a> = ProjectPass<'a>;
+
+    const NAME: &'static str = "ErrorTrackingProject";
+    const CONTROLLER: &'static str = "project";
+    const CHILD_LABEL: &'static str = PROJECT_LABEL;
+    /// It refers to the Secret of its own database.
+    const DEPENDS_ON: Option<&'static str> = None;
+
+    fn facts(object: &DynamicObject) -> Facts {
+        facts::read(object)
     }
-    super::run(project, ProjectPass::new(project, &context), &context).await
+
+    fn pass<'a>(&'a self, context: &'a Context) -> ProjectPass<'a> {
+        ProjectPass::new(self, context)
+    }
+
+    fn deletion(deleted: &Deleted<'_, Self>, _: &Context) -> Vec<Undo> {
+        let Deleted { namespace, name, uid, object } = deleted;
+        // What cannot be read is not asked to be dropped.
+        let policy = object.map_or(DeletionPolicy::Retain, |project| project.spec.deletion_policy);
+        vec![
+            // Pods go first: nothing may be refused by a login that is gone while a pod still answers.
+            Undo::DeleteChild { step: "delete-workload", kind: ChildKind::Deployment, name: ingest_name(name) },
+            Undo::Settle { step: "retire", tombstone: Tombstone::project(uid, namespace, name, policy) },
+        ]
+    }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
+
+    #[cfg(test)]
+    fn health_states() -> Vec<super::health_states::State> {
+        health_states::all()
+    }
 }
 
 /// One pass over one project.
-struct ProjectPass<'a> {
+pub struct ProjectPass<'a> {
     project: &'a ErrorTrackingProject,
     context: &'a Context,
     namespace: String,
@@ -159,8 +180,8 @@ impl<'a> ProjectPass<'a> {
         let limit = self.context.guards.max_projects_per_namespace?;
         // A look at every project of the cluster, which only a new one needs.
         let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
-        let exceeded =
-            || self.context.caches.projects.cache.summaries(|all| limits::exceeded(&self.project.metadata, all, limit));
+        let projects = self.context.caches.of::<ErrorTrackingProject>().cache;
+        let exceeded = || projects.summaries(|all| limits::exceeded(&self.project.metadata, all, limit));
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
@@ -215,7 +236,7 @@ impl Pass for ProjectPass<'_> {
     type Step = Step;
     type Failure = Failure;
 
-    const CONTROLLER: &'static str = "project";
+    const CONTROLLER: &'static str = ErrorTrackingProject::CONTROLLER;
     // Finalizer, database, workload, nothing.
     const ROUNDS: usize = 4;
 
@@ -388,20 +409,13 @@ impl Pass for ProjectPass<'_> {
     }
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), Failure> {
-        let before = self.project.newest_status(&self.context.caches);
+        let before = self.context.caches.newest_status(self.project);
         let place = match self.context.databases.of_project(self.project) {
             DatabaseState::Ready(database) => Some(status::Place::of(&database)),
             _ => None,
         };
         let view = status::View { project: self.project, before: &before, observed, id: self.id, place, failure };
-        let status = status::build(&view, Timestamp::now());
-        if before == status {
-            return Ok(());
-        }
-        for warning in warnings(&before.conditions, &status.conditions) {
-            self.context.events.warn(self.project, &warning.reason, &warning.message);
-        }
-        Ok(self.context.statuses.write(&self.context.caches.projects.cache, self.project, &status).await?)
+        Ok(self.context.report(self.project, &status::build(&view, Timestamp::now())).await?)
     }
 }
 

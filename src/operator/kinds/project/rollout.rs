@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::names::IngestImage;
 use crate::{
-    crd::Scale,
+    crd::{ErrorTrackingProject, Scale},
     kubernetes::names::PROJECT_LABEL,
     operator::{
         kinds::Caches,
@@ -227,13 +227,14 @@ impl Rollouts {
 
 impl Turns {
     fn look(&mut self, newer: &IngestImage, caches: &Caches) {
+        let projects = caches.of::<ErrorTrackingProject>().cache;
         self.begun = caches
             .children(ChildKind::Deployment)
             .filter(|deployment| image_of(deployment).is_some_and(|image| image.image == newer.image))
             .filter_map(|deployment| {
                 let key = (deployment.namespace().unwrap_or_default(), deployment.labels().get(PROJECT_LABEL)?.clone());
                 // Labels can be written by anybody.
-                let ours = caches.projects.cache.uid(&key.0, &key.1).is_some_and(|uid| owned_by(&deployment, &uid));
+                let ours = projects.uid(&key.0, &key.1).is_some_and(|uid| owned_by(&deployment, &uid));
                 ours.then(|| (key, Rollout::of(&deployment)))
             })
             // Where nothing runs, nothing is proven.

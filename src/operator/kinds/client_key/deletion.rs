@@ -1,0 +1,66 @@
+//! A key goes: it is revoked and its Secret deleted, or both live on without the object.
+
+use crate::{
+    crd::{ClientKey, ErrorTrackingProject, KeyDeletionPolicy},
+    operator::{
+        databases::tombstones::Tombstone,
+        kinds::{
+            Context,
+            deletion::{Deleted, Undo},
+        },
+        objects::child::ChildKind,
+    },
+};
+
+/// What the deletion of a key undoes. One that cannot be read is revoked; its Secret is left to garbage collection.
+pub fn undo(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Vec<Undo> {
+    let (kind, secret) = (ChildKind::Secret, deleted.object.map(ClientKey::secret_name));
+    let policy = deleted.object.map_or(KeyDeletionPolicy::Revoke, |key| key.spec.deletion_policy);
+    if policy == KeyDeletionPolicy::Orphan {
+        return secret.map(|name| Undo::OrphanChild { step: "orphan", kind, name }).into_iter().collect();
+    }
+    let mut undo = vec![Undo::Settle { step: "revoke", tombstone: tombstone(deleted, context) }];
+    undo.extend(secret.map(|name| Undo::DeleteChild { step: "delete-secret", kind, name }));
+    undo
+}
+
+fn tombstone(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Tombstone {
+    let Deleted { namespace, name, uid, object } = deleted;
+    let project = match object.map(|key| key.spec.project_ref.name.clone()) {
+        Some(project) => Some(project),
+        None => context.caches.of::<ClientKey>().cache.facts(namespace, name).map(|facts| facts.refers_to.into()),
+    };
+    let project = project.unwrap_or_default();
+    match ProjectDatabase::find(namespace, &project, context) {
+        ProjectDatabase::Installation => Tombstone::client_key(uid, namespace, name, None),
+        ProjectDatabase::Own { secret } => Tombstone::client_key(uid, namespace, name, Some(secret)),
+        ProjectDatabase::Unknown => Tombstone::client_key_of(uid, namespace, name, &project),
+    }
+}
+
+/// Where the keys of a project are.
+enum ProjectDatabase {
+    /// In the operator's own.
+    Installation,
+    Own {
+        secret: String,
+    },
+    /// The project is gone.
+    Unknown,
+}
+
+impl ProjectDatabase {
+    /// A project that cannot be read says that much.
+    fn find(namespace: &str, project: &str, context: &Context) -> Self {
+        let readable = context.caches.project(namespace, project);
+        let secret = match readable.as_ref().map(|project| &project.0) {
+            None => return Self::Unknown,
+            Some(Ok(project)) => project.database_secret().unwrap_or_default().to_owned(),
+            Some(Err(_)) => match context.caches.of::<ErrorTrackingProject>().cache.facts(namespace, project) {
+                None => return Self::Unknown,
+                Some(facts) => facts.refers_to.into(),
+            },
+        };
+        if secret.is_empty() { Self::Installation } else { Self::Own { secret } }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a kind of custom resource must say of itself. Everything else follows from the list of kinds: its cache and queue,
+//! its watch and controller, when it is synced and woken, its deletion, and what `release` frees.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::{
+    Resource,
+    api::{ApiResource, DynamicObject},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    context::Context,
+    deletion::{self, Deleted, Undo},
+    failure::Failure,
+};
+use crate::{
+    crd::PAUSED_ANNOTATION,
+    operator::{
+        cluster::cache::{Facts, ReadFacts},
+        engine::{
+            controller::{Action, PassFailed},
+            pass::{self, Pass},
+            queue::ObjectName,
+        },
+    },
+};
+
+/// A kind of custom resource.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    type Status: DeserializeOwned + Serialize + Default + PartialEq + Send + Sync;
+    type Pass<'a>: Pass<Failure = Failure>;
+
+    /// As `kind` of its objects says it.
+    const NAME: &'static str;
+    /// Label of its metrics, and the name of its queue.
+    const CONTROLLER: &'static str;
+    /// Label of a child that names the object that it belongs to.
+    const CHILD_LABEL: &'static str;
+    /// Controller of the kind that [`Facts::refers_to`] names: a change there wakes the objects that refer to it.
+    const DEPENDS_ON: Option<&'static str>;
+
+    /// What is looked up without reading the object.
+    fn facts(object: &DynamicObject) -> Facts;
+
+    /// A pass over an object that is neither paused nor being deleted.
+    fn pass<'a>(&'a self, context: &'a Context) -> Self::Pass<'a>;
+
+    /// What a deletion undoes, in order, before the finalizer is taken off.
+    fn deletion(object: &Deleted<'_, Self>, context: &Context) -> Vec<Undo>;
+
+    fn conditions(status: &Self::Status) -> &[Condition];
+
+    /// Every state that the operator can leave an object in.
+    #[cfg(test)]
+    fn health_states() -> Vec<super::health_states::State> {
+        Vec::new()
+    }
+}
+
+/// A pass that has begun.
+pub type Reconciling = BoxFuture<'static, Result<Action, PassFailed>>;
+
+/// A kind, without its type.
+pub struct Descriptor {
+    /// As `kind` of its objects says it.
+    pub name: &'static str,
+    pub controller: &'static str,
+    pub child_label: &'static str,
+    pub depends_on: Option<&'static str>,
+    pub resource: fn() -> ApiResource,
+    pub facts: ReadFacts,
+    /// Begins the pass over an object; `None`: there is no such object any more.
+    pub reconcile: fn(&ObjectName, &Arc<Context>) -> Option<Reconciling>,
+    #[cfg(test)]
+    pub health_states: fn() -> Vec<super::health_states::State>,
+}
+
+impl Descriptor {
+    #[must_use]
+    pub const fn of<K: Kind>() -> Self {
+        Self {
+            name: K::NAME,
+            controller: K::CONTROLLER,
+            child_label: K::CHILD_LABEL,
+            depends_on: K::DEPENDS_ON,
+            resource: || ApiResource::erase::<K>(&()),
+            facts: K::facts,
+            reconcile: reconcile::<K>,
+            #[cfg(test)]
+            health_states: K::health_states,
+        }
+    }
+}
+
+fn reconcile<K: Kind>(name: &ObjectName, context: &Arc<Context>) -> Option<Reconciling> {
+    let (object, context) = (context.caches.of::<K>().get(name)?, context.clone());
+    Some(Box::pin(async move {
+        match &object.0 {
+            Err(invalid) if invalid.metadata.deletion_timestamp.is_some() => {
+                deletion::finish::<K>(&invalid.metadata, None, &context).await
+            }
+            Err(invalid) => {
+                let reported = context.statuses.report_invalid::<K>(&invalid.metadata, &invalid.error).await;
+                pass::finished(reported.map_err(Failure::from))
+            }
+            Ok(object) if object.meta().deletion_timestamp.is_some() => {
+                deletion::finish::<K>(object.meta(), Some(object), &context).await
+            }
+            Ok(object) if is_paused(object.meta()) => {
+                let reported = context.statuses.report_paused::<K>(object.meta()).await;
+                pass::finished(reported.map_err(Failure::from))
+            }
+            Ok(object) => pass::run(object.pass(&context), &context.metrics).await,
+        }
+    }))
+}
+
+fn is_paused(metadata: &ObjectMeta) -> bool {
+    metadata.annotations.as_ref().and_then(|all| all.get(PAUSED_ANNOTATION)).is_some_and(|value| value == "true")
+}
