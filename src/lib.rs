@@ -1,8 +1,8 @@
 //! A Kubernetes operator that gives a cluster its own error tracking.
 //!
-//! One direction of arrows: `main → commands → operator | ingest | console → kubernetes → store → protocol | scrub |
-//! filters | grouping → crd → settings | dsn`. What comes behind `store` is pure: it knows neither kube nor sqlx nor
-//! HTTP, neither clock nor environment.
+//! One direction of arrows: `main → commands → operator | ingest | console → server | kubernetes → store → protocol |
+//! scrub | filters | grouping → crd → settings | dsn`. What comes behind `store` is pure: it knows neither kube nor
+//! sqlx nor HTTP, neither clock nor environment.
 
 pub mod commands;
 pub mod console;
@@ -15,6 +15,7 @@ mod kubernetes;
 pub mod operator;
 pub mod protocol;
 pub mod scrub;
+pub mod server;
 pub mod settings;
 pub mod store;
 pub mod telemetry;

@@ -32,10 +32,7 @@ use self::{
     metrics::Metrics,
     web::{Console, router::Router},
 };
-use crate::{
-    store::connection::ConnectionError,
-    telemetry::{Readiness, probes},
-};
+use crate::{server::probes, store::connection::ConnectionError, telemetry::Readiness};
 
 /// Options of `error-tracking-operator console`.
 #[derive(Clone, Debug, clap::Args)]
@@ -90,7 +87,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 pub async fn serve(listener: TcpListener, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
-    let database = Database::open(&config.database)?;
+    let database = Database::open(&config.database).await?;
     let readiness = Readiness::default();
     if let Ok(address) = listener.local_addr() {
         info!(%address, "Serving the console.");

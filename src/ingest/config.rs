@@ -40,7 +40,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use clap::Parser;
 
     use super::*;
@@ -51,14 +51,21 @@ mod tests {
         config: Config,
     }
 
+    const ARGUMENTS: [&str; 7] =
+        ["ingest", "--project-id", "42", "--database", "/database", "--instance", "shop-ingest-0"];
+
+    /// With every default.
+    pub fn config() -> Config {
+        Command::try_parse_from(ARGUMENTS).unwrap().config
+    }
+
     #[test]
     fn only_project_database_and_instance_have_to_be_said() {
-        let arguments = ["ingest", "--project-id", "42", "--database", "/database", "--instance", "shop-ingest-0"];
-        let config = Command::try_parse_from(arguments).unwrap().config;
+        let config = config();
         assert_eq!(config.project_id.get(), 42);
         assert_eq!((config.listen.port(), config.probe_address.port()), (8080, 8081));
         assert_eq!((config.drain_delay.as_secs(), config.drain_timeout.as_secs()), (5, 15));
-        assert!(Command::try_parse_from(arguments.iter().chain(&["--project-id", "0"])).is_err());
+        assert!(Command::try_parse_from(ARGUMENTS.iter().chain(&["--project-id", "0"])).is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A heartbeat that takes longer is told again with the next one.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything the two loops need; clones share it.
 #[derive(Clone)]

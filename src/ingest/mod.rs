@@ -1,10 +1,10 @@
 //! Receives events: accept → authenticate → decode → clean → read → filter → group → batch → commit →
 //! answer. In come HTTP requests of Sentry clients, out go rows of the project's schema; 200 means that
-//! all of the request that is kept is committed. Runs beside its project with a login that may call a few functions of `store` and read
-//! nothing; it knows no Kubernetes. Called by `main`.
+//! all of the request that is kept is committed. Runs beside its project with a login that may call a few functions
+//! of `store` and read nothing; it knows no Kubernetes. Called by `main`.
 //!
-//! - `server` starts everything and ends it in order; `connections` is the accept loop, `routes` the
-//!   HTTP surface (`path`, `answer`, `refusal`), `submission` one request on its way (`body`, `content`).
+//! - `server` starts everything and ends it in order; `routes` is the HTTP surface (`path`, `answer`, `refusal`),
+//!   `submission` one request on its way (`body`, `content`).
 //! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
 //! - `pipeline` queues units for the `writer`s; `database` is their pool.
 //! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped;
@@ -14,7 +14,6 @@
 mod answer;
 mod body;
 mod config;
-mod connections;
 mod content;
 mod database;
 mod decode;

@@ -16,13 +16,13 @@ use warp::{
 
 use super::{
     answer,
-    connections::Peer,
     outcomes::Category,
     path::{Endpoint, Target},
     refusal::Refusal,
     refusal_log::RefusalLog,
     submission::{Ingest, Submission},
 };
+use crate::server::Peer;
 
 /// The path is none of ours.
 #[derive(Debug)]

@@ -3,36 +3,49 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus::Registry;
-use tokio::{
-    net::TcpListener,
-    task::JoinSet,
-    time::{Instant, timeout_at},
-};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
     body::BodyReader,
     config::Config,
-    connections::Connections,
     database::Database,
-    heartbeat::Heartbeat,
+    heartbeat::{self, Heartbeat},
     keys::Keys,
     limits::Limits,
     metrics::Metrics,
-    pipeline,
+    pipeline::{self, Queue},
     routes::routes,
     submission::{Ingest, LargeBodies},
     writer::{WRITERS, Writer},
 };
 use crate::{
-    store::connection::ConnectionError,
-    telemetry::{Readiness, probes},
+    server::{self, Connections, Shutdown, Versions, WhenFull, probes},
+    store::{MountedPool, connection::ConnectionError},
+    telemetry::Readiness,
 };
 
-/// For the last commit, the last heartbeat and the end of the connections to Postgres.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LIMITS: server::Limits = server::Limits {
+    connections: 1024,
+    when_full: WhenFull::Wait,
+    head_timeout: Duration::from_secs(30),
+    // Python's transport uses HTTP/2.
+    versions: Versions::Http1And2 { streams: 64, max_age: Duration::from_mins(10) },
+};
+
+/// While draining, how long every answer tells its client to leave before connections that rest are closed.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// For the last counts to be queued and committed.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For what waits although its request is gone: longer than an event may wait for its commit.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the loops in the background to notice that they are over.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why an ingest process cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -91,96 +104,151 @@ impl Server {
         self.probe_address
     }
 
-    /// Serves until `shutdown`. Then, in this order: not ready; still accepts while endpoints forget the
-    /// pod; sends clients away; commits what was accepted; tells the store the last counts.
+    /// Serves until `shutdown`. Then it ends and loses no acknowledged event: endpoints forget the pod, clients are
+    /// sent away, what was accepted is committed, and the store is told the rest.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let Self { config, database, registry, metrics, listener, probes, address, .. } = self;
         info!(%address, project = %config.project_id, "Receiving events.");
-        let readiness = Readiness::default();
-        let (pipeline, queue) = pipeline::open(metrics.queued_events.clone());
         let heartbeat = Heartbeat {
             project: config.project_id,
             instance: config.instance.as_str().into(),
-            database: database.clone(),
             keys: Arc::new(Keys::new(config.project_id)),
+            database,
             metrics: metrics.clone(),
         };
+        let readiness = Readiness::default();
+        let (mut parts, ingest) = Parts::start(heartbeat, readiness.clone(), &shutdown);
+        let probes = probes::serve_on(probes, parts.stop.clone(), readiness.clone(), registry);
+        parts.probes.spawn(probes);
+        let mut connections =
+            Connections::new(listener, warp::service(routes(ingest)), LIMITS).counted_by(metrics.connections);
+        // A part that is gone cannot be done without: the pod ends, and is started again.
+        let broken = tokio::select! {
+            () = connections.serve(&shutdown) => None,
+            part = parts.broken() => Some(part),
+        };
+
+        let mut ending = Shutdown::begin();
+        readiness.set(false);
+        if let Some(part) = broken {
+            error!(part, "A part of the process stopped.");
+        } else {
+            ending.linger("pause", config.drain_delay, connections.serve(&CancellationToken::new())).await;
+        }
+        ending.linger("farewell", FAREWELL.min(config.drain_timeout), connections.send_away()).await;
+        ending.finish("drain", config.drain_timeout.saturating_sub(FAREWELL), connections.drain()).await;
+        parts.end(&mut ending).await;
+        ending.end();
+        broken.map_or(Ok(()), |part| Err(Error::Stopped(part)))
+    }
+}
+
+/// What runs beside the connections.
+struct Parts {
+    writers: JoinSet<()>,
+    counting: JoinSet<()>,
+    /// No request can drop anything any more: the last counts may be sent.
+    all_counted: CancellationToken,
+    background: JoinSet<()>,
+    probes: JoinSet<Result<(), probes::Error>>,
+    /// Ends the background and the probes.
+    stop: CancellationToken,
+    heartbeat: Heartbeat,
+}
+
+impl Parts {
+    /// Everything but the probes, and what the requests share.
+    fn start(heartbeat: Heartbeat, readiness: Readiness, shutdown: &CancellationToken) -> (Self, Ingest) {
+        let Heartbeat { database, metrics, .. } = &heartbeat;
+        let (pipeline, queue) = pipeline::open(metrics.queued_events.clone());
         let limits = Arc::<Limits>::default();
+        let writers = writers(&queue, &heartbeat, &limits);
+        let (stop, all_counted) = (CancellationToken::new(), CancellationToken::new());
+        let mut background = JoinSet::new();
+        background.spawn(database.clone().follow(stop.clone()));
+        background.spawn(heartbeat.clone().follow_keys(readiness, shutdown.clone(), stop.clone()));
+        background.spawn(heartbeat.clone().run(stop.clone()));
+        let counting = Heartbeat::tell_outcomes(metrics.outcomes.clone(), pipeline.clone(), all_counted.clone());
+        let counting = JoinSet::from_iter([counting]);
         let ingest = Ingest {
-            project: config.project_id,
+            project: heartbeat.project,
             keys: Arc::clone(&heartbeat.keys),
-            limits: Arc::clone(&limits),
+            limits,
             database: database.clone(),
-            pipeline: pipeline.clone(),
+            pipeline,
             metrics: metrics.clone(),
             bodies: BodyReader::default(),
             strangers: BodyReader::for_strangers(),
             large_bodies: LargeBodies::default(),
         };
+        (Self { writers, counting, all_counted, background, probes: JoinSet::new(), stop, heartbeat }, ingest)
+    }
 
-        let mut writers = JoinSet::new();
-        let streams: Arc<[Uuid]> = (0..WRITERS).map(|_| Uuid::new_v4()).collect();
-        for stream in &*streams {
-            let writer = Writer {
-                queue: queue.clone(),
-                database: database.clone(),
-                project: config.project_id,
-                keys: Arc::clone(&heartbeat.keys),
-                limits: Arc::clone(&limits),
-                metrics: metrics.clone(),
-                stream: *stream,
-                streams: Arc::clone(&streams),
-                sequence: 0,
-            };
-            writers.spawn(writer.run());
+    /// Returns when one of them has stopped: its name.
+    async fn broken(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.writers.join_next() => "writer",
+            _ = self.background.join_next() => "background task",
+            _ = self.counting.join_next() => "count of outcomes",
+            _ = self.probes.join_next() => "probe server",
         }
-        drop(queue);
-        let stop = CancellationToken::new();
-        let mut background = JoinSet::new();
-        background.spawn(database.clone().follow(stop.clone()));
-        background.spawn(heartbeat.clone().follow_keys(readiness.clone(), shutdown.clone(), stop.clone()));
-        background.spawn(heartbeat.clone().run(stop.clone()));
-        let all_counted = CancellationToken::new();
-        let counting = Heartbeat::tell_outcomes(metrics.outcomes.clone(), pipeline, all_counted.clone());
-        let mut counting = JoinSet::from_iter([counting]);
-        let mut probing = JoinSet::new();
-        probing.spawn(probes::serve_on(probes, stop.clone(), readiness.clone(), registry));
+    }
 
-        let mut connections = Connections::new(listener, routes(ingest), metrics.connections.clone());
-        // A part that is gone cannot be done without: the pod ends, and is started again.
-        let broken = tokio::select! {
-            () = connections.serve(&shutdown) => None,
-            _ = writers.join_next() => Some("writer"),
-            _ = background.join_next() => Some("background task"),
-            _ = counting.join_next() => Some("count of outcomes"),
-            _ = probing.join_next() => Some("probe server"),
-        };
+    /// Once all connections are gone.
+    async fn end(mut self, ending: &mut Shutdown) {
+        self.all_counted.cancel();
+        ending.finish("count", COUNT_TIMEOUT, all_of(&mut self.counting)).await;
+        // With the requests and the counts all senders of the queue are gone: the writers finish and end.
+        self.counting.shutdown().await;
+        ending.finish("flush", FLUSH_TIMEOUT, all_of(&mut self.writers)).await;
+        ending.finish("heartbeat", heartbeat::TIMEOUT, self.heartbeat.tell_or_warn()).await;
+        self.stop.cancel();
+        ending.finish("background", BACKGROUND_TIMEOUT, all_of(&mut self.background)).await;
+        ending.finish("disconnect", MountedPool::CLOSE_TIMEOUT, self.heartbeat.database.close()).await;
+    }
+}
 
-        readiness.set(false);
-        if let Some(part) = broken {
-            error!(part, "A part of the process stopped.");
-        } else {
-            info!(delay = ?config.drain_delay, "Draining.");
-            let delay = CancellationToken::new();
-            let _delayed = tokio::time::timeout(config.drain_delay, connections.serve(&delay)).await;
-        }
-        let deadline = Instant::now() + config.drain_timeout;
-        connections.drain(deadline).await;
-        // All requests are gone, and after the last counts all senders of the queue: the writers finish and end.
-        all_counted.cancel();
-        if timeout_at(deadline + LAST_WORDS, async { while counting.join_next().await.is_some() {} }).await.is_err() {
-            warn!("The last counts of what was dropped could not be told.");
-        }
-        counting.shutdown().await;
-        if timeout_at(deadline + LAST_WORDS, async { while writers.join_next().await.is_some() {} }).await.is_err() {
-            warn!("Accepted events were still waiting at the end.");
-        }
-        heartbeat.tell_or_warn().await;
-        stop.cancel();
-        let ended = async { while background.join_next().await.is_some() {} };
-        let _in_time = timeout_at(Instant::now() + LAST_WORDS, ended).await;
-        database.close().await;
-        info!("Ended.");
-        broken.map_or(Ok(()), |part| Err(Error::Stopped(part)))
+fn writers(queue: &Queue, heartbeat: &Heartbeat, limits: &Arc<Limits>) -> JoinSet<()> {
+    let streams: Arc<[Uuid]> = (0..WRITERS).map(|_| Uuid::new_v4()).collect();
+    let writer = |stream: &Uuid| Writer {
+        queue: queue.clone(),
+        database: heartbeat.database.clone(),
+        project: heartbeat.project,
+        keys: Arc::clone(&heartbeat.keys),
+        limits: Arc::clone(limits),
+        metrics: heartbeat.metrics.clone(),
+        stream: *stream,
+        streams: Arc::clone(&streams),
+        sequence: 0,
+    };
+    streams.iter().map(|stream| writer(stream).run()).collect()
+}
+
+async fn all_of(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `terminationGracePeriodSeconds` of the pods.
+    const GRACE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn all_stages_fit_into_the_grace_period_of_the_pod() {
+        let config = super::super::config::tests::config();
+        let stages = [
+            config.drain_delay,
+            config.drain_timeout,
+            COUNT_TIMEOUT,
+            FLUSH_TIMEOUT,
+            heartbeat::TIMEOUT,
+            BACKGROUND_TIMEOUT,
+            MountedPool::CLOSE_TIMEOUT,
+        ];
+        let sum = stages.iter().sum::<Duration>();
+        assert!(sum < GRACE, "{sum:?}");
+        assert!(FLUSH_TIMEOUT > pipeline::COMMIT_DEADLINE);
     }
 }

@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     answer::{Accepted, Answer},
     body::{self, BodyReader, Reservation},
-    connections::Peer,
     content::{Content, Decoded, MAX_ENVELOPE_BYTES, MAX_STORE_BYTES},
     database::Database,
     keys::Keys,
@@ -33,6 +32,7 @@ use crate::{
         envelope::{Envelope, ItemKind},
         event::MAX_BYTES as MAX_EVENT_BYTES,
     },
+    server::Peer,
 };
 
 /// What is done on the spot: to inflate this much, or to read a payload of this size, takes a few

@@ -44,7 +44,10 @@ use self::{
     objects::{ChildWriter, EventRecorder, StatusWriter},
 };
 pub use self::{config::Config, kinds::project::ingest_settings};
-use crate::telemetry::{Liveness, Readiness, probes};
+use crate::{
+    server::probes,
+    telemetry::{Liveness, Readiness},
+};
 
 /// What passes under way get to finish after SIGTERM: somebody else leads within two seconds.
 const DRAIN: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 //! - [`admin`]: what the leading operator changes; every change carries its epoch.
 //! - [`console`]: what the pages show, with a login that only reads.
 //! - [`ingest`]: what an ingest pod may call with a login that reads nothing.
+//! - [`MountedPool`]: the pool that follows a mounted Secret.
 //! - `migrations`: brings both kinds of schema to the shape this program knows.
 //!
 //! Called by `operator`, `ingest` and `console`. Values go in and come out typed; what fails comes out
@@ -16,9 +17,11 @@ pub mod console;
 mod error;
 pub mod ingest;
 mod migrations;
+mod mounted;
 mod timestamptz;
 
 pub use admin::Admin;
 pub use connection::Connection;
 pub use error::StoreError;
+pub use mounted::MountedPool;
 pub use timestamptz::Timestamptz;

@@ -1,10 +1,8 @@
-//! What every role tells those who run it: log lines, probes and metrics. The roles pass in their
-//! [`Readiness`] and their registry; nothing comes back out. Only `main` and the entry points of
-//! `operator`, `ingest` and `console` call it.
+//! What every role tells those who run it: log lines, and what the probes show. The roles set their [`Readiness`] and
+//! give signs to their [`Liveness`]; `server::probes` reads both. Below everything else: it names no other room.
 
 mod liveness;
 pub mod logs;
-pub mod probes;
 mod readiness;
 pub mod signals;
 

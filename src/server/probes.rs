@@ -1,32 +1,31 @@
 //! `/livez`, `/readyz` and `/metrics` on a port of their own, so that a flood on the serving port
 //! cannot make the kubelet restart the pod, and metrics are not reachable from where users are.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Readiness;
+use super::{Connections, Limits, Versions, WhenFull};
+use crate::telemetry::Readiness;
 
-/// The kubelet and one or two Prometheus servers ask; more at once is not a probe.
-const MAX_CONNECTIONS: usize = 32;
+const LIMITS: Limits = Limits {
+    // The kubelet and one or two Prometheus servers ask; more at once is not a probe.
+    connections: 32,
+    // A probe is repeated anyway.
+    when_full: WhenFull::Close,
+    head_timeout: Duration::from_secs(5),
+    versions: Versions::Http1,
+};
 
-/// A prober that sends no request head within this time is disconnected.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Wait after a failed `accept` (as EMFILE), which otherwise fails again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// For an answer that is under way when the process ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the probes cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -65,31 +64,14 @@ pub async fn serve_on(
     if let Ok(address) = listener.local_addr() {
         info!(%address, "Serving probes and metrics.");
     }
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            Some(_finished) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                // Without a free slot the connection is closed at once: a probe is repeated anyway.
-                if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-                    let (readiness, registry) = (readiness.clone(), registry.clone());
-                    connections.spawn(async move {
-                        converse(stream, readiness, registry).await;
-                        drop(slot);
-                    });
-                }
-            }
-            Err(error) => {
-                warn!(%error, "Could not accept a connection for probes.");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &readiness, &registry);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut connections = Connections::new(listener, service, LIMITS);
+    connections.serve(&shutdown).await;
+    let _in_time = timeout(DRAIN_TIMEOUT, connections.drain()).await;
+    Ok(())
 }
 
 fn register_process_metrics(registry: &Registry) -> Result<(), Error> {
@@ -97,19 +79,6 @@ fn register_process_metrics(registry: &Registry) -> Result<(), Error> {
         Ok(()) | Err(prometheus::Error::AlreadyReg) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn converse(stream: TcpStream, readiness: Readiness, registry: Registry) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &readiness, &registry);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // A prober that goes away in the middle of its request is not worth a log line.
-    let _gone = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
 }
 
 fn answer(method: &Method, path: &str, readiness: &Readiness, registry: &Registry) -> Response<Full<Bytes>> {
