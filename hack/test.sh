@@ -124,7 +124,7 @@ cluster_stage() {
         ERROR_TRACKING_IMAGE=$(cat "$target/images/operator.name")
         export ERROR_TRACKING_IMAGE
         export ERROR_TRACKING_TEST_IMAGE=localhost/error-tracking-test:dev
-        say "tests/operator.rs in the cluster"
+        say "tests/operator in the cluster"
         run_cargo cluster --test operator -- --test-threads=2
         uninstall_tests
     else

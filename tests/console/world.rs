@@ -25,7 +25,10 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use crate::{http::get, support::postgres::Database, wire::Wire};
+use crate::{
+    client::get,
+    support::{postgres::Database, proxy::Proxy},
+};
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -34,7 +37,7 @@ pub struct World {
     /// Where the pages are.
     pub console: SocketAddr,
     /// What lies between the console and the database.
-    pub wire: Wire,
+    pub network: Proxy,
     admin: Admin,
     database: Database,
     ingest: PgPool,
@@ -53,8 +56,8 @@ impl World {
         let ingest = admin.ensure_ingest_role(project, &"ingest".into()).await.unwrap();
         let ingest = database.pool_as(&ingest, "ingest");
 
-        let wire = Wire::to(database.connection.port).await;
-        let secret = Secret::new(&database, wire.port());
+        let network = Proxy::start(&format!("127.0.0.1:{}", database.connection.port));
+        let secret = Secret::new(&database, network.address.port());
         secret.login(&admin, "first").await;
         let listener = console::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -62,7 +65,7 @@ impl World {
         let config = console::Config { database: secret.folder.clone(), listen: address, probe_address: probes };
         let stop = CancellationToken::new();
         tokio::spawn(console::serve(listener, config, stop.clone()));
-        Self { project, console: address, wire, admin, database, ingest, probes, secret, _stop: stop.drop_guard() }
+        Self { project, console: address, network, admin, database, ingest, probes, secret, _stop: stop.drop_guard() }
     }
 
     /// The address of a page below the project's own.

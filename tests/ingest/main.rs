@@ -1,7 +1,7 @@
 //! The ingest server as Sentry's clients see it, in front of a real Postgres. What was stored is counted
 //! by SQL; a status code alone proves nothing.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,7 +11,6 @@ mod bad_envelopes;
 mod bad_input;
 mod bombs;
 mod browsers;
-mod client;
 mod endpoints;
 mod filters;
 mod items;
@@ -23,8 +22,8 @@ mod privacy;
 mod proxy;
 mod refusing;
 mod regression;
-mod restartable;
 mod samples;
 mod wire;
-mod world;
 mod wrong_types;
+
+use support::{client, ingest as world, restartable};

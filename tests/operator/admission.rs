@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::harness::{Namespace, beside_others};
+use crate::world::{Namespace, beside_others};
 
 /// A user who may do everything with projects and nothing with Secrets, but for those named.
 fn tenant(namespace: &Namespace, readable: &[&str]) -> String {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Namespace, beside_others, pause, wait_for};
+use crate::world::{Namespace, beside_others, pause, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 

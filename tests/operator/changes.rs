@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Namespace, beside_others, sql, wait_for};
+use crate::world::{Namespace, beside_others, sql, wait_for};
 
 #[test]
 fn replicas_and_resources_follow_the_spec() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Namespace, beside_others, wait_for};
+use crate::world::{Namespace, beside_others, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 

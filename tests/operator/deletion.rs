@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Namespace, beside_others, kubectl, sql, try_kubectl, wait_for};
+use crate::world::{Namespace, beside_others, kubectl, sql, try_kubectl, wait_for};
 
 fn schemas(id: &str) -> String {
     sql(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'project_{id}'"))

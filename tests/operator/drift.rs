@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Namespace, beside_others, wait_for};
+use crate::world::{Namespace, beside_others, wait_for};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -93,7 +93,7 @@ fn the_same_spec_from_another_field_manager_changes_nothing() {
     let mut before = versions();
     // Until the Deployment controller has said its last word.
     wait_for("nothing changes", Duration::from_mins(1), || {
-        crate::harness::pause(Duration::from_secs(5));
+        crate::world::pause(Duration::from_secs(5));
         let now = versions();
         let same = now == before;
         before = now;
@@ -105,7 +105,7 @@ fn the_same_spec_from_another_field_manager_changes_nothing() {
     );
     for _ in 0..5 {
         namespace.apply_as("gitops", &manifest);
-        crate::harness::pause(Duration::from_secs(1));
+        crate::world::pause(Duration::from_secs(1));
     }
     assert_eq!(versions(), before);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, try_kubectl, wait_for};
+use crate::world::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, try_kubectl, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 

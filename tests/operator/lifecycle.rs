@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Namespace, beside_others, kubectl, sql, wait_for};
+use crate::world::{Namespace, beside_others, kubectl, sql, wait_for};
 
 #[test]
 fn a_project_and_a_key_become_pods_a_schema_and_a_secret_and_an_event_is_stored() {
@@ -78,7 +78,7 @@ fn conditions_columns_and_events_say_what_happened() {
     ] {
         assert!(!text.contains(&key), "a whole key is shown");
     }
-    let logs = kubectl(&["logs", "-n", crate::harness::INSTALLATION, "deploy/error-tracking-operator", "--all-pods"]);
+    let logs = kubectl(&["logs", "-n", crate::world::INSTALLATION, "deploy/error-tracking-operator", "--all-pods"]);
     assert!(!logs.contains(&key), "a whole key is logged");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, sigkill, sql, wait_for};
+use crate::world::{INSTALLATION, Namespace, OPERATOR, alone, kubectl, sigkill, sql, wait_for};
 
 /// Brings Postgres back however the test ends: the others need it.
 struct Away;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Namespace, beside_others, pause, sql, wait_for};
+use crate::world::{Namespace, beside_others, pause, sql, wait_for};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use crate::harness::{Namespace, alone, pause, sigkill, sql};
+use crate::world::{Namespace, alone, pause, sigkill, sql};
 
 /// Kills in a run, and events that are sent meanwhile.
 const KILLS: usize = 24;

@@ -1,17 +1,10 @@
 //! Real SDKs, old and new, send to the real ingest server in front of a real Postgres; what they sent is read back as
 //! the console reads it. `make sdk-matrix` installs the SDKs first and runs this; the table is its result.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 #[path = "../support/mod.rs"]
 mod support;
-
-#[path = "../ingest/client.rs"]
-#[expect(dead_code, reason = "the SDKs send, this only asks whether the server is ready")]
-mod client;
-#[path = "../ingest/world.rs"]
-#[expect(dead_code, reason = "what the tests of ingest do with it beyond that")]
-mod world;
 
 mod outcome;
 mod recorder;
@@ -31,7 +24,7 @@ use self::{
     recorder::Recorder,
     rows::{ROWS, Row},
     stored::Stored,
-    world::World,
+    support::ingest::World,
 };
 
 /// Longest run of one sample, and the wait for what it sent to be in the store.

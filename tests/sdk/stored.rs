@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::{rows::Row, world::World};
+use crate::{rows::Row, support::ingest::World};
 
 /// What every sample reports.
 const EXCEPTION: &str = "the cart is empty";

@@ -1,3 +1,11 @@
-//! Real parts for the tests.
+//! Real parts for the tests, and what stands between them. A folder of tests takes it in with
+//! `#[path = "../support/mod.rs"] mod support;`.
 
+#![allow(dead_code, reason = "not every test binary uses every part")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+pub mod client;
+pub mod ingest;
 pub mod postgres;
+pub mod proxy;
+pub mod restartable;

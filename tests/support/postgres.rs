@@ -3,9 +3,6 @@
 //! The server is a real one with `fsync` on, in a folder of its own; a watcher at the other end of a pipe
 //! stops it and removes the folder when this process ends, however it ends.
 
-#![allow(dead_code, reason = "not every test binary uses every part")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::{
     io::Write as _,
     net::TcpListener,
@@ -162,7 +159,7 @@ fn watch(programs: &Path, folder: &Path) -> Child {
 }
 
 /// Postgres does not run as root: there it gets the user that its package made.
-fn server_user() -> Option<(u32, u32)> {
+pub(super) fn server_user() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> u32 {
         let output = Command::new("id").args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse().expect("the user postgres exists")
@@ -170,7 +167,7 @@ fn server_user() -> Option<(u32, u32)> {
     (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
 
-fn as_server_user(command: &mut Command) {
+pub(super) fn as_server_user(command: &mut Command) {
     if let Some((user, group)) = server_user() {
         command.gid(group).uid(user).current_dir("/");
     }
@@ -183,7 +180,7 @@ fn run(command: &mut Command) {
 }
 
 /// `PG_BIN`, or the newest PostgreSQL of the distribution.
-fn programs() -> PathBuf {
+pub(super) fn programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("PG_BIN") {
         return folder.into();
     }

@@ -8,7 +8,6 @@ mod audit;
 mod chart;
 mod objects;
 mod operator;
-mod proxy;
 
 use std::{
     path::{Path, PathBuf},
@@ -33,9 +32,9 @@ pub use self::{
     chart::Chart,
     objects::{Namespace, condition_of, is_ready, manifest, resource},
     operator::Operator,
-    proxy::{Mode, Proxy},
 };
 use crate::support::postgres::Database;
+pub use crate::support::proxy::{Mode, Proxy};
 
 /// One World at a time in this process; programs take a cluster each.
 static TURN: Mutex<()> = Mutex::const_new(());

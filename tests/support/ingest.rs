@@ -23,9 +23,9 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
+use super::{
     client::{self, Answer, Request},
-    support::postgres::Database,
+    postgres::Database,
 };
 
 pub const EVENT: &str = r#"{"message":"hello","level":"error"}"#;

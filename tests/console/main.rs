@@ -3,20 +3,18 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says by a panic what is wrong")]
 
-#[path = "console/events.rs"]
-mod events;
-#[path = "console/http.rs"]
-mod http;
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "console/wire.rs"]
-mod wire;
-#[path = "console/world.rs"]
+
+mod client;
+mod events;
 mod world;
 
 use regex::Regex;
 
 use self::{
-    http::{get, request},
+    client::{get, request},
+    support::proxy::Mode,
     world::World,
 };
 
@@ -361,12 +359,12 @@ async fn without_a_database_pages_say_so_until_it_is_back() {
     let world = World::start().await;
     world.send(&[events::checkout()]).await;
     world.await_ready(true).await;
-    world.wire.cut().await;
+    world.network.close().await;
     let answer = get(world.console, "/").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
     assert!(answer.body.contains("<h1>The database does not answer</h1>"));
     world.await_ready(false).await;
-    world.wire.mend().await;
+    world.network.set(Mode::Forward);
     world.await_ready(true).await;
     assert_eq!(get(world.console, "/").await.status, 200);
 }

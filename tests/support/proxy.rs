@@ -1,7 +1,7 @@
-//! Stands between the operator and a server on its loopback side, and does what networks do: stands for a server that
-//! refuses, and for a firewall that forgets connections, neither of which can be had from a healthy server.
+//! Stands between a program and a server, and does what networks do: stands for a server that refuses, and for a
+//! firewall that forgets connections, neither of which can be had from a healthy server.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::copy_bidirectional,
@@ -14,6 +14,8 @@ pub enum Mode {
     Forward,
     /// Connections end at once, those that are open too.
     Refuse,
+    /// As `Refuse`, and nobody listens any more.
+    Closed,
     /// Nothing passes any more and no connection ends; those of this time stay dead afterwards.
     Silent,
 }
@@ -42,10 +44,27 @@ impl Proxy {
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
+
+    /// Closes the port, and returns when the connections that were forwarded have ended too.
+    pub async fn close(&self) {
+        self.set(Mode::Closed);
+        // Each connection follows the mode, and so does the loop that accepts them.
+        while self.mode.receiver_count() > 1 || TcpStream::connect(self.address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
-async fn accept(listener: TcpListener, server: String, mut modes: watch::Receiver<Mode>) {
+async fn accept(mut listener: TcpListener, server: String, mut modes: watch::Receiver<Mode>) {
+    let address = listener.local_addr().unwrap();
     loop {
+        if *modes.borrow_and_update() == Mode::Closed {
+            drop(listener);
+            if modes.wait_for(|mode| *mode != Mode::Closed).await.is_err() {
+                return;
+            }
+            listener = TcpListener::bind(address).await.unwrap();
+        }
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
@@ -60,7 +79,7 @@ async fn accept(listener: TcpListener, server: String, mut modes: watch::Receive
 async fn forward(mut client: TcpStream, server: String, mut modes: watch::Receiver<Mode>) {
     let mode = *modes.borrow_and_update();
     match mode {
-        Mode::Refuse => return,
+        Mode::Refuse | Mode::Closed => return,
         Mode::Silent => return std::future::pending().await,
         Mode::Forward => {}
     }

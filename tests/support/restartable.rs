@@ -2,13 +2,14 @@
 
 use std::{
     net::TcpListener,
-    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use error_tracking_operator::store::Connection;
 use uuid::Uuid;
+
+use super::postgres::{as_server_user, programs, server_user};
 
 pub struct Restartable {
     programs: PathBuf,
@@ -18,7 +19,7 @@ pub struct Restartable {
 
 impl Restartable {
     pub fn start() -> Self {
-        let programs = std::env::var_os("PG_BIN").map_or_else(newest, PathBuf::from);
+        let programs = programs();
         let folder = std::env::temp_dir().join(format!("ingest-postgres-{}", Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
         if let Some((user, group)) = server_user() {
@@ -55,9 +56,7 @@ impl Restartable {
         let mut command = Command::new(self.programs.join(program));
         command.arg("--pgdata").arg(self.folder.join("data")).args(arguments).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some((user, group)) = server_user() {
-            command.gid(group).uid(user);
-        }
+        as_server_user(&mut command);
         assert!(command.status().unwrap().success(), "{command:?}");
     }
 }
@@ -69,20 +68,4 @@ impl Drop for Restartable {
         }
         let _gone = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-fn newest() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed, or PG_BIN is set");
-    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(number);
-    newest.expect("a version of PostgreSQL").join("bin")
-}
-
-/// Postgres does not run as root: there it gets the user that its package made.
-fn server_user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| -> u32 {
-        let output = Command::new("id").args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse().expect("the user postgres exists")
-    };
-    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
