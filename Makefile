@@ -45,7 +45,7 @@ bench-operator: ## Memory, times and requests with 10,000 keys, about 40 minutes
 bench-pipeline: ## What one event costs from the body to the group, on one core
 	@hack/bench-pipeline.sh
 
-lint: ## Formatting, clippy, CRDs current, chart, scripts, dependencies
+lint: ## Formatting, clippy, who names whom, CRDs current, chart, scripts, dependencies
 	@hack/lint.sh
 
 crds: ## Write crds/ and the chart's copies from the types

@@ -35,6 +35,14 @@ operations_are_explained() {
     return "$missing"
 }
 
+# Prints what is wrong and keeps the last line for the end.
+house=
+arrows_hold() {
+    local code=0
+    house=$(hack/house.py) || code=1
+    return "$code"
+}
+
 # helm is on PATH, or was built for the cluster.
 helm_program() {
     command -v helm && return
@@ -44,6 +52,8 @@ helm_program() {
 hack/prerequisites.sh build
 check "cargo fmt" cargo fmt --check
 check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
+check "who names whom, files of up to 500 lines, tasks with an owner" arrows_hold
+check "that check finds what it should" hack/house.py --self-test
 check "custom resource definitions are current" hack/crds.sh --check
 check "docs/operations.md explains every reason and alert" operations_are_explained
 
@@ -81,5 +91,6 @@ fi
 for what in ${left_out[@]+"${left_out[@]}"}; do
     say "left out: $what"
 done
+echo "$house"
 [ "$failed" = 0 ] || fail "lint: $failed failed"
 say "lint: clean, ${#left_out[@]} left out"
