@@ -40,8 +40,8 @@ pub struct Database {
 
 impl Database {
     /// Reads the Secret mounted at `directory`; connects only when a page asks.
-    pub async fn open(directory: &Path) -> Result<Self, ConnectionError> {
-        Ok(Self { pool: MountedPool::open(directory.to_owned(), POOL_SIZE, APPLICATION_NAME).await? })
+    pub fn open(directory: &Path) -> Result<Self, ConnectionError> {
+        Ok(Self { pool: MountedPool::open(directory.to_owned(), POOL_SIZE, APPLICATION_NAME)? })
     }
 
     /// A consistent, read-only view for one page. Waits at most [`PATIENCE`] for a connection. A login that
@@ -127,7 +127,7 @@ mod tests {
         // Accepts and says nothing.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std::fs::write(directory.join("port"), silent.local_addr().unwrap().port().to_string()).unwrap();
-        let database = Database::open(&directory).await.unwrap();
+        let database = Database::open(&directory).unwrap();
         let hung = database.pool.current();
         let (first, second) = tokio::join!(database.snapshot(), database.snapshot());
         for snapshot in [first, second] {

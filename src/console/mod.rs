@@ -87,7 +87,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 pub async fn serve(listener: TcpListener, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
-    let database = Database::open(&config.database).await?;
+    let database = Database::open(&config.database)?;
     let readiness = Readiness::default();
     if let Ok(address) = listener.local_addr() {
         info!(%address, "Serving the console.");

@@ -61,8 +61,8 @@ pub struct Database {
 
 impl Database {
     /// Reads the Secret that is mounted at `directory`; does not connect yet.
-    pub async fn open(directory: PathBuf) -> Result<Self, ConnectionError> {
-        let pool = MountedPool::open(directory, POOL_SIZE, APPLICATION_NAME).await?;
+    pub fn open(directory: PathBuf) -> Result<Self, ConnectionError> {
+        let pool = MountedPool::open(directory, POOL_SIZE, APPLICATION_NAME)?;
         Ok(Self { pool, turns: Arc::new(Semaphore::new(POOL_SIZE.max as usize)) })
     }
 
@@ -118,7 +118,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("ingest-database-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&directory).unwrap();
         write(&directory, "first");
-        let database = Database::open(directory.clone()).await.unwrap();
+        let database = Database::open(directory.clone()).unwrap();
         let result = database.run(Duration::ZERO, async |_| Ok(())).await;
         assert!(matches!(result, Err(Failure::TimedOut)), "{result:?}");
         assert_eq!(database.pool.current().size(), 0);
@@ -130,7 +130,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("ingest-database-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&directory).unwrap();
         write(&directory, "first");
-        let database = Database::open(directory.clone()).await.unwrap();
+        let database = Database::open(directory.clone()).unwrap();
         tokio::time::sleep(CHECK_INTERVAL).await;
         let users = futures::future::join_all((0..POOL_SIZE.max).map(|_| {
             database.run(Duration::from_mins(1), async |_| {

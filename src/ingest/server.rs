@@ -83,7 +83,7 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry)?;
-        let database = Database::open(config.database.clone()).await?;
+        let database = Database::open(config.database.clone())?;
         let listen = |source| Error::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let probes = probes::bind(config.probe_address).await?;

@@ -4,7 +4,7 @@
 //! Ingest and console have one for each Secret that they mount. What is asked through it, and how long for, is theirs.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -47,13 +47,9 @@ impl MountedPool {
     /// How long the connections of a pool may finish what they do once it is closed.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Reads the Secret that is mounted at `directory`; connects at the first use.
-    pub async fn open(
-        directory: PathBuf,
-        size: PoolSize,
-        application_name: &'static str,
-    ) -> Result<Self, ConnectionError> {
-        let connection = read(directory.clone()).await?;
+    /// Reads the Secret that is mounted at `directory`; connects at the first use. Blocks for some small files.
+    pub fn open(directory: PathBuf, size: PoolSize, application_name: &'static str) -> Result<Self, ConnectionError> {
+        let connection = Connection::from_directory(&directory)?;
         info!(database = connection.server(), "Using the database.");
         let current = RwLock::new(Current::new(&connection, size, application_name));
         Ok(Self(Arc::new(Shared { directory, size, application_name, current, closing: Mutex::default() })))
@@ -157,7 +153,7 @@ impl Current {
 }
 
 async fn read(directory: PathBuf) -> Result<Connection, ConnectionError> {
-    let reading = tokio::task::spawn_blocking(move || Connection::from_directory(Path::new(&directory)));
+    let reading = tokio::task::spawn_blocking(move || Connection::from_directory(&directory));
     reading.await.unwrap_or_else(|stopped| {
         let source = std::io::Error::other(stopped);
         Err(ConnectionError::Unreadable { file: "password", source })
@@ -200,8 +196,8 @@ mod tests {
             }
         }
 
-        async fn open(&self) -> Result<MountedPool, ConnectionError> {
-            MountedPool::open(self.0.clone(), SIZE, "tests").await
+        fn open(&self) -> Result<MountedPool, ConnectionError> {
+            MountedPool::open(self.0.clone(), SIZE, "tests")
         }
     }
 
@@ -214,9 +210,9 @@ mod tests {
     #[tokio::test]
     async fn a_changed_secret_is_another_pool_and_an_unchanged_one_is_not() {
         let mounted = Mounted::empty();
-        assert!(mounted.open().await.is_err(), "nothing is mounted yet");
+        assert!(mounted.open().is_err(), "nothing is mounted yet");
         mounted.write(1, "first");
-        let pool = mounted.open().await.unwrap();
+        let pool = mounted.open().unwrap();
         let before = pool.current();
         pool.reload().await;
         assert!(!before.is_closed());
@@ -233,7 +229,7 @@ mod tests {
     async fn a_pool_that_hangs_is_replaced_once() {
         let mounted = Mounted::empty();
         mounted.write(1, "first");
-        let pool = mounted.open().await.unwrap();
+        let pool = mounted.open().unwrap();
         let first_pool = pool.current();
         let hang = async |_| std::future::pending::<()>().await;
         assert_eq!(pool.run(Duration::from_millis(10), hang).await, None);
@@ -250,7 +246,7 @@ mod tests {
     async fn a_pool_that_was_closed_for_good_stays_closed() {
         let mounted = Mounted::empty();
         mounted.write(1, "first");
-        let pool = mounted.open().await.unwrap();
+        let pool = mounted.open().unwrap();
         pool.close().await;
         mounted.write(1, "second");
         pool.reload().await;
