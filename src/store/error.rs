@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::crd::Reason;
+
 /// Raised by `errortracking.fence`: DETAIL holds "stored ours".
 const FENCED: &str = "ETF01";
 /// Raised by `ingest_batch`: no partition covers the newest `received_at` yet.
@@ -57,6 +59,17 @@ impl StoreError {
             Self::Unavailable { .. } | Self::Busy { .. } | Self::NoPartition { .. } => true,
             Self::Migration { source, .. } => source.retryable(),
             _ => false,
+        }
+    }
+
+    /// The word for a condition that this causes.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unavailable { .. } => Reason::DatabaseUnavailable,
+            Self::SchemaMismatch { .. } => Reason::SchemaConflict,
+            Self::Migration { .. } => Reason::MigrationFailed,
+            _ => Reason::DatabaseRejected,
         }
     }
 

@@ -45,18 +45,7 @@ impl ConnectError {
             Self::BadSecret { .. } | Self::EpochAhead { .. } => Reason::DatabaseRejected,
             Self::HostNotAllowed { .. } => Reason::DatabaseHostNotAllowed,
             Self::DurabilityOff => Reason::DurabilityOff,
-            Self::Store { source, .. } => reason(source),
+            Self::Store { source, .. } => source.reason(),
         }
-    }
-}
-
-/// The word for a condition that `error` causes.
-#[must_use]
-pub fn reason(error: &StoreError) -> Reason {
-    match error {
-        StoreError::Unavailable { .. } => Reason::DatabaseUnavailable,
-        StoreError::SchemaMismatch { .. } => Reason::SchemaConflict,
-        StoreError::Migration { .. } => Reason::MigrationFailed,
-        _ => Reason::DatabaseRejected,
     }
 }

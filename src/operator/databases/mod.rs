@@ -16,7 +16,6 @@ use tokio::sync::watch;
 
 pub use self::{
     database::{Database, DatabaseAddress, DatabaseState},
-    error::reason,
     guards::Guards,
     keeper::{DatabaseOwner, Keeper, Secrets, keep},
     login::random_password,

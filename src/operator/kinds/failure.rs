@@ -3,7 +3,7 @@
 use crate::{
     crd::Reason,
     operator::{
-        databases::{self, tombstones::Unsettled},
+        databases::tombstones::Unsettled,
         engine::pass::{Outlook, StepFailure},
         objects::{ApplyError, child::ChildKind, describe_conflict},
     },
@@ -91,7 +91,7 @@ impl From<StoreError> for Failure {
             return Self::Fenced(error.to_string());
         }
         let message = error.message().into_owned();
-        Self::Database { reason: databases::reason(&error), message, retryable: error.retryable() }
+        Self::Database { reason: error.reason(), message, retryable: error.retryable() }
     }
 }
 

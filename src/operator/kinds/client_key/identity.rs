@@ -8,7 +8,7 @@ use crate::{
     crd::{ClientKey, Reason},
     dsn::{Dsn, ProjectId, PublicKey, hex},
     operator::{
-        databases::{self, Database, DatabaseState, tombstones::Successor},
+        databases::{Database, DatabaseState, tombstones::Successor},
         kinds::{failure::Failure, kind::Kind},
         objects::{
             apply,
@@ -44,7 +44,7 @@ impl KeyPass<'_> {
         match self.read(&database, &project_uid).await {
             Ok(found) => Ok(found),
             Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
-            Err(error) => Ok(unavailable(databases::reason(&error), error.message().into_owned())),
+            Err(error) => Ok(unavailable(error.reason(), error.message().into_owned())),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     crd::ErrorTrackingProject,
     dsn::{ProjectId, hex},
     operator::{
-        databases::{self, Database, DatabaseState, tombstones::Successor},
+        databases::{Database, DatabaseState, tombstones::Successor},
         kinds::{failure::Failure, kind::Kind},
         objects::apply,
     },
@@ -37,10 +37,9 @@ impl ProjectPass<'_> {
             }
             Ok(None) => Ok(self.elsewhere(database).unwrap_or(plan::Database::Unknown)),
             Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
-            Err(error) => Ok(plan::Database::Unavailable {
-                reason: databases::reason(&error),
-                message: error.message().into_owned(),
-            }),
+            Err(error) => {
+                Ok(plan::Database::Unavailable { reason: error.reason(), message: error.message().into_owned() })
+            }
         }
     }
 
