@@ -1,9 +1,10 @@
 //! A Kubernetes operator that gives a cluster its own error tracking.
 //!
-//! One direction of arrows: `main → commands → operator | ingest | console → server | kubernetes → store → protocol |
-//! scrub | filters | grouping → crd → settings | dsn`. What comes behind `store` is pure: it knows neither kube nor
-//! sqlx nor HTTP, neither clock nor environment.
+//! One direction of arrows: `main → commands → operator | ingest | console → server | kubernetes | backend → store →
+//! protocol | scrub | filters | grouping → crd → settings | dsn`. What comes behind `store` is pure: it knows neither
+//! kube nor sqlx nor HTTP, neither clock nor environment.
 
+pub mod backend;
 pub mod commands;
 pub mod console;
 pub mod crd;

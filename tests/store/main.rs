@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backend;
 mod identity;
 mod ingest;
 mod keys;

@@ -1,0 +1,99 @@
+//! Keys behind the door that the operator uses: the integrated backend.
+
+use error_tracking_operator::{
+    backend::{Backend, BackendError, DsnSource, Integrated, KeyId, Keys, PublishedKey},
+    dsn::{Dsn, ProjectId, PublicKey},
+};
+
+use crate::{Store, key_identity, project_identity, public_key};
+
+impl Store {
+    fn backend(&self) -> Backend {
+        Backend::Integrated(Integrated::new(self.admin.clone()))
+    }
+
+    /// What a pass over the `ClientKey` with this uid sees.
+    async fn observe(&self, key_uid: &str) -> Keys {
+        self.backend().observe(&project_identity("shop", "u1").object_uid, key_uid).await.unwrap()
+    }
+}
+
+fn published(project: ProjectId, public_key: &PublicKey, id: &str) -> PublishedKey {
+    let dsn =
+        Dsn { endpoint: "http://shop-ingest.web.svc".into(), public_key: public_key.clone(), project_id: project };
+    PublishedKey { dsn: dsn.expose().into(), id: Some(KeyId::new(id)) }
+}
+
+#[tokio::test]
+async fn a_key_is_made_changed_and_revoked_behind_the_door() {
+    let store = Store::create().await;
+    let (backend, owner) = (store.backend(), key_identity("shop", "k1"));
+    let before = store.observe("k1").await;
+    assert!(!before.are_accepted() && before.active().is_none(), "there is no project yet");
+    let early = backend.mint(&mut before.clone(), &owner).await.unwrap_err();
+    assert!(matches!(early, BackendError::ProjectNotReady) && early.retryable(), "{early}");
+
+    let shop = store.project("shop").await;
+    let mut keys = store.observe("k1").await;
+    let unseen = keys.clone();
+    let minted = backend.mint(&mut keys, &owner).await.unwrap();
+    assert!(matches!(minted.dsn, DsnSource::Endpoint(project) if project == shop));
+    assert_eq!(keys.active().unwrap().id, minted.id);
+    // A crash before the key was known: it is minted again, and is the same.
+    assert_eq!(backend.mint(&mut unseen.clone(), &owner).await.unwrap().public_key, minted.public_key);
+
+    backend.set_enabled(&minted.id, false).await.unwrap();
+    let limit = Some(error_tracking_operator::settings::RateLimit { events: 5, window_seconds: 60 });
+    backend.set_rate_limit(&minted.id, limit).await.unwrap();
+    let observed = store.observe("k1").await;
+    let active = observed.active().unwrap();
+    assert_eq!((active.enabled, active.rate_limit), (false, limit));
+    let unknown = backend.set_enabled(&KeyId::new("glet_1"), true).await.unwrap_err();
+    assert!(matches!(unknown, BackendError::UnknownKey(_)), "{unknown}");
+
+    assert_eq!(backend.revoke_keys_of("k1").await.unwrap(), 1);
+    assert_eq!(backend.revoke_keys_of("k1").await.unwrap(), 0);
+    let mut keys = store.observe("k1").await;
+    assert!(keys.active().is_none());
+    let next = backend.mint(&mut keys, &owner).await.unwrap();
+    assert_ne!(next.public_key, minted.public_key, "a revoked key is never the answer again");
+}
+
+#[tokio::test]
+async fn a_new_object_finds_the_key_that_a_lost_one_left() {
+    let store = Store::create().await;
+    store.project("shop").await;
+    let backend = store.backend();
+    let mut keys = store.observe("k1").await;
+    let minted = backend.mint(&mut keys, &key_identity("shop", "k1")).await.unwrap();
+
+    let mut keys = store.observe("k2").await;
+    assert!(keys.active().is_none());
+    backend.take_over(&mut keys, &key_identity("shop", "k2")).await.unwrap();
+    assert_eq!(keys.active().unwrap().id, minted.id);
+    assert!(store.observe("k1").await.active().is_none());
+}
+
+#[tokio::test]
+async fn a_published_key_is_put_back_unless_it_is_somebody_elses() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let blog = store.project("blog").await;
+    let (backend, owner, lost) = (store.backend(), key_identity("shop", "k1"), public_key());
+
+    let mut keys = store.observe("k1").await;
+    for (case, unusable) in [
+        ("another project's", published(blog, &lost, "7")),
+        ("no DSN", PublishedKey { dsn: "nothing".into(), id: None }),
+    ] {
+        backend.put_back(&mut keys, &owner, &unusable).await.unwrap();
+        assert!(keys.active().is_none(), "{case}");
+    }
+    backend.put_back(&mut keys, &owner, &published(shop, &lost, "7")).await.unwrap();
+    let active = keys.active().unwrap();
+    assert_eq!((active.id.as_str(), &active.public_key), ("7", &lost));
+
+    let mut keys = store.observe("k2").await;
+    backend.put_back(&mut keys, &key_identity("other", "k2"), &published(shop, &lost, "7")).await.unwrap();
+    assert!(keys.active().is_none(), "the key of another object was taken");
+}
