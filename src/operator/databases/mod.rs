@@ -2,6 +2,7 @@
 //! have in them. A Secret comes in, a database that answers, or why it does not, goes out. Called by the kinds, and by the
 //! commands for the list of tombstones.
 
+mod backend;
 mod database;
 mod error;
 mod guards;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 pub use self::{
+    backend::BackendState,
     database::{Database, DatabaseAddress, DatabaseState},
     guards::Guards,
     keeper::{DatabaseOwner, Keeper, Secrets, keep},

@@ -1,6 +1,7 @@
 //! Why a step of a plan did not work, and what a user can do about it.
 
 use crate::{
+    backend::BackendError,
     crd::Reason,
     operator::{
         databases::tombstones::Unsettled,
@@ -95,6 +96,18 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Store(error) => error.into(),
+            BackendError::ProjectNotReady => Self::Waiting(error.to_string()),
+            BackendError::UnknownKey(_) => {
+                Self::Database { reason: error.reason(), message: error.to_string(), retryable: error.retryable() }
+            }
+        }
+    }
+}
+
 impl From<ApplyError> for Failure {
     fn from(error: ApplyError) -> Self {
         match error {
@@ -115,6 +128,7 @@ impl From<Unsettled> for Failure {
     fn from(unsettled: Unsettled) -> Self {
         match unsettled {
             Unsettled::Store(error) => error.into(),
+            Unsettled::Backend(error) => error.into(),
             Unsettled::Apply(error) => error.into(),
             Unsettled::Waiting(_) => Self::Waiting(unsettled.to_string()),
         }

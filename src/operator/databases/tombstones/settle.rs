@@ -14,6 +14,7 @@ use super::{
     pages::{BATCH, Record, Tombstones},
 };
 use crate::{
+    backend::BackendError,
     crd::DeletionPolicy,
     operator::{
         databases::{Database, DatabaseState, Databases},
@@ -33,10 +34,23 @@ pub enum Unsettled {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The database that owes it cannot be asked now.
     #[error("waits for {0}")]
     Waiting(String),
+}
+
+impl Unsettled {
+    /// Another process leads; nothing is to be written any more.
+    fn is_fenced(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::Fenced { .. }),
+            Self::Backend(error) => error.is_fenced(),
+            Self::Apply(_) | Self::Waiting(_) => false,
+        }
+    }
 }
 
 /// Does in Postgres what the deletion of the object asked for. Repeating it changes nothing.
@@ -65,17 +79,17 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
         Tombstone::ClientKey { uid, namespace, database: Some(secret), .. } => {
             let waits = || format!("the database of Secret {namespace}/{secret}");
             let there = answering(databases.projects.state(namespace, secret), waits)?;
-            there.admin.revoke_keys_of(uid).await?;
+            there.backend().revoke_keys_of(uid).await?;
         }
         Tombstone::ClientKey { uid, namespace, project, .. } => {
             let own = own?;
-            own.admin.revoke_keys_of(uid).await?;
+            own.backend().revoke_keys_of(uid).await?;
             let Some(project) = project else { return Ok(()) };
             let mut waiting = None;
             for secret in own.admin.secrets_of_projects(namespace, project).await? {
                 let waits = || format!("the database of Secret {namespace}/{secret}");
                 match answering(databases.projects.state(namespace, &secret), waits) {
-                    Ok(there) => _ = there.admin.revoke_keys_of(uid).await?,
+                    Ok(there) => _ = there.backend().revoke_keys_of(uid).await?,
                     Err(waits) => waiting = Some(waits),
                 }
             }
@@ -135,7 +149,7 @@ impl Tombstones {
     pub async fn settle_or_record(&self, databases: &Databases, tombstone: &Tombstone) -> Result<bool, Unsettled> {
         match settle(databases, tombstone).await {
             Ok(()) => return Ok(true),
-            Err(fenced @ Unsettled::Store(StoreError::Fenced { .. })) => return Err(fenced),
+            Err(fenced) if fenced.is_fenced() => return Err(fenced),
             Err(error) => warn!(%tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
         }
         self.record_tombstone(tombstone, databases.last_installation()).await?;

@@ -9,8 +9,8 @@ use super::{
     status,
 };
 use crate::{
+    backend::KeyId,
     crd::{ActiveKey, ClientKey, ClientKeyStatus, Reason},
-    dsn::ProjectId,
     operator::{
         kinds::{
             failure::Failure,
@@ -38,10 +38,10 @@ fn published() -> Scene {
         enabled: true,
         observed: Observed {
             has_finalizer: true,
-            project: Project::Known(ProjectId::new(42).unwrap()),
+            project: Project::Known,
             enabled: true,
             rate_limit: None,
-            active: Some(Active { key_id: 7, enabled: true, rate_limit: None }),
+            active: Some(Active { key_id: KeyId::new("7"), enabled: true, rate_limit: None }),
             secret: Drift::None,
             no_external_url: false,
             past_limit: None,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Resource, ResourceExt, api::DynamicObject};
+use secrecy::SecretString;
 
 use self::plan::{Active, Observed, Project, Step};
 use super::{
@@ -24,12 +25,12 @@ use super::{
     project::internal_url,
 };
 use crate::{
+    backend::{DsnSource, Key, Keys},
     crd::{ActiveKey, ClientKey, ClientKeyStatus, Endpoint, ErrorTrackingProject, FINALIZER, Reason},
-    dsn::{Dsn, ProjectId, PublicKey},
+    dsn::Dsn,
     kubernetes::names::CLIENT_KEY_LABEL,
     operator::{
         cluster::cache::Facts,
-        databases::DatabaseState,
         engine::pass::Pass,
         objects::{
             ApplyError,
@@ -37,7 +38,6 @@ use crate::{
         },
     },
     protocol::settings::RateLimit,
-    store::admin::KeyRow,
 };
 
 impl Kind for ClientKey {
@@ -81,7 +81,7 @@ pub struct KeyPass<'a> {
     uid: String,
     /// Added in this pass, so the cached object does not show it yet.
     finalizer_added: bool,
-    rows: Vec<KeyRow>,
+    keys: Keys,
     /// The Secret as the API server answered it in this pass, ahead of the cache.
     written: Option<Arc<DynamicObject>>,
 }
@@ -95,27 +95,20 @@ impl<'a> KeyPass<'a> {
             name: key.name_any(),
             uid: key.uid().unwrap_or_default(),
             finalizer_added: false,
-            rows: Vec::new(),
+            keys: Keys::default(),
             written: None,
         }
     }
 
-    fn active(&self) -> Option<&KeyRow> {
-        self.rows.iter().rev().find(|row| !row.revoked)
-    }
-
-    /// The database of the key's project, while there is one.
-    fn database(&self) -> DatabaseState {
-        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
-        match project.as_ref().map(|project| &project.0) {
-            Some(Ok(project)) => self.context.databases.of_project(project),
-            _ => self.context.databases.own(),
-        }
-    }
-
     /// `None` when the key asks for the project's external URL, and it has none.
-    fn dsn(&self, project_id: ProjectId, public_key: &PublicKey) -> Option<Dsn> {
-        Some(Dsn { endpoint: self.endpoint()?, public_key: public_key.clone(), project_id })
+    fn dsn(&self, key: &Key) -> Option<SecretString> {
+        match &key.dsn {
+            DsnSource::Whole(dsn) => Some(dsn.clone()),
+            DsnSource::Endpoint(project_id) => {
+                let (public_key, project_id) = (key.public_key.clone(), *project_id);
+                Some(Dsn { endpoint: self.endpoint()?, public_key, project_id }.expose().into())
+            }
+        }
     }
 
     fn endpoint(&self) -> Option<String> {
@@ -135,7 +128,8 @@ impl<'a> KeyPass<'a> {
     fn past_limit(&self) -> Option<u32> {
         let limit = self.context.guards.max_keys_per_namespace?;
         // A look at every key of the cluster, which only a new one needs.
-        let has_key = self.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
+        let has_key =
+            self.keys.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
         let keys = self.context.caches.of::<ClientKey>().cache;
         let exceeded = || keys.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
@@ -157,17 +151,17 @@ impl Pass for KeyPass<'_> {
             .written
             .clone()
             .or_else(|| self.context.caches.child(ChildKind::Secret, &self.namespace, &self.key.secret_name()));
-        let dsn = match (&project, self.active()) {
-            (Project::Known(id), Some(row)) => self.dsn(*id, &row.public_key).map(|dsn| (row, dsn)),
+        let dsn = match (&project, self.keys.active()) {
+            (Project::Known, Some(key)) => self.dsn(key).map(|dsn| (key, dsn)),
             _ => None,
         };
         let secret = match (dsn, live) {
-            (Some((row, dsn)), live) => self.context.children.drift(&secret::desired(self.key, row, &dsn), live),
-            // Without the key row or the URL nothing says what the Secret should hold; one of ours is believed.
+            (Some((key, dsn)), live) => self.context.children.drift(&secret::desired(self.key, key, dsn), live),
+            // Without the key or the URL nothing says what the Secret should hold; one of ours is believed.
             (None, Some(live)) => match ownership(&live, &self.key.controller_owner_ref(&()).unwrap_or_default()) {
                 Ownership::Ours => Drift::None,
                 // Said once it matters: without its project the key has another trouble.
-                Ownership::Foreign if matches!(project, Project::Known(_)) => Drift::Foreign,
+                Ownership::Foreign if project == Project::Known => Drift::Foreign,
                 Ownership::Foreign | Ownership::Predecessor => Drift::Absent,
             },
             (None, None) => Drift::Absent,
@@ -176,13 +170,13 @@ impl Pass for KeyPass<'_> {
             has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
             enabled: self.key.spec.enabled,
             rate_limit: self.rate_limit(),
-            active: self.active().map(|row| Active {
-                key_id: row.key_id,
-                enabled: row.enabled,
-                rate_limit: row.rate_limit,
+            active: self.keys.active().map(|key| Active {
+                key_id: key.id.clone(),
+                enabled: key.enabled,
+                rate_limit: key.rate_limit,
             }),
             secret,
-            no_external_url: matches!(project, Project::Known(_)) && self.endpoint().is_none(),
+            no_external_url: project == Project::Known && self.endpoint().is_none(),
             past_limit: self.past_limit(),
             project,
         })
@@ -226,43 +220,42 @@ impl Pass for KeyPass<'_> {
     }
 
     fn waits(observed: &Observed) -> bool {
-        !matches!(observed.project, Project::Known(_))
+        observed.project != Project::Known
     }
 
     fn name(step: Step) -> &'static str {
         step.as_str()
     }
 
-    async fn perform(&mut self, observed: &Observed, step: Step) -> Result<(), Failure> {
+    async fn perform(&mut self, _: &Observed, step: Step) -> Result<(), Failure> {
         if step == Step::AddFinalizer {
             self.context.statuses.set_finalizer::<ClientKey>(&self.key.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
         }
-        let (DatabaseState::Ready(database), Project::Known(project)) = (self.database(), observed.project.clone())
-        else {
+        let Some(backend) = self.backend() else {
             return Err(Failure::Waiting("Postgres went away during the pass".into()));
         };
         match step {
             Step::AddFinalizer => {}
-            Step::Mint => self.mint(&database, project).await?,
+            Step::Mint => self.mint(&backend).await?,
             Step::SetEnabled(enabled) => {
-                if let Some(row) = self.active() {
-                    database.admin.set_key_enabled(row.key_id, enabled).await?;
+                if let Some(key) = self.keys.active() {
+                    backend.set_enabled(&key.id, enabled).await?;
                 }
                 let note =
                     if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
                 self.context.events.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note);
             }
             Step::SetRateLimit(limit) => {
-                if let Some(row) = self.active() {
-                    database.admin.set_key_rate_limit(row.key_id, limit).await?;
+                if let Some(key) = self.keys.active() {
+                    backend.set_rate_limit(&key.id, limit).await?;
                 }
             }
             Step::PublishSecret => {
-                let Some(row) = self.active() else { return Ok(()) };
-                let Some(dsn) = self.dsn(project, &row.public_key) else { return Ok(()) };
-                let desired = secret::desired(self.key, row, &dsn);
+                let Some(key) = self.keys.active() else { return Ok(()) };
+                let Some(dsn) = self.dsn(key) else { return Ok(()) };
+                let desired = secret::desired(self.key, key, dsn);
                 let ensured = self.context.children.ensure(&desired).await?;
                 self.written = Some(Arc::new(ensured.live));
                 if ensured.written {
@@ -276,10 +269,10 @@ impl Pass for KeyPass<'_> {
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), Failure> {
         let before = self.context.caches.newest_status(self.key);
-        let active = self.active().map(|row| ActiveKey {
-            key_id: row.key_id.to_string(),
-            public_key_prefix: row.public_key.prefix().into(),
-            created_at: Time(Timestamp::from_second(row.created_at.as_second()).unwrap_or(row.created_at)),
+        let active = self.keys.active().map(|key| ActiveKey {
+            key_id: key.id.to_string(),
+            public_key_prefix: key.public_key.prefix().into(),
+            created_at: Time(Timestamp::from_second(key.created_at.as_second()).unwrap_or(key.created_at)),
         });
         let view = status::View { key: self.key, before: &before, observed, active, failure };
         Ok(self.context.report(self.key, &status::build(&view, Timestamp::now())).await?)

@@ -1,6 +1,6 @@
 //! What a key needs next: a pure function from what was observed to named steps.
 
-use crate::{crd::Reason, dsn::ProjectId, operator::objects::child::Drift, protocol::settings::RateLimit};
+use crate::{backend::KeyId, crd::Reason, operator::objects::child::Drift, protocol::settings::RateLimit};
 
 /// What was seen of a key and of everything it owns.
 #[derive(Clone, Debug)]
@@ -33,13 +33,14 @@ pub enum Project {
         reason: Reason,
         message: String,
     },
-    Known(ProjectId),
+    /// It takes keys.
+    Known,
 }
 
 /// A key that is not revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
-    pub key_id: i64,
+    pub key_id: KeyId,
     pub enabled: bool,
     pub rate_limit: Option<RateLimit>,
 }
@@ -72,7 +73,7 @@ impl Step {
 /// The steps that `observed` asks for, in order; none when the key is as it should be or must wait.
 #[must_use]
 pub fn plan(observed: &Observed) -> Vec<Step> {
-    if !matches!(observed.project, Project::Known(_)) || turned_away(observed).is_some() {
+    if observed.project != Project::Known || turned_away(observed).is_some() {
         return Vec::new();
     }
     if !observed.has_finalizer {
@@ -105,7 +106,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
 /// The limit of the namespace, when it keeps the object out. One that has a key keeps it.
 #[must_use]
 pub fn turned_away(observed: &Observed) -> Option<u32> {
-    observed.past_limit.filter(|_| observed.active.is_none() && matches!(observed.project, Project::Known(_)))
+    observed.past_limit.filter(|_| observed.active.is_none() && observed.project == Project::Known)
 }
 
 #[cfg(test)]
@@ -115,13 +116,13 @@ mod tests {
     const LIMIT: Option<RateLimit> = Some(RateLimit { events: 1000, window_seconds: 60 });
 
     fn active() -> Active {
-        Active { key_id: 1, enabled: true, rate_limit: None }
+        Active { key_id: KeyId::new("1"), enabled: true, rate_limit: None }
     }
 
     fn settled() -> Observed {
         Observed {
             has_finalizer: true,
-            project: Project::Known(ProjectId::new(1).unwrap()),
+            project: Project::Known,
             enabled: true,
             rate_limit: None,
             active: Some(active()),

@@ -7,11 +7,10 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
+    backend::Key,
     crd::ClientKey,
-    dsn::Dsn,
     kubernetes::names::{CLIENT_KEY_LABEL, PROJECT_LABEL},
     operator::objects::child::{Child, ChildKind, secret_data},
-    store::admin::KeyRow,
 };
 
 pub const KEY_ID_ANNOTATION: &str = "errortracking.dev/key-id";
@@ -20,19 +19,26 @@ const ROTATED_AT_ANNOTATION: &str = "errortracking.dev/rotated-at";
 /// Holds `SENTRY_DSN` and nothing else, so that `envFrom` is clean. Labels and annotations of the template come
 /// first: ours win. The object's own are never copied: a GitOps tool would take the Secret for one of its objects.
 #[must_use]
-pub fn desired(key: &ClientKey, row: &KeyRow, dsn: &Dsn) -> Child {
-    let template = key.spec.secret_template.clone().unwrap_or_default();
+pub fn desired(client_key: &ClientKey, key: &Key, dsn: SecretString) -> Child {
+    let template = client_key.spec.secret_template.clone().unwrap_or_default();
     let mut labels = template.labels;
-    labels.insert(PROJECT_LABEL.into(), key.spec.project_ref.name.clone());
-    labels.insert(CLIENT_KEY_LABEL.into(), key.name_any());
+    labels.insert(PROJECT_LABEL.into(), client_key.spec.project_ref.name.clone());
+    labels.insert(CLIENT_KEY_LABEL.into(), client_key.name_any());
     let mut annotations = template.annotations;
-    annotations.insert(KEY_ID_ANNOTATION.into(), row.key_id.to_string());
-    annotations.insert(ROTATED_AT_ANNOTATION.into(), format!("{:.0}", row.created_at));
-    let owner = key.controller_owner_ref(&()).unwrap_or_default();
-    let data = secret_data(&BTreeMap::from([("SENTRY_DSN", SecretString::from(dsn.expose()))]));
+    annotations.insert(KEY_ID_ANNOTATION.into(), key.id.to_string());
+    annotations.insert(ROTATED_AT_ANNOTATION.into(), format!("{:.0}", key.created_at));
+    let owner = client_key.controller_owner_ref(&()).unwrap_or_default();
+    let data = secret_data(&BTreeMap::from([("SENTRY_DSN", dsn)]));
     let body = json!({"type": "Opaque", "data": data});
-    Child::new(ChildKind::Secret, &key.namespace().unwrap_or_default(), &key.secret_name(), &labels, &owner, body)
-        .annotated(&annotations)
+    Child::new(
+        ChildKind::Secret,
+        &client_key.namespace().unwrap_or_default(),
+        &client_key.secret_name(),
+        &labels,
+        &owner,
+        body,
+    )
+    .annotated(&annotations)
 }
 
 #[cfg(test)]
@@ -41,6 +47,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        backend::{DsnSource, KeyId},
         crd::{ClientKeySpec, ProjectRef, SecretTemplate},
         dsn::{ProjectId, PublicKey},
     };
@@ -51,7 +58,7 @@ mod tests {
             labels: BTreeMap::from([("team".into(), "web".into()), (CLIENT_KEY_LABEL.into(), "other".into())]),
             ..SecretTemplate::default()
         };
-        let mut key = ClientKey::new(
+        let mut client_key = ClientKey::new(
             "shop",
             ClientKeySpec {
                 project_ref: ProjectRef { name: "shop".into() },
@@ -59,24 +66,18 @@ mod tests {
                 ..ClientKeySpec::default()
             },
         );
-        key.metadata.namespace = Some("web".into());
-        key.metadata.uid = Some("u1".into());
-        key.metadata.labels = Some(BTreeMap::from([("app.kubernetes.io/instance".into(), "gitops".into())]));
-        let public_key = PublicKey::from_random([0xab; 16]);
-        let project_id = ProjectId::new(7).unwrap();
-        let row = KeyRow {
-            key_id: 3,
-            project_id,
-            ordinal: 1,
-            public_key: public_key.clone(),
+        client_key.metadata.namespace = Some("web".into());
+        client_key.metadata.uid = Some("u1".into());
+        client_key.metadata.labels = Some(BTreeMap::from([("app.kubernetes.io/instance".into(), "gitops".into())]));
+        let key = Key {
+            id: KeyId::new("3"),
+            public_key: PublicKey::from_random([0xab; 16]),
+            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
             enabled: true,
             rate_limit: None,
             created_at: Timestamp::from_second(0).unwrap(),
-            last_used_at: None,
-            revoked: false,
         };
-        let dsn = Dsn { endpoint: "http://shop-ingest.web.svc".into(), public_key, project_id };
-        let secret = desired(&key, &row, &dsn);
+        let secret = desired(&client_key, &key, "http://fake@shop-ingest.web.svc/7".into());
 
         assert_eq!(secret.name, "shop-dsn");
         let data = secret.manifest["data"].as_object().unwrap();

@@ -75,10 +75,10 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
             (false, Reason::ProjectNotReady, format!("ErrorTrackingProject {project} has no store yet."))
         }
         // An outage takes nothing back: the Secret is there, and ingest pods know the key.
-        Project::Known(_) | Project::DatabaseUnavailable { .. } if view.observed.secret == Drift::None => {
+        Project::Known | Project::DatabaseUnavailable { .. } if view.observed.secret == Drift::None => {
             (true, Reason::Published, format!("Secret {secret} holds SENTRY_DSN."))
         }
         Project::DatabaseUnavailable { reason, message } => (false, *reason, message.clone()),
-        Project::Known(_) => (false, Reason::Progressing, format!("Secret {secret} is being written.")),
+        Project::Known => (false, Reason::Progressing, format!("Secret {secret} is being written.")),
     }
 }

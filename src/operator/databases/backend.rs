@@ -1,0 +1,35 @@
+//! The backend that a project's spec names, as the operator reaches it now.
+
+use super::{Database, DatabaseState, Databases};
+use crate::{
+    backend::{Backend, Integrated},
+    crd::{ErrorTrackingProject, Reason},
+};
+
+/// What is known of a project's backend now.
+#[derive(Clone, Debug)]
+pub enum BackendState {
+    Connecting,
+    Ready(Backend),
+    Unavailable { reason: Reason, message: String },
+}
+
+impl Database {
+    /// The keys of the projects whose events are in this database.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        Backend::Integrated(Integrated::new(self.admin.clone()))
+    }
+}
+
+impl Databases {
+    /// Where the project's keys are.
+    #[must_use]
+    pub fn backend_of(&self, project: &ErrorTrackingProject) -> BackendState {
+        match self.of_project(project) {
+            DatabaseState::Connecting => BackendState::Connecting,
+            DatabaseState::Ready(database) => BackendState::Ready(database.backend()),
+            DatabaseState::Unavailable { reason, message } => BackendState::Unavailable { reason, message },
+        }
+    }
+}
