@@ -284,7 +284,21 @@ async fn a_project_without_errors_says_how_to_send_one() {
     let world = World::start().await;
     let page = get(world.console, &world.path("issues")).await;
     assert_eq!(page.status, 200);
+    // A project that stalls looks the same in Postgres: only the cluster knows whether anything can come.
+    assert!(!page.body.contains("Waiting"), "it may not be able to receive at all");
+    assert!(page.body.contains("kubectl -n web get etp/shop"), "where to see whether it is ready");
+    assert!(!page.body.contains("shows here within"), "nothing shows without a reload");
     insta::assert_snapshot!(steady(&page.body));
+}
+
+/// What works and what does not changes with every version: it stands in one place, and no page repeats it.
+#[tokio::test]
+async fn the_banner_says_who_sees_this_and_where_the_limits_are() {
+    let world = World::start().await;
+    let page = get(world.console, "/").await.body;
+    let banner = Regex::new(r"(?s)<aside.*?</aside>").unwrap().find(&page).unwrap().as_str();
+    assert!(!page.contains("scrubbed"), "events are scrubbed before they are stored: {banner}");
+    assert!(banner.contains("No sign-in yet") && banner.contains("docs/limits.md"), "{banner}");
 }
 
 #[tokio::test]
