@@ -2,17 +2,31 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::crd::{ConditionStatus, ConditionType, Reason};
+
 /// The conditions that somebody should be warned of and that the status did not hold before: an object has stalled, has
 /// lost its database, or waits for what may never come.
 pub fn warnings<'a>(before: &'a [Condition], after: &'a [Condition]) -> impl Iterator<Item = &'a Condition> {
-    let wrong = |condition: &&Condition| match condition.type_.as_str() {
-        "Stalled" => condition.status == "True",
-        "DatabaseReady" | "IngestReady" => condition.status == "False" && condition.reason != "Progressing",
-        "SecretPublished" => matches!(condition.reason.as_str(), "ProjectNotFound" | "ProjectDeleted"),
-        _ => false,
+    let known = |condition: &Condition| {
+        let same = |old: &Condition| {
+            (&old.type_, &old.status, &old.reason) == (&condition.type_, &condition.status, &condition.reason)
+        };
+        before.iter().any(same)
     };
-    let quiet = ["WaitingForPods", "ScaledToZero"];
-    let known =
-        |condition: &Condition| before.iter().any(|old| old.type_ == condition.type_ && old.reason == condition.reason);
-    after.iter().filter(wrong).filter(move |condition| !quiet.contains(&condition.reason.as_str()) && !known(condition))
+    after.iter().filter(move |condition| needs_somebody(condition) && !known(condition))
+}
+
+fn needs_somebody(condition: &Condition) -> bool {
+    use ConditionType::{DatabaseReady, IngestReady, SecretPublished, Stalled};
+    let status = |status: ConditionStatus| condition.status == status.as_str();
+    let reason = |reasons: &[Reason]| reasons.iter().any(|reason| reason.as_str() == condition.reason);
+    let quiet = [Reason::Progressing, Reason::WaitingForPods, Reason::ScaledToZero];
+    match ConditionType::ALL.into_iter().find(|kind| kind.as_str() == condition.type_) {
+        Some(Stalled) => status(ConditionStatus::True),
+        Some(DatabaseReady | IngestReady) => status(ConditionStatus::False) && !reason(&quiet),
+        Some(SecretPublished) => {
+            status(ConditionStatus::False) && reason(&[Reason::ProjectNotFound, Reason::ProjectDeleted])
+        }
+        _ => false,
+    }
 }

@@ -1,12 +1,15 @@
 //! What a key's status says: a pure function from what was observed and what went wrong.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::plan::{Observed, Project};
 use crate::{
-    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Conditions, Reason},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, ConditionType, Conditions, Reason},
     operator::{kinds::failure::Failure, objects::child::Drift},
 };
+
+/// How long the project of a new key may be applied after it without anybody being warned.
+const NEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// Everything a status is made from.
 pub struct View<'a> {
@@ -36,13 +39,22 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     };
     conditions.set(ConditionType::Ready, published.into(), ready_reason, ready_message);
     conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
-    conditions.set(ConditionType::SecretPublished, published.into(), reason, &message);
+    // A project that is applied a moment after its key is no trouble yet.
+    let expected = reason == Reason::ProjectNotFound && is_new(view.key, now);
+    let secret_published = if expected { ConditionStatus::Unknown } else { published.into() };
+    conditions.set(ConditionType::SecretPublished, secret_published, reason, &message);
     ClientKeyStatus {
         observed_generation: view.key.metadata.generation,
         conditions: conditions.finish(),
         active: view.active.clone().or_else(|| view.before.active.clone()),
         secret_name: if published { Some(view.key.secret_name()) } else { view.before.secret_name.clone() },
     }
+}
+
+/// By a clock that may differ from that of the API server.
+fn is_new(key: &ClientKey, now: Timestamp) -> bool {
+    let age = key.metadata.creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
+    age.is_some_and(|age| !age.is_negative() && age < NEW)
 }
 
 fn verdict(view: &View<'_>) -> (bool, Reason, String) {
@@ -80,5 +92,43 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
         }
         Project::DatabaseUnavailable { reason, message } => (false, *reason, message.clone()),
         Project::Known => (false, Reason::Progressing, format!("Secret {secret} is being written.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::{
+        crd::{ClientKeySpec, ProjectRef},
+        operator::kinds::warnings::warnings,
+    };
+
+    #[test]
+    fn a_key_that_is_applied_a_moment_before_its_project_warns_nobody() {
+        let spec = ClientKeySpec { project_ref: ProjectRef { name: "shop".into() }, ..ClientKeySpec::default() };
+        let mut key = ClientKey::new("shop", spec);
+        key.metadata.creation_timestamp = Some(Time(Timestamp::from_second(1_000).unwrap()));
+        let observed = Observed {
+            has_finalizer: false,
+            project: Project::NotFound,
+            enabled: true,
+            rate_limit: None,
+            active: None,
+            secret: Drift::Absent,
+            no_external_url: false,
+            past_limit: None,
+        };
+        let mut before = ClientKeyStatus::default();
+        for (second, warned) in [(1_001, 0), (1_002, 0), (1_011, 1), (1_021, 0), (999, 0)] {
+            let view = View { key: &key, before: &before, observed: &observed, active: None, failure: None };
+            let after = build(&view, Timestamp::from_second(second).unwrap());
+            let ready = after.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+            assert_eq!((&*ready.status, &*ready.reason), ("False", "ProjectNotFound"), "at {second} s");
+            let warnings: Vec<_> = warnings(&before.conditions, &after.conditions).map(|of| &*of.reason).collect();
+            assert_eq!(warnings, vec!["ProjectNotFound"; warned], "at {second} s");
+            before = after;
+        }
     }
 }

@@ -119,8 +119,9 @@ fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reas
         Some(held) if held.halted_by.is_some() => Reason::RolloutHalted,
         Some(_) => Reason::RolloutWaiting,
         None => {
-            let before = view.before.conditions.iter().find(|condition| condition.type_ == "Reconciling");
-            let idle = before.is_some_and(|condition| condition.status == "False")
+            let before =
+                view.before.conditions.iter().find(|condition| condition.type_ == ConditionType::Reconciling.as_str());
+            let idle = before.is_some_and(|condition| condition.status == ConditionStatus::False.as_str())
                 && view.before.observed_generation == view.project.metadata.generation;
             if view.observed.rollout.settled(view.project.scale(), idle) {
                 return None;
