@@ -15,7 +15,8 @@ pub fn init() {
     let lines = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        // It says what a line is about: the object of a pass, the job.
+        .with_current_span(true)
         .with_span_list(false)
         .with_writer(io::stderr)
         .with_env_filter(filter);

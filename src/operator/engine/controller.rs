@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
     DEAD,
@@ -96,13 +96,17 @@ where
                     () = stop.cancelled() => return,
                     next = queue.next() => next,
                 };
-                let done = match reconcile(&next) {
-                    Some(reconciling) => pass(name, &next, reconciling, &metrics).await,
-                    None => Done::Gone,
+                let span = info_span!("pass", controller = name, namespace = %next.namespace, object = %next.name);
+                let working = async {
+                    let done = match reconcile(&next) {
+                        Some(reconciling) => pass(name, reconciling, &metrics).await,
+                        None => Done::Gone,
+                    };
+                    if let Some(pause) = queue.done(&next, done) {
+                        debug!(?pause, "Another attempt follows.");
+                    }
                 };
-                if let Some(pause) = queue.done(&next, done) {
-                    debug!(controller = name, namespace = %next.namespace, object = %next.name, ?pause, "Another attempt follows.");
-                }
+                working.instrument(span).await;
             }
         });
     }
@@ -124,12 +128,7 @@ where
 }
 
 /// One pass, counted.
-async fn pass(
-    name: &str,
-    object: &ObjectName,
-    reconcile: impl Future<Output = Result<Action, PassFailed>>,
-    metrics: &Metrics,
-) -> Done {
+async fn pass(name: &str, reconcile: impl Future<Output = Result<Action, PassFailed>>, metrics: &Metrics) -> Done {
     let active = metrics.active_workers.with_label_values(&[name]);
     let started = Instant::now();
     active.inc();
@@ -154,13 +153,13 @@ async fn pass(
         }
         Ok(Err(failed)) => {
             metrics.reconcile_errors.with_label_values(&[name]).inc();
-            warn!(controller = name, namespace = %object.namespace, object = %object.name, error = %failed, "A pass failed.");
+            warn!(error = %failed, "A pass failed.");
             ("error", Done::Failed)
         }
         Err(_) => {
             metrics.reconcile_errors.with_label_values(&[name]).inc();
             metrics.panics.with_label_values(&[name]).inc();
-            error!(controller = name, namespace = %object.namespace, object = %object.name, "A pass panicked.");
+            error!("A pass panicked.");
             ("error", Done::Failed)
         }
     };

@@ -79,7 +79,7 @@ impl StatusWriter {
             })
             .await?;
         if changed {
-            warn!(kind = %K::kind(&()), namespace = metadata.namespace, name = metadata.name, error = message, "An object cannot be read.");
+            warn!(error = message, "The object cannot be read.");
             let reference = ObjectReference {
                 api_version: Some(K::api_version(&()).into_owned()),
                 kind: Some(K::kind(&()).into_owned()),

@@ -150,10 +150,10 @@ impl Tombstones {
         match settle(databases, tombstone).await {
             Ok(()) => return Ok(true),
             Err(fenced) if fenced.is_fenced() => return Err(fenced),
-            Err(error) => warn!(%tombstone, %error, "Could not finish a deletion in Postgres; it is done later."),
+            Err(error) => warn!(%error, "Could not finish a deletion in Postgres; it is done later."),
         }
         self.record_tombstone(tombstone, databases.last_installation()).await?;
-        info!(%tombstone, "What a deleted object has in Postgres is settled later.");
+        info!("What the object has in Postgres is settled later.");
         Ok(false)
     }
 
