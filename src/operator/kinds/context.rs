@@ -38,7 +38,7 @@ impl Context {
             return Ok(());
         }
         for warning in warnings(K::conditions(&before), K::conditions(status)) {
-            self.events.warn(object, &warning.reason, &warning.message);
+            self.events.warn(object, warning);
         }
         self.statuses.write(&self.caches.of::<K>().cache, object, status).await
     }

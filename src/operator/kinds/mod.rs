@@ -21,4 +21,4 @@ pub use self::{
 use crate::crd::{ClientKey, ErrorTrackingProject};
 
 /// Every kind. One that depends on another stands behind it.
-pub static KINDS: [Descriptor; 2] = [Descriptor::of::<ErrorTrackingProject>(), Descriptor::of::<ClientKey>()];
+pub static KINDS: &[Descriptor] = &[Descriptor::of::<ErrorTrackingProject>(), Descriptor::of::<ClientKey>()];

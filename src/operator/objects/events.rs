@@ -1,6 +1,6 @@
 //! Events about objects, told beside the passes: nobody waits for them, and what a full queue cannot take is dropped.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -14,6 +14,39 @@ use crate::kubernetes::names::FIELD_MANAGER;
 const NOTE_LIMIT: usize = 1000;
 /// Events that may wait to be published.
 const WAITING: usize = 1_024;
+
+/// What Events tell of beside the reasons of conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventReason {
+    ProjectAllocated,
+    SchemaMigrated,
+    LoginPublished,
+    WorkloadApplied,
+    KeyAdopted,
+    KeyMinted,
+    KeyEnabled,
+    KeyDisabled,
+    SecretPublished,
+    TombstoneLost,
+}
+
+impl EventReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProjectAllocated => "ProjectAllocated",
+            Self::SchemaMigrated => "SchemaMigrated",
+            Self::LoginPublished => "LoginPublished",
+            Self::WorkloadApplied => "WorkloadApplied",
+            Self::KeyAdopted => "KeyAdopted",
+            Self::KeyMinted => "KeyMinted",
+            Self::KeyEnabled => "KeyEnabled",
+            Self::KeyDisabled => "KeyDisabled",
+            Self::SecretPublished => "SecretPublished",
+            Self::TombstoneLost => "TombstoneLost",
+        }
+    }
+}
 
 /// Takes Events in. Clones share the queue.
 #[derive(Clone, Debug)]
@@ -30,13 +63,14 @@ impl EventRecorder {
     }
 
     /// Something happened to the object during a pass.
-    pub fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
-        self.publish(&object.object_ref(&()), EventType::Normal, "Reconcile", reason, note);
+    pub fn announce<K: Resource<DynamicType = ()>>(&self, object: &K, reason: EventReason, note: &str) {
+        self.publish(&object.object_ref(&()), EventType::Normal, "Reconcile", reason.as_str(), note);
     }
 
-    /// Somebody has to do something about the object.
-    pub fn warn<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: &str) {
-        self.publish(&object.object_ref(&()), EventType::Warning, "Reconcile", reason, note);
+    /// Somebody has to do something about what the condition says.
+    pub fn warn<K: Resource<DynamicType = ()>>(&self, object: &K, condition: &Condition) {
+        let Condition { reason, message, .. } = condition;
+        self.publish(&object.object_ref(&()), EventType::Warning, "Reconcile", reason, message);
     }
 
     /// An Event about an object that may be gone, or that cannot be read.

@@ -11,6 +11,6 @@ mod status;
 pub use self::{
     children::ChildWriter,
     error::{ApplyError, describe_conflict},
-    events::EventRecorder,
+    events::{EventReason, EventRecorder},
     status::StatusWriter,
 };

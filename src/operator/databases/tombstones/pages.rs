@@ -24,7 +24,7 @@ use crate::{
     kubernetes::names::FIELD_MANAGER,
     operator::{
         engine::metrics::Metrics,
-        objects::{ApplyError, EventRecorder},
+        objects::{ApplyError, EventReason, EventRecorder},
     },
 };
 
@@ -156,7 +156,7 @@ impl Tombstones {
             &tombstone.reference(),
             EventType::Warning,
             "Delete",
-            "TombstoneLost",
+            EventReason::TombstoneLost.as_str(),
             "Postgres was away at the deletion, and there is no room to remember it: what the object has there stays \
              until somebody removes it.",
         );

@@ -8,7 +8,7 @@ use crate::{
         databases::{BackendState, tombstones::Successor},
         kinds::{failure::Failure, kind::Kind},
         objects::{
-            apply,
+            EventReason, apply,
             child::{ChildKind, secret_value},
         },
     },
@@ -83,11 +83,15 @@ impl KeyPass<'_> {
         }
         if let Some(key) = self.keys.active() {
             let note = format!("Key {}… was taken over.", key.public_key.prefix());
-            self.context.events.announce(self.key, "KeyAdopted", &note);
+            self.context.events.announce(self.key, EventReason::KeyAdopted, &note);
             return Ok(());
         }
         let key = backend.mint(&mut self.keys, &owner).await?;
-        self.context.events.announce(self.key, "KeyMinted", &format!("Key {}… was made.", key.public_key.prefix()));
+        self.context.events.announce(
+            self.key,
+            EventReason::KeyMinted,
+            &format!("Key {}… was made.", key.public_key.prefix()),
+        );
         Ok(())
     }
 

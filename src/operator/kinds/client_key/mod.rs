@@ -33,7 +33,7 @@ use crate::{
         cluster::cache::Facts,
         engine::pass::Pass,
         objects::{
-            ApplyError,
+            ApplyError, EventReason,
             child::{ChildKind, Drift, Ownership, holder, ownership},
         },
     },
@@ -245,7 +245,11 @@ impl Pass for KeyPass<'_> {
                 }
                 let note =
                     if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
-                self.context.events.announce(self.key, if enabled { "KeyEnabled" } else { "KeyDisabled" }, note);
+                self.context.events.announce(
+                    self.key,
+                    if enabled { EventReason::KeyEnabled } else { EventReason::KeyDisabled },
+                    note,
+                );
             }
             Step::SetRateLimit(limit) => {
                 if let Some(key) = self.keys.active() {
@@ -260,7 +264,7 @@ impl Pass for KeyPass<'_> {
                 self.written = Some(Arc::new(ensured.live));
                 if ensured.written {
                     let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
-                    self.context.events.announce(self.key, "SecretPublished", &note);
+                    self.context.events.announce(self.key, EventReason::SecretPublished, &note);
                 }
             }
         }

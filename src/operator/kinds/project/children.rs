@@ -28,7 +28,8 @@ const PROBE_PORT: u16 = 8081;
 const NON_ROOT: i64 = 65532;
 /// Where the Secret of the login is mounted.
 const DATABASE_DIRECTORY: &str = "/etc/error-tracking/database";
-/// Seconds to drain: 5 until the endpoints are updated, 15 for requests under way, 10 for the last commits and counts,
+/// More than an ingest pod needs to end by itself: 5 s until the endpoints are updated, 15 s for requests under way, then
+/// the last commits, counts and connections, each within 10 s.
 const TERMINATION_GRACE_SECONDS: i64 = 60;
 
 /// On the Service while an `HTTPRoute` leads to it: no watch shows that one, and this says that there is one to look for.

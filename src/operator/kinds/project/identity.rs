@@ -12,7 +12,7 @@ use crate::{
     operator::{
         databases::{Database, DatabaseState, tombstones::Successor},
         kinds::{failure::Failure, kind::Kind},
-        objects::apply,
+        objects::{EventReason, apply},
     },
     store::{
         Admin, StoreError,
@@ -136,7 +136,11 @@ impl ProjectPass<'_> {
             id
         };
         self.id = Some(id);
-        self.context.events.announce(self.project, "ProjectAllocated", &format!("The project has number {id}."));
+        self.context.events.announce(
+            self.project,
+            EventReason::ProjectAllocated,
+            &format!("The project has number {id}."),
+        );
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         databases::{self, Database},
         kinds::failure::Failure,
         objects::{
-            apply,
+            EventReason, apply,
             child::{ChildKind, secret_value, written_by_others},
         },
     },
@@ -47,7 +47,7 @@ impl ProjectPass<'_> {
         self.role = Some(role);
         if self.ensure(&secret).await? {
             let note = format!("Secret {} holds the login of the ingest pods.", secret.name);
-            self.context.events.announce(self.project, "LoginPublished", &note);
+            self.context.events.announce(self.project, EventReason::LoginPublished, &note);
         }
         Ok(())
     }

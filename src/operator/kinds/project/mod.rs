@@ -49,7 +49,7 @@ use crate::{
         databases::{Database, DatabaseState, tombstones::Tombstone},
         engine::pass::Pass,
         objects::{
-            ApplyError, apply,
+            ApplyError, EventReason, apply,
             child::{self, Child, ChildKind, Drift, cached_digest, holder, owned_by},
         },
     },
@@ -371,7 +371,7 @@ impl Pass for ProjectPass<'_> {
                 let schema = id.schema();
                 self.context.events.announce(
                     self.project,
-                    "SchemaMigrated",
+                    EventReason::SchemaMigrated,
                     &format!("Schema {schema} is up to date."),
                 );
             }
@@ -400,7 +400,7 @@ impl Pass for ProjectPass<'_> {
                 let written = self.ensure(&child).await?;
                 if written && kind == ChildKind::Deployment {
                     let note = format!("Deployment {} was applied.", child.name);
-                    self.context.events.announce(self.project, "WorkloadApplied", &note);
+                    self.context.events.announce(self.project, EventReason::WorkloadApplied, &note);
                 }
             }
             (_, None) | (Step::AddFinalizer, _) => {}
