@@ -5,14 +5,7 @@
 //! The JSON is read by programs of other versions. Names never change; an unknown field is passed over; a missing one
 //! has its default.
 
-use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
-
-/// What an entry of [`Filters::ignore_errors`] begins with when the rest is a regular expression.
-pub const EXPRESSION_PREFIX: &str = "re:";
-
-/// Most bytes of one compiled expression. A class of all letters of the world (`\w`) takes about 50 KB.
-const EXPRESSION_SIZE: usize = 512 << 10;
 
 /// Days that an event is kept by a project that does not say how long.
 pub const DEFAULT_RETENTION_DAYS: u32 = 90;
@@ -100,14 +93,6 @@ pub struct RateLimit {
     pub window_seconds: u32,
 }
 
-/// The regular expression of an entry of [`Filters::ignore_errors`]; `None`: it is a pattern. The operator tells a
-/// user about an expression that does not compile, so ingest must compile it in the same way.
-#[must_use]
-pub fn ignore_expression(entry: &str) -> Option<Result<Regex, regex::Error>> {
-    let expression = entry.strip_prefix(EXPRESSION_PREFIX)?;
-    Some(RegexBuilder::new(expression).size_limit(EXPRESSION_SIZE).build())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -152,22 +137,5 @@ mod tests {
             "active": true,
         });
         assert_eq!(serde_json::to_value(Settings::default()).unwrap(), defaults);
-    }
-
-    #[test]
-    fn an_expression_is_marked_and_must_compile_within_its_size() {
-        let compiles = |entry| ignore_expression(entry).map(|compiled| compiled.is_ok());
-        for (entry, expected) in [
-            ("AbortError*", None),
-            ("not re:", None),
-            ("re:^AbortError", Some(true)),
-            (r"re:^\w+Error: \w+ failed in \w+ of \w+ for \w+$", Some(true)),
-            ("re:", Some(true)),
-            ("re:(", Some(false)),
-            ("re:(?<=a)b", Some(false)),
-            ("re:(((a{100}){100}){100}){100}", Some(false)),
-        ] {
-            assert_eq!(compiles(entry), expected, "{entry}");
-        }
     }
 }

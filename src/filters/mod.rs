@@ -1,38 +1,26 @@
 //! Which events a project does not want: errors, releases and environments by name, crawlers, developers'
 //! own machines, pages of foreign origins. Pure: settings and an event come in, a reason goes out. Used by
-//! `ingest`, and by the operator to tell people which pattern is unreadable.
+//! `ingest`, and by the operator, which tells people about the entries that ingest does not follow.
 
 mod crawlers;
+mod expression;
+mod fit;
 mod glob;
 mod host;
 mod origin;
+mod refused;
 
 use std::net::IpAddr;
 
-use regex::{Regex, RegexSet, RegexSetBuilder};
+use regex::{RegexSet, bytes::Regex};
 
-use self::origin::AllowedOrigins;
-use crate::{
-    protocol::event::Event,
-    settings::{Filters, ignore_expression},
-};
-
-/// What all expressions of one list may take in memory: a pattern must not cost more than the events it stops.
-const MAX_REGEX_BYTES: usize = 2 << 20;
+pub use self::refused::{FilterError, FilterFault, FilterList};
+use self::{fit::Fit, origin::AllowedOrigins};
+use crate::{protocol::event::Event, settings::Filters};
 
 /// What is looked at of a message: the worst expressions take their size times its length, and one project must not
 /// keep the ingest of many busy.
 const MAX_TEXT_BYTES: usize = 1 << 10;
-
-/// An entry that cannot be used. The others of its list still count.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{field}: {entry:?} is not a pattern: {source}")]
-pub struct FilterError {
-    /// Name of the list in the custom resource.
-    pub field: &'static str,
-    pub entry: String,
-    source: regex::Error,
-}
 
 /// Why an event is dropped; the words are those of Sentry's own outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,59 +65,85 @@ impl Default for Compiled {
 }
 
 impl Compiled {
-    /// Filters of every entry that can be read, and what is wrong with the others.
+    /// Filters of every entry that can be followed, and what is wrong with the others. Of entries that are too large
+    /// together the first ones are followed.
     #[must_use]
     pub fn new(filters: &Filters) -> (Self, Vec<FilterError>) {
+        let Filters {
+            ignore_errors,
+            ignore_releases,
+            ignore_environments,
+            allowed_origins,
+            ignore_localhost,
+            ignore_crawlers,
+        } = filters;
         let mut errors = Vec::new();
-        let globs = |entries: &[String]| glob::any_of(entries.iter().map(String::as_str));
-        let error_globs = filters.ignore_errors.iter().filter(|entry| ignore_expression(entry).is_none());
+        let (error_globs, error_expressions) = compiled_errors(ignore_errors, &mut errors);
         let compiled = Self {
-            error_globs: glob::any_of(error_globs.map(String::as_str)),
-            error_expressions: readable(&filters.ignore_errors, &mut errors),
-            releases: globs(&filters.ignore_releases),
-            environments: globs(&filters.ignore_environments),
-            origins: AllowedOrigins::new(&filters.allowed_origins),
-            ignore_localhost: filters.ignore_localhost,
-            ignore_crawlers: filters.ignore_crawlers,
+            error_globs,
+            error_expressions,
+            releases: compiled_globs(FilterList::IgnoreReleases, &numbered(ignore_releases), &mut errors),
+            environments: compiled_globs(FilterList::IgnoreEnvironments, &numbered(ignore_environments), &mut errors),
+            origins: AllowedOrigins::new(allowed_origins),
+            ignore_localhost: *ignore_localhost,
+            ignore_crawlers: *ignore_crawlers,
         };
         (compiled, errors)
     }
 }
 
-/// The expressions that compile, within the memory that all of them together may take.
-fn readable(entries: &[String], errors: &mut Vec<FilterError>) -> RegexSet {
-    let mut unreadable = |entry: &str, source| {
-        errors.push(FilterError { field: "ignoreErrors", entry: entry.to_owned(), source });
-    };
-    let mut good: Vec<(&str, String)> = Vec::new();
-    for entry in entries {
-        match ignore_expression(entry) {
-            Some(Ok(expression)) => good.push((entry, expression.as_str().to_owned())),
-            Some(Err(source)) => unreadable(entry, source),
-            None => {}
+/// The entries of `filters` that [`Compiled::new`] follows, and what is wrong with the others: what the operator hands
+/// on to ingest, and what it tells people.
+#[must_use]
+pub fn followed(filters: Filters) -> (Filters, Vec<FilterError>) {
+    let (_, errors) = Compiled::new(&filters);
+    (refused::without(filters, &errors), errors)
+}
+
+/// An entry with its number in the list of the custom resource.
+type Numbered<'a> = (usize, &'a str);
+
+fn numbered(entries: &[String]) -> Vec<Numbered<'_>> {
+    entries.iter().map(String::as_str).enumerate().collect()
+}
+
+/// Patterns and regular expressions stand in one list.
+fn compiled_errors(entries: &[String], errors: &mut Vec<FilterError>) -> (Option<Regex>, RegexSet) {
+    let list = FilterList::IgnoreErrors;
+    let (mut globs, mut marked, mut expressions) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, entry) in numbered(entries) {
+        match expression::expression(entry) {
+            None => globs.push((index, entry)),
+            Some(Ok(expression)) => {
+                marked.push((index, entry));
+                expressions.push(expression);
+            }
+            Some(Err(error)) => {
+                let (entry, source) = (entry.to_owned(), FilterFault::Unreadable(error));
+                errors.push(FilterError { list, index, entry, source });
+            }
         }
     }
-    // Only together are they too large: the later ones have to go. Each attempt takes as long as the limit allows, so
-    // that the length of the list must not be their number.
-    let together = |count: usize| {
-        let expressions = good.iter().take(count).map(|(_, expression)| expression);
-        RegexSetBuilder::new(expressions).size_limit(MAX_REGEX_BYTES).build()
-    };
-    let (mut fit, mut too_many, mut count) = (0, good.len() + 1, good.len());
-    let (mut set, mut refusal) = (RegexSet::empty(), None);
-    while fit + 1 < too_many {
-        match together(count) {
-            Ok(fitting) => (fit, set) = (count, fitting),
-            Err(source) => (too_many, refusal) = (count, Some(source)),
-        }
-        count = usize::midpoint(fit, too_many);
+    let fit = expression::any_of(&expressions.iter().collect::<Vec<_>>());
+    (compiled_globs(list, &globs, errors), fitting(fit, list, &marked, errors))
+}
+
+fn compiled_globs(list: FilterList, globs: &[Numbered<'_>], errors: &mut Vec<FilterError>) -> Option<Regex> {
+    let texts: Vec<&str> = globs.iter().map(|(_, glob)| *glob).collect();
+    fitting(glob::any_of(&texts), list, globs, errors)
+}
+
+/// What fits of `entries`; the rest goes to `errors`.
+fn fitting<T>(fit: Fit<T>, list: FilterList, entries: &[Numbered<'_>], errors: &mut Vec<FilterError>) -> T {
+    if let Some(refusal) = fit.refusal {
+        errors.extend(entries[fit.count..].iter().map(|(index, entry)| FilterError {
+            list,
+            index: *index,
+            entry: (*entry).to_owned(),
+            source: FilterFault::TooLargeTogether(refusal.clone()),
+        }));
     }
-    for (entry, _) in good.iter().skip(fit) {
-        if let Some(source) = &refusal {
-            unreadable(entry, source.clone());
-        }
-    }
-    set
+    fit.compiled
 }
 
 impl Compiled {
@@ -138,7 +152,7 @@ impl Compiled {
     #[must_use]
     pub fn check(&self, event: &Event, user_agent: Option<&str>) -> Option<FilterReason> {
         let is = |pattern: &Option<Regex>, name: &Option<String>| match (pattern, name) {
-            (Some(pattern), Some(name)) => pattern.is_match(name),
+            (Some(pattern), Some(name)) => pattern.is_match(name.as_bytes()),
             _ => false,
         };
         let mut user_agents = [event.user_agent.as_deref(), user_agent].into_iter().flatten();
@@ -166,7 +180,8 @@ impl Compiled {
         }
         let is_ignored = |text: &str| {
             let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
-            self.error_globs.as_ref().is_some_and(|globs| globs.is_match(text)) || self.error_expressions.is_match(text)
+            self.error_globs.as_ref().is_some_and(|globs| globs.is_match(text.as_bytes()))
+                || self.error_expressions.is_match(text)
         };
         let message = event.log_entry.as_ref();
         let template = message.and_then(|entry| entry.message.as_deref());

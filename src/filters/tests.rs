@@ -85,6 +85,18 @@ fn of_expressions_that_are_too_large_together_the_first_count() {
 }
 
 #[test]
+fn what_is_followed_is_followed_again() {
+    let large = |number: usize| format!("re:{}{number}$", r"\w{4}".repeat(2));
+    let ignore_errors = ["re:(", "KeyError"].map(str::to_owned).into_iter().chain((0..60).map(large)).collect();
+    let filters = Filters { ignore_errors, ..Filters::default() };
+    let (usable, errors) = followed(filters.clone());
+    assert!(usable.ignore_errors.len() > 2 && errors.len() > 2);
+    assert_eq!(usable.ignore_errors.len() + errors.len(), filters.ignore_errors.len());
+    assert!(errors.iter().all(|error| filters.ignore_errors[error.index] == error.entry));
+    assert_eq!(followed(usable.clone()), (usable, vec![]));
+}
+
+#[test]
 fn the_beginning_of_a_message_is_compared() {
     for (blanks, ignored) in [(MAX_TEXT_BYTES - 5, true), (MAX_TEXT_BYTES - 4, false)] {
         let payload = json!({"message": format!("ü{}end", ".".repeat(blanks))});
@@ -144,7 +156,7 @@ fn an_unreadable_expression_is_told_and_the_others_count() {
         ..Filters::default()
     };
     let (compiled, errors) = Compiled::new(&filters);
-    let told: Vec<_> = errors.iter().map(|error| (error.field, error.entry.as_str())).collect();
+    let told: Vec<_> = errors.iter().map(|error| (error.list.name(), error.entry.as_str())).collect();
     assert_eq!(told, [("ignoreErrors", "re:("), ("ignoreErrors", "re:a{1000}{1000}")]);
     assert!(errors[0].to_string().starts_with(r#"ignoreErrors: "re:(" is not a pattern"#), "{}", errors[0]);
     for name in ["KeyError", "AbortError"] {

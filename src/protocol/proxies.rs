@@ -19,7 +19,7 @@ struct Network {
 /// The text is neither an address nor a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an IP address nor a network in CIDR notation, as 10.0.0.0/8 or fd00::/8")]
-pub struct InvalidNetwork(String);
+pub struct InvalidNetwork(pub String);
 
 impl TrustedProxies {
     /// Networks in CIDR notation and single addresses, both of IPv4 and IPv6.

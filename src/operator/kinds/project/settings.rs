@@ -1,31 +1,36 @@
 //! What of a project's spec is written down in its database, for people and for ingest. Pure.
 
 use crate::{
-    crd::{ErrorTrackingProject, Filters, Integrated, Privacy},
-    protocol::{
-        proxies::TrustedProxies,
-        settings::{self, Settings, ignore_expression},
-    },
+    crd::ErrorTrackingProject,
+    filters::{self, FilterError, FilterFault},
+    protocol::proxies::{InvalidNetwork, TrustedProxies},
+    settings::Settings,
     store::admin::ProjectSettings,
 };
+
+/// Entries beyond the first that a message names, and how much of each.
+const MOST_NAMED: usize = 5;
+const MOST_CHARS: usize = 40;
 
 /// What the spec comes to. Made once a pass: an expression takes milliseconds to compile.
 pub struct Asked {
     /// What the database should hold, without entries that cannot be used: ingest goes on with the others.
     pub settings: ProjectSettings,
-    /// The first of those entries, with its field and the cure.
+    /// Those entries, with their field and the cure.
     pub trouble: Option<String>,
 }
 
 impl Asked {
     #[must_use]
     pub fn of(project: &ErrorTrackingProject) -> Self {
-        let Some(integrated) = &project.spec.backend.integrated else {
-            return Self { settings: recorded(project, Settings::default()), trouble: None };
+        let (ingest, unusable) = usable(project.settings());
+        let settings = ProjectSettings {
+            deletion_policy: project.spec.deletion_policy.into(),
+            display_name: project.spec.display_name.clone(),
+            platform: project.spec.platform.clone(),
+            ingest,
         };
-        let mut troubles = Vec::new();
-        let ingest = Settings { active: project.spec.active, ..followed(integrated, &mut troubles) };
-        Self { settings: recorded(project, ingest), trouble: troubles.into_iter().next() }
+        Self { settings, trouble: explained(&unusable) }
     }
 }
 
@@ -35,66 +40,75 @@ pub fn ingest_settings(project: &ErrorTrackingProject) -> Settings {
     Asked::of(project).settings.ingest
 }
 
-fn recorded(project: &ErrorTrackingProject, ingest: Settings) -> ProjectSettings {
-    ProjectSettings {
-        deletion_policy: project.spec.deletion_policy.into(),
-        display_name: project.spec.display_name.clone(),
-        platform: project.spec.platform.clone(),
-        ingest,
-    }
+/// An entry of a list that no rule of the schema refuses and that ingest cannot follow.
+enum Unusable {
+    Filter(FilterError),
+    Network(InvalidNetwork),
 }
 
-/// What no rule of the schema can tell to be of no use is left out and named in `troubles`.
-fn followed(integrated: &Integrated, troubles: &mut Vec<String>) -> Settings {
-    let number = |number: i32| u32::try_from(number).ok();
-    let filters = filters(&integrated.filters, troubles);
+/// The settings without the entries that cannot be followed, and these.
+fn usable(settings: Settings) -> (Settings, Vec<Unusable>) {
+    let (filters, refused) = filters::followed(settings.filters);
+    let mut unusable: Vec<Unusable> = refused.into_iter().map(Unusable::Filter).collect();
+    let mut trusted_proxies = settings.trusted_proxies;
     // The API server refuses these too; it may take one that we do not.
-    let proxies = integrated.ingest.trusted_proxies.iter().filter(|network| {
+    trusted_proxies.retain(|network| {
         let error = TrustedProxies::parse(&[network]).err();
-        let trouble =
-            |error| format!("spec.backend.integrated.ingest.trustedProxies: {error}. Correct it, or take it out.");
-        troubles.extend(error.as_ref().map(trouble));
-        error.is_none()
+        let is_network = error.is_none();
+        unusable.extend(error.map(Unusable::Network));
+        is_network
     });
-    Settings {
-        privacy: privacy(&integrated.privacy),
-        filters,
-        trusted_proxies: proxies.cloned().collect(),
-        events_per_minute: integrated.quota.as_ref().and_then(|quota| quota.events_per_minute).and_then(number),
-        retention_days: number(integrated.retention_days).unwrap_or_default(),
-        ..Settings::default()
-    }
+    (Settings { filters, trusted_proxies, ..settings }, unusable)
 }
 
-fn privacy(of: &Privacy) -> settings::Privacy {
-    settings::Privacy {
-        scrub_data: of.scrub_data,
-        scrub_ip_addresses: of.scrub_ip_addresses,
-        sensitive_fields: of.sensitive_fields.clone(),
-        safe_fields: of.safe_fields.clone(),
+/// The first entry with its field and the cure, and the names of the others.
+fn explained(unusable: &[Unusable]) -> Option<String> {
+    let (first, others) = unusable.split_first()?;
+    let mut message = first.cure();
+    if others.is_empty() {
+        if matches!(first, Unusable::Filter(_)) {
+            message.push_str(" The other entries are followed.");
+        }
+        return Some(message);
     }
+    let named: Vec<String> = others.iter().take(MOST_NAMED).map(Unusable::name).collect();
+    let more = match others.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("{message} Not followed either: {}{more}.", named.join(", ")))
 }
 
-fn filters(of: &Filters, troubles: &mut Vec<String>) -> settings::Filters {
-    let errors = of.ignore_errors.iter().filter(|entry| {
-        let error = ignore_expression(entry).and_then(Result::err);
-        let trouble = |error| {
-            format!(
-                "spec.backend.integrated.filters.ignoreErrors has {entry:?}, whose regular expression cannot be used \
-                 ({}): correct it, or take it out. The other entries are followed.",
-                reason(error)
-            )
-        };
-        troubles.extend(error.as_ref().map(trouble));
-        error.is_none()
-    });
-    settings::Filters {
-        ignore_errors: errors.cloned().collect(),
-        ignore_releases: of.ignore_releases.clone(),
-        ignore_environments: of.ignore_environments.clone(),
-        allowed_origins: of.allowed_origins.clone(),
-        ignore_localhost: of.ignore_localhost,
-        ignore_crawlers: of.ignore_crawlers,
+impl Unusable {
+    fn name(&self) -> String {
+        let shortened = |entry: &str| format!("{:?}", entry.chars().take(MOST_CHARS).collect::<String>());
+        match self {
+            Self::Filter(FilterError { entry, .. }) | Self::Network(InvalidNetwork(entry)) => shortened(entry),
+        }
+    }
+
+    fn cure(&self) -> String {
+        const INTEGRATED: &str = "spec.backend.integrated";
+        match self {
+            Self::Filter(FilterError { list, entry, source, .. }) => {
+                let field = format!("{INTEGRATED}.filters.{}", list.name());
+                match source {
+                    FilterFault::Unreadable(error) => format!(
+                        "{field} has {entry:?}, whose regular expression cannot be used ({}): correct it, or take it \
+                         out.",
+                        reason(error)
+                    ),
+                    FilterFault::TooLargeTogether(error) => format!(
+                        "{field} has {entry:?}, which is too large together with the entries before it ({}): shorten \
+                         some, or take some out.",
+                        reason(error)
+                    ),
+                }
+            }
+            Self::Network(error) => {
+                format!("{INTEGRATED}.ingest.trustedProxies: {error}. Correct it, or take it out.")
+            }
+        }
     }
 }
 
@@ -178,5 +192,31 @@ mod tests {
             assert!(message.contains(named), "{message}");
             assert_eq!(asked.settings, Asked::of(&integrated(&left)).settings, "{message}");
         }
+    }
+
+    #[test]
+    fn expressions_that_are_too_large_together_are_named_and_not_handed_on() {
+        let entries: Vec<String> = (0..100).map(|number| format!(r"re:\w{{4}}\w{{4}}{number}$")).collect();
+        let asked = Asked::of(&integrated(&json!({"filters": {"ignoreErrors": entries}})));
+        let followed = asked.settings.ingest.filters.ignore_errors;
+        assert!(followed.len() > 1 && followed.len() < 94, "{} are followed", followed.len());
+        assert_eq!(followed, entries[..followed.len()]);
+        let (first, named) = (&entries[followed.len()], &entries[followed.len() + 1..followed.len() + 6]);
+        let named: Vec<String> = named.iter().map(|entry| format!("{entry:?}")).collect();
+        let expected = format!(
+            "spec.backend.integrated.filters.ignoreErrors has {first:?}, which is too large together with the entries \
+             before it (Compiled regex exceeds size limit of 2097152 bytes.): shorten some, or take some out. Not \
+             followed either: {} and {} more.",
+            named.join(", "),
+            100 - followed.len() - 6
+        );
+        assert_eq!(asked.trouble.unwrap(), expected);
+    }
+
+    #[test]
+    fn each_entry_of_no_use_is_named() {
+        let spec = json!({"filters": {"ignoreErrors": ["re:(", "a", "re:["]}, "ingest": {"trustedProxies": ["x"]}});
+        let message = Asked::of(&integrated(&spec)).trouble.unwrap();
+        assert!(message.ends_with(r#"take it out. Not followed either: "re:[", "x"."#), "{message}");
     }
 }
