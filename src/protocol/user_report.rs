@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     event::{
         EventId,
+        attributes::{ContextsAttribute, EventAttribute, FeedbackAttribute},
         lenient::{Attributes, Object, assign, skip, value},
         text::{Strict, Text},
     },
@@ -115,16 +116,20 @@ impl Draft {
 
 impl Attributes for Draft {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "event_id" | "associated_event_id" => {
+        match FeedbackAttribute::named(name.as_bytes()) {
+            Some(FeedbackAttribute::AssociatedEventId) => {
                 let id: Strict<64> = value(object)?;
                 assign(&mut self.event_id, id.0.and_then(|id| id.trim().parse().ok()));
             }
-            "name" => assign(&mut self.name, value::<Text<MAX_NAME_CHARS>, A>(object)?.0),
-            "email" | "contact_email" => assign(&mut self.email, value::<Text<MAX_EMAIL_CHARS>, A>(object)?.0),
-            "comments" | "message" => assign(&mut self.message, value::<Text<MAX_MESSAGE_CHARS>, A>(object)?.0),
-            "url" => assign(&mut self.url, value::<Strict<MAX_URL_CHARS>, A>(object)?.0),
-            _ => skip(object)?,
+            Some(FeedbackAttribute::Name) => assign(&mut self.name, value::<Text<MAX_NAME_CHARS>, A>(object)?.0),
+            Some(FeedbackAttribute::ContactEmail) => {
+                assign(&mut self.email, value::<Text<MAX_EMAIL_CHARS>, A>(object)?.0);
+            }
+            Some(FeedbackAttribute::Message) => {
+                assign(&mut self.message, value::<Text<MAX_MESSAGE_CHARS>, A>(object)?.0);
+            }
+            Some(FeedbackAttribute::Url) => assign(&mut self.url, value::<Strict<MAX_URL_CHARS>, A>(object)?.0),
+            Some(FeedbackAttribute::ReplayId | FeedbackAttribute::Source) | None => skip(object)?,
         }
         Ok(())
     }
@@ -137,8 +142,8 @@ struct FeedbackEvent {
 
 impl Attributes for FeedbackEvent {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "contexts" | "sentry.interfaces.Contexts" => {
+        match EventAttribute::named(name.as_bytes()) {
+            Some(EventAttribute::Contexts) => {
                 if let Some(contexts) = value::<Object<Contexts>, A>(object)?.0 {
                     assign(&mut self.feedback, contexts.feedback);
                 }
@@ -156,8 +161,8 @@ struct Contexts {
 
 impl Attributes for Contexts {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "feedback" => assign(&mut self.feedback, value::<Object<_>, A>(object)?.0),
+        match ContextsAttribute::named(name.as_bytes()) {
+            Some(ContextsAttribute::Feedback) => assign(&mut self.feedback, value::<Object<_>, A>(object)?.0),
             _ => skip(object)?,
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Where in an event a value stands, and what that means for it.
 
 use super::{rules::Rules, signals::Signals};
+use crate::protocol::event::attributes::{Attribute, Content, Interface, is_user_agent};
 
 /// Lists of names and values, which come as an object, as pairs, as entries or as one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,24 +45,10 @@ pub(super) enum Place {
     Entry(Pairs),
     EntryName,
 
-    Event,
-    Breadcrumbs,
-    Breadcrumb,
-    Context,
-    Contexts,
-    Exceptions,
-    Exception,
-    Feedback,
-    Frames,
-    Frame,
-    Mechanism,
-    Message,
-    Request,
-    Sdk,
-    Stacktrace,
-    Threads,
-    Thread,
-    User,
+    /// An object that the protocol knows.
+    Object(Interface),
+    /// Such objects in a list, in `{"values": […]}`, or a single one.
+    Values(Interface),
 }
 
 /// How the rules treat a text.
@@ -90,11 +77,16 @@ impl Style {
 }
 
 impl Place {
+    pub(super) const EVENT: Self = Self::Object(Interface::Event);
+    const USER: Self = Self::Object(Interface::User);
+
     /// How a text is treated that stands here; `None` if it stays.
     pub(super) fn style(self) -> Option<Style> {
         Some(match self {
             Self::Kept | Self::Name | Self::UserAddress => return None,
-            Self::Inline | Self::Message | Self::Pairs(Pairs::Tags) | Self::Item(Pairs::Tags) => Style::Inline,
+            Self::Inline | Self::Object(Interface::Message) | Self::Pairs(Pairs::Tags) | Self::Item(Pairs::Tags) => {
+                Style::Inline
+            }
             Self::Code => Style::Code,
             Self::PairName(_) | Self::EntryName => Style::Name,
             Self::Url => Style::Url,
@@ -124,10 +116,8 @@ impl Place {
         match self {
             Self::Kept | Self::Inline | Self::Code => self,
             Self::Pairs(pairs) => Self::Item(pairs),
-            Self::Breadcrumbs => Self::Breadcrumb,
-            Self::Exceptions => Self::Exception,
-            Self::Frames | Self::Stacktrace => Self::Frame,
-            Self::Threads => Self::Thread,
+            Self::Values(interface) => Self::Object(interface),
+            Self::Object(Interface::Stacktrace) => Self::Object(Interface::Frame),
             _ => Self::Whole,
         }
     }
@@ -144,11 +134,11 @@ impl Place {
         let Some(place) = self.attribute(name.as_bytes(), rules) else {
             return self.free_member(name, rules, signals());
         };
-        let may_be_secret = rules.has_own_words() && (self == Self::User || !place.is_structure());
+        let may_be_secret = rules.has_own_words() && (self == Self::USER || !place.is_structure());
         match may_be_secret && signals().any(Signals::OWN_WORD) {
             false => place,
             // An identity that reads `[Filtered]` would make all users the same.
-            true if self == Self::User => Self::Removed,
+            true if self == Self::USER => Self::Removed,
             true => Self::Secret,
         }
     }
@@ -161,7 +151,7 @@ impl Place {
         match self {
             Self::Inline | Self::Pairs(Pairs::Tags) => Self::Inline,
             Self::Pairs(Pairs::Cookies) if rules.is_secret_cookie(name) => Self::Secret,
-            Self::Contexts => Self::Context,
+            Self::Object(Interface::Contexts) => Self::Object(Interface::Context),
             _ if signals.any(Signals::COOKIE) && is_cookies(name) => Self::Pairs(Pairs::Cookies),
             _ => Self::Whole,
         }
@@ -174,131 +164,40 @@ impl Place {
 
     /// Place of an attribute that the protocol knows.
     fn attribute(self, name: &[u8], rules: &Rules) -> Option<Self> {
-        Some(match self {
-            Self::Frame => match name {
-                b"filename" | b"function" | b"lineno" | b"in_app" | b"module" | b"abs_path" | b"colno" | b"package"
-                | b"platform" | b"raw_function" | b"symbol" | b"instruction_addr" | b"symbol_addr" | b"image_addr"
-                | b"addr_mode" | b"trust" | b"stack_start" => Self::Name,
-                b"context_line" | b"pre_context" | b"post_context" => Self::Code,
-                b"source_link" => Self::Inline,
-                _ => return None,
-            },
-            Self::Event => return Self::event_attribute(name),
-            Self::Exceptions | Self::Exception => match name {
-                b"values" if self == Self::Exceptions => Self::Exceptions,
-                b"type" | b"module" | b"thread_id" => Self::Name,
-                b"value" => Self::Inline,
-                b"stacktrace" | b"raw_stacktrace" => Self::Stacktrace,
-                b"mechanism" => Self::Mechanism,
-                _ => return None,
-            },
-            Self::Mechanism => match name {
-                b"type"
-                | b"handled"
-                | b"synthetic"
-                | b"exception_id"
-                | b"parent_id"
-                | b"is_exception_group"
-                | b"source" => Self::Name,
-                b"description" | b"help_link" => Self::Inline,
-                b"meta" => Self::Kept,
-                _ => return None,
-            },
-            Self::Stacktrace => match name {
-                b"frames" => Self::Frames,
-                b"registers" => Self::Kept,
-                b"frames_omitted" | b"lang" | b"snapshot" | b"instruction_addr_adjustment" => Self::Name,
-                _ => return None,
-            },
-            Self::Threads | Self::Thread => match name {
-                b"values" if self == Self::Threads => Self::Threads,
-                b"id" | b"crashed" | b"current" | b"main" => Self::Name,
-                b"name" => Self::Inline,
-                b"stacktrace" | b"raw_stacktrace" => Self::Stacktrace,
-                _ => return None,
-            },
-            Self::Breadcrumbs | Self::Breadcrumb => match name {
-                b"values" if self == Self::Breadcrumbs => Self::Breadcrumbs,
-                b"timestamp" | b"type" | b"level" | b"event_id" => Self::Name,
-                b"category" => Self::Inline,
-                _ => return None,
-            },
-            Self::Message => match name {
-                b"message" | b"formatted" | b"params" => Self::Inline,
-                _ => return None,
-            },
-            Self::Request => match name {
-                b"method" | b"inferred_content_type" | b"api_target" => Self::Name,
-                b"url" => Self::Url,
-                b"headers" => Self::Pairs(Pairs::Headers),
-                b"cookies" => Self::Pairs(Pairs::Cookies),
-                b"env" => Self::Pairs(Pairs::Environment),
-                b"query_string" => Self::Pairs(Pairs::Query),
-                b"data" => Self::Pairs(Pairs::Data),
-                _ => return None,
-            },
-            Self::User => match name {
-                b"id" | b"username" | b"email" => Self::Name,
-                b"ip_address" => rules.address(Self::UserAddress),
-                _ => return None,
-            },
-            Self::Contexts => match name {
-                b"feedback" => Self::Feedback,
-                b"response" => Self::Request,
-                _ => return None,
-            },
-            Self::Context => match name {
-                b"type" | b"trace_id" | b"span_id" | b"parent_span_id" | b"op" | b"status" | b"origin" => Self::Name,
-                _ => return None,
-            },
-            Self::Feedback => match name {
-                b"message" | b"name" => Self::Inline,
-                b"contact_email" | b"associated_event_id" | b"replay_id" | b"source" => Self::Name,
-                b"url" => Self::Url,
-                _ => return None,
-            },
-            Self::Sdk if name == b"client_ip" => rules.address(Self::Name),
-            Self::Sdk => Self::Kept,
-            Self::Pairs(Pairs::Headers) if name.eq_ignore_ascii_case(b"User-Agent") => Self::Name,
-            Self::Pairs(Pairs::Environment) => match name {
-                b"REMOTE_ADDR" => rules.address(Self::Whole),
-                b"HTTP_USER_AGENT" => Self::Name,
-                _ => return None,
-            },
+        let known = match self {
+            Self::Values(_) if name == b"values" => return Some(self),
+            Self::Object(interface) | Self::Values(interface) => interface.attribute(name),
+            Self::Pairs(Pairs::Environment) => Interface::Variables.attribute(name),
+            Self::Pairs(Pairs::Headers) if is_user_agent(name) => return Some(Self::Name),
             _ => return None,
-        })
+        };
+        match known {
+            Some(Attribute { content, .. }) => Self::of(*content, rules),
+            // What an SDK says of itself is structure, whatever it is.
+            None => (self == Self::Object(Interface::Sdk)).then_some(Self::Kept),
+        }
     }
 
-    fn event_attribute(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"event_id" | b"timestamp" | b"start_timestamp" | b"received" | b"level" | b"platform" | b"type"
-            | b"dist" | b"release" | b"environment" | b"logger" | b"project" | b"key_id" | b"version" | b"checksum" => {
-                Self::Name
-            }
-            b"modules" | b"debug_meta" | b"fingerprint" | b"transaction_info" => Self::Kept,
-            b"sdk" => Self::Sdk,
-            b"message" | b"logentry" | b"sentry.interfaces.Message" => Self::Message,
-            b"transaction"
-            | b"culprit"
-            | b"server_name"
-            | b"site"
-            | b"csp"
-            | b"sentry.interfaces.Csp"
-            | b"nel"
-            | b"hpkp"
-            | b"expectct"
-            | b"expectstaple" => Self::Inline,
-            b"exception" | b"sentry.interfaces.Exception" => Self::Exceptions,
-            b"stacktrace" | b"sentry.interfaces.Stacktrace" => Self::Stacktrace,
-            b"template" | b"sentry.interfaces.Template" => Self::Frame,
-            b"threads" | b"sentry.interfaces.Threads" => Self::Threads,
-            b"breadcrumbs" | b"sentry.interfaces.Breadcrumbs" => Self::Breadcrumbs,
-            b"request" | b"sentry.interfaces.Http" => Self::Request,
-            b"user" | b"sentry.interfaces.User" => Self::User,
-            b"contexts" | b"sentry.interfaces.Contexts" => Self::Contexts,
-            b"tags" => Self::Pairs(Pairs::Tags),
-            b"extra" => Self::Whole,
-            _ => return None,
+    /// Place of an attribute with this content; `None` if the rules for free names hold.
+    fn of(content: Content, rules: &Rules) -> Option<Self> {
+        Some(match content {
+            Content::Free => return None,
+            Content::Kept => Self::Kept,
+            Content::Name => Self::Name,
+            Content::Text => Self::Inline,
+            Content::Code => Self::Code,
+            Content::Url => Self::Url,
+            Content::UserAddress => rules.address(Self::UserAddress),
+            Content::ClientAddress => rules.address(Self::Name),
+            Content::RemoteAddress => rules.address(Self::Whole),
+            Content::Cookies => Self::Pairs(Pairs::Cookies),
+            Content::Data => Self::Pairs(Pairs::Data),
+            Content::Variables => Self::Pairs(Pairs::Environment),
+            Content::Headers => Self::Pairs(Pairs::Headers),
+            Content::Query => Self::Pairs(Pairs::Query),
+            Content::Tags => Self::Pairs(Pairs::Tags),
+            Content::Object(interface) => Self::Object(interface),
+            Content::Values(interface) => Self::Values(interface),
         })
     }
 }

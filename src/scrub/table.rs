@@ -249,6 +249,14 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
                 r#""sentry.interfaces.Exception":[{"value":"ann@example.com"}]"#,
                 r#""sentry.interfaces.Exception":[{"value":"[email]"}]"#,
             ),
+            (
+                r#""exception":[{"sentry.interfaces.Stacktrace":{"frames":[{"function":"get_password","vars":{"auth":1}}]}}]"#,
+                r#""exception":[{"sentry.interfaces.Stacktrace":{"frames":[{"function":"get_password","vars":{"auth":null}}]}}]"#,
+            ),
+            (
+                r#""stacktrace":{"frames":{"function":"get_password","vars":{"auth":1}}}"#,
+                r#""stacktrace":{"frames":{"function":"get_password","vars":{"auth":null}}}"#,
+            ),
             (r#""stacktrace":{"frames":[{"vars":{"auth":1}}]}"#, r#""stacktrace":{"frames":[{"vars":{"auth":null}}]}"#),
         ],
     ),

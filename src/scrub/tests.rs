@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{table::TABLE, *};
+use crate::protocol::event::attributes::Interface;
 
 fn clean(scrubber: &Scrubber, attributes: &str) -> String {
     let payload = format!("{{{attributes}}}");
@@ -192,6 +193,41 @@ fn text_for_people_loses_only_its_secret_pieces() {
     ] {
         assert_eq!(scrubber.text(text), cleaned);
     }
+}
+
+#[test]
+fn an_older_name_is_cleaned_as_the_newer_one() {
+    let scrubber = Scrubber::new(&Privacy { sensitive_fields: vec!["pin".into()], ..Privacy::default() });
+    let mut count = 0;
+    for interface in Interface::ALL {
+        let around = match interface {
+            Interface::Event => r#""NAME":VALUE"#,
+            Interface::Exception => r#""exception":[{"NAME":VALUE}]"#,
+            Interface::Feedback => r#""contexts":{"feedback":{"NAME":VALUE}}"#,
+            Interface::Csp => r#""csp":{"NAME":VALUE}"#,
+            other => {
+                assert!(other.attributes().iter().all(|attribute| attribute.names.len() == 1), "{other:?}");
+                continue;
+            }
+        };
+        for names in interface.attributes().iter().map(|attribute| attribute.names) {
+            for value in [
+                r#""my password, ann@example.com""#,
+                r#"[{"frames":[{"function":"token","vars":{"auth":1}}],"name":"ann@example.com"}]"#,
+                r#"{"values":[{"stacktrace":{"frames":[{"function":"token"}]},"type":"auth","value":"secret"}]}"#,
+                r#"{"message":"my password","email":"ann@example.com","pin":"1","headers":{"Cookie":"session=x"}}"#,
+            ] {
+                let cleaned = names.iter().map(|name| {
+                    let name = std::str::from_utf8(name).unwrap();
+                    clean(&scrubber, &around.replace("NAME", name).replace("VALUE", value)).replacen(name, "NAME", 1)
+                });
+                let cleaned: Vec<String> = cleaned.collect();
+                assert!(cleaned.iter().all(|text| *text == cleaned[0]), "{cleaned:?}");
+                count += cleaned.len() - 1;
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
         let (text, replaced) = as_text(payload);
         let mut walk = Walk::new(rules, &text, client_ip, notes, String::new(), 0);
         walk.skip_byte_order_mark();
-        let Outcome { edited, scrubbed, repaired } = walk.run(Place::Event).0?;
+        let Outcome { edited, scrubbed, repaired } = walk.run(Place::EVENT).0?;
         let payload = match (edited, text) {
             (Some(edited), _) => Cow::Owned(edited),
             (None, Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
@@ -144,7 +144,7 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
         self.skip_blanks();
         match (self.peek(), root) {
             (Some(b'{'), _) => {}
-            (Some(b'['), root) if root != Place::Event => {}
+            (Some(b'['), root) if root != Place::EVENT => {}
             (Some(b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I'), _) => {
                 return Err(Refused);
             }

@@ -320,6 +320,7 @@ pub const NAMES: &[&str] = &[
     "sentry.interfaces.User",
     "sentry.interfaces.Http",
     "sentry.interfaces.Contexts",
+    "sentry.interfaces.Threads",
     "effective_directive",
     "violated_directive",
     "blocked_uri",

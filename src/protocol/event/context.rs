@@ -3,6 +3,7 @@
 use serde::de::MapAccess;
 
 use super::{
+    attributes::{ContextsAttribute, DeviceAttribute, SoftwareAttribute},
     lenient::{Attributes, Object, skip, value},
     text::Text,
 };
@@ -25,11 +26,11 @@ impl Contexts {
 
 impl Attributes for Contexts {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "runtime" => read(&mut self.runtime, object),
-            "os" => read(&mut self.os, object),
-            "browser" => read(&mut self.browser, object),
-            "device" => read(&mut self.device, object),
+        match ContextsAttribute::named(name.as_bytes()) {
+            Some(ContextsAttribute::Runtime) => read(&mut self.runtime, object),
+            Some(ContextsAttribute::Os) => read(&mut self.os, object),
+            Some(ContextsAttribute::Browser) => read(&mut self.browser, object),
+            Some(ContextsAttribute::Device) => read(&mut self.device, object),
             _ => skip(object),
         }
     }
@@ -60,9 +61,9 @@ impl Software {
 
 impl Attributes for Software {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "name" => self.name = value::<Text<200>, A>(object)?.0,
-            "version" => self.version = value::<Text<200>, A>(object)?.0,
+        match SoftwareAttribute::named(name.as_bytes()) {
+            Some(SoftwareAttribute::Name) => self.name = value::<Text<200>, A>(object)?.0,
+            Some(SoftwareAttribute::Version) => self.version = value::<Text<200>, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())
@@ -77,9 +78,9 @@ struct Device {
 
 impl Attributes for Device {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "model" => self.model = value::<Text<200>, A>(object)?.0,
-            "family" => self.family = value::<Text<200>, A>(object)?.0,
+        match DeviceAttribute::named(name.as_bytes()) {
+            Some(DeviceAttribute::Model) => self.model = value::<Text<200>, A>(object)?.0,
+            Some(DeviceAttribute::Family) => self.family = value::<Text<200>, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())

@@ -4,6 +4,7 @@ use serde::de::MapAccess;
 
 use super::{
     Csp,
+    attributes::CspAttribute,
     lenient::{Attributes, assign, skip, value},
     text::Strict,
 };
@@ -34,12 +35,12 @@ impl Report {
 
 impl Attributes for Report {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        let slot = match name {
-            "effective_directive" | "effective-directive" => &mut self.effective_directive,
-            "violated_directive" | "violated-directive" => &mut self.violated_directive,
-            "blocked_uri" | "blocked-uri" => &mut self.blocked_uri,
-            "document_uri" | "document-uri" => &mut self.document_uri,
-            _ => return skip(object),
+        let slot = match CspAttribute::named(name.as_bytes()) {
+            Some(CspAttribute::EffectiveDirective) => &mut self.effective_directive,
+            Some(CspAttribute::ViolatedDirective) => &mut self.violated_directive,
+            Some(CspAttribute::BlockedUri) => &mut self.blocked_uri,
+            Some(CspAttribute::DocumentUri) => &mut self.document_uri,
+            None => return skip(object),
         };
         assign(slot, value::<Strict<512>, A>(object)?.0);
         Ok(())

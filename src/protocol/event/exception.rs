@@ -4,6 +4,7 @@ use serde::de::MapAccess;
 
 use super::{
     Exception,
+    attributes::{ExceptionAttribute, MechanismAttribute},
     lenient::{Attributes, Collect, Ends, Object, assign, skip, value},
     stacktrace::Stacktrace,
     text::{Flag, JsonText, Strict},
@@ -40,17 +41,21 @@ pub(super) struct ExceptionDraft<const LINES: bool>(Exception);
 impl<const LINES: bool> Attributes for ExceptionDraft<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
         let Self(exception) = self;
-        match name {
-            "type" => assign(&mut exception.r#type, value::<Strict<MAX_TYPE_CHARS>, A>(object)?.0),
-            "value" => assign(&mut exception.value, value::<JsonText<MAX_VALUE_CHARS>, A>(object)?.0),
-            "module" => assign(&mut exception.module, value::<Strict<256>, A>(object)?.0),
-            "stacktrace" | "sentry.interfaces.Stacktrace" => {
+        match ExceptionAttribute::named(name.as_bytes()) {
+            Some(ExceptionAttribute::Type) => {
+                assign(&mut exception.r#type, value::<Strict<MAX_TYPE_CHARS>, A>(object)?.0);
+            }
+            Some(ExceptionAttribute::Value) => {
+                assign(&mut exception.value, value::<JsonText<MAX_VALUE_CHARS>, A>(object)?.0);
+            }
+            Some(ExceptionAttribute::Module) => assign(&mut exception.module, value::<Strict<256>, A>(object)?.0),
+            Some(ExceptionAttribute::Stacktrace) => {
                 let frames = value::<Stacktrace<LINES>, A>(object)?.0;
                 if !frames.is_empty() {
                     exception.frames = frames;
                 }
             }
-            "mechanism" => {
+            Some(ExceptionAttribute::Mechanism) => {
                 if let Some(mechanism) = value::<Object<Mechanism>, A>(object)?.0 {
                     exception.handled = mechanism.handled;
                     exception.synthetic = mechanism.synthetic;
@@ -72,10 +77,10 @@ struct Mechanism {
 
 impl Attributes for Mechanism {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "type" => self.name = value::<Strict<128>, A>(object)?.0,
-            "handled" => self.handled = value::<Flag, A>(object)?.0,
-            "synthetic" => self.synthetic = value::<Flag, A>(object)?.0 == Some(true),
+        match MechanismAttribute::named(name.as_bytes()) {
+            Some(MechanismAttribute::Type) => self.name = value::<Strict<128>, A>(object)?.0,
+            Some(MechanismAttribute::Handled) => self.handled = value::<Flag, A>(object)?.0,
+            Some(MechanismAttribute::Synthetic) => self.synthetic = value::<Flag, A>(object)?.0 == Some(true),
             _ => skip(object)?,
         }
         Ok(())

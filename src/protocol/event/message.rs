@@ -4,6 +4,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::{
     LogEntry,
+    attributes::MessageAttribute,
     lenient::{Any, Lenient, Name, assign, skip, value},
     text::{JsonText, Text, cut},
 };
@@ -35,11 +36,15 @@ impl Lenient for Message {
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let (mut message, mut formatted, mut params) = (None, None, Params::None);
         while let Some(name) = object.next_key::<Name<'_>>()? {
-            match name.as_str() {
-                "message" => assign(&mut message, value::<JsonText<MAX_MESSAGE_CHARS>, A>(&mut object)?.0),
-                "formatted" => assign(&mut formatted, value::<JsonText<MAX_MESSAGE_CHARS>, A>(&mut object)?.0),
-                "params" => params = value(&mut object)?,
-                _ => skip(&mut object)?,
+            match MessageAttribute::named(name.as_str().as_bytes()) {
+                Some(MessageAttribute::Message) => {
+                    assign(&mut message, value::<JsonText<MAX_MESSAGE_CHARS>, A>(&mut object)?.0);
+                }
+                Some(MessageAttribute::Formatted) => {
+                    assign(&mut formatted, value::<JsonText<MAX_MESSAGE_CHARS>, A>(&mut object)?.0);
+                }
+                Some(MessageAttribute::Params) => params = value(&mut object)?,
+                None => skip(&mut object)?,
             }
         }
         Ok(Self(log_entry(message, formatted, &params)))

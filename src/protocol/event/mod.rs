@@ -1,6 +1,7 @@
 //! The event a client reports: a typed core of what we group by and show. [`parse`] makes it from
 //! whatever JSON an SDK sent; everything else stays in the payload, which is stored as received.
 
+pub mod attributes;
 mod context;
 mod csp;
 mod derived;

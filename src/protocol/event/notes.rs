@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::{
     EventId,
+    attributes::{Expected, Interface},
     lenient::{Lenient, Name},
     text::Number,
     timestamp::Moment,
@@ -31,131 +32,9 @@ pub struct Note {
 pub fn notes(payload: &[u8]) -> Vec<Note> {
     let mut notes = Notes { path: String::new(), found: Vec::new() };
     let mut deserializer = serde_json::Deserializer::from_slice(payload);
-    let _ = Check { expected: Expected::Object(EVENT), notes: &mut notes }.deserialize(&mut deserializer);
+    let _ = Check { expected: Expected::Object(Interface::Event), notes: &mut notes }.deserialize(&mut deserializer);
     notes.found
 }
-
-type Attributes = &'static [(&'static str, Expected)];
-
-/// What a value may be. Null is no fault anywhere.
-#[derive(Clone, Copy)]
-enum Expected {
-    Text,
-    /// Text, or a number or boolean that stands for its text.
-    Scalar,
-    /// A line or column.
-    Number,
-    Flag,
-    Time,
-    EventId,
-    Release,
-    Environment,
-    /// Text or one of Python's numbers.
-    Level,
-    /// Any scalar, or an object of a template and its parameters.
-    Message,
-    List(&'static Expected),
-    Object(Attributes),
-    /// Objects in a list, in `{"values": […]}`, or a single one.
-    Values(Attributes),
-    /// `{"frames": […]}`, or the frames alone.
-    Stacktrace,
-    /// An object, or a list of pairs.
-    Pairs,
-    Anything,
-}
-
-const EVENT: Attributes = &[
-    ("event_id", Expected::EventId),
-    ("type", Expected::Text),
-    ("timestamp", Expected::Time),
-    ("level", Expected::Level),
-    ("platform", Expected::Text),
-    ("release", Expected::Release),
-    ("dist", Expected::Scalar),
-    ("environment", Expected::Environment),
-    ("transaction", Expected::Text),
-    ("culprit", Expected::Text),
-    ("logger", Expected::Text),
-    ("server_name", Expected::Text),
-    ("site", Expected::Text),
-    ("logentry", Expected::Message),
-    ("message", Expected::Message),
-    ("exception", Expected::Values(EXCEPTION)),
-    ("stacktrace", Expected::Stacktrace),
-    ("threads", Expected::Values(THREAD)),
-    ("breadcrumbs", Expected::Values(&[])),
-    ("csp", Expected::Object(CSP)),
-    ("fingerprint", Expected::List(&Expected::Scalar)),
-    ("user", Expected::Object(USER)),
-    ("request", Expected::Object(REQUEST)),
-    ("contexts", Expected::Object(CONTEXTS)),
-    ("sdk", Expected::Object(&[])),
-    ("tags", Expected::Pairs),
-    ("sentry.interfaces.Message", Expected::Message),
-    ("sentry.interfaces.Exception", Expected::Values(EXCEPTION)),
-    ("sentry.interfaces.Stacktrace", Expected::Stacktrace),
-    ("sentry.interfaces.Csp", Expected::Object(CSP)),
-    ("sentry.interfaces.User", Expected::Object(USER)),
-    ("sentry.interfaces.Http", Expected::Object(REQUEST)),
-    ("sentry.interfaces.Contexts", Expected::Object(CONTEXTS)),
-];
-
-const EXCEPTION: Attributes = &[
-    ("type", Expected::Text),
-    ("value", Expected::Anything),
-    ("module", Expected::Text),
-    ("stacktrace", Expected::Stacktrace),
-    ("mechanism", Expected::Object(MECHANISM)),
-];
-
-const MECHANISM: Attributes = &[("type", Expected::Text), ("handled", Expected::Flag), ("synthetic", Expected::Flag)];
-
-const THREAD: Attributes = &[("crashed", Expected::Flag), ("stacktrace", Expected::Stacktrace)];
-
-const STACKTRACE: Attributes = &[("frames", Expected::Values(FRAME))];
-
-const FRAME: Attributes = &[
-    ("function", Expected::Text),
-    ("module", Expected::Text),
-    ("filename", Expected::Text),
-    ("abs_path", Expected::Text),
-    ("package", Expected::Text),
-    ("lineno", Expected::Number),
-    ("colno", Expected::Number),
-    ("in_app", Expected::Flag),
-    ("context_line", Expected::Text),
-    ("pre_context", Expected::List(&Expected::Text)),
-    ("post_context", Expected::List(&Expected::Text)),
-];
-
-const MESSAGE: Attributes =
-    &[("message", Expected::Anything), ("formatted", Expected::Anything), ("params", Expected::Anything)];
-
-const CSP: Attributes = &[
-    ("effective_directive", Expected::Text),
-    ("violated_directive", Expected::Text),
-    ("blocked_uri", Expected::Text),
-    ("document_uri", Expected::Text),
-];
-
-const USER: Attributes = &[
-    ("id", Expected::Scalar),
-    ("username", Expected::Scalar),
-    ("email", Expected::Scalar),
-    ("ip_address", Expected::Scalar),
-];
-
-const REQUEST: Attributes = &[("url", Expected::Text), ("headers", Expected::Pairs), ("env", Expected::Object(&[]))];
-
-const SOFTWARE: Attributes = &[("name", Expected::Scalar), ("version", Expected::Scalar)];
-
-const CONTEXTS: Attributes = &[
-    ("runtime", Expected::Object(SOFTWARE)),
-    ("os", Expected::Object(SOFTWARE)),
-    ("browser", Expected::Object(SOFTWARE)),
-    ("device", Expected::Object(&[("model", Expected::Scalar), ("family", Expected::Scalar)])),
-];
 
 impl Expected {
     fn words(self) -> &'static str {
@@ -170,7 +49,7 @@ impl Expected {
             Self::Environment => "an environment: at most 64 characters, no slash, not none",
             Self::Level => "a level",
             Self::Message => "a message",
-            Self::List(_) => "a list",
+            Self::Texts | Self::Scalars => "a list",
             Self::Object(_) => "an object",
             Self::Values(_) => "a list of objects",
             Self::Stacktrace => "an object with frames",
@@ -300,9 +179,10 @@ impl<'de> Visitor<'de> for Check<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         let item = match self.expected {
-            Expected::List(item) => *item,
-            Expected::Values(attributes) => Expected::Object(attributes),
-            Expected::Stacktrace => Expected::Object(FRAME),
+            Expected::Texts => Expected::Text,
+            Expected::Scalars => Expected::Scalar,
+            Expected::Values(interface) => Expected::Object(interface),
+            Expected::Stacktrace => Expected::Object(Interface::Frame),
             Expected::Pairs => Expected::Anything,
             other => {
                 self.notes.add(other, "a list");
@@ -323,21 +203,21 @@ impl<'de> Visitor<'de> for Check<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
-        let attributes = match self.expected {
-            Expected::Object(attributes) | Expected::Values(attributes) => attributes,
-            Expected::Message => MESSAGE,
-            Expected::Stacktrace => STACKTRACE,
-            Expected::Pairs => &[],
+        let interface = match self.expected {
+            Expected::Object(interface) | Expected::Values(interface) => Some(interface),
+            Expected::Message => Some(Interface::Message),
+            Expected::Stacktrace => Some(Interface::Stacktrace),
+            Expected::Pairs => None,
             other => {
                 self.notes.add(other, "an object");
-                &[]
+                None
             }
         };
         while let Some(name) = object.next_key::<Name<'_>>()? {
-            let known = attributes.iter().find(|(known, _)| *known == name.as_str());
+            let known = interface.and_then(|interface| interface.attribute(name.as_str().as_bytes()));
             let expected = match self.expected {
                 values @ Expected::Values(_) if name.as_str() == "values" => values,
-                _ => known.map_or(Expected::Anything, |(_, expected)| *expected),
+                _ => known.map_or(Expected::Anything, |attribute| attribute.expected),
             };
             let dot = if self.notes.path.is_empty() { "" } else { "." };
             self.inside(format_args!("{dot}{}", name.as_str()), expected, |check| object.next_value_seed(check))?;

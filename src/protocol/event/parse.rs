@@ -8,6 +8,7 @@ use serde::{
 
 use super::{
     Event, EventId, EventType, Exception, Frame, Level, LogEntry,
+    attributes::EventAttribute as Known,
     context::Contexts,
     csp::Report,
     derived,
@@ -145,46 +146,62 @@ struct Draft<const LINES: bool> {
 
 impl<const LINES: bool> Attributes for Draft<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "event_id" => {
+        let Some(known) = Known::named(name.as_bytes()) else { return skip(object) };
+        match known {
+            Known::EventId => {
                 let text: Strict<64> = value(object)?;
                 assign(&mut self.event_id, text.0.and_then(|text| text.trim().parse().ok()));
             }
-            "type" => assign(&mut self.r#type, value::<TypeName, A>(object)?.0),
-            "timestamp" => assign(&mut self.timestamp, value::<Moment, A>(object)?.0),
-            "level" => assign(&mut self.level, value::<LevelName, A>(object)?.0),
-            "platform" => assign(&mut self.platform, value::<Strict<64>, A>(object)?.0),
-            "release" => assign(&mut self.release, value::<Text<1024>, A>(object)?.0),
-            "dist" => assign(&mut self.dist, value::<Text<64>, A>(object)?.0),
-            "environment" => assign(&mut self.environment, value::<Strict<1024>, A>(object)?.0),
-            "transaction" => assign(&mut self.transaction, value::<Strict<200>, A>(object)?.0),
-            "culprit" => assign(&mut self.culprit, value::<Strict<200>, A>(object)?.0),
-            "logger" => assign(&mut self.logger, value::<Strict<64>, A>(object)?.0),
-            "server_name" => assign(&mut self.server_name, value::<Strict<256>, A>(object)?.0),
-            "site" => assign(&mut self.site, value::<Strict<256>, A>(object)?.0),
-            "logentry" | "sentry.interfaces.Message" => assign(&mut self.log_entry, value::<Message, A>(object)?.0),
-            "message" => assign(&mut self.message, value::<Message, A>(object)?.0),
-            "exception" | "sentry.interfaces.Exception" => {
+            Known::Type => assign(&mut self.r#type, value::<TypeName, A>(object)?.0),
+            Known::Timestamp => assign(&mut self.timestamp, value::<Moment, A>(object)?.0),
+            Known::Level => assign(&mut self.level, value::<LevelName, A>(object)?.0),
+            Known::Platform => assign(&mut self.platform, value::<Strict<64>, A>(object)?.0),
+            Known::Release => assign(&mut self.release, value::<Text<1024>, A>(object)?.0),
+            Known::Dist => assign(&mut self.dist, value::<Text<64>, A>(object)?.0),
+            Known::Environment => assign(&mut self.environment, value::<Strict<1024>, A>(object)?.0),
+            Known::Transaction => assign(&mut self.transaction, value::<Strict<200>, A>(object)?.0),
+            Known::Culprit => assign(&mut self.culprit, value::<Strict<200>, A>(object)?.0),
+            Known::Logger => assign(&mut self.logger, value::<Strict<64>, A>(object)?.0),
+            Known::ServerName => assign(&mut self.server_name, value::<Strict<256>, A>(object)?.0),
+            Known::Site => assign(&mut self.site, value::<Strict<256>, A>(object)?.0),
+            Known::LogEntry => assign(&mut self.log_entry, value::<Message, A>(object)?.0),
+            Known::Message => assign(&mut self.message, value::<Message, A>(object)?.0),
+            Known::Exception => {
                 replace(&mut self.exceptions, value::<Values<Exceptions<LINES>>, A>(object)?.0.into_vec());
             }
-            "stacktrace" | "sentry.interfaces.Stacktrace" => {
+            Known::Stacktrace => {
                 replace(&mut self.stacktrace, value::<Stacktrace<LINES>, A>(object)?.0);
             }
-            "threads" => replace(&mut self.thread, value::<Values<Threads<LINES>>, A>(object)?.0.into_frames()),
-            "csp" | "sentry.interfaces.Csp" => assign(&mut self.csp, value::<Object<Report>, A>(object)?.0),
-            "fingerprint" => replace(&mut self.fingerprint, value::<Fingerprint, A>(object)?.0),
-            "user" | "sentry.interfaces.User" => assign(&mut self.user, value::<Object<NamedUser>, A>(object)?.0),
-            "request" | "sentry.interfaces.Http" => assign(&mut self.request, value::<Object<Request>, A>(object)?.0),
-            "contexts" | "sentry.interfaces.Contexts" => {
+            Known::Threads => replace(&mut self.thread, value::<Values<Threads<LINES>>, A>(object)?.0.into_frames()),
+            Known::Csp => assign(&mut self.csp, value::<Object<Report>, A>(object)?.0),
+            Known::Fingerprint => replace(&mut self.fingerprint, value::<Fingerprint, A>(object)?.0),
+            Known::User => assign(&mut self.user, value::<Object<NamedUser>, A>(object)?.0),
+            Known::Request => assign(&mut self.request, value::<Object<Request>, A>(object)?.0),
+            Known::Contexts => {
                 assign(&mut self.contexts, value::<Object<Contexts>, A>(object)?.0);
             }
-            "sdk" => assign(&mut self.sdk, value::<Object<Sdk>, A>(object)?.0),
-            "tags" => {
+            Known::Sdk => assign(&mut self.sdk, value::<Object<Sdk>, A>(object)?.0),
+            Known::Tags => {
                 let tags: Tags = value(object)?;
                 assign(&mut self.tags.environment, tags.environment);
                 replace(&mut self.tags.pairs, tags.pairs);
             }
-            _ => skip(object)?,
+            Known::StartTimestamp
+            | Known::Received
+            | Known::TransactionInfo
+            | Known::Project
+            | Known::KeyId
+            | Known::Version
+            | Known::Checksum
+            | Known::Template
+            | Known::Breadcrumbs
+            | Known::Nel
+            | Known::Hpkp
+            | Known::ExpectCt
+            | Known::ExpectStaple
+            | Known::Extra
+            | Known::Modules
+            | Known::DebugMeta => skip(object)?,
         }
         Ok(())
     }

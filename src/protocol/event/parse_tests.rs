@@ -152,6 +152,11 @@ fn old_names_mean_the_same() {
             "request":{"url":"https://h/"},"logentry":{"formatted":"m"},"transaction":"c"}"#,
     );
     assert_eq!(old, new);
+    for name in ["threads", "sentry.interfaces.Threads"] {
+        let found =
+            event(&format!(r#"{{"{name}":[{{"crashed":true,"stacktrace":{{"frames":[{{"function":"f"}}]}}}}]}}"#));
+        assert_eq!(found.stacktrace[0].function.as_deref(), Some("f"), "{name}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::{
     Frame,
+    attributes::{FrameAttribute, StacktraceAttribute, ThreadAttribute},
     lenient::{Any, Attributes, Collect, Ends, Lenient, Values, assign, skip, value},
     text::{Flag, Number, Strict, cleaned},
 };
@@ -32,8 +33,10 @@ impl<const LINES: bool> Lenient for Stacktrace<LINES> {
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut frames = Vec::new();
         while let Some(name) = object.next_key::<super::lenient::Name<'_>>()? {
-            match name.as_str() {
-                "frames" => frames = value::<Values<Frames<LINES>>, A>(&mut object)?.0.0.into_vec(),
+            match StacktraceAttribute::named(name.as_str().as_bytes()) {
+                Some(StacktraceAttribute::Frames) => {
+                    frames = value::<Values<Frames<LINES>>, A>(&mut object)?.0.0.into_vec();
+                }
                 _ => skip(&mut object)?,
             }
         }
@@ -63,18 +66,22 @@ struct FrameDraft<const LINES: bool>(Frame);
 impl<const LINES: bool> Attributes for FrameDraft<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
         let Self(frame) = self;
-        match name {
-            "function" => assign(&mut frame.function, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
-            "module" => assign(&mut frame.module, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
-            "filename" => assign(&mut frame.filename, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
-            "abs_path" => assign(&mut frame.abs_path, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
-            "package" => assign(&mut frame.package, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
-            "lineno" => assign(&mut frame.lineno, value::<Number, A>(object)?.0),
-            "colno" => assign(&mut frame.colno, value::<Number, A>(object)?.0),
-            "in_app" => assign(&mut frame.in_app, value::<Flag, A>(object)?.0),
-            "context_line" if LINES => assign(&mut frame.context_line, value::<Line, A>(object)?.0),
-            "pre_context" if LINES => frame.pre_context = value::<Lines, A>(object)?.0,
-            "post_context" if LINES => frame.post_context = value::<Lines, A>(object)?.0,
+        match FrameAttribute::named(name.as_bytes()) {
+            Some(FrameAttribute::Function) => {
+                assign(&mut frame.function, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0);
+            }
+            Some(FrameAttribute::Module) => assign(&mut frame.module, value::<Strict<MAX_NAME_CHARS>, A>(object)?.0),
+            Some(FrameAttribute::Filename) => {
+                assign(&mut frame.filename, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0);
+            }
+            Some(FrameAttribute::AbsPath) => assign(&mut frame.abs_path, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            Some(FrameAttribute::Package) => assign(&mut frame.package, value::<Strict<MAX_PATH_CHARS>, A>(object)?.0),
+            Some(FrameAttribute::Lineno) => assign(&mut frame.lineno, value::<Number, A>(object)?.0),
+            Some(FrameAttribute::Colno) => assign(&mut frame.colno, value::<Number, A>(object)?.0),
+            Some(FrameAttribute::InApp) => assign(&mut frame.in_app, value::<Flag, A>(object)?.0),
+            Some(FrameAttribute::ContextLine) if LINES => assign(&mut frame.context_line, value::<Line, A>(object)?.0),
+            Some(FrameAttribute::PreContext) if LINES => frame.pre_context = value::<Lines, A>(object)?.0,
+            Some(FrameAttribute::PostContext) if LINES => frame.post_context = value::<Lines, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())
@@ -171,9 +178,9 @@ pub(super) struct Thread<const LINES: bool> {
 
 impl<const LINES: bool> Attributes for Thread<LINES> {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "crashed" => self.crashed = value::<Flag, A>(object)?.0 == Some(true),
-            "stacktrace" => self.frames = value::<Stacktrace<LINES>, A>(object)?.0,
+        match ThreadAttribute::named(name.as_bytes()) {
+            Some(ThreadAttribute::Crashed) => self.crashed = value::<Flag, A>(object)?.0 == Some(true),
+            Some(ThreadAttribute::Stacktrace) => self.frames = value::<Stacktrace<LINES>, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::{
     User,
+    attributes::{RequestAttribute, SdkAttribute, UserAttribute, VariablesAttribute, is_user_agent},
     lenient::{Any, Attributes, Lenient, Name, Object, Rest, assign, skip, value},
     text::{Strict, Text, cleaned},
 };
@@ -58,12 +59,12 @@ impl NamedUser {
 
 impl Attributes for NamedUser {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "id" => assign(&mut self.user.id, trimmed(value(object)?)),
-            "username" => assign(&mut self.user.username, trimmed(value(object)?)),
-            "email" => assign(&mut self.user.email, trimmed(value(object)?)),
-            "ip_address" => assign(&mut self.address, address(value(object)?)),
-            _ => skip(object)?,
+        match UserAttribute::named(name.as_bytes()) {
+            Some(UserAttribute::Id) => assign(&mut self.user.id, trimmed(value(object)?)),
+            Some(UserAttribute::Username) => assign(&mut self.user.username, trimmed(value(object)?)),
+            Some(UserAttribute::Email) => assign(&mut self.user.email, trimmed(value(object)?)),
+            Some(UserAttribute::IpAddress) => assign(&mut self.address, address(value(object)?)),
+            None => skip(object)?,
         }
         Ok(())
     }
@@ -108,8 +109,8 @@ pub(super) struct Sdk {
 
 impl Attributes for Sdk {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "settings" => {
+        match SdkAttribute::named(name.as_bytes()) {
+            Some(SdkAttribute::Settings) => {
                 if let Some(settings) = value::<Object<Settings>, A>(object)?.0 {
                     self.infer_ip = settings.0;
                 }
@@ -152,18 +153,18 @@ pub(super) struct Request {
 
 impl Attributes for Request {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "url" => {
+        match RequestAttribute::named(name.as_bytes()) {
+            Some(RequestAttribute::Url) => {
                 let url: Strict<2048> = value(object)?;
                 let bare = url.0.as_deref().and_then(|url| url.split(['?', '#']).next());
                 assign(&mut self.url, bare.and_then(|url| cleaned(url.trim(), 2048)));
             }
-            "env" => {
-                if let Some(environment) = value::<Object<ServerEnvironment>, A>(object)?.0 {
-                    self.remote_address = environment.0;
+            Some(RequestAttribute::Env) => {
+                if let Some(variables) = value::<Object<Variables>, A>(object)?.0 {
+                    self.remote_address = variables.0;
                 }
             }
-            "headers" => assign(&mut self.user_agent, value::<UserAgent, A>(object)?.0),
+            Some(RequestAttribute::Headers) => assign(&mut self.user_agent, value::<UserAgent, A>(object)?.0),
             _ => skip(object)?,
         }
         Ok(())
@@ -171,12 +172,12 @@ impl Attributes for Request {
 }
 
 #[derive(Default)]
-struct ServerEnvironment(Option<Address>);
+struct Variables(Option<Address>);
 
-impl Attributes for ServerEnvironment {
+impl Attributes for Variables {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "REMOTE_ADDR" => assign(&mut self.0, address(value(object)?)),
+        match VariablesAttribute::named(name.as_bytes()) {
+            Some(VariablesAttribute::RemoteAddr) => assign(&mut self.0, address(value(object)?)),
             _ => skip(object)?,
         }
         Ok(())
@@ -187,15 +188,11 @@ impl Attributes for ServerEnvironment {
 #[derive(Default)]
 struct UserAgent(Option<String>);
 
-fn is_user_agent(name: &str) -> bool {
-    name.eq_ignore_ascii_case("user-agent")
-}
-
 impl Lenient for UserAgent {
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
         let mut user_agent = None;
         while let Some(name) = object.next_key::<Name<'_>>()? {
-            if is_user_agent(name.as_str()) {
+            if is_user_agent(name.as_str().as_bytes()) {
                 assign(&mut user_agent, value::<HeaderValue, A>(&mut object)?.0);
             } else {
                 skip(&mut object)?;
@@ -220,7 +217,7 @@ struct Header(Option<String>);
 impl Lenient for Header {
     fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
         let name = list.next_element::<Any<Strict<64>>>()?.and_then(|Any(name)| name.0);
-        if !name.as_deref().is_some_and(is_user_agent) {
+        if !name.is_some_and(|name| is_user_agent(name.as_bytes())) {
             return Rest::from_list(list).map(|_| Self::default());
         }
         let found = list.next_element::<Any<HeaderValue>>()?.and_then(|Any(value)| value.0);

@@ -6,29 +6,20 @@ use std::sync::LazyLock;
 use error_tracking_operator::{
     filters::Compiled,
     grouping::g1,
-    protocol::{event, event::MAX_BYTES},
+    protocol::event::{self, MAX_BYTES, attributes::Interface},
     settings::Filters,
 };
 use serde_json::Value;
 
 use super::receipt;
 
-/// Two names of one thing: of both, the later one counts.
-const ALIASES: [[&str; 2]; 7] = [
-    ["logentry", "sentry.interfaces.Message"],
-    ["exception", "sentry.interfaces.Exception"],
-    ["stacktrace", "sentry.interfaces.Stacktrace"],
-    ["csp", "sentry.interfaces.Csp"],
-    ["user", "sentry.interfaces.User"],
-    ["request", "sentry.interfaces.Http"],
-    ["contexts", "sentry.interfaces.Contexts"],
-];
-
 pub fn check(input: &[u8]) {
     let Ok(Value::Object(mut object)) = serde_json::from_slice(input) else { return };
-    for [name, old_name] in ALIASES {
-        if object.contains_key(name) {
-            object.remove(old_name);
+    // Of several names of one thing the later one counts.
+    for attribute in Interface::Event.attributes() {
+        let mut names = attribute.names.iter().filter_map(|name| std::str::from_utf8(name).ok());
+        if names.next().is_some_and(|name| object.contains_key(name)) {
+            names.for_each(|old_name| drop(object.remove(old_name)));
         }
     }
     let mut value = Value::Object(object);
