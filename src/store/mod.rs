@@ -18,10 +18,10 @@ mod error;
 pub mod ingest;
 mod migrations;
 mod mounted;
-mod timestamptz;
 
 pub use admin::Admin;
 pub use connection::Connection;
 pub use error::StoreError;
+/// A point in time as a query's argument or column, kept to the microsecond.
+pub use jiff_sqlx::Timestamp as Timestamptz;
 pub use mounted::MountedPool;
-pub use timestamptz::Timestamptz;

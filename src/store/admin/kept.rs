@@ -49,7 +49,7 @@ impl Admin {
                         "retained" => Phase::Retained,
                         _ => Phase::Deleted,
                     },
-                    since: since.map(|since| since.0),
+                    since: since.map(Timestamptz::to_jiff),
                     location: secret.zip(server).map(|(secret, server)| Location { secret, server }),
                 })
             })

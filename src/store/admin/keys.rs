@@ -316,7 +316,7 @@ async fn insert(
 impl FromRow<'_, PgRow> for KeyRow {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let instant =
-            |name| row.try_get::<Option<Timestamptz>, _>(name).map(|instant| instant.map(|instant| instant.0));
+            |name| row.try_get::<Option<Timestamptz>, _>(name).map(|instant| instant.map(Timestamptz::to_jiff));
         let public_key: String = row.try_get("public_key")?;
         Ok(Self {
             key_id: row.try_get("key_id")?,
@@ -326,7 +326,7 @@ impl FromRow<'_, PgRow> for KeyRow {
             public_key: public_key.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             enabled: row.try_get("enabled")?,
             rate_limit: rate_limit(row.try_get("rate_limit_events")?, row.try_get("rate_limit_seconds")?),
-            created_at: row.try_get::<Timestamptz, _>("created_at")?.0,
+            created_at: row.try_get::<Timestamptz, _>("created_at")?.to_jiff(),
             last_used_at: instant("last_used_at")?,
             revoked: instant("revoked_at")?.is_some(),
         })

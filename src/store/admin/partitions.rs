@@ -34,7 +34,7 @@ impl Admin {
             "SELECT count(*) FROM {}.partitions WHERE from_at > $1",
             project.schema()
         )))
-        .bind(Timestamptz(now))
+        .bind(Timestamptz::from(now))
         .fetch_one(&mut *transaction)
         .await?;
         let mut ahead = usize::try_from(ahead.0).unwrap_or(0);
@@ -66,7 +66,7 @@ async fn last(transaction: &mut PgConnection, project: ProjectId) -> Result<Opti
     )))
     .fetch_optional(transaction)
     .await?;
-    Ok(last.map(|(number, to)| (number, to.0)))
+    Ok(last.map(|(number, to)| (number, to.to_jiff())))
 }
 
 /// Bytes a day of the partition in use, or of the one before while that is not a day old.
@@ -83,7 +83,7 @@ async fn bytes_of_last_day(
          ), 0)::bigint
          FROM {schema}.partitions WHERE from_at <= $1 AND to_at > $1 - interval '1 day'"
     )))
-    .bind(Timestamptz(now))
+    .bind(Timestamptz::from(now))
     .fetch_one(transaction)
     .await?;
     Ok(bytes)

@@ -73,11 +73,11 @@ impl Admin {
              ORDER BY c.relname"
         )))
         .bind(&schema)
-        .bind(Timestamptz(before))
+        .bind(Timestamptz::from(before))
         .fetch_all(&mut *transaction)
         .await?;
         sqlx::query(AssertSqlSafe(format!("DELETE FROM {schema}.partitions WHERE to_at <= $1")))
-            .bind(Timestamptz(before))
+            .bind(Timestamptz::from(before))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -119,7 +119,7 @@ impl Admin {
         let leaf: Option<(String,)> = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT relname::text FROM {schema}.partitions WHERE from_at < $1 AND to_at > $1"
         )))
-        .bind(Timestamptz(before))
+        .bind(Timestamptz::from(before))
         .fetch_optional(&self.pool)
         .await?;
         let Some((leaf,)) = leaf else { return Ok(0) };
@@ -141,7 +141,7 @@ impl Admin {
             let candidates: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
                 "SELECT issue_id FROM {schema}.issue_counters WHERE latest_received_at < $1 LIMIT $2"
             )))
-            .bind(Timestamptz(before))
+            .bind(Timestamptz::from(before))
             .bind(ISSUES_A_BATCH)
             .fetch_all(&mut *transaction)
             .await?;
@@ -164,7 +164,7 @@ impl Admin {
                  INSERT INTO {schema}.expired_issues SELECT issue_id FROM expired"
             )))
             .bind(&candidates)
-            .bind(Timestamptz(before))
+            .bind(Timestamptz::from(before))
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
@@ -226,7 +226,7 @@ impl Admin {
             "DELETE FROM {}.ingest_marks WHERE applied_at < $1 - make_interval(days => $2)",
             project.schema()
         )))
-        .bind(Timestamptz(now))
+        .bind(Timestamptz::from(now))
         .bind(MARKS_DAYS)
         .execute(&mut *transaction)
         .await?;
@@ -235,7 +235,7 @@ impl Admin {
              WHERE project_id = $1 AND seen_at < $2 - make_interval(days => $3)",
         )
         .bind(project.as_i64())
-        .bind(Timestamptz(now))
+        .bind(Timestamptz::from(now))
         .bind(INSTANCES_DAYS)
         .execute(&mut *transaction)
         .await?;
@@ -250,7 +250,7 @@ impl Admin {
             let mut transaction = self.begin().await?;
             let query = sqlx::query(AssertSqlSafe(delete.to_owned())).persistent(false);
             let query = match before {
-                Some(before) => query.bind(Timestamptz(before)).bind(limit),
+                Some(before) => query.bind(Timestamptz::from(before)).bind(limit),
                 None => query.bind(limit),
             };
             let rows = query.execute(&mut *transaction).await?.rows_affected();

@@ -73,7 +73,7 @@ impl Snapshot {
                     ARRAY (SELECT DISTINCT platform FROM {schema}.issues ORDER BY platform) AS platforms",
             schema = project.schema()
         )))
-        .bind(Timestamptz(since))
+        .bind(Timestamptz::from(since))
         .fetch_one(&mut *self.0)
         .await?;
         Ok(ProjectNumbers {
@@ -173,7 +173,7 @@ impl Snapshot {
             schema = project.schema()
         )))
         .bind(issues)
-        .bind(Timestamptz(since))
+        .bind(Timestamptz::from(since))
         .fetch_all(&mut *self.0)
         .await?;
         let mut hours: HashMap<_, Vec<_>> = HashMap::new();
@@ -192,7 +192,7 @@ impl Snapshot {
               WHERE received_at = $1 AND event_id = $2",
             schema = project.schema()
         )))
-        .bind(Timestamptz(issue.latest.received_at))
+        .bind(Timestamptz::from(issue.latest.received_at))
         .bind(Uuid::from_bytes(issue.latest.event_id.0))
         .fetch_optional(&mut *self.0)
         .await?;

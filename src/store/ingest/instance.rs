@@ -63,7 +63,7 @@ pub async fn heartbeat(pool: &PgPool, project: ProjectId, heartbeat: &Heartbeat<
         .bind(heartbeat.instance)
         .bind(heartbeat.settings_version)
         .bind(usage.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
-        .bind(usage.iter().map(|(_, used_at)| Timestamptz(*used_at)).collect::<Vec<_>>())
+        .bind(usage.iter().map(|(_, used_at)| Timestamptz::from(*used_at)).collect::<Vec<_>>())
         .bind(outcomes.iter().map(|(reason, _)| *reason).collect::<Vec<_>>())
         .bind(outcomes.iter().map(|(_, quantity)| i64::try_from(*quantity).unwrap_or(i64::MAX)).collect::<Vec<_>>())
         .execute(pool)
