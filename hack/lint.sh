@@ -35,6 +35,8 @@ operations_are_explained() {
     return "$missing"
 }
 
+prose_is_short() { git ls-files -z --cached --others --exclude-standard -- '*.md' | xargs -0 hack/prose.py; }
+
 # Prints what is wrong and keeps the last line for the end.
 house=
 arrows_hold() {
@@ -54,6 +56,7 @@ check "cargo fmt" cargo fmt --check
 check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
 check "who names whom, files of up to 500 lines, tasks with an owner" arrows_hold
 check "that check finds what it should" hack/house.py --self-test
+check "lines of prose have at most 120 characters" prose_is_short
 check "custom resource definitions are current" hack/crds.sh --check
 check "docs/operations.md explains every reason and alert" operations_are_explained
 
