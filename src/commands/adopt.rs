@@ -13,7 +13,7 @@ use super::{CommandError, Installation, client, database};
 use crate::{
     crd::ErrorTrackingProject,
     dsn::ProjectId,
-    kubernetes::names::FIELD_MANAGER,
+    kubernetes::{KubeError, names::FIELD_MANAGER},
     store::{
         Admin,
         admin::{DeletionPolicy, Phase, ProjectIdentity, ProjectState},
@@ -121,7 +121,7 @@ async fn replaced(admin: &Admin, id: ProjectId, target: &ProjectIdentity) -> Res
 
 async fn namespace_uid(client: &Client, name: &str) -> Result<Option<String>, CommandError> {
     let api: Api<Namespace> = Api::all(client.clone());
-    let found = api.get_opt(name).await.map_err(CommandError::kubernetes(format!("read namespace {name}")))?;
+    let found = api.get_opt(name).await.map_err(KubeError::on("read", "namespace", name))?;
     Ok(found.and_then(|namespace| namespace.uid()))
 }
 
@@ -144,7 +144,7 @@ async fn living_owner(
 async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option<ErrorTrackingProject>, CommandError> {
     let api: Api<ErrorTrackingProject> = Api::namespaced(client.clone(), namespace);
     let one = ListParams::default().fields(&format!("metadata.name={name}"));
-    let failed = CommandError::kubernetes(format!("read ErrorTrackingProject {namespace}/{name}"));
+    let failed = KubeError::on("read", "ErrorTrackingProject", &format!("{namespace}/{name}"));
     Ok(api.list(&one).await.map_err(failed)?.items.into_iter().next())
 }
 
@@ -152,8 +152,10 @@ async fn nudge(client: &Client, namespace: &str, name: &str) -> Result<(), Comma
     let api: Api<ErrorTrackingProject> = Api::namespaced(client.clone(), namespace);
     let patch = json!({"metadata": {"annotations": {ADOPTED_ANNOTATION: format!("{:.0}", Timestamp::now())}}});
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    api.patch_metadata(name, &parameters, &Patch::Merge(&patch))
-        .await
-        .map(|_| ())
-        .map_err(CommandError::kubernetes(format!("annotate ErrorTrackingProject {namespace}/{name}")))
+    api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await.map_err(KubeError::on(
+        "annotate",
+        "ErrorTrackingProject",
+        &format!("{namespace}/{name}"),
+    ))?;
+    Ok(())
 }

@@ -18,9 +18,12 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client};
 
 use crate::{
-    kubernetes::kube_message,
+    kubernetes::KubeError,
     operator::objects::ApplyError,
-    store::{Admin, Connection, StoreError, connection::PoolSize},
+    store::{
+        Admin, Connection, StoreError,
+        connection::{ConnectionError, PoolSize},
+    },
 };
 
 /// Which installation a command is about.
@@ -38,12 +41,12 @@ pub struct Installation {
 pub enum CommandError {
     #[error("failed to find the Kubernetes API: {0}")]
     NoKubernetes(#[source] Box<kube::Error>),
-    #[error("failed to {what}: {}", kube_message(source))]
-    Kubernetes { what: String, source: Box<kube::Error> },
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    #[error("Secret {secret} does not say how to reach Postgres: {message}")]
-    Database { secret: String, message: String },
+    #[error("Secret {secret} does not say how to reach Postgres: {source}")]
+    Database { secret: String, source: ConnectionError },
     #[error("Postgres: {}", .0.message())]
     Store(#[from] StoreError),
     #[error("failed to write the answer: {0}")]
@@ -57,13 +60,6 @@ pub enum CommandError {
     Refused(String),
 }
 
-impl CommandError {
-    fn kubernetes(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Kubernetes { what, source: Box::new(source) }
-    }
-}
-
 async fn client() -> Result<Client, CommandError> {
     Client::try_default().await.map_err(|error| CommandError::NoKubernetes(Box::new(error)))
 }
@@ -72,15 +68,14 @@ async fn client() -> Result<Client, CommandError> {
 async fn database(client: &Client, namespace: &str, name: &str) -> Result<Admin, CommandError> {
     let secret = format!("{namespace}/{name}");
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = api.get(name).await.map_err(CommandError::kubernetes(format!("read Secret {secret}")))?;
+    let found = api.get(name).await.map_err(KubeError::on("read", "Secret", &secret))?;
     let values: BTreeMap<_, _> = found
         .data
         .unwrap_or_default()
         .into_iter()
         .map(|(key, ByteString(value))| (key, String::from_utf8_lossy(&value).into_owned()))
         .collect();
-    let connection =
-        Connection::from_map(&values).map_err(|error| CommandError::Database { secret, message: error.to_string() })?;
+    let connection = Connection::from_map(&values).map_err(|source| CommandError::Database { secret, source })?;
     connection.probe().await?;
     Ok(Admin::attach(connection.pool(PoolSize { min: 0, max: 2 }, "error-tracking-operator command")).await?)
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{CommandError, Installation, client, retained::LIST_PAGE};
 use crate::{
     crd::FINALIZER,
+    kubernetes::KubeError,
     operator::{kinds::KINDS, objects::apply::set_finalizer},
 };
 
@@ -73,7 +74,7 @@ pub async fn release(command: Release) -> Result<(), CommandError> {
 /// Whether somebody else led until now.
 async fn take_lease(client: &Client, namespace: &str, name: &str, end: Instant) -> Result<bool, CommandError> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let failed = || CommandError::kubernetes(format!("take Lease {namespace}/{name}"));
+    let failed = || KubeError::on("take", "Lease", &format!("{namespace}/{name}"));
     loop {
         let found = api.get_opt(name).await.map_err(failed())?;
         let before = found.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
@@ -99,7 +100,7 @@ async fn take_lease(client: &Client, namespace: &str, name: &str, end: Instant) 
             }
             // The leader has renewed it just now.
             Err(kube::Error::Api(status)) if status.code == 409 && Instant::now() < end => sleep(RETRY / 5).await,
-            Err(error) => return Err(failed()(error)),
+            Err(error) => return Err(failed()(error).into()),
         }
     }
 }
@@ -118,7 +119,7 @@ async fn free(client: &Client, resource: ApiResource, end: Instant) -> Result<Fr
     loop {
         let page = match api.list_metadata(&next).await {
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(total),
-            page => page.map_err(CommandError::kubernetes(format!("list {}", resource.plural)))?,
+            page => page.map_err(KubeError::on("list", resource.plural.clone(), ""))?,
         };
         let held = page.items.iter().filter(|object| object.finalizers().iter().any(|name| name == FINALIZER));
         let results: Vec<bool> = stream::iter(held.map(|object| object.metadata.clone()))

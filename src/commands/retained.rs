@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{CommandError, Installation, client, database};
 use crate::{
     crd::ErrorTrackingProject,
+    kubernetes::KubeError,
     operator::databases::tombstones::{self, Tombstone},
     store::{
         Admin,
@@ -132,7 +133,7 @@ async fn living(client: &Client) -> Result<BTreeSet<String>, CommandError> {
     let mut living = BTreeSet::new();
     let mut next = ListParams::default().limit(LIST_PAGE);
     loop {
-        let page = api.list_metadata(&next).await.map_err(CommandError::kubernetes("list ErrorTrackingProjects"))?;
+        let page = api.list_metadata(&next).await.map_err(KubeError::on("list", "ErrorTrackingProjects", ""))?;
         living.extend(page.items.iter().filter_map(ResourceExt::uid));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => next = ListParams::default().limit(LIST_PAGE).continue_token(&token),

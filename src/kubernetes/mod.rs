@@ -4,4 +4,4 @@
 mod error;
 pub mod names;
 
-pub use error::kube_message;
+pub use error::{KubeError, Refusal, kube_message};

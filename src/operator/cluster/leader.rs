@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::client::Fence;
-use crate::kubernetes::kube_message;
+use crate::kubernetes::KubeError;
 
 /// How long a lease holds without being renewed, in seconds.
 const LEASE_SECONDS: i32 = 15;
@@ -35,8 +35,8 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderError {
-    #[error("failed to read or write Lease {name}: {}", kube_message(source))]
-    Lease { name: String, source: Box<kube::Error> },
+    #[error(transparent)]
+    Lease(#[from] KubeError),
     #[error("no answer about Lease {name}")]
     NoAnswer { name: String },
     #[error("Lease {name} was taken by {holder}")]
@@ -147,7 +147,7 @@ async fn acquire(
     identity: &str,
     seen: &mut Option<Seen>,
 ) -> Result<Option<(Lease, Instant)>, LeaderError> {
-    let failed = |source| LeaderError::Lease { name: name.into(), source: Box::new(source) };
+    let failed = |error| LeaderError::Lease(KubeError::on("read or write", "Lease", name)(error));
     let started = Instant::now();
     let Some(current) = api.get_opt(name).await.map_err(failed)? else {
         let lease = Lease {
@@ -280,7 +280,7 @@ impl Leadership {
     }
 
     fn failed(&self, source: kube::Error) -> LeaderError {
-        LeaderError::Lease { name: self.name.clone(), source: Box::new(source) }
+        LeaderError::Lease(KubeError::on("read or write", "Lease", &self.name)(source))
     }
 
     /// A lease without a holder lets a standby take over at its next look, instead of after the lease duration.

@@ -1,17 +1,16 @@
 //! The backend that a project's spec names, as the operator reaches it now.
 
-use super::{Database, DatabaseState, Databases};
+use super::{Database, DatabaseState, Databases, Unavailable};
 use crate::{
     backend::{Backend, Integrated},
-    crd::{ErrorTrackingProject, Reason},
+    crd::ErrorTrackingProject,
 };
 
 /// What is known of a project's backend now.
 #[derive(Clone, Debug)]
 pub enum BackendState {
-    Connecting,
     Ready(Backend),
-    Unavailable { reason: Reason, message: String },
+    Unavailable(Unavailable),
 }
 
 impl Database {
@@ -27,9 +26,9 @@ impl Databases {
     #[must_use]
     pub fn backend_of(&self, project: &ErrorTrackingProject) -> BackendState {
         match self.of_project(project) {
-            DatabaseState::Connecting => BackendState::Connecting,
+            DatabaseState::Connecting => BackendState::Unavailable(Unavailable::Connecting),
             DatabaseState::Ready(database) => BackendState::Ready(database.backend()),
-            DatabaseState::Unavailable { reason, message } => BackendState::Unavailable { reason, message },
+            DatabaseState::Unavailable(error) => BackendState::Unavailable(Unavailable::NotConnected(error)),
         }
     }
 }

@@ -6,7 +6,6 @@ use secrecy::SecretString;
 
 use super::{error::ConnectError, login::LoginValues};
 use crate::{
-    crd::Reason,
     dsn::hex,
     store::{Admin, Connection, StoreError, admin::password_digest},
 };
@@ -24,7 +23,7 @@ pub struct DatabaseAddress {
 pub enum DatabaseState {
     Connecting,
     Ready(Arc<Database>),
-    Unavailable { reason: Reason, message: String },
+    Unavailable(Arc<ConnectError>),
 }
 
 impl DatabaseState {
@@ -34,7 +33,7 @@ impl DatabaseState {
         match self {
             Self::Connecting => String::new(),
             Self::Ready(database) => database.fingerprint(),
-            Self::Unavailable { message, .. } => message.clone(),
+            Self::Unavailable(error) => error.to_string(),
         }
     }
 }

@@ -1,15 +1,51 @@
 //! Why a database cannot be used, and the word for the conditions that say so.
 
-use crate::{crd::Reason, kubernetes::kube_message, store::StoreError};
+use std::sync::Arc;
 
+use crate::{
+    backend::BackendError,
+    crd::Reason,
+    kubernetes::KubeError,
+    store::{StoreError, connection::ConnectionError},
+};
+
+/// Why a project's database cannot be used now. `Display` is the sentence for people.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error("The operator is connecting to Postgres.")]
+    Connecting,
+    #[error(transparent)]
+    NotConnected(Arc<ConnectError>),
+    /// It answers, and refuses what every pass asks first.
+    #[error(transparent)]
+    Refused(Arc<BackendError>),
+}
+
+impl Unavailable {
+    pub fn refused(error: impl Into<BackendError>) -> Self {
+        Self::Refused(Arc::new(error.into()))
+    }
+
+    /// The word for the condition.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Connecting => Reason::DatabaseUnavailable,
+            Self::NotConnected(error) => error.reason(),
+            Self::Refused(error) => error.reason(),
+        }
+    }
+}
+
+/// Why the operator is not connected to a database.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("failed to {verb} {kind} {name}: {}", kube_message(source))]
-    Kubernetes { verb: &'static str, kind: &'static str, name: String, source: Box<kube::Error> },
-    #[error("Secret {name} does not exist in {}: create it with uri, or host, port, dbname, username and password", place(*theirs))]
-    NoSecret { name: String, theirs: bool },
-    #[error("Secret {name} cannot be used: {message}")]
-    BadSecret { name: String, message: String, theirs: bool },
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
+    #[error("Secret {name} does not exist in {}: create it with uri, or host, port, dbname, username and password", place(*of_project))]
+    NoSecret { name: String, of_project: bool },
+    #[error("Secret {name} cannot be used: {source}")]
+    BadSecret { name: String, source: ConnectionError, of_project: bool },
     #[error(
         "Secret {secret} names the host {host}, which this installation does not allow: use the operator's database, or \
          ask the platform team to add the host to allowedDatabaseHosts"
@@ -30,16 +66,18 @@ pub enum ConnectError {
     DurabilityOff,
 }
 
-fn place(theirs: bool) -> &'static str {
-    if theirs { "this namespace" } else { "the operator's namespace" }
+fn place(of_project: bool) -> &'static str {
+    if of_project { "this namespace" } else { "the operator's namespace" }
 }
 
 impl ConnectError {
     /// The word for the condition.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::NoSecret { theirs: true, .. } | Self::BadSecret { theirs: true, .. } => Reason::DatabaseSecretInvalid,
-            Self::Kubernetes { .. } | Self::NoSecret { .. } | Self::SecretChanged(_) | Self::StartedAnew(_) => {
+            Self::NoSecret { of_project: true, .. } | Self::BadSecret { of_project: true, .. } => {
+                Reason::DatabaseSecretInvalid
+            }
+            Self::Kubernetes(_) | Self::NoSecret { .. } | Self::SecretChanged(_) | Self::StartedAnew(_) => {
                 Reason::DatabaseUnavailable
             }
             Self::BadSecret { .. } | Self::EpochAhead { .. } => Reason::DatabaseRejected,

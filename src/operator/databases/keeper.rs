@@ -25,6 +25,7 @@ use super::{
     login::{LoginValues, create, login, publish_console_login, random_password, read},
 };
 use crate::{
+    kubernetes::KubeError,
     operator::engine::metrics::Metrics,
     store::{Admin, Connection, StoreError, admin::Owner, connection::PoolSize},
 };
@@ -66,7 +67,7 @@ pub struct Secrets {
 pub enum DatabaseOwner {
     /// The operator's own.
     Installation,
-    /// The one that projects of a namespace name with a Secret of theirs.
+    /// The one that projects of a namespace name with a Secret of their own.
     Projects { namespace: String, secret: String, guards: Guards, headroom: Headroom },
 }
 
@@ -127,7 +128,7 @@ pub async fn keep(
                 Ok(database) => {
                     info!(server = database.server, epoch = current, "Connected to Postgres.");
                     (announced, former) = (None, None);
-                    keeper.tell_ready(1);
+                    keeper.observe_ready(1);
                     let database = Arc::new(database);
                     reached = Some(database.clone());
                     state.send_replace(DatabaseState::Ready(database.clone()));
@@ -145,9 +146,9 @@ pub async fn keep(
                 }
                 Err(failed) => failed,
             };
-            let failed = match keeper.above(failed) {
+            let failed = match keeper.epoch_to_exceed(failed) {
                 Ok(stored) => {
-                    rise(&raise, &mut epoch, stored).await;
+                    raise_epoch(&raise, &mut epoch, stored).await;
                     continue;
                 }
                 Err(failed) => failed,
@@ -155,22 +156,23 @@ pub async fn keep(
             let message = failed.to_string();
             if announced.as_ref() != Some(&message) {
                 warn!(error = message, "Postgres cannot be used; trying again.");
-                announced = Some(message.clone());
+                announced = Some(message);
             }
+            let pause = pause_after(&failed);
             let bridged = match &former {
                 Some(former) => former.since.elapsed() < PATIENCE && former.database.admin.look().await.is_ok(),
                 None => false,
             };
             if !bridged {
                 former = None;
-                keeper.tell_ready(0);
-                state.send_replace(DatabaseState::Unavailable { reason: failed.reason(), message });
+                keeper.observe_ready(0);
+                state.send_replace(DatabaseState::Unavailable(Arc::new(failed)));
                 // Who waits for one of its connections need not: the next attempt makes others.
                 if let Some(database) = reached.take() {
                     let _ = timeout(CLOSING, database.admin.close()).await;
                 }
             }
-            let _ = timeout(pause(&failed), keeper.changed.notified()).await;
+            let _ = timeout(pause, keeper.changed.notified()).await;
         }
     };
     tokio::select! {
@@ -180,33 +182,32 @@ pub async fn keep(
 }
 
 /// Pause before the next attempt: what only a user can mend is not asked for every few seconds.
-fn pause(failed: &ConnectError) -> Duration {
+fn pause_after(failed: &ConnectError) -> Duration {
     match failed {
-        ConnectError::NoSecret { theirs: true, .. }
-        | ConnectError::BadSecret { theirs: true, .. }
+        ConnectError::NoSecret { of_project: true, .. }
+        | ConnectError::BadSecret { of_project: true, .. }
         | ConnectError::HostNotAllowed { .. }
         | ConnectError::EpochAhead { .. } => UPKEEP,
         _ => LOOK,
     }
 }
 
-/// Asks for an epoch above the one that a database has seen. Only who still holds the lease can raise it; who does
-/// not is ended by trying.
-async fn rise(raise: &mpsc::Sender<i64>, epoch: &mut watch::Receiver<i64>, seen: i64) {
+/// Asks for an epoch above the one that a database has seen. A process that has lost its lease cannot raise it, and ends.
+async fn raise_epoch(raise: &mpsc::Sender<i64>, epoch: &mut watch::Receiver<i64>, seen: i64) {
     let _ = raise.send(seen).await;
     let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > seen)).await;
 }
 
 impl Keeper {
     /// The gauge is about the operator's own database.
-    fn tell_ready(&self, ready: i64) {
+    fn observe_ready(&self, ready: i64) {
         if matches!(self.owner, DatabaseOwner::Installation) {
             self.metrics.database_ready.set(ready);
         }
     }
 
     /// The epoch that ours must be raised above, when that is what failed and this database may ask for it.
-    fn above(&self, failed: ConnectError) -> Result<i64, ConnectError> {
+    fn epoch_to_exceed(&self, failed: ConnectError) -> Result<i64, ConnectError> {
         match (failed, &self.owner) {
             (
                 ConnectError::Store { server, secret, source: StoreError::Fenced { stored, ours } },
@@ -237,18 +238,18 @@ impl Keeper {
 
     async fn connect(&self, epoch: i64) -> Result<Database, ConnectError> {
         let (api, name) = self.secret();
-        let theirs = matches!(self.owner, DatabaseOwner::Projects { .. });
+        let of_project = matches!(self.owner, DatabaseOwner::Projects { .. });
         let mut secret = read(&api, name).await?;
-        if let (None, Some(host), false) = (&secret, &self.secrets.evaluation_host, theirs) {
+        if let (None, Some(host), false) = (&secret, &self.secrets.evaluation_host, of_project) {
             let values = login(host, 5432, "errortracking", "postgres", &random_password());
             create(&api, name, &values).await?;
             secret = Some(values);
         }
-        let values = secret.ok_or_else(|| ConnectError::NoSecret { name: name.into(), theirs })?;
-        let mut connection = Connection::from_map(&values).map_err(|error| ConnectError::BadSecret {
+        let values = secret.ok_or_else(|| ConnectError::NoSecret { name: name.into(), of_project })?;
+        let mut connection = Connection::from_map(&values).map_err(|source| ConnectError::BadSecret {
             name: name.into(),
-            message: error.to_string(),
-            theirs,
+            source,
+            of_project,
         })?;
         if let DatabaseOwner::Projects { namespace, guards, .. } = &self.owner {
             let host = in_cluster(&connection.host, namespace);
@@ -259,10 +260,10 @@ impl Keeper {
         }
         let address =
             DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
-        let secret_name = if theirs { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
+        let secret_name = if of_project { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
         let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
         connection.probe().await.map_err(failed)?;
-        let size = if theirs { PROJECT_POOL } else { PoolSize { min: 0, max: self.secrets.connections } };
+        let size = if of_project { PROJECT_POOL } else { PoolSize { min: 0, max: self.secrets.connections } };
         let owner = self.installation_owner().await?;
         let leading = Admin::lead(connection.pool(size, "error-tracking-operator"), epoch, owner);
         let admin = answered(leading).await.map_err(failed)?;
@@ -270,7 +271,7 @@ impl Keeper {
             return Err(ConnectError::DurabilityOff);
         }
         let (server, secret) = (connection.server(), LoginValues(values));
-        let shares_login = theirs && !admin.server().creates_roles;
+        let shares_login = of_project && !admin.server().creates_roles;
         let database = Database { admin, address, server, connection, secret_name, secret, shares_login };
         self.publish_console_login(&database).await?;
         Ok(database)
@@ -279,12 +280,7 @@ impl Keeper {
     async fn installation_owner(&self) -> Result<Owner, ConnectError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let name = &self.secrets.namespace;
-        let namespace = namespaces.get(name).await.map_err(|source| ConnectError::Kubernetes {
-            verb: "get",
-            kind: "Namespace",
-            name: name.clone(),
-            source: Box::new(source),
-        })?;
+        let namespace = namespaces.get(name).await.map_err(KubeError::on("get", "Namespace", name))?;
         let namespace_uid = namespace.uid().unwrap_or_default();
         Ok(Owner { namespace: name.clone(), namespace_uid, lease: self.secrets.lease.clone() })
     }
@@ -292,8 +288,8 @@ impl Keeper {
     /// Returns when the server does not answer any more, or the Secret says something else.
     async fn watch_over(&self, database: &Database) -> ConnectError {
         let (api, name) = self.secret();
-        let theirs = matches!(self.owner, DatabaseOwner::Projects { .. });
-        let (look, read_again) = if theirs { (LOOK_AT_PROJECTS, READ_AGAIN) } else { (LOOK, UPKEEP) };
+        let of_project = matches!(self.owner, DatabaseOwner::Projects { .. });
+        let (look, read_again) = if of_project { (LOOK_AT_PROJECTS, READ_AGAIN) } else { (LOOK, UPKEEP) };
         let (mut upkeep, mut secret_read) = (Instant::now(), Instant::now());
         let mut missing_since: Option<Instant> = None;
         loop {
@@ -316,9 +312,9 @@ impl Keeper {
                         return ConnectError::SecretChanged(name.into());
                     }
                     // The connection is good for a while, as for a project that goes with its namespace.
-                    Ok(None) if theirs => {
+                    Ok(None) if of_project => {
                         if missing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
-                            return ConnectError::NoSecret { name: name.into(), theirs };
+                            return ConnectError::NoSecret { name: name.into(), of_project };
                         }
                     }
                     Ok(_) => missing_since = None,

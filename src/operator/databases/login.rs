@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     dsn::hex,
-    kubernetes::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL},
+    kubernetes::{
+        KubeError,
+        names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL},
+    },
     store::admin::password_digest,
 };
 
@@ -60,12 +63,7 @@ pub fn login(host: &str, port: u16, dbname: &str, username: &str, password: &Sec
 }
 
 pub async fn read(api: &Api<Secret>, name: &str) -> Result<Option<BTreeMap<String, String>>, ConnectError> {
-    let secret = api.get_opt(name).await.map_err(|source| ConnectError::Kubernetes {
-        verb: "get",
-        kind: "Secret",
-        name: name.into(),
-        source: Box::new(source),
-    })?;
+    let secret = api.get_opt(name).await.map_err(KubeError::on("get", "Secret", name))?;
     Ok(secret.map(|secret| {
         let values = secret.data.unwrap_or_default().into_iter();
         values.map(|(key, ByteString(value))| (key, String::from_utf8_lossy(&value).into_owned())).collect()
@@ -83,9 +81,9 @@ pub async fn create(api: &Api<Secret>, name: &str, values: &BTreeMap<String, Str
         ..Secret::default()
     };
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    api.create(&parameters, &secret).await.map(|_| info!(secret = name, "Created a login Secret.")).map_err(|source| {
-        ConnectError::Kubernetes { verb: "create", kind: "Secret", name: name.into(), source: Box::new(source) }
-    })
+    api.create(&parameters, &secret).await.map_err(KubeError::on("create", "Secret", name))?;
+    info!(secret = name, "Created a login Secret.");
+    Ok(())
 }
 
 /// 192 random bits in hex: no character of it needs quoting anywhere.

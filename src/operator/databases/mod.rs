@@ -18,6 +18,7 @@ use tokio::sync::watch;
 pub use self::{
     backend::BackendState,
     database::{Database, DatabaseAddress, DatabaseState},
+    error::Unavailable,
     guards::Guards,
     keeper::{DatabaseOwner, Keeper, Secrets, keep},
     login::random_password,

@@ -62,8 +62,14 @@ impl Action {
 
 /// A pass failed. What to tell the user is in the object's status already.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PassFailed(pub String);
+#[error(transparent)]
+pub struct PassFailed(Box<dyn std::error::Error + Send + Sync>);
+
+impl PassFailed {
+    pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(cause))
+    }
+}
 
 /// The controller of one kind.
 pub struct Controller {

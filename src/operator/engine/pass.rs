@@ -1,6 +1,6 @@
 //! `observe → plan → apply`, for every kind: the loop that a pass over one object is.
 
-use std::{fmt::Display, time::Duration};
+use std::{error::Error, time::Duration};
 
 use tokio::time::timeout;
 use tracing::warn;
@@ -35,7 +35,7 @@ pub enum Outlook {
 }
 
 /// Why a step did not work. `Display` is the sentence for people.
-pub trait StepFailure: Display + Send + Sync {
+pub trait StepFailure: Error + Send + Sync + 'static {
     /// A server did not answer in time.
     fn no_answer() -> Self;
 
@@ -89,9 +89,7 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
     let mut round = 1;
     let (observed, failure) = loop {
         let observed = timeout(OBSERVE_LIMIT, pass.observe()).await;
-        let observed = observed
-            .unwrap_or_else(|_| Err(P::Failure::no_answer()))
-            .map_err(|failure| PassFailed(failure.to_string()))?;
+        let observed = observed.unwrap_or_else(|_| Err(P::Failure::no_answer())).map_err(PassFailed::new)?;
         let steps = P::plan(&observed);
         let done = steps.is_empty() || round == P::ROUNDS;
         let mut failure = pass.obstacle(&observed);
@@ -110,9 +108,10 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
         }
         round += 1;
     };
-    if let Some(fenced) = failure.as_ref().filter(|failure| failure.outlook() == Outlook::Fenced) {
-        return Err(PassFailed(fenced.to_string()));
-    }
+    let failure = match failure {
+        Some(fenced) if fenced.outlook() == Outlook::Fenced => return Err(PassFailed::new(fenced)),
+        failure => failure,
+    };
     fault::point(P::CONTROLLER, "status", When::Before);
     if let Err(error) = pass.write_status(&observed, failure.as_ref()).await {
         return finished(Err(error));
@@ -122,7 +121,7 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
         return Ok(Action::requeue(if P::waits(&observed) { WAIT } else { LOOK_AGAIN }));
     };
     match failure.outlook() {
-        Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed(failure.to_string())),
+        Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed::new(failure)),
         Outlook::Stalled => Ok(Action::stalled(WAIT)),
         Outlook::Wait => Ok(Action::failed(WAIT)),
     }
@@ -151,6 +150,6 @@ pub fn finished<F: StepFailure>(result: Result<(), F>) -> Result<Action, PassFai
             warn!(error = %failure, "A pass failed.");
             Ok(Action::failed(WAIT))
         }
-        Err(failure) => Err(PassFailed(failure.to_string())),
+        Err(failure) => Err(PassFailed::new(failure)),
     }
 }

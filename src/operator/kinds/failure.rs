@@ -1,12 +1,14 @@
-//! Why a step of a plan did not work, and what a user can do about it.
+//! Why a step of a plan did not work, and what a user can do about it. Each failure holds its cause; the sentence for people
+//! and the word for the condition are made of it at the end.
 
 use crate::{
     backend::BackendError,
     crd::Reason,
+    kubernetes::{KubeError, Refusal},
     operator::{
-        databases::tombstones::Unsettled,
+        databases::{Unavailable, tombstones::Unsettled},
         engine::pass::{Outlook, StepFailure},
-        objects::{ApplyError, child::ChildKind, describe_conflict},
+        objects::{ApplyError, child::ChildKind},
     },
     store::StoreError,
 };
@@ -14,30 +16,77 @@ use crate::{
 /// A step that failed. `Display` is the sentence for people.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("{}", describe_conflict(*kind, name, holder.as_deref()))]
-    Conflict { kind: ChildKind, name: String, holder: Option<String> },
+    #[error("{}", describe(.0))]
+    Apply(#[from] ApplyError),
+    /// The API server refuses a field of a child that the project's spec asks for.
+    #[error("{fields}")]
+    SpecRefused { fields: String, source: KubeError },
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Database(#[from] Unavailable),
     /// The project is in another database than the one that the operator uses now.
+    #[error(
+        "Project {id} is in {server}, and the database that the operator uses now does not know it. Point the operator at \
+         that database again, or delete this project and apply it anew to start empty."
+    )]
+    DatabaseChanged { id: i64, server: String },
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
+    #[error(transparent)]
+    Waiting(#[from] Waiting),
+}
+
+/// What the spec asks for and cannot be had here. The sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Unmet {
+    #[error(
+        "Namespace {namespace} has reached its limit of {objects} ({limit}): delete an older one, or ask the platform team \
+         for a higher limit."
+    )]
+    Limit { namespace: String, objects: &'static str, limit: u32 },
+    #[error(
+        "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not have: ask the \
+         platform team to install it, or use ingest.ingress."
+    )]
+    GatewayApi,
+    #[error(
+        "spec.endpoint is External, and ErrorTrackingProject {project} has no external URL: set externalURL, ingress or \
+         gateway in its spec.backend.integrated.ingest, or use endpoint: Internal here."
+    )]
+    ExternalUrl { project: String },
+    /// An entry that no rule of the schema can tell to be of no use, with its field and the cure.
     #[error("{0}")]
-    DatabaseChanged(String),
-    #[error("{message}")]
-    Database { reason: Reason, message: String, retryable: bool },
-    #[error("{0}")]
-    Kubernetes(String),
-    /// The operator lacks a right; the API server's sentence names verb and resource.
-    #[error("{0}: the rights of the operator's ClusterRole are not what the chart gives")]
-    Forbidden(String),
-    /// The API server refuses what the spec asks for: the same again would be refused again.
-    #[error("{0}")]
-    Invalid(String),
-    /// What the spec asks for cannot be had here; the message says what to do.
-    #[error("{message}")]
-    Unmet { reason: Reason, message: String },
-    /// Another process leads; nothing is to be written any more.
-    #[error("{0}")]
-    Fenced(String),
-    /// Something else must happen first.
-    #[error("{0}")]
-    Waiting(String),
+    Setting(String),
+}
+
+/// Something else must happen first, and does so without anybody.
+#[derive(Debug, thiserror::Error)]
+pub enum Waiting {
+    #[error("The operator is connecting to Postgres.")]
+    Connecting,
+    #[error("Postgres went away during the pass")]
+    PostgresWentAway,
+    #[error("the operator's database, which gives the number, is away")]
+    NoNumber,
+    #[error("a server did not answer in time")]
+    NoAnswer,
+    /// What an object of this name left is still there.
+    #[error(transparent)]
+    Tombstone(Unsettled),
+}
+
+fn describe(error: &ApplyError) -> String {
+    let cure = match error {
+        ApplyError::Kubernetes(refused) => match refused.refusal() {
+            // The API server's sentence names verb and resource.
+            Refusal::MissingRight => ": the rights of the operator's ClusterRole are not what the chart gives",
+            Refusal::Quota => ": delete what nobody needs, or ask the platform team for a higher quota",
+            _ => "",
+        },
+        ApplyError::Conflict { .. } | ApplyError::Leaving { .. } => "",
+    };
+    format!("{error}{cure}")
 }
 
 impl Failure {
@@ -45,13 +94,25 @@ impl Failure {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Conflict { kind: ChildKind::Secret, .. } => Reason::SecretConflict,
-            Self::Conflict { .. } => Reason::NameConflict,
-            Self::DatabaseChanged(_) => Reason::DatabaseChanged,
-            Self::Database { reason, .. } | Self::Unmet { reason, .. } => *reason,
-            Self::Kubernetes(_) | Self::Invalid(_) => Reason::Rejected,
-            Self::Forbidden(_) => Reason::Forbidden,
-            Self::Waiting(_) | Self::Fenced(_) => Reason::Progressing,
+            Self::Apply(ApplyError::Conflict { kind: ChildKind::Secret, .. }) => Reason::SecretConflict,
+            Self::Apply(ApplyError::Conflict { .. }) => Reason::NameConflict,
+            Self::Apply(ApplyError::Kubernetes(error)) => match error.refusal() {
+                Refusal::MissingRight => Reason::Forbidden,
+                Refusal::NamespaceTerminating | Refusal::Changed => Reason::Progressing,
+                Refusal::Quota | Refusal::Denied | Refusal::Invalid | Refusal::Other => Reason::Rejected,
+            },
+            Self::SpecRefused { .. } => Reason::Rejected,
+            Self::Backend(error) if error.is_fenced() => Reason::Progressing,
+            Self::Backend(BackendError::ProjectNotReady)
+            | Self::Waiting(_)
+            | Self::Apply(ApplyError::Leaving { .. }) => Reason::Progressing,
+            Self::Backend(error) => error.reason(),
+            Self::Database(unavailable) => unavailable.reason(),
+            Self::DatabaseChanged { .. } => Reason::DatabaseChanged,
+            Self::Unmet(Unmet::Limit { .. }) => Reason::LimitExceeded,
+            Self::Unmet(Unmet::GatewayApi) => Reason::GatewayApiMissing,
+            Self::Unmet(Unmet::ExternalUrl { .. }) => Reason::NoExternalUrl,
+            Self::Unmet(Unmet::Setting(_)) => Reason::Invalid,
         }
     }
 
@@ -60,67 +121,50 @@ impl Failure {
     pub fn stalls(&self) -> bool {
         self.outlook() == Outlook::Stalled
     }
+
+    /// It is about the project's database, not about the cluster.
+    #[must_use]
+    pub fn is_of_database(&self) -> bool {
+        match self {
+            Self::Backend(error) => !error.is_fenced() && !matches!(error, BackendError::ProjectNotReady),
+            Self::Database(_) | Self::DatabaseChanged { .. } => true,
+            Self::Apply(_) | Self::SpecRefused { .. } | Self::Unmet(_) | Self::Waiting(_) => false,
+        }
+    }
 }
 
 impl StepFailure for Failure {
     fn no_answer() -> Self {
-        Self::Waiting("a server did not answer in time".into())
+        Waiting::NoAnswer.into()
     }
 
     fn outlook(&self) -> Outlook {
         match self {
-            Self::Conflict { .. } | Self::Invalid(_) | Self::DatabaseChanged(_) | Self::Unmet { .. } => {
-                Outlook::Stalled
-            }
-            Self::Database { reason, retryable, .. } => match reason {
+            Self::Apply(ApplyError::Kubernetes(error)) => match error.refusal() {
+                Refusal::MissingRight => Outlook::Wait,
+                Refusal::Quota | Refusal::Denied | Refusal::Invalid => Outlook::Stalled,
+                Refusal::NamespaceTerminating | Refusal::Changed | Refusal::Other => Outlook::RetrySoon,
+            },
+            Self::Apply(ApplyError::Conflict { .. })
+            | Self::SpecRefused { .. }
+            | Self::DatabaseChanged { .. }
+            | Self::Unmet(_) => Outlook::Stalled,
+            Self::Apply(ApplyError::Leaving { .. }) | Self::Waiting(_) => Outlook::RetrySoon,
+            Self::Backend(error) if error.is_fenced() => Outlook::Fenced,
+            Self::Backend(error) if error.retryable() => Outlook::RetrySoon,
+            Self::Backend(_) | Self::Database(_) => match self.reason() {
                 Reason::SchemaConflict | Reason::DatabaseHostNotAllowed | Reason::DatabaseSecretInvalid => {
                     Outlook::Stalled
                 }
-                _ if *retryable => Outlook::RetrySoon,
                 _ => Outlook::Wait,
             },
-            Self::Forbidden(_) => Outlook::Wait,
-            Self::Kubernetes(_) | Self::Waiting(_) => Outlook::RetrySoon,
-            Self::Fenced(_) => Outlook::Fenced,
         }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Fenced { .. }) {
-            return Self::Fenced(error.to_string());
-        }
-        let message = error.message().into_owned();
-        Self::Database { reason: error.reason(), message, retryable: error.retryable() }
-    }
-}
-
-impl From<BackendError> for Failure {
-    fn from(error: BackendError) -> Self {
-        match error {
-            BackendError::Store(error) => error.into(),
-            BackendError::ProjectNotReady => Self::Waiting(error.to_string()),
-            BackendError::UnknownKey(_) => {
-                Self::Database { reason: error.reason(), message: error.to_string(), retryable: error.retryable() }
-            }
-        }
-    }
-}
-
-impl From<ApplyError> for Failure {
-    fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Conflict { kind, name, holder } => Self::Conflict { kind, name, holder },
-            ApplyError::Leaving { .. } => Self::Waiting(error.to_string()),
-            ApplyError::Kubernetes { ref source, .. } => match source.as_ref() {
-                kube::Error::Api(status) if status.code == 422 => Self::Invalid(error.to_string()),
-                kube::Error::Api(status) if status.code == 403 => Self::Forbidden(error.to_string()),
-                // It changed since it was read: the next pass reads it again.
-                kube::Error::Api(status) if status.code == 409 => Self::Waiting(error.to_string()),
-                _ => Self::Kubernetes(error.to_string()),
-            },
-        }
+        Self::Backend(error.into())
     }
 }
 
@@ -130,7 +174,55 @@ impl From<Unsettled> for Failure {
             Unsettled::Store(error) => error.into(),
             Unsettled::Backend(error) => error.into(),
             Unsettled::Apply(error) => error.into(),
-            Unsettled::Waiting(_) => Self::Waiting(unsettled.to_string()),
+            waiting @ Unsettled::Waiting(_) => Waiting::Tombstone(waiting).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(code: u16, message: &str, cause: Option<&str>) -> Failure {
+        let details = json!({"causes": cause.map(|reason| json!([{"reason": reason}])).unwrap_or_default()});
+        let status = json!({
+            "status": "Failure", "reason": "Forbidden", "code": code, "message": message,
+            "details": if cause.is_some() { details } else { json!(null) },
+        });
+        let error = kube::Error::Api(serde_json::from_value(status).unwrap());
+        ApplyError::kubernetes("create", "Service", "shop-ingest")(error).into()
+    }
+
+    #[test]
+    fn a_refusal_is_read_by_its_cause() {
+        let right = r#"services is forbidden: User "system:serviceaccount:e:o" cannot create resource "services" in API group "" in the namespace "web""#;
+        let quota = r#"services "shop-ingest" is forbidden: exceeded quota: small, requested: services=1, used: services=2, limited: services=2"#;
+        let unset = r#"services "shop-ingest" is forbidden: failed quota: small: must specify services.nodeports"#;
+        let going = r#"services "shop-ingest" is forbidden: unable to create new content in namespace web because it is being terminated"#;
+        let policy = r#"services "shop-ingest" is forbidden: ValidatingAdmissionPolicy 'ports' with binding 'ports' denied request: no port 80"#;
+        let webhook = r#"admission webhook "ports.example" denied the request: no port 80"#;
+        for (code, message, cause, reason, outlook, says) in [
+            (403, right, None, Reason::Forbidden, Outlook::Wait, "the rights of the operator's ClusterRole"),
+            (403, quota, None, Reason::Rejected, Outlook::Stalled, "ask the platform team for a higher quota"),
+            (403, unset, None, Reason::Rejected, Outlook::Stalled, "must specify"),
+            (403, going, Some("NamespaceTerminating"), Reason::Progressing, Outlook::RetrySoon, "being terminated"),
+            (403, going, None, Reason::Progressing, Outlook::RetrySoon, "being terminated"),
+            (403, policy, None, Reason::Rejected, Outlook::Stalled, "no port 80"),
+            (403, webhook, None, Reason::Rejected, Outlook::Stalled, "no port 80"),
+            (422, "spec.ports: Invalid", None, Reason::Rejected, Outlook::Stalled, "spec.ports"),
+            (409, "the object has been modified", None, Reason::Progressing, Outlook::RetrySoon, "modified"),
+            (500, "etcd is away", None, Reason::Rejected, Outlook::RetrySoon, "etcd is away"),
+        ] {
+            let failure = refused(code, message, cause);
+            assert_eq!((failure.reason(), failure.outlook()), (reason, outlook), "{message}");
+            let sentence = failure.to_string();
+            assert!(
+                sentence.starts_with("failed to create Service shop-ingest: ") && sentence.contains(says),
+                "{sentence}"
+            );
+            assert_eq!(sentence.contains("ClusterRole"), reason == Reason::Forbidden, "{sentence}");
         }
     }
 }

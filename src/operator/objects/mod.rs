@@ -10,7 +10,7 @@ mod status;
 
 pub use self::{
     children::ChildWriter,
-    error::{ApplyError, describe_conflict},
+    error::ApplyError,
     events::{EventReason, EventRecorder},
     status::StatusWriter,
 };

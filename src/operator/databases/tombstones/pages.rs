@@ -237,14 +237,13 @@ impl Tombstones {
 
 /// Merges `data` into the page; how many entries it has then.
 async fn write_page(api: &Api<ConfigMap>, name: String, data: &serde_json::Value) -> Result<usize, ApplyError> {
-    let failed =
-        |verb, source| ApplyError::Kubernetes { verb, kind: "ConfigMap", name: name.clone(), source: Box::new(source) };
+    let failed = |verb| ApplyError::kubernetes(verb, "ConfigMap", &name);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let patched = api.patch(&name, &parameters, &Patch::Merge(&json!({"data": data}))).await;
     let written = match patched {
         Err(kube::Error::Api(status)) if status.code == 404 => {
             let new: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}, "data": data}))
-                .map_err(|source| failed("write", kube::Error::SerdeError(source)))?;
+                .map_err(|source| failed("write")(kube::Error::SerdeError(source)))?;
             match api.create(&PostParams::default(), &new).await {
                 // Another pass was first.
                 Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -255,14 +254,14 @@ async fn write_page(api: &Api<ConfigMap>, name: String, data: &serde_json::Value
         }
         patched => patched,
     };
-    let written = written.map_err(|source| failed("write", source))?;
+    let written = written.map_err(failed("write"))?;
     Ok(written.data.map(|data| data.len()).unwrap_or_default())
 }
 
 /// The API server takes no more into the `ConfigMap`.
 fn is_full(error: &ApplyError) -> bool {
-    let ApplyError::Kubernetes { source, .. } = error else { return false };
-    matches!(&**source, kube::Error::Api(status) if matches!(status.code, 413 | 422))
+    let ApplyError::Kubernetes(error) = error else { return false };
+    error.status().is_some_and(|status| matches!(status.code, 413 | 422))
 }
 
 /// The first keeps the name that it had when there was one.
@@ -275,12 +274,7 @@ async fn read_pages(api: &Api<ConfigMap>, name: &str) -> Result<Vec<Owed>, Apply
     let mut owed = Vec::new();
     for page in 0..PAGES {
         let name = page_name(name, page);
-        let found = api.get_opt(&name).await.map_err(|source| ApplyError::Kubernetes {
-            verb: "read",
-            kind: "ConfigMap",
-            name: name.clone(),
-            source: Box::new(source),
-        })?;
+        let found = api.get_opt(&name).await.map_err(ApplyError::kubernetes("read", "ConfigMap", &name))?;
         let Some(found) = found else { break };
         let read = |(uid, text): (String, String)| {
             serde_json::from_str(&text)

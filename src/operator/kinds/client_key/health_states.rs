@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     backend::KeyId,
-    crd::{ActiveKey, ClientKey, ClientKeyStatus, Reason},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus},
     operator::{
+        databases::Unavailable,
         kinds::{
-            failure::Failure,
+            failure::{Failure, Unmet},
             health_states::{State, invalid, object, paused},
         },
         objects::{
@@ -88,7 +89,7 @@ fn state(
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<State> {
     let without_key = |project| Observed { project, active: None, secret: Drift::Absent, ..published().observed };
-    let unmet = |reason| Some(Failure::Unmet { reason, message: "It cannot be had here.".into() });
+    let limit = || Unmet::Limit { namespace: "web".into(), objects: "client keys", limit: 1 };
     let seen = written(&published());
     let bare = |name, metadata, status, conditions, kstatus, argocd| State {
         name,
@@ -123,10 +124,7 @@ pub fn all() -> Vec<State> {
         state(
             "database away before there is a key",
             |scene| {
-                scene.observed = without_key(Project::DatabaseUnavailable {
-                    reason: Reason::DatabaseUnavailable,
-                    message: "connection refused".into(),
-                });
+                scene.observed = without_key(Project::DatabaseUnavailable(Unavailable::Connecting));
             },
             "DatabaseUnavailable Reconciling",
             "InProgress",
@@ -135,10 +133,7 @@ pub fn all() -> Vec<State> {
         state(
             "database away, key published",
             |scene| {
-                scene.observed.project = Project::DatabaseUnavailable {
-                    reason: Reason::DatabaseUnavailable,
-                    message: "connection refused".into(),
-                };
+                scene.observed.project = Project::DatabaseUnavailable(Unavailable::Connecting);
             },
             "Published Ready",
             "Current",
@@ -166,7 +161,7 @@ pub fn all() -> Vec<State> {
             "stalled: its project has no external URL",
             |scene| {
                 scene.observed = Observed { no_external_url: true, ..without_key(published().observed.project) };
-                scene.failure = unmet(Reason::NoExternalUrl);
+                scene.failure = Some(Unmet::ExternalUrl { project: "shop".into() }.into());
             },
             "NoExternalURL Stalled",
             "Failed",
@@ -176,7 +171,7 @@ pub fn all() -> Vec<State> {
             "stalled: past the limit of the namespace",
             |scene| {
                 scene.observed = Observed { past_limit: Some(1), ..without_key(published().observed.project) };
-                scene.failure = unmet(Reason::LimitExceeded);
+                scene.failure = Some(limit().into());
             },
             "LimitExceeded Stalled",
             "Failed",

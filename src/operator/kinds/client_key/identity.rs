@@ -3,10 +3,13 @@
 use super::{KeyPass, plan::Project, secret::KEY_ID_ANNOTATION};
 use crate::{
     backend::{Backend, KeyId, KeyIdentity, PublishedKey},
-    crd::{ClientKey, Reason},
+    crd::ClientKey,
     operator::{
-        databases::{BackendState, tombstones::Successor},
-        kinds::{failure::Failure, kind::Kind},
+        databases::{BackendState, Unavailable, tombstones::Successor},
+        kinds::{
+            failure::{Failure, Waiting},
+            kind::Kind,
+        },
         objects::{
             EventReason, apply,
             child::{ChildKind, secret_value},
@@ -24,17 +27,13 @@ impl KeyPass<'_> {
         if project.metadata.deletion_timestamp.is_some() {
             return Ok(Project::Leaving);
         }
-        let unavailable = |reason, message: String| Project::DatabaseUnavailable { reason, message };
         let backend = match self.context.databases.backend_of(project) {
             BackendState::Ready(backend) => backend,
-            BackendState::Unavailable { reason, message } => return Ok(unavailable(reason, message)),
             // Nothing is taken back that was said before the operator was started.
-            BackendState::Connecting if project.database_secret().is_some() => {
-                return Err(Failure::Waiting("The operator is connecting to Postgres.".into()));
+            BackendState::Unavailable(Unavailable::Connecting) if project.database_secret().is_some() => {
+                return Err(Waiting::Connecting.into());
             }
-            BackendState::Connecting => {
-                return Ok(unavailable(Reason::DatabaseUnavailable, "The operator is connecting to Postgres.".into()));
-            }
+            BackendState::Unavailable(unavailable) => return Ok(Project::DatabaseUnavailable(unavailable)),
         };
         let project_uid = project.metadata.uid.clone().unwrap_or_default();
         match backend.observe(&project_uid, &self.uid).await {
@@ -43,8 +42,8 @@ impl KeyPass<'_> {
                 Ok(Project::Known)
             }
             Ok(_) => Ok(Project::Starting),
-            Err(error) if error.retryable() => Err(Failure::Waiting(error.to_string())),
-            Err(error) => Ok(unavailable(error.reason(), error.to_string())),
+            Err(error) if error.retryable() => Err(error.into()),
+            Err(error) => Ok(Project::DatabaseUnavailable(Unavailable::refused(error))),
         }
     }
 
@@ -53,7 +52,7 @@ impl KeyPass<'_> {
         let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name)?;
         match self.context.databases.backend_of(project.0.as_ref().ok()?) {
             BackendState::Ready(backend) => Some(backend),
-            BackendState::Connecting | BackendState::Unavailable { .. } => None,
+            BackendState::Unavailable(_) => None,
         }
     }
 

@@ -19,14 +19,14 @@ use self::plan::{Active, Observed, Project, Step};
 use super::{
     Context,
     deletion::{Deleted, Undo},
-    failure::Failure,
+    failure::{Failure, Unmet, Waiting},
     kind::Kind,
     limits,
     project::internal_url,
 };
 use crate::{
     backend::{DsnSource, Key, Keys},
-    crd::{ActiveKey, ClientKey, ClientKeyStatus, Endpoint, ErrorTrackingProject, FINALIZER, Reason},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, Endpoint, ErrorTrackingProject, FINALIZER},
     dsn::Dsn,
     kubernetes::names::CLIENT_KEY_LABEL,
     operator::{
@@ -161,7 +161,7 @@ impl Pass for KeyPass<'_> {
             (None, Some(live)) => match ownership(&live, &self.key.controller_owner_ref(&()).unwrap_or_default()) {
                 Ownership::Ours => Drift::None,
                 // Said once it matters: without its project the key has another trouble.
-                Ownership::Foreign if project == Project::Known => Drift::Foreign,
+                Ownership::Foreign if matches!(project, Project::Known) => Drift::Foreign,
                 Ownership::Foreign | Ownership::Predecessor => Drift::Absent,
             },
             (None, None) => Drift::Absent,
@@ -176,7 +176,7 @@ impl Pass for KeyPass<'_> {
                 rate_limit: key.rate_limit,
             }),
             secret,
-            no_external_url: project == Project::Known && self.endpoint().is_none(),
+            no_external_url: matches!(project, Project::Known) && self.endpoint().is_none(),
             past_limit: self.past_limit(),
             project,
         })
@@ -188,39 +188,27 @@ impl Pass for KeyPass<'_> {
 
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
         if let Some(limit) = plan::turned_away(observed) {
-            return Some(Failure::Unmet {
-                reason: Reason::LimitExceeded,
-                message: format!(
-                    "Namespace {} has reached its limit of client keys ({limit}): delete an older one, or ask the platform \
-                     team for a higher limit.",
-                    self.namespace
-                ),
-            });
+            let namespace = self.namespace.clone();
+            return Some(Unmet::Limit { namespace, objects: "client keys", limit }.into());
         }
         if observed.no_external_url {
-            return Some(Failure::Unmet {
-                reason: Reason::NoExternalUrl,
-                message: format!(
-                    "spec.endpoint is External, and ErrorTrackingProject {} has no external URL: set externalURL, ingress or \
-                     gateway in its spec.backend.integrated.ingest, or use endpoint: Internal here.",
-                    self.key.spec.project_ref.name
-                ),
-            });
+            return Some(Unmet::ExternalUrl { project: self.key.spec.project_ref.name.clone() }.into());
         }
         let (kind, name) = (ChildKind::Secret, self.key.secret_name());
-        match observed.secret {
-            Drift::Foreign => Some(Failure::Conflict {
+        let in_the_way = match observed.secret {
+            Drift::Foreign => ApplyError::Conflict {
                 holder: self.context.caches.child(kind, &self.namespace, &name).as_deref().and_then(holder),
                 kind,
                 name,
-            }),
-            Drift::Leaving => Some(ApplyError::Leaving { kind, name }.into()),
-            Drift::None | Drift::Absent | Drift::Changed => None,
-        }
+            },
+            Drift::Leaving => ApplyError::Leaving { kind, name },
+            Drift::None | Drift::Absent | Drift::Changed => return None,
+        };
+        Some(in_the_way.into())
     }
 
     fn waits(observed: &Observed) -> bool {
-        observed.project != Project::Known
+        !matches!(observed.project, Project::Known)
     }
 
     fn name(step: Step) -> &'static str {
@@ -234,7 +222,7 @@ impl Pass for KeyPass<'_> {
             return Ok(());
         }
         let Some(backend) = self.backend() else {
-            return Err(Failure::Waiting("Postgres went away during the pass".into()));
+            return Err(Waiting::PostgresWentAway.into());
         };
         match step {
             Step::AddFinalizer => {}

@@ -1,6 +1,10 @@
 //! What a key needs next: a pure function from what was observed to named steps.
 
-use crate::{backend::KeyId, crd::Reason, operator::objects::child::Drift, protocol::settings::RateLimit};
+use crate::{
+    backend::KeyId,
+    operator::{databases::Unavailable, objects::child::Drift},
+    protocol::settings::RateLimit,
+};
 
 /// What was seen of a key and of everything it owns.
 #[derive(Clone, Debug)]
@@ -22,17 +26,14 @@ pub struct Observed {
 }
 
 /// What was seen of the project that the key belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Project {
     NotFound,
     /// It is being deleted.
     Leaving,
     /// It has no number yet.
     Starting,
-    DatabaseUnavailable {
-        reason: Reason,
-        message: String,
-    },
+    DatabaseUnavailable(Unavailable),
     /// It takes keys.
     Known,
 }
@@ -73,7 +74,7 @@ impl Step {
 /// The steps that `observed` asks for, in order; none when the key is as it should be or must wait.
 #[must_use]
 pub fn plan(observed: &Observed) -> Vec<Step> {
-    if observed.project != Project::Known || turned_away(observed).is_some() {
+    if !matches!(observed.project, Project::Known) || turned_away(observed).is_some() {
         return Vec::new();
     }
     if !observed.has_finalizer {
@@ -106,7 +107,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
 /// The limit of the namespace, when it keeps the object out. One that has a key keeps it.
 #[must_use]
 pub fn turned_away(observed: &Observed) -> Option<u32> {
-    observed.past_limit.filter(|_| observed.active.is_none() && observed.project == Project::Known)
+    observed.past_limit.filter(|_| observed.active.is_none() && matches!(observed.project, Project::Known))
 }
 
 #[cfg(test)]
@@ -189,7 +190,7 @@ mod tests {
             Project::NotFound,
             Project::Leaving,
             Project::Starting,
-            Project::DatabaseUnavailable { reason: Reason::DatabaseUnavailable, message: String::new() },
+            Project::DatabaseUnavailable(Unavailable::Connecting),
         ] {
             let observed = Observed { has_finalizer: false, active: None, project, ..settled() };
             assert_eq!(plan(&observed), []);

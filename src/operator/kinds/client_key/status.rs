@@ -87,10 +87,10 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
             (false, Reason::ProjectNotReady, format!("ErrorTrackingProject {project} has no store yet."))
         }
         // An outage takes nothing back: the Secret is there, and ingest pods know the key.
-        Project::Known | Project::DatabaseUnavailable { .. } if view.observed.secret == Drift::None => {
+        Project::Known | Project::DatabaseUnavailable(_) if view.observed.secret == Drift::None => {
             (true, Reason::Published, format!("Secret {secret} holds SENTRY_DSN."))
         }
-        Project::DatabaseUnavailable { reason, message } => (false, *reason, message.clone()),
+        Project::DatabaseUnavailable(unavailable) => (false, unavailable.reason(), unavailable.to_string()),
         Project::Known => (false, Reason::Progressing, format!("Secret {secret} is being written.")),
     }
 }

@@ -79,12 +79,7 @@ pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Route,
             let named = status.details.as_ref().is_some_and(|details| details.name == name);
             Ok(if named { Route::Absent } else { Route::NoSuchKind })
         }
-        Err(source) => Err(ApplyError::Kubernetes {
-            verb: "get",
-            kind: kind.as_str(),
-            name: name.into(),
-            source: Box::new(source),
-        }),
+        Err(error) => Err(ApplyError::kubernetes("get", kind.as_str(), name)(error)),
     }
 }
 

@@ -9,11 +9,12 @@ use super::{
     status,
 };
 use crate::{
-    crd::{ErrorTrackingProject, ErrorTrackingProjectStatus, Reason},
+    crd::{ErrorTrackingProject, ErrorTrackingProjectStatus},
     dsn::ProjectId,
     operator::{
+        databases::Unavailable,
         kinds::{
-            failure::Failure,
+            failure::{Failure, Unmet},
             health_states::{State, invalid, object, paused},
         },
         objects::{
@@ -21,6 +22,7 @@ use crate::{
             child::{ChildKind, Drift},
         },
     },
+    store::StoreError,
 };
 
 /// What a status is made from, before it is made.
@@ -59,8 +61,8 @@ fn rollout(ready: i32, failing: bool) -> Rollout {
     Rollout { desired: 2, ready, updated: 2, existing: 2, seen: true, failing, refused: None }
 }
 
-fn unavailable(reason: Reason) -> Database {
-    Database::Unavailable { reason, message: "connection refused".into() }
+fn unavailable() -> Database {
+    Database::Unavailable(Unavailable::refused(StoreError::Unavailable { message: "connection refused".into() }))
 }
 
 fn written(scene: &Scene) -> serde_json::Value {
@@ -101,7 +103,11 @@ pub fn all() -> Vec<State> {
     let stalled = |kind, holder: Option<&str>| {
         Some(Failure::from(ApplyError::Conflict { kind, name: "shop-ingest".into(), holder: holder.map(Into::into) }))
     };
-    let unmet = |reason| Some(Failure::Unmet { reason, message: "It cannot be had here.".into() });
+    let refused = || {
+        let status = json!({"status": "Failure", "code": 422, "message": "Deployment shop-ingest is invalid"});
+        let error = kube::Error::Api(serde_json::from_value(status).unwrap());
+        Some(Failure::from(ApplyError::kubernetes("apply", "Deployment", "shop-ingest")(error)))
+    };
     let held = |halted_by: Option<&str>| {
         Some(Held { kept: "0.1.0".into(), newer: "0.2.0".into(), halted_by: halted_by.map(Into::into) })
     };
@@ -136,21 +142,25 @@ pub fn all() -> Vec<State> {
         ),
         state(
             "database away at the start",
-            |scene| nothing_yet(scene, unavailable(Reason::DatabaseUnavailable)),
+            |scene| nothing_yet(scene, unavailable()),
             "DatabaseUnavailable Reconciling",
             "InProgress",
             "Degraded",
         ),
         state(
             "database away, pods run",
-            |scene| scene.observed.database = unavailable(Reason::DatabaseUnavailable),
+            |scene| scene.observed.database = unavailable(),
             "DatabaseUnavailable Reconciling",
             "InProgress",
             "Degraded",
         ),
         state(
             "database refuses the login",
-            |scene| scene.observed.database = unavailable(Reason::DatabaseRejected),
+            |scene| {
+                scene.observed.database = Database::Unavailable(Unavailable::refused(StoreError::NotPermitted {
+                    message: "password authentication failed".into(),
+                }))
+            },
             "DatabaseRejected Reconciling",
             "InProgress",
             "Degraded",
@@ -158,11 +168,11 @@ pub fn all() -> Vec<State> {
         state(
             "a migration fails",
             |scene| {
-                scene.failure = Some(Failure::Database {
-                    reason: Reason::MigrationFailed,
-                    message: "lock timeout".into(),
-                    retryable: true,
-                });
+                scene.failure = Some(Failure::from(StoreError::Migration {
+                    schema: "project_42".into(),
+                    migration: "1",
+                    source: Box::new(StoreError::Busy { message: "lock timeout".into() }),
+                }));
             },
             "MigrationFailed Reconciling",
             "InProgress",
@@ -170,7 +180,7 @@ pub fn all() -> Vec<State> {
         ),
         state(
             "stalled: another database",
-            |scene| scene.failure = Some(Failure::DatabaseChanged("Project 42 is in another database.".into())),
+            |scene| scene.failure = Some(Failure::DatabaseChanged { id: 42, server: "db.example:5432/other".into() }),
             "DatabaseChanged Stalled",
             "Failed",
             "Degraded",
@@ -184,21 +194,21 @@ pub fn all() -> Vec<State> {
         ),
         state(
             "stalled: the spec is refused",
-            |scene| scene.failure = Some(Failure::Invalid("Deployment shop-ingest is invalid".into())),
+            |scene| scene.failure = refused(),
             "Rejected Stalled",
             "Failed",
             "Degraded",
         ),
         state(
             "stalled: a filter that cannot be used",
-            |scene| scene.failure = unmet(Reason::Invalid),
+            |scene| scene.failure = Some(Unmet::Setting("It cannot be had here.".into()).into()),
             "Invalid Stalled",
             "Failed",
             "Degraded",
         ),
         state(
             "stalled: the cluster has no Gateway API",
-            |scene| scene.failure = unmet(Reason::GatewayApiMissing),
+            |scene| scene.failure = Some(Unmet::GatewayApi.into()),
             "GatewayAPIMissing Stalled",
             "Failed",
             "Degraded",
@@ -207,7 +217,7 @@ pub fn all() -> Vec<State> {
             "stalled: past the limit of the namespace",
             |scene| {
                 nothing_yet(scene, Database::Unknown);
-                scene.failure = unmet(Reason::LimitExceeded);
+                scene.failure = Some(Unmet::Limit { namespace: "web".into(), objects: "projects", limit: 1 }.into());
             },
             "LimitExceeded Stalled",
             "Failed",

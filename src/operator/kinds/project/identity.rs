@@ -10,8 +10,11 @@ use crate::{
     crd::ErrorTrackingProject,
     dsn::{ProjectId, hex},
     operator::{
-        databases::{Database, DatabaseState, tombstones::Successor},
-        kinds::{failure::Failure, kind::Kind},
+        databases::{Database, DatabaseState, Unavailable, tombstones::Successor},
+        kinds::{
+            failure::{Failure, Waiting},
+            kind::Kind,
+        },
         objects::{EventReason, apply},
     },
     store::{
@@ -36,10 +39,8 @@ impl ProjectPass<'_> {
                 }))
             }
             Ok(None) => Ok(self.elsewhere(database).unwrap_or(plan::Database::Unknown)),
-            Err(error) if error.retryable() => Err(Failure::Waiting(error.message().into_owned())),
-            Err(error) => {
-                Ok(plan::Database::Unavailable { reason: error.reason(), message: error.message().into_owned() })
-            }
+            Err(error) if error.retryable() => Err(error.into()),
+            Err(error) => Ok(plan::Database::Unavailable(Unavailable::refused(error))),
         }
     }
 
@@ -107,7 +108,7 @@ impl ProjectPass<'_> {
         };
         let id = if let Some(location) = self.location(database) {
             let DatabaseState::Ready(own) = self.context.databases.own() else {
-                return Err(Failure::Waiting("the operator's database, which gives the number, is away".into()));
+                return Err(Waiting::NoNumber.into());
             };
             // The events decide: they are under the number that their database has. But the people of the namespace can
             // write anything there: it must be one that the object can have had.

@@ -36,17 +36,17 @@ use self::{
 use super::{
     Context,
     deletion::{Deleted, Undo},
-    failure::Failure,
+    failure::{Failure, Unmet, Waiting},
     kind::Kind,
     limits,
 };
 use crate::{
-    crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Reason, Scale},
+    crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Scale},
     dsn::{ProjectId, hex},
     kubernetes::names::PROJECT_LABEL,
     operator::{
         cluster::cache::Facts,
-        databases::{Database, DatabaseState, tombstones::Tombstone},
+        databases::{Database, DatabaseState, Unavailable, tombstones::Tombstone},
         engine::pass::Pass,
         objects::{
             ApplyError, EventReason, apply,
@@ -255,18 +255,14 @@ impl Pass for ProjectPass<'_> {
             }
             // Nothing is taken back that was said before the operator was started.
             DatabaseState::Connecting if self.project.database_secret().is_some() => {
-                return Err(Failure::Waiting("The operator is connecting to Postgres.".into()));
+                return Err(Waiting::Connecting.into());
             }
-            DatabaseState::Connecting => (
-                plan::Database::Unavailable {
-                    reason: Reason::DatabaseUnavailable,
-                    message: "The operator is connecting to Postgres.".into(),
-                },
-                Vec::new(),
-                Drift::Absent,
-            ),
-            DatabaseState::Unavailable { reason, message } => {
-                (plan::Database::Unavailable { reason: *reason, message: message.clone() }, Vec::new(), Drift::Absent)
+            DatabaseState::Connecting => {
+                (plan::Database::Unavailable(Unavailable::Connecting), Vec::new(), Drift::Absent)
+            }
+            DatabaseState::Unavailable(error) => {
+                let unavailable = Unavailable::NotConnected(error.clone());
+                (plan::Database::Unavailable(unavailable), Vec::new(), Drift::Absent)
             }
         };
         let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
@@ -305,47 +301,31 @@ impl Pass for ProjectPass<'_> {
 
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
         if let plan::Database::Elsewhere { id, server } = &observed.database {
-            return Some(Failure::DatabaseChanged(format!(
-                "Project {id} is in {server}, and the database that the operator uses now does not know it. Point the \
-                 operator at that database again, or delete this project and apply it anew to start empty."
-            )));
+            return Some(Failure::DatabaseChanged { id: *id, server: server.clone() });
         }
         if let Some(limit) = plan::turned_away(observed) {
-            return Some(Failure::Unmet {
-                reason: Reason::LimitExceeded,
-                message: format!(
-                    "Namespace {} has reached its limit of projects ({limit}): delete an older one, or ask the platform team \
-                     for a higher limit.",
-                    self.namespace
-                ),
-            });
+            let namespace = self.namespace.clone();
+            return Some(Unmet::Limit { namespace, objects: "projects", limit }.into());
         }
         if observed.gateway_api_missing {
-            return Some(Failure::Unmet {
-                reason: Reason::GatewayApiMissing,
-                message:
-                    "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not \
-                          have: ask the platform team to install it, or use ingest.ingress."
-                        .into(),
-            });
+            return Some(Unmet::GatewayApi.into());
         }
-        if let plan::Database::Unavailable { reason, message } = &observed.database {
-            let failure = Failure::Database { reason: *reason, message: message.clone(), retryable: false };
-            return failure.stalls().then_some(failure);
+        if let plan::Database::Unavailable(unavailable) = &observed.database {
+            return Some(Failure::from(unavailable.clone())).filter(Failure::stalls);
         }
         let Some((kind, drift)) = plan::obstacle(observed) else {
-            let message = self.asked.trouble.clone()?;
-            return Some(Failure::Unmet { reason: Reason::Invalid, message });
+            return self.asked.trouble.clone().map(|trouble| Unmet::Setting(trouble).into());
         };
         let name = self.child_name(kind);
-        Some(match drift {
-            Drift::Leaving => ApplyError::Leaving { kind, name }.into(),
-            _ => Failure::Conflict { holder: self.live(kind, &name).as_deref().and_then(holder), kind, name },
-        })
+        let in_the_way = match drift {
+            Drift::Leaving => ApplyError::Leaving { kind, name },
+            _ => ApplyError::Conflict { holder: self.live(kind, &name).as_deref().and_then(holder), kind, name },
+        };
+        Some(in_the_way.into())
     }
 
     fn waits(observed: &Observed) -> bool {
-        matches!(observed.database, plan::Database::Unavailable { .. }) || observed.held.is_some()
+        matches!(observed.database, plan::Database::Unavailable(_)) || observed.held.is_some()
     }
 
     fn name(step: Step) -> &'static str {
@@ -359,7 +339,7 @@ impl Pass for ProjectPass<'_> {
             return Ok(());
         }
         let DatabaseState::Ready(database) = self.context.databases.of_project(self.project) else {
-            return Err(Failure::Waiting("Postgres went away during the pass".into()));
+            return Err(Waiting::PostgresWentAway.into());
         };
         match (step, self.id) {
             (Step::Allocate, _) => self.allocate(&database).await?,

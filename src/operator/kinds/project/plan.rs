@@ -1,9 +1,9 @@
 //! What a project needs next: a pure function from what was observed to named steps.
 
 use super::rollout::{Held, Rollout};
-use crate::{
-    crd::Reason,
-    operator::objects::child::{ChildKind, Drift},
+use crate::operator::{
+    databases::Unavailable,
+    objects::child::{ChildKind, Drift},
 };
 
 /// What was seen of a project and of everything it owns.
@@ -35,10 +35,7 @@ pub struct Observed {
 /// What was seen of the project in Postgres.
 #[derive(Clone, Debug)]
 pub enum Database {
-    Unavailable {
-        reason: Reason,
-        message: String,
-    },
+    Unavailable(Unavailable),
     /// No catalog row yet.
     Unknown,
     /// No catalog row here, but in the database that the status names.
@@ -150,7 +147,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     match &observed.database {
         // Pods keep what they have: an outage of Postgres must not roll anything.
-        Database::Unavailable { .. } | Database::Elsewhere { .. } => return steps,
+        Database::Unavailable(_) | Database::Elsewhere { .. } => return steps,
         Database::Unknown => {
             steps.extend([Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions]);
             if !taken {
@@ -338,7 +335,7 @@ mod tests {
     #[test]
     fn an_outage_of_postgres_rolls_nothing() {
         let observed = Observed {
-            database: Database::Unavailable { reason: Reason::DatabaseUnavailable, message: "refused".into() },
+            database: Database::Unavailable(Unavailable::Connecting),
             workload: vec![(ChildKind::Deployment, Drift::Changed)],
             ..settled()
         };

@@ -2,9 +2,12 @@
 
 use kube::core::Status;
 
-use crate::operator::{
-    kinds::failure::Failure,
-    objects::{ApplyError, child::ChildKind},
+use crate::{
+    kubernetes::Refusal,
+    operator::{
+        kinds::failure::Failure,
+        objects::{ApplyError, child::ChildKind},
+    },
 };
 
 /// Where the fields of our resource are.
@@ -31,14 +34,15 @@ const ORIGINS: &[(ChildKind, &str, &str)] = &[
 /// The failure, in terms of the project's spec where the API server says which field it refuses.
 #[must_use]
 pub fn explain(kind: ChildKind, error: ApplyError) -> Failure {
-    if let ApplyError::Kubernetes { source, .. } = &error
-        && let kube::Error::Api(status) = source.as_ref()
-        && status.code == 422
-        && let Some(message) = message(kind, status)
-    {
-        return Failure::Invalid(message);
+    match error {
+        ApplyError::Kubernetes(source) if source.refusal() == Refusal::Invalid => {
+            match source.status().and_then(|status| message(kind, status)) {
+                Some(fields) => Failure::SpecRefused { fields, source },
+                None => ApplyError::Kubernetes(source).into(),
+            }
+        }
+        error => error.into(),
     }
-    error.into()
 }
 
 fn message(kind: ChildKind, status: &Status) -> Option<String> {

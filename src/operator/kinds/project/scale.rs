@@ -67,9 +67,7 @@ pub async fn hand_over(
 ) -> Result<(), ApplyError> {
     let resource = ChildKind::Deployment.resource();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let failed = |verb: &'static str| {
-        move |source| ApplyError::Kubernetes { verb, kind: "Deployment", name: name.into(), source: Box::new(source) }
-    };
+    let failed = |verb| ApplyError::kubernetes(verb, "Deployment", name);
     let Some(live) = api.get_opt(name).await.map_err(failed("get"))? else { return Ok(()) };
     let replicas = live.data["spec"]["replicas"].as_i64().unwrap_or_default();
     let ours = live.metadata.managed_fields.iter().flatten().any(owns_replicas);

@@ -133,11 +133,13 @@ fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reas
 }
 
 fn database(view: &View<'_>) -> Verdict {
-    if let Some(failure @ (Failure::Database { .. } | Failure::DatabaseChanged(_))) = view.failure {
+    if let Some(failure) = view.failure.filter(|failure| failure.is_of_database()) {
         return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
     }
     match &view.observed.database {
-        plan::Database::Unavailable { reason, message } => Verdict::new(ConditionStatus::False, *reason, message),
+        plan::Database::Unavailable(unavailable) => {
+            Verdict::new(ConditionStatus::False, unavailable.reason(), unavailable.to_string())
+        }
         plan::Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
             let schema = view.id.map(ProjectId::schema).unwrap_or_default();
             let shared = view.place.as_ref().and_then(|place| place.shared_login.as_deref());
@@ -169,7 +171,7 @@ fn ingest(view: &View<'_>) -> Verdict {
         return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
     }
     let mut message = match view.observed.database {
-        plan::Database::Unavailable { .. } if rollout.ready > 0 => {
+        plan::Database::Unavailable(_) if rollout.ready > 0 => {
             format!("{} of {wanted} ingest pods are ready; they answer 503 while Postgres is away.", rollout.ready)
         }
         _ => format!("{} of {wanted} ingest pods are ready.", rollout.ready),
