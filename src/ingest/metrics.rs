@@ -12,12 +12,34 @@ const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 2
 /// Seconds of one commit: from a local socket without fsync to the deadline.
 const COMMIT_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
+/// What became of an event that reached a writer.
+#[derive(Clone, Copy, Debug)]
+pub enum Written {
+    Stored,
+    /// Its id was there already.
+    Duplicate,
+    Quarantined,
+    Lost,
+}
+
+impl Written {
+    const ALL: [Self; 4] = [Self::Stored, Self::Duplicate, Self::Quarantined, Self::Lost];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Quarantined => "quarantined",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// All metrics of `ingest`; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     requests: IntCounterVec,
-    /// Events after the commit, by `outcome`: `stored`, `duplicate`, `quarantined`, `lost`.
-    pub events: IntCounterVec,
+    events: IntCounterVec,
     pub outcomes: Outcomes,
     pub batch_events: Histogram,
     pub commit_seconds: Histogram,
@@ -44,8 +66,8 @@ impl Metrics {
             ),
             &["outcome", "reason"],
         )?;
-        for outcome in ["stored", "duplicate", "quarantined", "lost"] {
-            events.with_label_values(&[outcome]).inc_by(0);
+        for written in Written::ALL {
+            events.with_label_values(&[written.label()]).inc_by(0);
         }
         let batch_events = Histogram::with_opts(
             HistogramOpts::new("errortracking_ingest_batch_events", "Events of one batch.")
@@ -68,6 +90,11 @@ impl Metrics {
         registry.register(Box::new(keys.clone()))?;
         let outcomes = Outcomes::new(outcomes);
         Ok(Self { requests, events, outcomes, batch_events, commit_seconds, queued_events, connections, keys })
+    }
+
+    /// Counts events that have left a writer.
+    pub fn written(&self, written: Written, events: u64) {
+        self.events.with_label_values(&[written.label()]).inc_by(events);
     }
 
     /// Counts one answer. Every status is one of ours: clients cannot invent label values.

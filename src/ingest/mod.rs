@@ -6,7 +6,8 @@
 //! - `server` starts everything and ends it in order; `routes` is the HTTP surface (`path`, `answer`, `refusal`),
 //!   `submission` one request on its way (`body`, `content`).
 //! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
-//! - `pipeline` queues units for the `writer`s; `database` is their pool.
+//! - `pipeline` queues units for the `writer`s, which make a `record` of what waits and keep it where it is `durable`;
+//!   `database` is the pool.
 //! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped;
 //!   `heartbeat` tells the store.
 //! - `decode` explains a captured body with the same functions.
@@ -17,6 +18,7 @@ mod config;
 mod content;
 mod database;
 mod decode;
+mod durable;
 mod heartbeat;
 mod keys;
 mod limits;
@@ -27,6 +29,7 @@ mod path;
 mod pipeline;
 mod prepare;
 mod reading;
+pub mod record;
 mod refusal;
 mod refusal_log;
 mod routes;

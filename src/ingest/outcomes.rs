@@ -13,7 +13,7 @@ use prometheus::IntCounterVec;
 use crate::{
     dsn::PublicKey,
     protocol::{client_report::Discarded, envelope::ItemKind},
-    store::ingest::OutcomeRow,
+    store::ingest::{EventKind, Outcome, OutcomeRow},
 };
 
 /// Different outcomes that wait for the store; what comes on top is summed up as `other`. Clients name the reasons of
@@ -85,6 +85,15 @@ impl Category {
             ItemKind::TraceMetric => Self::TraceMetric,
             ItemKind::Statsd | ItemKind::MetricBuckets => Self::MetricBucket,
             ItemKind::ClientReport | ItemKind::Unknown(_) => Self::Default,
+        }
+    }
+}
+
+impl From<EventKind> for Category {
+    fn from(kind: EventKind) -> Self {
+        match kind {
+            EventKind::Error | EventKind::Default => Self::Error,
+            EventKind::Csp => Self::Security,
         }
     }
 }
@@ -166,41 +175,41 @@ impl Reason {
     ];
 
     /// The label `outcome`, which says who has to do something about it, and the label `reason`.
-    const fn labels(self) -> (&'static str, &'static str) {
+    const fn labels(self) -> (Outcome, &'static str) {
         match self {
-            Self::NoRoute => ("refused", "no_route"),
-            Self::BadProjectId => ("refused", "bad_project_id"),
-            Self::MissingKey => ("refused", "missing_key"),
-            Self::BadAuthentication => ("refused", "bad_authentication"),
-            Self::UnknownKey => ("refused", "unknown_key"),
-            Self::Inactive => ("refused", "inactive_project"),
-            Self::EmptyBody => ("refused", "empty_body"),
-            Self::BrokenBody => ("refused", "broken_body"),
-            Self::TooLarge => ("refused", "too_large"),
-            Self::UnsupportedEncoding => ("refused", "unsupported_encoding"),
-            Self::CorruptEncoding => ("refused", "corrupt_encoding"),
-            Self::InvalidEnvelope => ("refused", "invalid_envelope"),
-            Self::InvalidEvent => ("refused", "invalid_event"),
-            Self::InvalidSession => ("dropped", "invalid_session"),
-            Self::InvalidReport => ("dropped", "invalid_report"),
-            Self::DuplicateItem => ("dropped", "duplicate_item"),
-            Self::Attachment => ("dropped", "attachment"),
-            Self::UnsupportedItem => ("dropped", "unsupported_item"),
-            Self::TooManyItems => ("dropped", "too_many_items"),
-            Self::RateLimit => ("rate_limited", "key_rate_limit"),
-            Self::Quota => ("rate_limited", "project_quota"),
-            Self::ForbiddenOrigin => ("filtered", "forbidden_origin"),
-            Self::IgnoredError => ("filtered", "ignored_error"),
-            Self::IgnoredRelease => ("filtered", "ignored_release"),
-            Self::IgnoredEnvironment => ("filtered", "ignored_environment"),
-            Self::Localhost => ("filtered", "localhost"),
-            Self::Crawler => ("filtered", "crawler"),
-            Self::Quarantined => ("quarantined", "quarantined"),
-            Self::KeysUnavailable => ("lost", "keys_unavailable"),
-            Self::Rejected => ("lost", "rejected"),
-            Self::Overloaded => ("lost", "overloaded"),
-            Self::DatabaseUnavailable => ("lost", "database_unavailable"),
-            Self::DatabaseRefused => ("lost", "database_refused"),
+            Self::NoRoute => (Outcome::Refused, "no_route"),
+            Self::BadProjectId => (Outcome::Refused, "bad_project_id"),
+            Self::MissingKey => (Outcome::Refused, "missing_key"),
+            Self::BadAuthentication => (Outcome::Refused, "bad_authentication"),
+            Self::UnknownKey => (Outcome::Refused, "unknown_key"),
+            Self::Inactive => (Outcome::Refused, "inactive_project"),
+            Self::EmptyBody => (Outcome::Refused, "empty_body"),
+            Self::BrokenBody => (Outcome::Refused, "broken_body"),
+            Self::TooLarge => (Outcome::Refused, "too_large"),
+            Self::UnsupportedEncoding => (Outcome::Refused, "unsupported_encoding"),
+            Self::CorruptEncoding => (Outcome::Refused, "corrupt_encoding"),
+            Self::InvalidEnvelope => (Outcome::Refused, "invalid_envelope"),
+            Self::InvalidEvent => (Outcome::Refused, "invalid_event"),
+            Self::InvalidSession => (Outcome::Dropped, "invalid_session"),
+            Self::InvalidReport => (Outcome::Dropped, "invalid_report"),
+            Self::DuplicateItem => (Outcome::Dropped, "duplicate_item"),
+            Self::Attachment => (Outcome::Dropped, "attachment"),
+            Self::UnsupportedItem => (Outcome::Dropped, "unsupported_item"),
+            Self::TooManyItems => (Outcome::Dropped, "too_many_items"),
+            Self::RateLimit => (Outcome::RateLimited, "key_rate_limit"),
+            Self::Quota => (Outcome::RateLimited, "project_quota"),
+            Self::ForbiddenOrigin => (Outcome::Filtered, "forbidden_origin"),
+            Self::IgnoredError => (Outcome::Filtered, "ignored_error"),
+            Self::IgnoredRelease => (Outcome::Filtered, "ignored_release"),
+            Self::IgnoredEnvironment => (Outcome::Filtered, "ignored_environment"),
+            Self::Localhost => (Outcome::Filtered, "localhost"),
+            Self::Crawler => (Outcome::Filtered, "crawler"),
+            Self::Quarantined => (Outcome::Quarantined, "quarantined"),
+            Self::KeysUnavailable => (Outcome::Lost, "keys_unavailable"),
+            Self::Rejected => (Outcome::Lost, "rejected"),
+            Self::Overloaded => (Outcome::Lost, "overloaded"),
+            Self::DatabaseUnavailable => (Outcome::Lost, "database_unavailable"),
+            Self::DatabaseRefused => (Outcome::Lost, "database_refused"),
         }
     }
 
@@ -210,19 +219,19 @@ impl Reason {
     }
 
     #[must_use]
-    pub fn outcome(self) -> &'static str {
+    pub fn outcome(self) -> Outcome {
         self.labels().0
     }
 }
 
 /// Label `outcome` of what clients say they did not send, and label `reason` of all of it: they choose the words.
-const CLIENT_DISCARD: (&str, &str) = ("client_discard", "by_client");
+const CLIENT_DISCARD: (Outcome, &str) = (Outcome::ClientDiscard, "by_client");
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Slot {
     key: Option<PublicKey>,
     category: Cow<'static, str>,
-    outcome: &'static str,
+    outcome: Outcome,
     reason: Cow<'static, str>,
 }
 
@@ -239,7 +248,7 @@ impl Outcomes {
     pub fn new(counter: IntCounterVec) -> Self {
         let labels = Reason::ALL.map(Reason::labels).into_iter().chain([CLIENT_DISCARD]);
         for (outcome, reason) in labels {
-            counter.with_label_values(&[outcome, reason]).inc_by(0);
+            counter.with_label_values(&[outcome.as_str(), reason]).inc_by(0);
         }
         Self { pending: Arc::default(), counter }
     }
@@ -247,7 +256,7 @@ impl Outcomes {
     /// `key` only when it is one of the project's: strangers choose theirs.
     pub fn count(&self, key: Option<&PublicKey>, category: Category, reason: Reason, quantity: u64) {
         let (outcome, reason) = reason.labels();
-        self.counter.with_label_values(&[outcome, reason]).inc_by(quantity);
+        self.counter.with_label_values(&[outcome.as_str(), reason]).inc_by(quantity);
         let slot = Slot { key: key.cloned(), category: category.as_str().into(), outcome, reason: reason.into() };
         self.add(slot, quantity);
     }
@@ -255,7 +264,7 @@ impl Outcomes {
     /// What a client reports that it did not send, or that was taken from it on the way.
     pub fn discarded(&self, key: Option<&PublicKey>, discarded: Discarded) {
         let (outcome, reason) = CLIENT_DISCARD;
-        self.counter.with_label_values(&[outcome, reason]).inc_by(discarded.quantity);
+        self.counter.with_label_values(&[outcome.as_str(), reason]).inc_by(discarded.quantity);
         let slot =
             Slot { key: key.cloned(), category: discarded.category.into(), outcome, reason: discarded.reason.into() };
         self.add(slot, discarded.quantity);
@@ -286,9 +295,9 @@ impl Outcomes {
     fn add(&self, mut slot: Slot, quantity: u64) {
         let mut pending = self.lock();
         let is_full = |pending: &HashMap<Slot, u64>| {
-            let discarded = |known: &&Slot| known.outcome == CLIENT_DISCARD.0;
+            let discarded = |known: &&Slot| known.outcome == Outcome::ClientDiscard;
             pending.len() >= MAX_PENDING
-                || slot.outcome == CLIENT_DISCARD.0 && pending.keys().filter(discarded).count() >= MAX_DISCARDED
+                || slot.outcome == Outcome::ClientDiscard && pending.keys().filter(discarded).count() >= MAX_DISCARDED
         };
         if !pending.contains_key(&slot) && is_full(&pending) {
             slot = Slot { key: None, category: Category::Default.as_str().into(), reason: "other".into(), ..slot };
@@ -316,7 +325,7 @@ mod tests {
         let rows = outcomes.take(Timestamp::UNIX_EPOCH);
         let mut told: Vec<_> = rows
             .into_iter()
-            .map(|row| (row.key.is_some(), row.category.into(), row.outcome, row.reason.into(), row.quantity))
+            .map(|row| (row.key.is_some(), row.category.into(), row.outcome.as_str(), row.reason.into(), row.quantity))
             .collect();
         told.sort();
         told

@@ -1,7 +1,7 @@
 //! From accepted requests to the writers: a bounded queue without a timer. A free writer takes what waits,
 //! so that batches are large exactly when there is much to do.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use prometheus::IntGauge;
 use tokio::{
@@ -9,7 +9,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{prepare, refusal::Refusal};
+use super::{
+    durable::{NotStored, Verdict},
+    prepare,
+    refusal::Refusal,
+};
 use crate::{
     dsn::PublicKey,
     protocol::user_report::UserReport,
@@ -29,29 +33,8 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 pub const BATCH_EVENTS: usize = 512;
 pub const BATCH_BYTES: usize = 4 << 20;
 
-/// How long an event may wait for its commit. Longer, and PHP's 5 s for a request are over anyway.
+/// How long an event may wait until it is durable. Longer, and PHP's 5 s for a request are over anyway.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Why what was accepted was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStored {
-    /// No commit within [`COMMIT_DEADLINE`].
-    Unavailable,
-    /// The database says no, to whatever is sent.
-    Refused,
-    /// The database does not take what was sent.
-    Rejected,
-}
-
-impl From<NotStored> for Refusal {
-    fn from(not_stored: NotStored) -> Self {
-        match not_stored {
-            NotStored::Unavailable => Self::DatabaseUnavailable,
-            NotStored::Refused => Self::DatabaseRefused,
-            NotStored::Rejected => Self::EventRejected,
-        }
-    }
-}
 
 /// Takes events in. Clones feed the same writers, who stop when the last clone is gone and all that
 /// waited is written.
@@ -74,6 +57,11 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// What counts towards [`BATCH_EVENTS`].
+    fn items(&self) -> usize {
+        self.rows.len() + self.sessions.len() + self.feedback.len()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.sessions.is_empty() && self.feedback.is_empty() && self.outcomes.is_empty()
@@ -101,81 +89,36 @@ struct Queued {
 /// The request's half: dropped without an answer, it is told [`NotStored::Unavailable`].
 pub struct Waiting {
     since: Instant,
-    answer: oneshot::Sender<Result<(), NotStored>>,
+    answer: oneshot::Sender<Verdict>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Waiting {
     /// The request may have gone away meanwhile; what it brought is stored all the same.
-    pub fn answer(self, result: Result<(), NotStored>) {
-        let _gone = self.answer.send(result);
+    pub fn answer(self, verdict: Verdict) {
+        let _gone = self.answer.send(verdict);
     }
 }
 
-/// What one writer takes at a time: the parts of all units, one behind the other.
+/// What one writer takes at a time.
 pub struct Taken {
-    pub rows: Vec<Row>,
-    pub sessions: Vec<SessionRow>,
-    pub feedback: Vec<FeedbackRow>,
-    pub outcomes: Vec<OutcomeRow>,
-    /// In the order of the parts.
-    pub shares: Vec<Share>,
+    pub units: Vec<Unit>,
+    /// The request of each unit.
     pub waiting: Vec<Waiting>,
     /// When the first of them has waited for [`COMMIT_DEADLINE`].
     pub deadline: Instant,
 }
 
-/// Which parts are of one unit.
-#[derive(Clone, Debug)]
-pub struct Share {
-    pub key: Option<PublicKey>,
-    pub rows: Range<usize>,
-    pub sessions: Range<usize>,
-    pub feedback: Range<usize>,
-    pub outcomes: Range<usize>,
-}
-
 impl Taken {
-    fn new(first: Queued) -> Self {
-        let mut taken = Self {
-            rows: Vec::new(),
-            sessions: Vec::new(),
-            feedback: Vec::new(),
-            outcomes: Vec::new(),
-            shares: Vec::new(),
-            waiting: Vec::new(),
-            deadline: first.waiting.since + COMMIT_DEADLINE,
-        };
-        taken.add(first);
-        taken
+    fn new(Queued { unit, waiting }: Queued) -> Self {
+        let deadline = waiting.since + COMMIT_DEADLINE;
+        Self { units: vec![unit], waiting: vec![waiting], deadline }
     }
 
     fn add(&mut self, Queued { unit, waiting }: Queued) {
-        let share = Share {
-            key: unit.key,
-            rows: append(&mut self.rows, unit.rows),
-            sessions: append(&mut self.sessions, unit.sessions),
-            feedback: append(&mut self.feedback, unit.feedback),
-            outcomes: append(&mut self.outcomes, unit.outcomes),
-        };
-        self.shares.push(share);
+        self.units.push(unit);
         self.waiting.push(waiting);
     }
-
-    fn len(&self) -> usize {
-        self.rows.len() + self.sessions.len() + self.feedback.len()
-    }
-}
-
-/// Where the new ones stand.
-fn append<T>(all: &mut Vec<T>, mut more: Vec<T>) -> Range<usize> {
-    let start = all.len();
-    if all.is_empty() {
-        *all = more;
-    } else {
-        all.append(&mut more);
-    }
-    start..all.len()
 }
 
 /// The writers' end; clones take from the same queue.
@@ -200,12 +143,12 @@ pub fn open(queued: IntGauge) -> (Pipeline, Queue) {
 }
 
 impl Pipeline {
-    /// Returns when the unit is committed, or will not be. Does not wait for room in the queue: the
+    /// Returns when the unit is durable, or will not be. Does not wait for room in the queue: the
     /// client learns at once that it should come back later.
     pub async fn store(&self, unit: Unit) -> Result<(), Refusal> {
         let bytes = u32::try_from(unit.size()).map_err(|_| Refusal::Overloaded)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| Refusal::Overloaded)?;
-        let (answer, committed) = oneshot::channel();
+        let (answer, durable) = oneshot::channel();
         let waiting = Waiting { since: Instant::now(), answer, _room: room };
         // Counted first, so that a quick writer does not take the gauge below zero.
         self.queued.inc();
@@ -213,8 +156,7 @@ impl Pipeline {
             self.queued.dec();
             return Err(Refusal::Overloaded);
         }
-        let result = committed.await.unwrap_or(Err(NotStored::Unavailable));
-        result.map_err(Refusal::from)
+        durable.await.unwrap_or(Err(NotStored::Unavailable)).map_err(Refusal::from)
     }
 }
 
@@ -228,10 +170,11 @@ impl Queue {
             Some(first) => first,
             None => inner.receiver.recv().await?,
         };
-        let mut bytes = first.unit.size();
+        let (mut items, mut bytes) = (first.unit.items(), first.unit.size());
         let mut taken = Taken::new(first);
-        while taken.len() < BATCH_EVENTS {
+        while items < BATCH_EVENTS {
             let Ok(next) = inner.receiver.try_recv() else { break };
+            items += next.unit.items();
             bytes += next.unit.size();
             if bytes > BATCH_BYTES {
                 inner.left_over = Some(next);
@@ -268,10 +211,10 @@ mod tests {
             let (pipeline, queue) = open(gauge());
             let requests = join_all((0..events).map(|_| pipeline.store(unit(payload_bytes))));
             let writer = async {
-                let mut sizes = Vec::new();
+                let mut sizes = Vec::<usize>::new();
                 while sizes.iter().sum::<usize>() < events {
                     let taken = queue.take().await.unwrap();
-                    sizes.push(taken.rows.len());
+                    sizes.push(taken.units.iter().map(|unit| unit.rows.len()).sum());
                     taken.waiting.into_iter().for_each(|waiting| waiting.answer(Ok(())));
                 }
                 sizes

@@ -10,7 +10,7 @@ use crate::{
     filters::FilterReason,
     grouping,
     protocol::event::{self, Event, EventError, EventId, EventType, Receipt},
-    store::ingest::Row,
+    store::ingest::{EventKind, Row},
 };
 
 /// Level 3 of zstd: a quarter of the size at a tenth of the time of the levels that do better.
@@ -58,7 +58,7 @@ pub fn event(
         return Ok(Prepared::Filtered(reason, event.event_id));
     }
     let grouping = grouping::g1(&event);
-    let (kind, title, culprit) = (event.kind().to_owned(), event.title(), event.culprit());
+    let (kind, title, culprit) = (EventKind::of(&event), event.title(), event.culprit());
     let user_hash = event.user.identity().map(|identity| user_hash(project, &identity));
     let Event { event_id, timestamp, level, platform, release, environment, tags, mut exceptions, .. } = event;
     let (exception_type, exception_value) = exceptions.pop().map_or((None, None), |main| (main.r#type, main.value));

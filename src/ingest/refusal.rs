@@ -211,6 +211,6 @@ mod tests {
     #[test]
     fn an_event_that_not_even_quarantine_took_counts_as_lost() {
         let reason = Refusal::EventRejected.reason();
-        assert_eq!((reason.outcome(), reason.as_str()), ("lost", "rejected"));
+        assert_eq!((reason.outcome().as_str(), reason.as_str()), ("lost", "rejected"));
     }
 }

@@ -6,17 +6,18 @@ use prometheus::Registry;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use uuid::Uuid;
 
 use super::{
     body::BodyReader,
     config::Config,
     database::Database,
+    durable::Postgres,
     heartbeat::{self, Heartbeat},
     keys::Keys,
     limits::Limits,
     metrics::Metrics,
     pipeline::{self, Queue},
+    record::Streams,
     routes::routes,
     submission::{Ingest, LargeBodies},
     writer::{WRITERS, Writer},
@@ -209,19 +210,19 @@ impl Parts {
 }
 
 fn writers(queue: &Queue, heartbeat: &Heartbeat, limits: &Arc<Limits>) -> JoinSet<()> {
-    let streams: Arc<[Uuid]> = (0..WRITERS).map(|_| Uuid::new_v4()).collect();
-    let writer = |stream: &Uuid| Writer {
-        queue: queue.clone(),
+    let streams = Streams::default();
+    let durable = Postgres {
         database: heartbeat.database.clone(),
         project: heartbeat.project,
         keys: Arc::clone(&heartbeat.keys),
         limits: Arc::clone(limits),
         metrics: heartbeat.metrics.clone(),
-        stream: *stream,
-        streams: Arc::clone(&streams),
-        sequence: 0,
+        streams: streams.clone(),
     };
-    streams.iter().map(|stream| writer(stream).run()).collect()
+    let marks: Vec<_> = (0..WRITERS).map(|_| streams.open()).collect();
+    let writer =
+        |marks| Writer { queue: queue.clone(), durable: durable.clone(), marks, metrics: heartbeat.metrics.clone() };
+    marks.into_iter().map(|marks| writer(marks).run()).collect()
 }
 
 async fn all_of(tasks: &mut JoinSet<()>) {

@@ -15,7 +15,7 @@ use error_tracking_operator::{
     store::{
         Admin,
         admin::{DeletionPolicy, ProjectIdentity},
-        ingest::{Batch, Row, ingest_batch},
+        ingest::{Batch, EventKind, Row, ingest_batch},
     },
 };
 use jiff::Timestamp;
@@ -159,7 +159,7 @@ fn row(sent: &Value) -> Row {
         received_at,
         timestamp: event.timestamp,
         level: event.level,
-        kind: event.kind().to_owned(),
+        kind: EventKind::of(&event),
         title: event.title(),
         culprit: event.culprit(),
         exception_type: exception.and_then(|exception| exception.r#type.clone()),

@@ -11,7 +11,7 @@ use error_tracking_operator::{
         StoreError,
         admin::DeletionPolicy,
         ingest::{
-            Applied, Batch, FeedbackKind, FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit, heartbeat,
+            Applied, Batch, FeedbackKind, FeedbackRow, Outcome, OutcomeRow, SessionRow, Usage, UsageLimit, heartbeat,
             ingest_batch,
         },
     },
@@ -37,12 +37,12 @@ fn feedback(message: &str) -> FeedbackRow {
     FeedbackRow { feedback_id: report.id(), received_at: Timestamp::now(), kind: FeedbackKind::Report, report }
 }
 
-fn outcome(key: Option<&PublicKey>, outcome: &'static str, reason: &str, quantity: u64) -> OutcomeRow {
+fn outcome(key: Option<&PublicKey>, outcome: &str, reason: &str, quantity: u64) -> OutcomeRow {
     OutcomeRow {
         received_at: Timestamp::now(),
         key: key.cloned(),
         category: "error".into(),
-        outcome,
+        outcome: Outcome::parse(outcome).unwrap(),
         reason: reason.to_owned().into(),
         quantity,
     }
@@ -113,7 +113,7 @@ async fn outcomes_are_counted_by_hour_and_key() {
     let now = Timestamp::now();
     let mut old = outcome(Some(&key), "filtered", "ignore_errors", 5);
     old.received_at -= SignedDuration::from_hours(3);
-    let mut session = outcome(Some(&key), "invalid", "session_too_old", 2);
+    let mut session = outcome(Some(&key), "dropped", "session_too_old", 2);
     session.category = "session".into();
     // Two streams of different parts of the table, one of them twice.
     let [one, two] = [0, 1].map(|part| Uuid::from_bytes([part; 16]));
@@ -138,7 +138,7 @@ async fn outcomes_are_counted_by_hour_and_key() {
     let hour = expected(&[
         (0, "error", "refused", "unknown_key", unknown),
         (key_id, "error", "accepted", "", 33),
-        (key_id, "session", "invalid", "session_too_old", 6),
+        (key_id, "session", "dropped", "session_too_old", 6),
     ]);
     assert_eq!(outcomes(&store.pool, shop, &format!("'{now}'")).await, hour);
     let mut all = hour.clone();

@@ -6,7 +6,7 @@ use error_tracking_operator::{
     store::{
         Admin,
         admin::{DeletionPolicy, KeyIdentity, ProjectIdentity},
-        ingest::{Applied, Batch, Row, ingest_batch},
+        ingest::{Applied, Batch, EventKind, Row, ingest_batch},
     },
 };
 use jiff::Timestamp;
@@ -94,7 +94,7 @@ pub fn row(hash: u8) -> Row {
         received_at: Timestamp::now(),
         timestamp: Timestamp::now(),
         level: Level::Error,
-        kind: "error".to_owned(),
+        kind: EventKind::Error,
         title: format!("ValueError: {hash}"),
         culprit: "shop.checkout in pay".to_owned(),
         exception_type: Some("ValueError".to_owned()),

@@ -3,6 +3,7 @@
 mod batch;
 mod instance;
 mod reports;
+mod words;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -11,7 +12,8 @@ pub(in crate::store) use self::instance::rate_limit;
 pub use self::{
     batch::{ingest_batch, quarantine, tag_value_hash},
     instance::{changed_settings, find_key, heartbeat},
-    reports::{FeedbackKind, FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit},
+    reports::{FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit},
+    words::{EventKind, FeedbackKind, Outcome},
 };
 use crate::{
     dsn::PublicKey,
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// One event, ready to be stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub event_id: EventId,
     /// Fixed when the request was accepted and kept over retries and replays.
@@ -28,8 +30,7 @@ pub struct Row {
     /// When it happened, by the client's clock.
     pub timestamp: Timestamp,
     pub level: Level,
-    /// `error` or `default`.
-    pub kind: String,
+    pub kind: EventKind,
     pub title: String,
     pub culprit: String,
     pub exception_type: Option<String>,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::{FeedbackKind, Outcome};
 use crate::{
     dsn::PublicKey,
     protocol::{
@@ -37,13 +38,6 @@ impl SessionRow {
     }
 }
 
-/// Which of the two items a user's words came with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeedbackKind {
-    Report,
-    Feedback,
-}
-
 /// Words of a user, ready to be stored: one row for one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedbackRow {
@@ -63,9 +57,8 @@ pub struct OutcomeRow {
     pub key: Option<PublicKey>,
     /// As Sentry names it: `error`, `session`, `default`.
     pub category: Cow<'static, str>,
-    /// `accepted`, `filtered`, `rate_limited`, `invalid`, `client_discard`, `refused`, `dropped`, `lost`.
-    pub outcome: &'static str,
-    /// Empty: the outcome says it all.
+    pub outcome: Outcome,
+    /// Empty: the outcome says it all. Of what a client discarded, its own word.
     pub reason: Cow<'static, str>,
     pub quantity: u64,
 }
@@ -149,10 +142,7 @@ pub(super) fn feedback_json(rows: &[FeedbackRow]) -> Result<Option<String>, Stor
         feedback_id: uuid(row.feedback_id.0),
         event_id: row.report.event_id.map(|id| uuid(id.0)),
         received_at: row.received_at,
-        kind: match row.kind {
-            FeedbackKind::Report => "report",
-            FeedbackKind::Feedback => "feedback",
-        },
+        kind: row.kind.as_str(),
         name: without_nul(&row.report.name),
         email: without_nul(&row.report.email),
         message: without_nul(&row.report.message),
@@ -176,7 +166,7 @@ pub(super) fn outcomes_json(rows: &[OutcomeRow]) -> Result<Option<String>, Store
         received_at: row.received_at,
         key: row.key.as_ref().map(PublicKey::as_str),
         category: without_nul(&row.category),
-        outcome: row.outcome,
+        outcome: row.outcome.as_str(),
         reason: without_nul(&row.reason),
         // A sum of these does not overflow within the hour.
         quantity: u32::try_from(row.quantity).unwrap_or(u32::MAX),
