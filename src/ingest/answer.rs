@@ -9,7 +9,7 @@ use warp::reply::Response as WarpResponse;
 use super::{limits::Exceeded, refusal::Refusal};
 use crate::protocol::{
     event::EventId,
-    rate_limits::{self, Categories, RateLimit, Reason, Scope},
+    rate_limits::{self, Categories, QuotaLimit, ReasonCode, Scope},
 };
 
 /// What `X-Sentry-*` headers a page may send, as Relay lists them, and the tracing headers SDKs add.
@@ -84,10 +84,13 @@ fn add_rate_limits(headers: &mut HeaderMap, exceeded: &Exceeded) {
     }
 }
 
-fn limit(exceeded: &Exceeded) -> RateLimit {
-    let (scope, reason) =
-        if exceeded.project { (Scope::Project, Reason::ProjectQuota) } else { (Scope::Key, Reason::KeyRateLimit) };
-    RateLimit { seconds: exceeded.seconds, categories: Categories::Events, scope, reason }
+fn limit(exceeded: &Exceeded) -> QuotaLimit {
+    let (scope, reason) = if exceeded.project {
+        (Scope::Project, ReasonCode::ProjectQuota)
+    } else {
+        (Scope::Key, ReasonCode::KeyRateLimit)
+    };
+    QuotaLimit { seconds: exceeded.seconds, categories: Categories::Events, scope, reason }
 }
 
 pub fn refused(refusal: &Refusal) -> WarpResponse {

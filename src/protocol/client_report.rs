@@ -106,8 +106,8 @@ impl Entries {
 impl Lenient for Entries {
     fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
         let mut entries = Self::default();
-        while let Some(Any(Object(entry))) = list.next_element::<Any<Object<Entry>>>()? {
-            if let Some(Entry { category, reason, quantity }) = entry {
+        while let Some(Any(Object(entry))) = list.next_element::<Any<Object<DiscardedDraft>>>()? {
+            if let Some(DiscardedDraft { category, reason, quantity }) = entry {
                 let (category, reason) = (word(category.as_deref()), word(reason.as_deref()));
                 entries.add(Discarded { category, reason, quantity: u64::from(quantity.0) });
             }
@@ -117,13 +117,13 @@ impl Lenient for Entries {
 }
 
 #[derive(Default)]
-struct Entry {
+struct DiscardedDraft {
     category: Option<String>,
     reason: Option<String>,
     quantity: Count,
 }
 
-impl Attributes for Entry {
+impl Attributes for DiscardedDraft {
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
         match name {
             "category" => assign(&mut self.category, value::<Text<MAX_CHARS>, A>(object)?.0),

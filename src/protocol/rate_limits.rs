@@ -6,14 +6,14 @@ use std::fmt::Write;
 /// SDKs keep a limit in memory and do not ask again before it ends: a longer one would outlive its reason.
 pub const MAX_SECONDS: u32 = 6 * 60 * 60;
 
-/// One limit that is in force.
+/// One limit that is in force: a `quota_limit` in the words of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
+pub struct QuotaLimit {
     /// From now; brought into 1 to [`MAX_SECONDS`] when written.
     pub seconds: u32,
     pub categories: Categories,
     pub scope: Scope,
-    pub reason: Reason,
+    pub reason: ReasonCode,
 }
 
 /// What a client must keep back.
@@ -35,7 +35,7 @@ pub enum Scope {
 
 /// Why; clients only show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum ReasonCode {
     KeyRateLimit,
     ProjectQuota,
     StorageFull,
@@ -61,7 +61,7 @@ impl Scope {
     }
 }
 
-impl Reason {
+impl ReasonCode {
     /// A word of a closed set, fit for a metric's label.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -75,9 +75,9 @@ impl Reason {
 
 /// Value of `X-Sentry-Rate-Limits`, which may stand on any answer; none without limits.
 #[must_use]
-pub fn header(limits: &[RateLimit]) -> Option<String> {
+pub fn header(limits: &[QuotaLimit]) -> Option<String> {
     let mut value = String::new();
-    for RateLimit { seconds, categories, scope, reason } in limits {
+    for QuotaLimit { seconds, categories, scope, reason } in limits {
         // PHP takes a blank behind the comma for part of the number.
         let comma = if value.is_empty() { "" } else { "," };
         let seconds = clamped(*seconds);
@@ -92,7 +92,7 @@ pub fn header(limits: &[RateLimit]) -> Option<String> {
 /// For 429 and 503 only: Node, PHP, Ruby and Rust take it on any answer for a limit of everything. The body
 /// of such an answer must be empty, or PHP does not look at its headers.
 #[must_use]
-pub fn retry_after(limits: &[RateLimit]) -> Option<u32> {
+pub fn retry_after(limits: &[QuotaLimit]) -> Option<u32> {
     limits.iter().map(|limit| clamped(limit.seconds)).max()
 }
 

@@ -91,8 +91,8 @@ type Parse = fn(&str) -> Understood;
 const SDKS: [(&str, Parse); 7] =
     [("python", python), ("go", go), ("java", java), ("node", node), ("php", php), ("ruby", ruby), ("rust", rust)];
 
-fn limit(seconds: u32, categories: Categories, scope: Scope) -> RateLimit {
-    RateLimit { seconds, categories, scope, reason: Reason::ProjectQuota }
+fn limit(seconds: u32, categories: Categories, scope: Scope) -> QuotaLimit {
+    QuotaLimit { seconds, categories, scope, reason: ReasonCode::ProjectQuota }
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn limits_are_written_as_clients_read_them() {
     for (limits, expected, longest) in [
         (vec![], None, None),
         (
-            vec![RateLimit { reason: Reason::KeyRateLimit, ..limit(60, events, Scope::Key) }],
+            vec![QuotaLimit { reason: ReasonCode::KeyRateLimit, ..limit(60, events, Scope::Key) }],
             Some("60:default;error;security:key:key_rate_limit"),
             Some(60),
         ),
@@ -150,7 +150,7 @@ proptest! {
     fn all_sdks_read_the_same(limits in proptest::collection::vec(
         (any::<u32>(), any::<bool>(), 0..3_usize), 1..5))
     {
-        let limits: Vec<RateLimit> = limits.into_iter().map(|(seconds, events, scope)| {
+        let limits: Vec<QuotaLimit> = limits.into_iter().map(|(seconds, events, scope)| {
             let categories = if events { Categories::Events } else { Categories::Everything };
             limit(seconds, categories, [Scope::Organization, Scope::Project, Scope::Key][scope])
         }).collect();
