@@ -13,5 +13,3 @@ pub mod rate_limits;
 pub mod security;
 pub mod session;
 pub mod user_report;
-
-pub use crate::settings;

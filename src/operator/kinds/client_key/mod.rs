@@ -37,7 +37,7 @@ use crate::{
             child::{ChildKind, Drift, Ownership, holder, ownership},
         },
     },
-    protocol::settings::RateLimit,
+    settings::RateLimit,
 };
 
 impl Kind for ClientKey {
@@ -120,8 +120,7 @@ impl<'a> KeyPass<'a> {
     }
 
     fn rate_limit(&self) -> Option<RateLimit> {
-        let limit = self.key.spec.rate_limit.as_ref()?;
-        Some(RateLimit { events: u32::try_from(limit.events).ok()?, window_seconds: limit.window.seconds() })
+        self.key.spec.rate_limit.as_ref()?.settings()
     }
 
     /// The most keys that the namespace may have, when this one is past it.

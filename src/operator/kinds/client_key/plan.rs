@@ -3,7 +3,7 @@
 use crate::{
     backend::KeyId,
     operator::{databases::Unavailable, objects::child::Drift},
-    protocol::settings::RateLimit,
+    settings::RateLimit,
 };
 
 /// What was seen of a key and of everything it owns.
