@@ -7,6 +7,7 @@ pub mod encoding;
 pub mod envelope;
 pub mod event;
 mod item;
+pub(crate) mod json;
 pub mod minidump;
 pub mod proxies;
 pub mod rate_limits;

@@ -13,9 +13,7 @@ mod record;
 mod rules;
 mod scalars;
 mod signals;
-mod text;
 mod texts;
-mod token;
 mod walk;
 
 use std::{borrow::Cow, net::IpAddr};

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Note, Rule, edits::Mark, place::Place, text::unescape, walk::Walk};
+use super::{Note, Rule, edits::Mark, place::Place, walk::Walk};
+use crate::protocol::json::unescape;
 
 /// The state to go back to when what was mended since is replaced as a whole.
 pub(super) struct Checkpoint {

@@ -8,10 +8,9 @@ use super::{
     record::Checkpoint,
     rules::FILTERED,
     signals::Signals,
-    text::{Piece, escape, escape_byte, piece, unescape},
-    token::{is_finite, number_length, plain_length},
     walk::{Refused, Walk},
 };
+use crate::protocol::json::{Piece, escape, escape_byte, is_finite, number_length, piece, plain_length, unescape};
 
 /// Numbers with fewer characters are no card.
 const MIN_CARD_DIGITS: usize = 15;

@@ -9,9 +9,8 @@ use super::{
     rules::Rules,
     scalars::Quoted,
     signals::{Lookahead, Signals},
-    text::unescape,
-    token::{after_blanks, container_end, string_end, value_end},
 };
+use crate::protocol::json::{after_blanks, container_end, string_end, unescape, value_end};
 
 /// Deeper lists and objects become null. `serde_json` gives up at 128.
 const MAX_DEPTH: usize = 100;

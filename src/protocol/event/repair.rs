@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::protocol::json::{Piece, piece, plain_length};
+
 /// The payload with invalid UTF-8 and lone surrogate escapes as U+FFFD, and bare `NaN`, `Infinity` and
 /// numbers no double can hold as `null`. `None` if there is nothing of that kind in it.
 ///
@@ -35,24 +37,19 @@ impl Token {
     }
 }
 
-/// The next character or escape inside a string.
+/// The next piece of a string: what is plain, or one escape.
 fn string_token(rest: &[u8]) -> Token {
-    match rest {
-        [b'"', ..] => Token { is_quote: true, ..Token::kept(1) },
-        [b'\\', b'u', ..] => match (code_unit(rest), rest.get(6..).and_then(code_unit)) {
-            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => Token::kept(12),
-            (Some(0xd800..0xe000), _) => Token { replacement: Some(br"\ufffd"), ..Token::kept(6) },
-            _ => Token::kept(2),
-        },
-        [b'\\', _, ..] => Token::kept(2),
-        _ => Token::kept(1),
+    let plain = plain_length(rest);
+    if plain > 0 {
+        return Token::kept(plain);
     }
-}
-
-/// The number of a `\uXXXX` escape.
-fn code_unit(escape: &[u8]) -> Option<u32> {
-    let digits = escape.strip_prefix(br"\u")?.get(..4)?;
-    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
+    match piece(rest) {
+        Piece::End => Token { is_quote: true, ..Token::kept(1) },
+        Piece::LoneSurrogate { length } => Token { replacement: Some(br"\ufffd"), ..Token::kept(length) },
+        Piece::Character { length, .. } | Piece::Nul { length } => Token::kept(length),
+        // A strict parser refuses the one and, where it may, keeps the other: both are its to judge.
+        Piece::Control { .. } | Piece::Invalid => Token::kept(1),
+    }
 }
 
 /// The next word, number or character between strings.

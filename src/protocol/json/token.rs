@@ -6,7 +6,7 @@ const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// Number of bytes in front of the first quote, backslash or control character.
 #[inline]
-pub(super) fn plain_length(bytes: &[u8]) -> usize {
+pub(crate) fn plain_length(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let special = special_bytes(u64::from_le_bytes(*word));
@@ -41,7 +41,7 @@ pub(super) fn code_unit(escape: &[u8]) -> Option<u16> {
 
 /// Length of the number that `bytes` begins with; `None` if JSON has no such number.
 #[inline]
-pub(super) fn number_length(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn number_length(bytes: &[u8]) -> Option<usize> {
     let digits = |from: usize| bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
     let start = usize::from(bytes.first() == Some(&b'-'));
     let integer = digits(start);
@@ -68,13 +68,13 @@ pub(super) fn number_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Whether a double can hold the number: asked of the very parser that reads the payload next.
-pub(super) fn is_finite(number: &[u8]) -> bool {
+pub(crate) fn is_finite(number: &[u8]) -> bool {
     let may_overflow = number.len() > 300 || number.iter().any(|byte| matches!(byte, b'e' | b'E'));
     !may_overflow || serde_json::from_slice::<f64>(number).is_ok()
 }
 
 /// End of the string whose opening quote is at `start`, behind its closing quote.
-pub(super) fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut position = start + 1;
     loop {
         position += plain_length(bytes.get(position..)?);
@@ -88,7 +88,7 @@ pub(super) fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
 
 /// End of the list or object that begins at `start`, however deep it is. What is inside is not checked but
 /// for its strings: it is about to be dropped.
-pub(super) fn container_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn container_end(bytes: &[u8], start: usize) -> Option<usize> {
     let (mut position, mut depth) = (start, 0_usize);
     loop {
         match bytes.get(position)? {
@@ -110,7 +110,7 @@ pub(super) fn container_end(bytes: &[u8], start: usize) -> Option<usize> {
 }
 
 /// End of the value that begins at `start`.
-pub(super) fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
     match bytes.get(start)? {
         b'"' => string_end(bytes, start),
         b'[' | b'{' => container_end(bytes, start),
@@ -124,7 +124,7 @@ pub(super) fn value_end(bytes: &[u8], start: usize) -> Option<usize> {
 
 /// The first position from `start` on that is no blank.
 #[inline]
-pub(super) fn after_blanks(bytes: &[u8], start: usize) -> usize {
+pub(crate) fn after_blanks(bytes: &[u8], start: usize) -> usize {
     let mut position = start;
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(position) {
         position += 1;

@@ -3,7 +3,7 @@
 use super::token::{code_unit, plain_length};
 
 /// One piece of a string behind its plain part.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// The closing quote.
     End,
     /// A character written so that every parser takes it.
@@ -27,7 +27,7 @@ pub(super) enum Piece {
 }
 
 /// What `bytes` begins with: a quote, an escape or a control character.
-pub(super) fn piece(bytes: &[u8]) -> Piece {
+pub(crate) fn piece(bytes: &[u8]) -> Piece {
     match bytes {
         [b'"', ..] => Piece::End,
         [b'\\', b'u', ..] => match (code_unit(bytes), bytes.get(6..).and_then(code_unit)) {
@@ -59,7 +59,7 @@ pub(super) fn piece(bytes: &[u8]) -> Piece {
 }
 
 /// Appends the text of the JSON string `raw`, which is without its quotes, mended as [`Piece`] says.
-pub(super) fn unescape(raw: &str, text: &mut String) {
+pub(crate) fn unescape(raw: &str, text: &mut String) {
     let mut rest = raw;
     loop {
         let (plain, special) = rest.split_at(plain_length(rest.as_bytes()));
@@ -85,7 +85,7 @@ pub(super) fn unescape(raw: &str, text: &mut String) {
 }
 
 /// Appends `text` as a JSON string without the quotes.
-pub(super) fn escape(text: &str, json: &mut Vec<u8>) {
+pub(crate) fn escape(text: &str, json: &mut Vec<u8>) {
     let mut rest = text.as_bytes();
     loop {
         let (plain, special) = rest.split_at(plain_length(rest));
@@ -97,7 +97,7 @@ pub(super) fn escape(text: &str, json: &mut Vec<u8>) {
 }
 
 /// Appends the escape of a quote, backslash or control character.
-pub(super) fn escape_byte(byte: u8, json: &mut Vec<u8>) {
+pub(crate) fn escape_byte(byte: u8, json: &mut Vec<u8>) {
     match byte {
         b'"' | b'\\' => json.extend([b'\\', byte]),
         b'\n' => json.extend(br"\n"),
