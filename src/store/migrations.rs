@@ -1,5 +1,6 @@
 //! Brings a schema to the version this program knows: numbered files, forward only, each schema in one
 //! transaction under its own lock. A newer version is left as it is: programs of version n−1 run on schema n.
+//! `migrations/README.md` has the rules for the files.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -9,6 +10,7 @@ use crate::dsn::ProjectId;
 /// Key of the advisory lock under which the schema `errortracking` is made.
 const FIRST_INSTALLATION: i64 = 0x6574;
 
+#[derive(Clone, Copy)]
 struct Migration {
     version: i32,
     name: &'static str,
@@ -133,4 +135,70 @@ pub(super) async fn lock_project(transaction: &mut PgConnection, project: Projec
         .execute(transaction)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, path::Path};
+
+    use sha2::{Digest, Sha256};
+
+    use super::{Migration, PROJECT, SERVER};
+
+    const RELEASED: &str = include_str!("../../migrations/released.sha256");
+
+    fn digest(sql: &str) -> String {
+        Sha256::digest(sql).iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
+    }
+
+    /// Lines of [`RELEASED`] whose file is not as it was released, or is not applied any more.
+    fn changed<'a>(released: &'a str, folders: &[(&str, &[Migration])]) -> Vec<&'a str> {
+        let is_current = |line: &&str| {
+            let (digest_of_file, path) = line.split_once("  ").unwrap();
+            let (folder, file) = path.split_once('/').unwrap();
+            let (_, migrations) = folders.iter().find(|(name, _)| *name == folder).unwrap();
+            let migration = migrations.iter().find(|migration| format!("{}.sql", migration.name) == file);
+            migration.is_some_and(|migration| digest(migration.sql) == digest_of_file)
+        };
+        released.lines().filter(|line| !is_current(line)).collect()
+    }
+
+    #[test]
+    fn a_released_migration_is_never_edited() {
+        let changed = changed(RELEASED, &[("server", SERVER), ("project", PROJECT)]);
+        assert!(
+            changed.is_empty(),
+            "{changed:#?}: schemas that have applied these files do not apply them again. Take the edit back and put \
+             the change into the next file; migrations/README.md says how it is released."
+        );
+    }
+
+    #[test]
+    fn an_edit_of_a_released_migration_is_found() {
+        let before = Migration { version: 1, name: "0001_a", sql: "SELECT 1" };
+        let after = Migration { sql: "SELECT 1 -- one", ..before };
+        let released = format!("{}  server/0001_a.sql\n", digest(before.sql));
+        assert!(changed(&released, &[("server", &[before])]).is_empty());
+        assert_eq!(changed(&released, &[("server", &[after])]), [released.trim_end()]);
+        assert_eq!(changed(&released, &[("server", &[])]), [released.trim_end()]);
+    }
+
+    #[test]
+    fn every_file_is_applied_in_the_order_of_its_number() {
+        for (folder, migrations) in [("server", SERVER), ("project", PROJECT)] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+            let files = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut files: Vec<String> = files.collect();
+            files.sort();
+            let applied: Vec<String> = migrations.iter().map(|migration| format!("{}.sql", migration.name)).collect();
+            assert_eq!(applied, files, "migrations/{folder} and the list in src/store/migrations.rs");
+            for (version, migration) in (1..).zip(migrations) {
+                assert_eq!(migration.version, version);
+                assert!(migration.name.starts_with(&format!("{version:04}_")), "{}", migration.name);
+            }
+        }
+    }
 }
