@@ -159,7 +159,7 @@ pub fn all() -> Vec<State> {
             |scene| {
                 scene.observed.database = Database::Unavailable(Unavailable::refused(StoreError::NotPermitted {
                     message: "password authentication failed".into(),
-                }))
+                }));
             },
             "DatabaseRejected Reconciling",
             "InProgress",
