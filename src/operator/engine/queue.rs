@@ -89,15 +89,15 @@ impl Echoes {
 
 #[derive(Debug)]
 pub struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     wake: Notify,
     echoes: Echoes,
     metrics: QueueMetrics,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    entries: HashMap<ObjectName, Entry>,
+struct QueueState {
+    items: HashMap<ObjectName, Item>,
     changed: VecDeque<ObjectName>,
     routine: VecDeque<ObjectName>,
     waiting: BTreeSet<(Instant, ObjectName)>,
@@ -107,35 +107,35 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Entry {
-    place: Place,
+struct Item {
+    phase: Phase,
     failures: u32,
     /// Versions that watches showed during the pass under way: whether they are its own is known when it has ended.
     shown: Vec<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Phase {
     Idle,
     Waiting(Instant),
     Queued { urgency: Urgency, since: Instant },
     Running { since: Instant, again: Option<Urgency>, early: bool },
 }
 
-impl State {
+impl QueueState {
     fn enqueue(&mut self, name: &ObjectName, urgency: Urgency, now: Instant) {
         match urgency {
             Urgency::Changed => self.changed.push_back(name.clone()),
             Urgency::Routine => self.routine.push_back(name.clone()),
         }
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.place = Place::Queued { urgency, since: now };
+        if let Some(item) = self.items.get_mut(name) {
+            item.phase = Phase::Queued { urgency, since: now };
         }
     }
 
     fn wait_until(&mut self, name: &ObjectName, due: Instant) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.place = Place::Waiting(due);
+        if let Some(item) = self.items.get_mut(name) {
+            item.phase = Phase::Waiting(due);
             self.waiting.insert((due, name.clone()));
         }
     }
@@ -144,7 +144,7 @@ impl State {
     fn pop(&mut self, lane: Urgency) -> Option<(ObjectName, Instant)> {
         let names = if lane == Urgency::Changed { &mut self.changed } else { &mut self.routine };
         while let Some(name) = names.pop_front() {
-            if let Some(Entry { place: Place::Queued { urgency, since }, .. }) = self.entries.get(&name)
+            if let Some(Item { phase: Phase::Queued { urgency, since }, .. }) = self.items.get(&name)
                 && *urgency == lane
             {
                 return Some((name, *since));
@@ -160,7 +160,7 @@ impl Queue {
         Self { state: Mutex::default(), wake: Notify::new(), echoes, metrics }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,10 +185,10 @@ impl Queue {
             return;
         }
         let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(name)
-            && matches!(entry.place, Place::Running { .. })
+        if let Some(item) = state.items.get_mut(name)
+            && matches!(item.phase, Phase::Running { .. })
         {
-            entry.shown.push(version.into());
+            item.shown.push(version.into());
             return;
         }
         drop(state);
@@ -199,26 +199,26 @@ impl Queue {
     pub fn push(&self, name: &ObjectName, urgency: Urgency) {
         let now = Instant::now();
         let mut state = self.lock();
-        let entry =
-            state.entries.entry(name.clone()).or_insert(Entry { place: Place::Idle, failures: 0, shown: Vec::new() });
-        match &mut entry.place {
-            Place::Running { again, .. } => {
+        let item =
+            state.items.entry(name.clone()).or_insert(Item { phase: Phase::Idle, failures: 0, shown: Vec::new() });
+        match &mut item.phase {
+            Phase::Running { again, .. } => {
                 *again = (*again).max(Some(urgency));
                 return;
             }
-            Place::Queued { urgency: queued, .. } if *queued >= urgency => return,
+            Phase::Queued { urgency: queued, .. } if *queued >= urgency => return,
             // It moves to the other lane, where it counts only once.
-            Place::Queued { .. } => {
+            Phase::Queued { .. } => {
                 state.enqueue(name, urgency, now);
                 drop(state);
                 self.wake.notify_one();
                 return;
             }
-            Place::Waiting(due) => {
+            Phase::Waiting(due) => {
                 let due = *due;
                 state.waiting.remove(&(due, name.clone()));
             }
-            Place::Idle => {}
+            Phase::Idle => {}
         }
         state.enqueue(name, urgency, now);
         self.metrics.added(1);
@@ -250,7 +250,7 @@ impl Queue {
         let mut state = self.lock();
         while state.waiting.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, name)) = state.waiting.pop_first() else { break };
-            let failed = state.entries.get(&name).is_some_and(|entry| entry.failures > 0);
+            let failed = state.items.get(&name).is_some_and(|item| item.failures > 0);
             state.enqueue(&name, Urgency::Routine, now);
             self.metrics.added(1);
             if failed {
@@ -260,10 +260,10 @@ impl Queue {
         let Some((name, since)) = state.pop(Urgency::Changed).or_else(|| state.pop(Urgency::Routine)) else {
             return Err(state.waiting.first().map(|(due, _)| *due));
         };
-        if let Some(entry) = state.entries.get_mut(&name) {
+        if let Some(item) = state.items.get_mut(&name) {
             // It did not wait for the pause after its last failure to end.
-            let early = entry.failures > 0 && matches!(entry.place, Place::Queued { urgency: Urgency::Changed, .. });
-            entry.place = Place::Running { since: now, again: None, early };
+            let early = item.failures > 0 && matches!(item.phase, Phase::Queued { urgency: Urgency::Changed, .. });
+            item.phase = Phase::Running { since: now, again: None, early };
         }
         state.running += 1;
         self.metrics.taken(now.saturating_duration_since(since));
@@ -281,9 +281,9 @@ impl Queue {
         let mut state = self.lock();
         state.running = state.running.saturating_sub(1);
         state.unseen.remove(name);
-        let entry = state.entries.get_mut(name)?;
-        let Place::Running { since, again, early } = entry.place else { return None };
-        let news = std::mem::take(&mut entry.shown).iter().any(|version| !self.echoes.contains(version));
+        let item = state.items.get_mut(name)?;
+        let Phase::Running { since, again, early } = item.phase else { return None };
+        let news = std::mem::take(&mut item.shown).iter().any(|version| !self.echoes.contains(version));
         let again = again.max(news.then_some(Urgency::Changed));
         self.metrics.worked(now.saturating_duration_since(since));
         let mut pause = None;
@@ -291,14 +291,14 @@ impl Queue {
             Done::Failed => {
                 // Triggers from outside do not make the pause grow: only attempts that waited it out count.
                 if !early {
-                    entry.failures += 1;
+                    item.failures += 1;
                 }
-                let wait = if again.is_some() { *BACKOFF.start() } else { backoff(entry.failures) };
+                let wait = if again.is_some() { *BACKOFF.start() } else { backoff(item.failures) };
                 pause = Some(wait);
                 state.wait_until(name, now + wait);
             }
             Done::Gone | Done::Await | Done::Again(_) => {
-                entry.failures = 0;
+                item.failures = 0;
                 match (again, done) {
                     (Some(urgency), _) => {
                         state.enqueue(name, urgency, now);
@@ -306,7 +306,7 @@ impl Queue {
                     }
                     (None, Done::Again(after)) => state.wait_until(name, now + after),
                     _ => {
-                        state.entries.remove(name);
+                        state.items.remove(name);
                     }
                 }
             }
@@ -324,8 +324,8 @@ impl Queue {
             self.metrics.unfinished(0.0, 0.0);
             return Duration::ZERO;
         }
-        let running = state.entries.values().filter_map(|entry| match entry.place {
-            Place::Running { since, .. } => Some(now.saturating_duration_since(since).as_secs_f64()),
+        let running = state.items.values().filter_map(|item| match item.phase {
+            Phase::Running { since, .. } => Some(now.saturating_duration_since(since).as_secs_f64()),
             _ => None,
         });
         let (sum, longest) = running.fold((0.0, 0.0_f64), |(sum, longest), time| (sum + time, longest.max(time)));
@@ -415,7 +415,7 @@ mod tests {
         queue.push(&name("a"), Urgency::Changed);
         let a = queue.next().await;
         assert_eq!(queue.done(&a, Done::Await), None);
-        assert!(queue.lock().entries.is_empty(), "nothing is remembered of an object that needs nothing");
+        assert!(queue.lock().items.is_empty(), "nothing is remembered of an object that needs nothing");
     }
 
     #[tokio::test]

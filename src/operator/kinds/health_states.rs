@@ -9,7 +9,7 @@ use super::KINDS;
 
 /// One object as the operator leaves it.
 #[derive(Serialize)]
-pub struct State {
+pub struct HealthState {
     #[serde(rename = "state")]
     pub name: &'static str,
     pub object: Value,
@@ -75,7 +75,7 @@ fn condition(kind: &str, status: &str, reason: &str) -> Value {
 
 #[test]
 fn every_state_has_the_conditions_that_tell_it_apart() {
-    let states: Vec<State> = KINDS.iter().flat_map(|kind| (kind.health_states)()).collect();
+    let states: Vec<HealthState> = KINDS.iter().flat_map(|kind| (kind.health_states)()).collect();
     for state in &states {
         assert_eq!(summary(&state.object), state.conditions, "{} {}", state.object["kind"], state.name);
     }

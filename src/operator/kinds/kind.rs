@@ -58,7 +58,7 @@ pub trait Kind:
 
     /// Every state that the operator can leave an object in.
     #[cfg(test)]
-    fn health_states() -> Vec<super::health_states::State> {
+    fn health_states() -> Vec<super::health_states::HealthState> {
         Vec::new()
     }
 }
@@ -78,7 +78,7 @@ pub struct Descriptor {
     /// Begins the pass over an object; `None`: there is no such object any more.
     pub reconcile: fn(&ObjectName, &Arc<Context>) -> Option<Reconciling>,
     #[cfg(test)]
-    pub health_states: fn() -> Vec<super::health_states::State>,
+    pub health_states: fn() -> Vec<super::health_states::HealthState>,
 }
 
 impl Descriptor {

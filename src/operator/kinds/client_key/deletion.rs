@@ -31,25 +31,24 @@ fn tombstone(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Tombstone {
         None => context.caches.of::<ClientKey>().cache.facts(namespace, name).map(|facts| facts.refers_to.into()),
     };
     let project = project.unwrap_or_default();
-    match ProjectDatabase::find(namespace, &project, context) {
-        ProjectDatabase::Installation => Tombstone::client_key(uid, namespace, name, None),
-        ProjectDatabase::Own { secret } => Tombstone::client_key(uid, namespace, name, Some(secret)),
-        ProjectDatabase::Unknown => Tombstone::client_key_of(uid, namespace, name, &project),
+    match KeyLocation::find(namespace, &project, context) {
+        KeyLocation::OperatorDatabase => Tombstone::client_key(uid, namespace, name, None),
+        KeyLocation::ProjectDatabase { secret } => Tombstone::client_key(uid, namespace, name, Some(secret)),
+        KeyLocation::Unknown => Tombstone::client_key_of(uid, namespace, name, &project),
     }
 }
 
-/// Where the keys of a project are.
-enum ProjectDatabase {
-    /// In the operator's own.
-    Installation,
-    Own {
+/// Which database a key is in.
+enum KeyLocation {
+    OperatorDatabase,
+    ProjectDatabase {
         secret: String,
     },
     /// The project is gone.
     Unknown,
 }
 
-impl ProjectDatabase {
+impl KeyLocation {
     /// A project that cannot be read says that much.
     fn find(namespace: &str, project: &str, context: &Context) -> Self {
         let readable = context.caches.project(namespace, project);
@@ -61,6 +60,6 @@ impl ProjectDatabase {
                 Some(facts) => facts.refers_to.into(),
             },
         };
-        if secret.is_empty() { Self::Installation } else { Self::Own { secret } }
+        if secret.is_empty() { Self::OperatorDatabase } else { Self::ProjectDatabase { secret } }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         databases::Unavailable,
         kinds::{
             failure::{Failure, Unmet},
-            health_states::{State, invalid, object, paused},
+            health_states::{HealthState, invalid, object, paused},
         },
         objects::{
             ApplyError,
@@ -79,19 +79,19 @@ fn state(
     conditions: &'static str,
     kstatus: &'static str,
     argocd: &'static str,
-) -> State {
+) -> HealthState {
     let mut scene = published();
     change(&mut scene);
     let object = object("ClientKey", json!({}), spec(scene.enabled), Some(written(&scene)));
-    State { name, object, conditions, kstatus, argocd }
+    HealthState { name, object, conditions, kstatus, argocd }
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
-pub fn all() -> Vec<State> {
+pub fn all() -> Vec<HealthState> {
     let without_key = |project| Observed { project, active: None, secret: Drift::Absent, ..published().observed };
     let limit = || Unmet::Limit { namespace: "web".into(), objects: "client keys", limit: 1 };
     let seen = written(&published());
-    let bare = |name, metadata, status, conditions, kstatus, argocd| State {
+    let bare = |name, metadata, status, conditions, kstatus, argocd| HealthState {
         name,
         object: object("ClientKey", metadata, spec(true), status),
         conditions,

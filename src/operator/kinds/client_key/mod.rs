@@ -67,7 +67,7 @@ impl Kind for ClientKey {
     }
 
     #[cfg(test)]
-    fn health_states() -> Vec<super::health_states::State> {
+    fn health_states() -> Vec<super::health_states::HealthState> {
         health_states::all()
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    plan::{Catalogued, Database, Observed},
+    plan::{CatalogRow, Catalogued, Observed},
     rollout::{Held, Rollout},
     status,
 };
@@ -15,7 +15,7 @@ use crate::{
         databases::Unavailable,
         kinds::{
             failure::{Failure, Unmet},
-            health_states::{State, invalid, object, paused},
+            health_states::{HealthState, invalid, object, paused},
         },
         objects::{
             ApplyError,
@@ -40,7 +40,7 @@ fn settled() -> Scene {
         observed: Observed {
             has_finalizer: true,
             past_limit: None,
-            database: Database::Known(Catalogued::settled()),
+            database: CatalogRow::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![(ChildKind::Deployment, Drift::None)],
@@ -61,8 +61,8 @@ fn rollout(ready: i32, failing: bool) -> Rollout {
     Rollout { desired: 2, ready, updated: 2, existing: 2, seen: true, failing, refused: None }
 }
 
-fn unavailable() -> Database {
-    Database::Unavailable(Unavailable::refused(StoreError::Unavailable { message: "connection refused".into() }))
+fn unavailable() -> CatalogRow {
+    CatalogRow::Unavailable(Unavailable::refused(StoreError::Unavailable { message: "connection refused".into() }))
 }
 
 fn written(scene: &Scene) -> serde_json::Value {
@@ -73,7 +73,7 @@ fn written(scene: &Scene) -> serde_json::Value {
         before: &ErrorTrackingProjectStatus::default(),
         observed: &scene.observed,
         id: scene.id,
-        place: Some(status::Place {
+        home: Some(status::HomeDatabase {
             server: "db.example:5432/errors".into(),
             installation: "6b1f0c52-5e4b-4d2a-9a39-2f1f6d1c7e11".into(),
             shared_login: None,
@@ -90,16 +90,16 @@ fn state(
     conditions: &'static str,
     kstatus: &'static str,
     argocd: &'static str,
-) -> State {
+) -> HealthState {
     let mut scene = settled();
     change(&mut scene);
     let status = written(&scene);
     let object = object("ErrorTrackingProject", json!({}), &scene.spec, Some(status));
-    State { name, object, conditions, kstatus, argocd }
+    HealthState { name, object, conditions, kstatus, argocd }
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
-pub fn all() -> Vec<State> {
+pub fn all() -> Vec<HealthState> {
     let stalled = |kind, holder: Option<&str>| {
         Some(Failure::from(ApplyError::Conflict { kind, name: "shop-ingest".into(), holder: holder.map(Into::into) }))
     };
@@ -123,7 +123,7 @@ pub fn all() -> Vec<State> {
         scene.id = None;
     };
     let seen = written(&settled());
-    let bare = |name, metadata, status, conditions, kstatus, argocd| State {
+    let bare = |name, metadata, status, conditions, kstatus, argocd| HealthState {
         name,
         object: object("ErrorTrackingProject", metadata, json!({}), status),
         conditions,
@@ -135,7 +135,7 @@ pub fn all() -> Vec<State> {
         bare("just created, no status yet", json!({}), None, "", "Current", "Progressing"),
         state(
             "starting",
-            |scene| nothing_yet(scene, Database::Unknown),
+            |scene| nothing_yet(scene, CatalogRow::Unknown),
             "Progressing Reconciling",
             "InProgress",
             "Progressing",
@@ -157,7 +157,7 @@ pub fn all() -> Vec<State> {
         state(
             "database refuses the login",
             |scene| {
-                scene.observed.database = Database::Unavailable(Unavailable::refused(StoreError::NotPermitted {
+                scene.observed.database = CatalogRow::Unavailable(Unavailable::refused(StoreError::NotPermitted {
                     message: "password authentication failed".into(),
                 }));
             },
@@ -216,7 +216,7 @@ pub fn all() -> Vec<State> {
         state(
             "stalled: past the limit of the namespace",
             |scene| {
-                nothing_yet(scene, Database::Unknown);
+                nothing_yet(scene, CatalogRow::Unknown);
                 scene.failure = Some(Unmet::Limit { namespace: "web".into(), objects: "projects", limit: 1 }.into());
             },
             "LimitExceeded Stalled",

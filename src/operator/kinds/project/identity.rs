@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     ProjectPass, catalogued,
-    plan::{self, Catalogued},
+    plan::{CatalogRow, Catalogued},
 };
 use crate::{
     crd::ErrorTrackingProject,
@@ -25,35 +25,35 @@ use crate::{
 
 impl ProjectPass<'_> {
     /// What the database has of the project.
-    pub(super) async fn look_up(&mut self, database: &Database) -> Result<plan::Database, Failure> {
+    pub(super) async fn look_up(&mut self, database: &Database) -> Result<CatalogRow, Failure> {
         match database.admin.observe_object(&self.uid).await {
             Ok(Some(state)) => {
                 self.id = Some(state.project_id);
                 self.role.clone_from(&state.ingest_role);
                 let known = catalogued(&state, &self.asked, Timestamp::now());
                 let placed = self.is_placed(database, &state).await;
-                Ok(plan::Database::Known(Catalogued {
+                Ok(CatalogRow::Known(Catalogued {
                     retired: known.retired || !placed,
                     password: known.password.filter(|digest| agrees(database, &state, digest)),
                     ..known
                 }))
             }
-            Ok(None) => Ok(self.elsewhere(database).unwrap_or(plan::Database::Unknown)),
+            Ok(None) => Ok(self.elsewhere(database).unwrap_or(CatalogRow::Unknown)),
             Err(error) if error.retryable() => Err(error.into()),
-            Err(error) => Ok(plan::Database::Unavailable(Unavailable::refused(error))),
+            Err(error) => Ok(CatalogRow::Unavailable(Unavailable::refused(error))),
         }
     }
 
     /// A project that has a number in another database is not given one here: every DSN would change. A database is
     /// known by its installation, which an older backup of it shows too; statuses of before know the address alone.
-    fn elsewhere(&self, database: &Database) -> Option<plan::Database> {
+    fn elsewhere(&self, database: &Database) -> Option<CatalogRow> {
         let status = self.project.status.as_ref()?;
         let (id, known) = (status.project_id?, status.database.as_ref()?);
         let same = match &known.installation {
             Some(installation) => installation == database.admin.installation().as_str(),
             None => known.server == database.server,
         };
-        (!same).then(|| plan::Database::Elsewhere { id, server: known.server.clone() })
+        (!same).then(|| CatalogRow::Elsewhere { id, server: known.server.clone() })
     }
 
     /// Whether the operator's own database, which gives the numbers, says that the project is where it is.

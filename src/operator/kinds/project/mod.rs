@@ -29,7 +29,7 @@ use secrecy::SecretString;
 use self::{
     exposure::Route,
     names::{database_secret_name, ingest_name},
-    plan::{Catalogued, Observed, Step},
+    plan::{CatalogRow, Catalogued, Observed, Step},
     rollout::{Held, Rollout},
     settings::Asked,
 };
@@ -90,7 +90,7 @@ impl Kind for ErrorTrackingProject {
     }
 
     #[cfg(test)]
-    fn health_states() -> Vec<super::health_states::State> {
+    fn health_states() -> Vec<super::health_states::HealthState> {
         health_states::all()
     }
 }
@@ -257,12 +257,10 @@ impl Pass for ProjectPass<'_> {
             DatabaseState::Connecting if self.project.database_secret().is_some() => {
                 return Err(Waiting::Connecting.into());
             }
-            DatabaseState::Connecting => {
-                (plan::Database::Unavailable(Unavailable::Connecting), Vec::new(), Drift::Absent)
-            }
+            DatabaseState::Connecting => (CatalogRow::Unavailable(Unavailable::Connecting), Vec::new(), Drift::Absent),
             DatabaseState::Unavailable(error) => {
                 let unavailable = Unavailable::NotConnected(error.clone());
-                (plan::Database::Unavailable(unavailable), Vec::new(), Drift::Absent)
+                (CatalogRow::Unavailable(unavailable), Vec::new(), Drift::Absent)
             }
         };
         let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
@@ -300,7 +298,7 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
-        if let plan::Database::Elsewhere { id, server } = &observed.database {
+        if let CatalogRow::Elsewhere { id, server } = &observed.database {
             return Some(Failure::DatabaseChanged { id: *id, server: server.clone() });
         }
         if let Some(limit) = plan::turned_away(observed) {
@@ -310,7 +308,7 @@ impl Pass for ProjectPass<'_> {
         if observed.gateway_api_missing {
             return Some(Unmet::GatewayApi.into());
         }
-        if let plan::Database::Unavailable(unavailable) = &observed.database {
+        if let CatalogRow::Unavailable(unavailable) = &observed.database {
             return Some(Failure::from(unavailable.clone())).filter(Failure::stalls);
         }
         let Some((kind, drift)) = plan::obstacle(observed) else {
@@ -325,7 +323,7 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn waits(observed: &Observed) -> bool {
-        matches!(observed.database, plan::Database::Unavailable(_)) || observed.held.is_some()
+        matches!(observed.database, CatalogRow::Unavailable(_)) || observed.held.is_some()
     }
 
     fn name(step: Step) -> &'static str {
@@ -390,11 +388,11 @@ impl Pass for ProjectPass<'_> {
 
     async fn write_status(&self, observed: &Observed, failure: Option<&Failure>) -> Result<(), Failure> {
         let before = self.context.caches.newest_status(self.project);
-        let place = match self.context.databases.of_project(self.project) {
-            DatabaseState::Ready(database) => Some(status::Place::of(&database)),
+        let home = match self.context.databases.of_project(self.project) {
+            DatabaseState::Ready(database) => Some(status::HomeDatabase::of(&database)),
             _ => None,
         };
-        let view = status::View { project: self.project, before: &before, observed, id: self.id, place, failure };
+        let view = status::View { project: self.project, before: &before, observed, id: self.id, home, failure };
         Ok(self.context.report(self.project, &status::build(&view, Timestamp::now())).await?)
     }
 }

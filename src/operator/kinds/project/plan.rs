@@ -12,7 +12,7 @@ pub struct Observed {
     pub has_finalizer: bool,
     /// The most projects that the namespace may have, when this one is past it.
     pub past_limit: Option<u32>,
-    pub database: Database,
+    pub database: CatalogRow,
     /// The Secret of the ingest login.
     pub database_secret: Drift,
     /// SHA-256 of the password in that Secret, in hex.
@@ -34,7 +34,7 @@ pub struct Observed {
 
 /// What was seen of the project in Postgres.
 #[derive(Clone, Debug)]
-pub enum Database {
+pub enum CatalogRow {
     Unavailable(Unavailable),
     /// No catalog row yet.
     Unknown,
@@ -46,7 +46,7 @@ pub enum Database {
     Known(Catalogued),
 }
 
-impl Database {
+impl CatalogRow {
     /// SHA-256 of the ingest login's password, in hex.
     #[must_use]
     pub fn password(&self) -> Option<&String> {
@@ -147,14 +147,14 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     match &observed.database {
         // Pods keep what they have: an outage of Postgres must not roll anything.
-        Database::Unavailable(_) | Database::Elsewhere { .. } => return steps,
-        Database::Unknown => {
+        CatalogRow::Unavailable(_) | CatalogRow::Elsewhere { .. } => return steps,
+        CatalogRow::Unknown => {
             steps.extend([Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions]);
             if !taken {
                 steps.push(Step::PublishLogin);
             }
         }
-        Database::Known(known) => {
+        CatalogRow::Known(known) => {
             if known.retired {
                 steps.push(Step::Allocate);
             }
@@ -194,7 +194,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
 /// The limit of the namespace, when it keeps the project out. One that has a number keeps it.
 #[must_use]
 pub fn turned_away(observed: &Observed) -> Option<u32> {
-    observed.past_limit.filter(|_| matches!(observed.database, Database::Unknown))
+    observed.past_limit.filter(|_| matches!(observed.database, CatalogRow::Unknown))
 }
 
 /// The first child that cannot be made now: its name is taken by an object that is not ours, or by one that is going.
@@ -213,7 +213,7 @@ mod tests {
         Observed {
             has_finalizer: true,
             past_limit: None,
-            database: Database::Known(Catalogued::settled()),
+            database: CatalogRow::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![(ChildKind::Service, Drift::None), (ChildKind::Deployment, Drift::None)],
@@ -228,7 +228,7 @@ mod tests {
 
     fn known(change: impl FnOnce(&mut Catalogued)) -> Observed {
         let mut observed = settled();
-        if let Database::Known(known) = &mut observed.database {
+        if let CatalogRow::Known(known) = &mut observed.database {
             change(known);
         }
         observed
@@ -241,14 +241,14 @@ mod tests {
 
     #[test]
     fn the_finalizer_comes_before_anything_outside_the_cluster() {
-        let observed = Observed { has_finalizer: false, database: Database::Unknown, ..settled() };
+        let observed = Observed { has_finalizer: false, database: CatalogRow::Unknown, ..settled() };
         assert_eq!(plan(&observed), [Step::AddFinalizer]);
     }
 
     #[test]
     fn a_new_project_gets_a_number_a_schema_and_a_login_in_this_order() {
         let observed = Observed {
-            database: Database::Unknown,
+            database: CatalogRow::Unknown,
             database_secret: Drift::Absent,
             secret_password: None,
             workload: vec![],
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_project_past_the_limit_gets_nothing_unless_it_has_a_number() {
-        let new = Observed { past_limit: Some(3), has_finalizer: false, database: Database::Unknown, ..settled() };
+        let new = Observed { past_limit: Some(3), has_finalizer: false, database: CatalogRow::Unknown, ..settled() };
         assert_eq!((plan(&new), turned_away(&new)), (vec![], Some(3)));
         let old = Observed { past_limit: Some(3), ..known(|known| known.migrated = false) };
         assert_eq!((plan(&old), turned_away(&old)), (vec![Step::Migrate], None));
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn an_outage_of_postgres_rolls_nothing() {
         let observed = Observed {
-            database: Database::Unavailable(Unavailable::Connecting),
+            database: CatalogRow::Unavailable(Unavailable::Connecting),
             workload: vec![(ChildKind::Deployment, Drift::Changed)],
             ..settled()
         };
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_project_of_another_database_gets_no_new_number() {
-        let database = Database::Elsewhere { id: 2, server: "old:5432/errors".into() };
+        let database = CatalogRow::Elsewhere { id: 2, server: "old:5432/errors".into() };
         assert_eq!(plan(&Observed { database, database_secret: Drift::Absent, ..settled() }), []);
     }
 

@@ -47,16 +47,16 @@ pub fn explain(kind: ChildKind, error: ApplyError) -> Failure {
 
 fn message(kind: ChildKind, status: &Status) -> Option<String> {
     let causes = status.details.as_ref()?.causes.iter();
-    let told: Vec<_> =
+    let explained: Vec<_> =
         causes.filter_map(|cause| Some(format!("{}: {}", origin(kind, &cause.field)?, cause.message))).collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    (!explained.is_empty()).then(|| explained.join("; "))
 }
 
 fn origin(kind: ChildKind, field: &str) -> Option<String> {
     let rest = |prefix: &str| field.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
     let (prefix, ours) =
         ORIGINS.iter().find_map(|(of, prefix, ours)| rest(prefix).filter(|_| *of == kind).map(|_| (*prefix, *ours)))?;
-    // One number of ours is a list of structures of theirs.
+    // One number of the project is a list of structures of the autoscaler.
     let rest = if prefix == "spec.metrics" { "" } else { rest(prefix)? };
     Some(format!("{INGEST}.{ours}{rest}"))
 }

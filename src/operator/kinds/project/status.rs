@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     names::internal_url,
-    plan::{self, Observed},
+    plan::{CatalogRow, Observed},
 };
 use crate::{
     crd::{
@@ -25,19 +25,19 @@ pub struct View<'a> {
     pub observed: &'a Observed,
     pub id: Option<ProjectId>,
     /// `None` while the database is away.
-    pub place: Option<Place>,
+    pub home: Option<HomeDatabase>,
     pub failure: Option<&'a Failure>,
 }
 
 /// The database that the project is in.
-pub struct Place {
+pub struct HomeDatabase {
     pub server: String,
     pub installation: String,
     /// Name of the operator's login, when the ingest pods use it too.
     pub shared_login: Option<String>,
 }
 
-impl Place {
+impl HomeDatabase {
     #[must_use]
     pub fn of(database: &Database) -> Self {
         Self {
@@ -84,11 +84,11 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
         observed_generation: project.metadata.generation,
         conditions: conditions.finish(),
         project_id: id,
-        database: match (&view.place, view.id) {
-            (Some(place), Some(id)) => Some(DatabaseStatus {
+        database: match (&view.home, view.id) {
+            (Some(home), Some(id)) => Some(DatabaseStatus {
                 schema: id.schema(),
-                server: place.server.clone(),
-                installation: Some(place.installation.clone()),
+                server: home.server.clone(),
+                installation: Some(home.installation.clone()),
             }),
             _ => view.before.database.clone(),
         },
@@ -137,12 +137,12 @@ fn database(view: &View<'_>) -> Verdict {
         return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
     }
     match &view.observed.database {
-        plan::Database::Unavailable(unavailable) => {
+        CatalogRow::Unavailable(unavailable) => {
             Verdict::new(ConditionStatus::False, unavailable.reason(), unavailable.to_string())
         }
-        plan::Database::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
+        CatalogRow::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
             let schema = view.id.map(ProjectId::schema).unwrap_or_default();
-            let shared = view.place.as_ref().and_then(|place| place.shared_login.as_deref());
+            let shared = view.home.as_ref().and_then(|home| home.shared_login.as_deref());
             let (reason, message) = match shared {
                 Some(role) => (
                     Reason::SharedCredentials,
@@ -171,7 +171,7 @@ fn ingest(view: &View<'_>) -> Verdict {
         return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
     }
     let mut message = match view.observed.database {
-        plan::Database::Unavailable(_) if rollout.ready > 0 => {
+        CatalogRow::Unavailable(_) if rollout.ready > 0 => {
             format!("{} of {wanted} ingest pods are ready; they answer 503 while Postgres is away.", rollout.ready)
         }
         _ => format!("{} of {wanted} ingest pods are ready.", rollout.ready),
@@ -231,7 +231,7 @@ mod tests {
         Observed {
             has_finalizer: true,
             past_limit: None,
-            database: plan::Database::Known(Catalogued::settled()),
+            database: CatalogRow::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
             workload: vec![],
@@ -248,7 +248,7 @@ mod tests {
         Rollout { desired, ready, updated: desired, existing: desired, seen: true, ..Rollout::default() }
     }
 
-    fn said(spec: &Value, before: &ErrorTrackingProjectStatus, observed: &Observed) -> ErrorTrackingProjectStatus {
+    fn status_of(spec: &Value, before: &ErrorTrackingProjectStatus, observed: &Observed) -> ErrorTrackingProjectStatus {
         let mut project: ErrorTrackingProject = serde_json::from_value(json!({
             "apiVersion": "errortracking.dev/v1alpha1", "kind": "ErrorTrackingProject",
             "metadata": {"name": "shop", "namespace": "web"}, "spec": spec,
@@ -256,8 +256,8 @@ mod tests {
         .unwrap();
         project.metadata.generation = Some(1);
         let id = ProjectId::new(42);
-        let place = Place { server: "db:5432/e".into(), installation: "1a2b3c4d".into(), shared_login: None };
-        let view = View { project: &project, before, observed, id, place: Some(place), failure: None };
+        let home = HomeDatabase { server: "db:5432/e".into(), installation: "1a2b3c4d".into(), shared_login: None };
+        let view = View { project: &project, before, observed, id, home: Some(home), failure: None };
         build(&view, Timestamp::from_second(1).unwrap())
     }
 
@@ -284,12 +284,12 @@ mod tests {
             ("waits", json!({}), held(None), ("True", "Available"), ("True", "RolloutWaiting")),
             ("halted", json!({}), held(Some("a")), ("True", "Available"), ("True", "RolloutHalted")),
         ] {
-            let status = said(&spec, &ErrorTrackingProjectStatus::default(), &observed);
-            let told = (condition(&status, "Ready"), condition(&status, "Reconciling"));
+            let status = status_of(&spec, &ErrorTrackingProjectStatus::default(), &observed);
+            let found = (condition(&status, "Ready"), condition(&status, "Reconciling"));
             let pair = |(status, reason): (&str, &str)| (status.to_owned(), reason.to_owned());
-            assert_eq!(told, (pair(ready), pair(reconciling)), "{case}");
+            assert_eq!(found, (pair(ready), pair(reconciling)), "{case}");
         }
-        let status = said(&json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("a")));
+        let status = status_of(&json!({}), &ErrorTrackingProjectStatus::default(), &held(Some("a")));
         let message = &status.conditions.iter().find(|condition| condition.type_ == "IngestReady").unwrap().message;
         assert_eq!(
             message,
@@ -301,10 +301,10 @@ mod tests {
     #[test]
     fn an_autoscaler_at_work_changes_the_counts_and_no_condition() {
         let spec = || json!({"backend": {"integrated": {"ingest": {"autoscaling": {"maxReplicas": 8}}}}});
-        let before = said(&spec(), &ErrorTrackingProjectStatus::default(), &observed(pods(2, 2)));
+        let before = status_of(&spec(), &ErrorTrackingProjectStatus::default(), &observed(pods(2, 2)));
         assert_eq!(condition(&before, "Reconciling"), ("False".into(), "Idle".into()));
         for rollout in [Rollout { desired: 4, seen: false, ..pods(2, 2) }, pods(4, 2), pods(4, 4)] {
-            let after = said(&spec(), &before, &observed(rollout.clone()));
+            let after = status_of(&spec(), &before, &observed(rollout.clone()));
             for kind in ["Ready", "Reconciling", "Stalled", "IngestReady"] {
                 assert_eq!(condition(&after, kind), condition(&before, kind), "{kind} at {rollout:?}");
             }
