@@ -1,5 +1,5 @@
-//! What the operator knows of the cluster without asking: every object as its packed JSON, which takes a tenth of the
-//! memory of the object itself, and beside it the little that is looked up across objects.
+//! Objects as the last watch event showed them. The cache holds packed JSON, which takes a tenth of the memory of the
+//! object, and beside it the few facts that are looked up across objects.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::packing::Packing;
 use crate::operator::engine::queue::ObjectName;
 
-/// What is looked up without reading the object.
+/// Facts that are looked up without reading the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub uid: Box<str>,
@@ -24,14 +24,14 @@ pub struct Summary {
     pub facts: Facts,
 }
 
-/// What a kind wants looked up across its objects.
+/// Facts that a kind reads out of each of its objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// 0: it has none.
     pub number: i64,
     /// Name of the object of its namespace that it refers to. Empty: none.
     pub refers_to: Box<str>,
-    /// Differs when something changed that others depend on.
+    /// Changes with everything that other objects depend on.
     pub outward: u64,
 }
 
@@ -70,7 +70,7 @@ pub struct Change {
     pub outward: bool,
 }
 
-/// Tells one text from another.
+/// Distinguishes texts.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -108,7 +108,7 @@ pub struct Cache {
 }
 
 impl Default for Cache {
-    /// Of objects that nothing is looked up of.
+    /// Without facts.
     fn default() -> Self {
         Self::new(|_| Facts::default())
     }

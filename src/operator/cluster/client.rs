@@ -1,7 +1,7 @@
 //! The way to the API server: every request is counted, and a write needs a lease that has not run out.
 //!
-//! A process that was stopped and goes on later does not know yet that another leads. Its writes fail here, before they
-//! are sent; one that was sent before is cut off at the deadline.
+//! A process that was stopped and goes on later does not know that another one leads. Its writes fail here before
+//! they are sent. A write that was sent before is cut off at the deadline.
 
 use std::{
     sync::{
@@ -25,12 +25,12 @@ use tower::{BoxError, Layer, Service};
 /// An API server that does not accept a connection in this time is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An answer that has not begun by then is not coming: the connection is dropped with the request, and the next request
-/// gets another one. The changes that a watch tells of may come at any time after that.
+/// Longest wait for the beginning of an answer. Then the connection is dropped with the request, and the next request
+/// gets another one. The events of a watch may come at any later time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Until when this process may write. Measured by the machine's clock since boot, which goes on while a process is stopped
-/// and does not jump.
+/// Until when this process may write. Measured by the machine's clock since boot, which goes on while a process is
+/// stopped and does not jump.
 #[derive(Clone, Debug)]
 pub struct Fence {
     began: Instant,

@@ -28,9 +28,10 @@ const LEASE_SECONDS: i32 = 15;
 /// A leader that could not renew for this long stops writing: 5 s before another may take over.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
-/// Furthest that a database may have come ahead of the lease, as after the Lease was deleted.
+/// Furthest that a database may be ahead of the lease, as after the Lease was deleted.
 const MAX_RAISE: i32 = 1_000_000;
-/// Longest wait for one answer about the lease: a dead connection must leave time for another attempt before the deadline.
+/// Longest wait for one answer about the lease: a dead connection must leave time for another attempt before the
+/// deadline.
 const ANSWER: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ pub struct Leadership {
 struct Seen {
     version: Option<String>,
     since: Instant,
-    /// How long it holds without being renewed, as it says itself.
+    /// How long it holds without being renewed, by its own field.
     duration: Duration,
 }
 
@@ -115,7 +116,8 @@ pub async fn campaign(
     }
 }
 
-/// Returns when the lease was given up or has not been renewed for its duration; after a pause when it cannot be watched.
+/// Returns when the lease was given up or has not been renewed for its duration; after a pause when it cannot be
+/// watched.
 async fn vacated(api: &Api<Lease>, name: &str, seen: &mut Option<Seen>) {
     let Some(Seen { version: Some(version), .. }) = seen.clone() else { return sleep(RETRY).await };
     let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
@@ -222,7 +224,7 @@ impl Leadership {
                 }
                 Some(seen) = raises.recv() => match i32::try_from(seen) {
                     Ok(seen) if seen <= next.saturating_add(MAX_RAISE) => next = next.max(seen.saturating_add(1)),
-                    // No number of leaders explains it: somebody wrote it by hand, and the end of the numbers is near.
+                    // No number of leaders explains it: somebody wrote it by hand, and the Lease counts to 2³¹.
                     _ => warn!(seen, ours = next, "A database has seen an epoch that is too far ahead; it is not followed."),
                 },
                 () = sleep(RETRY) => {}

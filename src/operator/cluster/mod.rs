@@ -1,5 +1,6 @@
-//! The way to the API server: a client that needs a lease to write, the lease, and watches that keep caches true. Changes
-//! go out to whoever started a watch. It knows no kind of object by name; whoever is above it in the operator may call it.
+//! The way to the API server: a client that needs a lease to write, the lease, and watches that keep caches current.
+//! Watch events come in, changes go out to the starter of the watch. It knows no kind by name. `objects`,
+//! `databases`, `kinds` and the operator itself may call it.
 
 pub mod cache;
 pub mod client;

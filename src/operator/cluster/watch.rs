@@ -1,8 +1,8 @@
 //! One watch with its own backoff, which keeps a cache true and tells of each change.
 //!
-//! A watch lists, then follows the changes from there. When its connection ends it goes on from the last version; when that
-//! version is too old (410) it lists anew and tells only what differs. A connection that says nothing for too long is
-//! taken for dead.
+//! A watch lists, then follows the changes from there. When its connection ends it goes on from the last version;
+//! when that version is too old (410) it lists anew and tells only what differs. A connection that says nothing for
+//! too long is taken for dead.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -27,8 +27,8 @@ use crate::{
 
 /// Objects in one answer to a list.
 const PAGE: u32 = 500;
-/// Seconds after which the API server ends a watch, which then goes on anew: a connection that somebody on the way has
-/// forgotten says nothing for ever, and is noticed because it does not end either.
+/// Seconds after which the API server ends a watch, which then goes on anew. A connection that a proxy on the way has
+/// forgotten is silent for ever, and is noticed because it does not end either.
 const WATCH_SECONDS: u32 = 20;
 /// An end that is late by more is not coming.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -37,7 +37,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// First and longest pause after a failure: whoever comes back is noticed soon.
 const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(15);
 
-/// Told of each change, with the object as it is or was last.
+/// Called with each change, and with the object as it is or was last.
 pub type Touched = Box<dyn Fn(Change, &DynamicObject) + Send + Sync>;
 
 /// Why a watch has to pause.
@@ -48,7 +48,7 @@ enum WatchError {
     Kubernetes(#[from] Box<kube::Error>),
     #[error("no answer within {} s", ANSWER.as_secs())]
     NoAnswer,
-    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    #[error("the connection was silent for {} s", SILENCE.as_secs())]
     Silent,
     /// Changes since the last version are not kept any more.
     #[error("the last version that was seen is too old")]

@@ -1,4 +1,4 @@
-//! One database as the operator knows it: whether it answers, where it is, and what may be done there.
+//! One database: whether it answers, where it is, and what the operator may do there.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum DatabaseState {
 }
 
 impl DatabaseState {
-    /// What is known, in a text that is the same while nothing else is known: who depends on it is woken when it changes.
+    /// Changes with everything that dependents must be woken for.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         match self {
@@ -53,14 +53,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// The operator's own login, when ingest must use it because that one may not create others. Never in the
-    /// operator's database, which projects of different people share.
+    /// The operator's login, which ingest must share when it may not create roles. `None` in the operator's own
+    /// database, which projects of different tenants share.
     #[must_use]
     pub fn shared_login(&self) -> Option<(&str, &SecretString)> {
         self.shares_login.then_some((&self.connection.username, &self.connection.password))
     }
 
-    /// Changes with the server, with what may be in it, and with the login, of which projects may hold a copy.
+    /// Changes with the server, its incarnation, and the login, of which projects may hold a copy.
     fn fingerprint(&self) -> String {
         let password = hex(&password_digest(&self.connection.password));
         format!("{} {} {} {password}", self.server, self.admin.server().incarnation, self.connection.username)

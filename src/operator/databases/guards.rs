@@ -3,7 +3,8 @@
 /// Limits that the platform team sets; none by default but for the hosts of databases.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Guards {
-    /// Hosts of Postgres that a project may name with `database.secretRef`: a name, or `*.suffix` for every name below it. None: projects use the operator's database.
+    /// Hosts of Postgres that a project may name with `database.secretRef`: a name, or `*.suffix` for every name
+    /// below it. None: projects use the operator's database.
     #[arg(long = "allowed-database-host", env = "ERROR_TRACKING_ALLOWED_DATABASE_HOSTS", value_delimiter = ',')]
     pub allowed_database_hosts: Vec<String>,
     /// Projects that a namespace may have; absent: any number.

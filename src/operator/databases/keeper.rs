@@ -38,12 +38,12 @@ const LOOK_AT_PROJECTS: Duration = Duration::from_secs(10);
 const UPKEEP: Duration = Duration::from_secs(30);
 /// How often the Secret of a project is read that is not watched, because it lacks the label.
 const READ_AGAIN: Duration = Duration::from_mins(5);
-/// How long what was reached with the Secret before is used while the new one does not work: whoever changes a password
-/// writes the Secret first. As long, and no longer, a Secret may be missing.
+/// How long the connection of the former Secret is used while the new one fails: people write the Secret first, then
+/// change the password. A Secret may be missing for the same time.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a server may take over what the operator needs for itself there, as the migrations of its catalog.
+/// Longest work of a server on what the operator needs there for itself, as the migrations of its catalog.
 const ANSWER: Duration = Duration::from_mins(1);
-/// Connections that are in use are closed when they are given back, whoever waits for that.
+/// Longest wait for connections to close. Those in use are closed when they are given back.
 const CLOSING: Duration = Duration::from_millis(100);
 /// Connections to the server of a project.
 const PROJECT_POOL: PoolSize = PoolSize { min: 0, max: 5 };
@@ -52,7 +52,7 @@ const PROJECT_POOL: PoolSize = PoolSize { min: 0, max: 5 };
 #[derive(Clone, Debug)]
 pub struct Secrets {
     pub namespace: String,
-    /// With the namespace, what tells this installation from every other.
+    /// Distinguishes this installation from others of its namespace.
     pub lease: String,
     pub database: String,
     /// Host of the evaluation Postgres: its Secret is made when absent.
@@ -71,8 +71,8 @@ pub enum DatabaseOwner {
     Projects { namespace: String, secret: String, guards: Guards, headroom: Headroom },
 }
 
-/// By how much all databases of projects together may raise the epoch while this process leads: their people can write
-/// any number there, and the Lease counts to 2³¹. Enough for the epochs of years, as after the Lease was deleted.
+/// How far all databases of projects together may raise the epoch while this process leads. Tenants can write any
+/// number there, and the Lease counts to 2³¹. Enough for the epochs of years, as after the Lease was deleted.
 #[derive(Clone, Debug)]
 pub struct Headroom(Arc<AtomicI64>);
 
@@ -93,24 +93,24 @@ impl Headroom {
     }
 }
 
-/// What keeping a connection takes.
+/// Keeps a connection to one database.
 #[derive(Clone)]
 pub struct Keeper {
     pub client: Client,
     pub secrets: Secrets,
     pub owner: DatabaseOwner,
     pub metrics: Metrics,
-    /// Told when the Secret has changed.
+    /// Notified when the Secret has changed.
     pub changed: Arc<Notify>,
 }
 
-/// What was reached with the Secret before, and since when that one has changed.
+/// The database that the former Secret reached, and when that Secret changed.
 struct Former {
     database: Arc<Database>,
     since: Instant,
 }
 
-/// Keeps `state` true until `stop`. A database that has seen a newer epoch asks for a higher one by `raise`.
+/// Keeps `state` current until `stop`. For a database that has seen a newer epoch, `raise` asks for a higher one.
 pub async fn keep(
     keeper: Keeper,
     mut epoch: watch::Receiver<i64>,
@@ -167,7 +167,7 @@ pub async fn keep(
                 former = None;
                 keeper.observe_ready(0);
                 state.send_replace(DatabaseState::Unavailable(Arc::new(failed)));
-                // Who waits for one of its connections need not: the next attempt makes others.
+                // Nobody need wait for its connections: the next attempt makes others.
                 if let Some(database) = reached.take() {
                     let _ = timeout(CLOSING, database.admin.close()).await;
                 }
@@ -181,7 +181,7 @@ pub async fn keep(
     }
 }
 
-/// Pause before the next attempt: what only a user can mend is not asked for every few seconds.
+/// Pause before the next attempt. It is longer for what only a user can mend.
 fn pause_after(failed: &ConnectError) -> Duration {
     match failed {
         ConnectError::NoSecret { of_project: true, .. }
@@ -192,21 +192,22 @@ fn pause_after(failed: &ConnectError) -> Duration {
     }
 }
 
-/// Asks for an epoch above the one that a database has seen. A process that has lost its lease cannot raise it, and ends.
+/// Asks for an epoch above the one that a database has seen. A process that has lost its lease cannot raise it, and
+/// ends.
 async fn raise_epoch(raise: &mpsc::Sender<i64>, epoch: &mut watch::Receiver<i64>, seen: i64) {
     let _ = raise.send(seen).await;
     let _ = timeout(LOOK, epoch.wait_for(|epoch| *epoch > seen)).await;
 }
 
 impl Keeper {
-    /// The gauge is about the operator's own database.
+    /// Sets the gauge, which is about the operator's own database alone.
     fn observe_ready(&self, ready: i64) {
         if matches!(self.owner, DatabaseOwner::Installation) {
             self.metrics.database_ready.set(ready);
         }
     }
 
-    /// The epoch that ours must be raised above, when that is what failed and this database may ask for it.
+    /// The epoch that ours must exceed, when the database is ahead and may ask for that.
     fn epoch_to_exceed(&self, failed: ConnectError) -> Result<i64, ConnectError> {
         match (failed, &self.owner) {
             (
@@ -227,7 +228,7 @@ impl Keeper {
         }
     }
 
-    /// The Secrets of the namespace of the login, and the name of that one.
+    /// The API of the login's namespace, and the name of the login's Secret.
     fn secret(&self) -> (Api<Secret>, &str) {
         let (namespace, name) = match &self.owner {
             DatabaseOwner::Installation => (&self.secrets.namespace, &self.secrets.database),
@@ -285,7 +286,7 @@ impl Keeper {
         Ok(Owner { namespace: name.clone(), namespace_uid, lease: self.secrets.lease.clone() })
     }
 
-    /// Returns when the server does not answer any more, or the Secret says something else.
+    /// Returns when the server does not answer any more, or the Secret has changed.
     async fn watch_over(&self, database: &Database) -> ConnectError {
         let (api, name) = self.secret();
         let of_project = matches!(self.owner, DatabaseOwner::Projects { .. });
@@ -306,12 +307,12 @@ impl Keeper {
             }
             if changed || missing_since.is_some() || secret_read.elapsed() >= read_again {
                 secret_read = Instant::now();
-                // The API server away does not make the database unavailable.
+                // The database is available while the API server is away.
                 match read(&api, name).await {
                     Ok(Some(now)) if LoginValues(now.clone()) != database.secret => {
                         return ConnectError::SecretChanged(name.into());
                     }
-                    // The connection is good for a while, as for a project that goes with its namespace.
+                    // The connection serves a while longer, as for a project that is deleted with its namespace.
                     Ok(None) if of_project => {
                         if missing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
                             return ConnectError::NoSecret { name: name.into(), of_project };
@@ -343,7 +344,7 @@ impl Keeper {
             return Ok(());
         }
         let (api, _) = self.secret();
-        // Whichever of the two is silent: the next look at Postgres says whether it is that.
+        // If Postgres is the silent one, the next look at it says so.
         let publishing = publish_console_login(&api, &self.secrets.console, database);
         let Ok(published) = timeout(ANSWER, publishing).await else {
             error!("Could not publish the console's login in time.");
@@ -360,7 +361,7 @@ impl Keeper {
     }
 }
 
-/// Ends the wait for a server that takes connections and says nothing.
+/// Ends the wait for a server that accepts connections and stays silent.
 async fn answered<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     timeout(ANSWER, asking).await.unwrap_or_else(|_| Err(silent()))
 }

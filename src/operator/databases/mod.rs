@@ -1,6 +1,6 @@
-//! Connections to Postgres: the operator's own database and those that projects name, and what deleted objects still
-//! have in them. A Secret comes in, a database that answers, or why it does not, goes out. Called by the kinds, and by the
-//! commands for the list of tombstones.
+//! Connections to Postgres: the operator's own database and those that projects name; and tombstones, the debts of
+//! deleted objects there. A Secret comes in; a database that answers, or the cause why it does not, goes out. The
+//! kinds and the jobs call it, and the commands for the list of tombstones.
 
 mod backend;
 mod database;
@@ -33,7 +33,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Databases {
     own: watch::Receiver<DatabaseState>,
-    /// Of the own database that was reached last: who owes what a deletion leaves.
+    /// Installation of the own database that was reached last, which owes what a deletion leaves.
     installation: Arc<Mutex<Option<String>>>,
     pub projects: ProjectDatabases,
 }

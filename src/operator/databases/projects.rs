@@ -37,9 +37,9 @@ use crate::{
 
 /// A Secret with this label is read as soon as it changes; the others every few minutes.
 const WATCHED: &str = "errortracking.dev/watch=true";
-/// How often databases are looked for that nobody names any more.
+/// How often databases are closed that no project names any more.
 const SWEEP: Duration = Duration::from_secs(30);
-/// A database that a project does not name, as for what a deleted one left, is kept this long after it was asked for.
+/// How long a database is kept after a request when no project names it, as for a tombstone.
 const KEPT: Duration = Duration::from_mins(1);
 
 /// Namespace and name of a Secret.
@@ -49,7 +49,7 @@ pub type SecretName = (String, String);
 #[derive(Clone, Default)]
 pub struct ProjectDatabases {
     entries: Arc<Mutex<BTreeMap<SecretName, Connected>>>,
-    /// Told when a database is asked for that nobody keeps yet.
+    /// Notified when a database is asked for that nobody keeps yet.
     asked: Arc<Notify>,
 }
 
@@ -62,7 +62,7 @@ struct Connected {
     asked: Instant,
 }
 
-/// Who uses the databases.
+/// The objects that depend on the databases of projects.
 pub trait Dependents: Send + Sync {
     /// The Secrets that projects name.
     fn named(&self) -> BTreeSet<SecretName>;
@@ -71,7 +71,7 @@ pub trait Dependents: Send + Sync {
     fn wake(&self, secret: &SecretName);
 }
 
-/// What keeping the databases takes.
+/// Parts that keeping the databases needs.
 pub struct Keeping {
     /// As for the operator's own database.
     pub keeper: Keeper,
@@ -83,7 +83,7 @@ pub struct Keeping {
 }
 
 impl ProjectDatabases {
-    /// What is known of the database now; the first question makes it be connected to.
+    /// The state of the database. The first call begins to connect.
     #[must_use]
     pub fn state(&self, namespace: &str, secret: &str) -> DatabaseState {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +191,7 @@ impl ProjectDatabases {
     }
 }
 
-/// Wakes who depends on the database, whenever something else is known of it.
+/// Wakes the dependents of the database whenever its state changes.
 async fn wake(mut states: watch::Receiver<DatabaseState>, secret: SecretName, dependents: Arc<dyn Dependents>) {
     let mut known = String::new();
     while states.changed().await.is_ok() {

@@ -1,4 +1,4 @@
-//! Runs the passes of one kind: bounded in number, never two over one object, a failing one with its own backoff.
+//! Runs the passes of one kind: a bounded number at once, and never two over one object.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ impl Action {
     }
 }
 
-/// A pass failed. What to tell the user is in the object's status already.
+/// A pass failed. The object's status says why already.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct PassFailed(Box<dyn std::error::Error + Send + Sync>);
@@ -82,8 +82,8 @@ pub struct Controller {
     pub liveness: Liveness,
 }
 
-/// Reconciles what the queue names until `stop`, and then lets passes under way finish. `reconcile` begins the pass over
-/// an object; `None`: there is no such object any more.
+/// Reconciles what the queue names until `stop`, and then lets passes under way finish. `reconcile` begins the pass
+/// over an object; `None`: there is no such object any more.
 pub async fn run<F, Fut>(controller: Controller, stop: CancellationToken, reconcile: F)
 where
     F: Fn(&ObjectName) -> Option<Fut> + Clone + Send + Sync + 'static,

@@ -1,4 +1,5 @@
-//! Periodic work beside the passes: each job runs now and then, one run at a time, and one that takes too long is cut off.
+//! Periodic work beside the passes: each job runs now and then, one run at a time, and one that takes too long is cut
+//! off.
 
 use std::{fmt::Display, time::Duration};
 

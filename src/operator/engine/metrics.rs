@@ -31,7 +31,8 @@ pub struct Metrics {
     pub job_seconds: HistogramVec,
     /// By kind and what happened: list, watch, `list_failed`, `watch_failed`, relist, silent.
     pub watches: IntCounterVec,
-    /// Requests to the API server by method and status code; code 0: no answer, or refused here because the lease ran out.
+    /// Requests to the API server by method and status code; code 0: no answer, or refused here because the lease ran
+    /// out.
     pub requests: IntCounterVec,
     pub leader: IntGaugeVec,
     /// 1 when everything that was there at the start has had a pass.

@@ -1,6 +1,6 @@
-//! What turns events into passes, for any kind of object: queues, the workers that take from them, and the loop
-//! `observe → plan → apply` that a pass is. Names of objects come in, calls of a pass go out. It knows no kind, no child
-//! and no database; whoever is above it in the operator may call it.
+//! Turns watch events into passes, for any kind of object: queues, workers, the loop `observe → plan → apply`, and
+//! periodic jobs. Names of objects come in, calls of a pass go out. It knows no kind, child or database. Every room
+//! of the operator may call it.
 
 pub mod controller;
 pub mod fault;

@@ -1,4 +1,4 @@
-//! `observe → plan → apply`, for every kind: the loop that a pass over one object is.
+//! One pass over one object: `observe → plan → apply`, until nothing is left to do.
 
 use std::{error::Error, time::Duration};
 
@@ -13,10 +13,10 @@ use super::{
 
 /// Longest time between two passes over an object that nobody touches.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
-/// While something must come first that no watch shows: the database, a right, or a name that somebody else has taken.
+/// Pause while the object waits for something that no watch shows: a database, a right, or a taken name.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// What is looked at is answered in milliseconds: a server that accepts and says nothing must not take the workers from others.
+/// Longest observation. Answers take milliseconds; a server that accepts and stays silent must not hold the workers.
 const OBSERVE_LIMIT: Duration = Duration::from_secs(20);
 /// Longest step; a migration takes longest.
 const STEP_LIMIT: Duration = Duration::from_mins(4);
@@ -54,7 +54,7 @@ pub trait Pass: Send {
     /// Rounds that a new object takes, with the one that finds nothing to do.
     const ROUNDS: usize;
 
-    /// Fails when an answer could not be had that would say nothing about the object: then nothing is written.
+    /// Looks at the object and at what it owns. On failure nothing is known about the object, and nothing is written.
     fn observe(&mut self) -> impl Future<Output = Result<Self::Observed, Self::Failure>> + Send;
 
     /// Pure: the steps that are missing, in order; none when the object is as it should be or must wait.
@@ -76,7 +76,7 @@ pub trait Pass: Send {
         step: Self::Step,
     ) -> impl Future<Output = Result<(), Self::Failure>> + Send;
 
-    /// Writes the status if it says anything new.
+    /// Writes the status if it has changed.
     fn write_status(
         &self,
         observed: &Self::Observed,
@@ -84,7 +84,7 @@ pub trait Pass: Send {
     ) -> impl Future<Output = Result<(), Self::Failure>> + Send;
 }
 
-/// Goes round until nothing is left to do or a step fails, and says in the status how it went.
+/// Repeats until nothing is left to do or a step fails, then writes the status.
 pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, PassFailed> {
     let mut round = 1;
     let (observed, failure) = loop {

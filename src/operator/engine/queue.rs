@@ -1,5 +1,5 @@
-//! Which objects of one kind wait for a pass: each at most once, never two passes over one at a time, what changed
-//! before what is only looked at again, and a failing one with a pause of its own. What this process wrote itself is no news.
+//! The objects of one kind that wait for a pass. An object waits at most once, and never has two passes at a time.
+//! Changed objects come before routine ones; a failing one has its own pause. Our own writes ask for no pass.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -35,7 +35,7 @@ impl ObjectName {
 /// How soon a pass is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Nobody waits for it: another look, or the first one after a start.
+    /// Nobody waits for it: a periodic pass, or the first one after a start.
     Routine,
     /// Something happened to the object or to what it owns.
     Changed,
@@ -54,8 +54,8 @@ pub enum Done {
     Gone,
 }
 
-/// Resource versions of the last writes of this process: a watch event that shows one of them needs no pass. Shared by
-/// all queues; the API server gives out a version once.
+/// Resource versions of the last writes of this process. A watch event that shows one of them needs no pass. All queues
+/// share them: the API server gives out a version once.
 #[derive(Clone, Debug, Default)]
 pub struct Echoes(Arc<Mutex<Versions>>);
 
@@ -102,7 +102,7 @@ struct QueueState {
     routine: VecDeque<ObjectName>,
     waiting: BTreeSet<(Instant, ObjectName)>,
     running: usize,
-    /// Of what was there at the start: who has not had a pass yet.
+    /// Objects that were there at the start and have had no pass yet.
     unseen: HashSet<ObjectName>,
 }
 
@@ -110,7 +110,7 @@ struct QueueState {
 struct Item {
     phase: Phase,
     failures: u32,
-    /// Versions that watches showed during the pass under way: whether they are its own is known when it has ended.
+    /// Versions that watches showed during the pass under way. When it ends, it is known which are its own.
     shown: Vec<Box<str>>,
 }
 
@@ -275,7 +275,7 @@ impl Queue {
         Ok(name)
     }
 
-    /// Says how the pass over `name` went; the pause before another attempt, when it failed.
+    /// Takes in how the pass over `name` went. Returns the pause before another attempt, when it failed.
     pub fn done(&self, name: &ObjectName, done: Done) -> Option<Duration> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -289,7 +289,7 @@ impl Queue {
         let mut pause = None;
         match done {
             Done::Failed => {
-                // Triggers from outside do not make the pause grow: only attempts that waited it out count.
+                // Only attempts that waited their pause out make it grow; triggers from outside do not.
                 if !early {
                     item.failures += 1;
                 }
@@ -316,7 +316,7 @@ impl Queue {
         pause
     }
 
-    /// Writes down how long the passes under way have taken so far; the longest.
+    /// Measures how long the passes under way have taken so far. Returns the longest.
     pub fn observe_running(&self) -> Duration {
         let now = Instant::now();
         let state = self.lock();

@@ -1,5 +1,6 @@
-//! The operator's periodic work: what expires is removed, what deleted objects left is settled, and everything is looked at
-//! again when Postgres has changed. Each is a type with a name, an interval and a limit. `operator` alone starts them.
+//! The operator's periodic work: removes expired events, settles tombstones, and wakes everything when Postgres has
+//! changed. Each job is a type with a name, an interval and a limit. The context comes in, nothing goes out.
+//! `operator` alone starts them.
 
 mod retention;
 mod tombstones;

@@ -1,5 +1,4 @@
-//! What the operator knows of the cluster without asking: for each kind a cache and the queue of its controller, and a cache
-//! for each kind of child, all fed by watches.
+//! A cache and a queue for each kind, and a cache for each kind of child. Watches feed them all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,7 +89,7 @@ impl Caches {
         self.children.get(&kind)?.get(namespace, name).map(Arc::new)
     }
 
-    /// All children of a kind, each read anew: for what is done seldom.
+    /// All children of a kind. Each is unpacked: only for rare work.
     pub fn children(&self, kind: ChildKind) -> impl Iterator<Item = DynamicObject> {
         let cache = self.children.get(&kind).cloned().unwrap_or_default();
         cache.names().into_iter().filter_map(move |name| cache.get(&name.namespace, &name.name))
@@ -116,7 +115,7 @@ impl Caches {
         }
     }
 
-    /// Asks for a first look at everything that is there at the start; how much that is.
+    /// Asks for a first pass over everything that is there at the start. Returns the number of objects.
     pub fn seed(&self) -> usize {
         let seed = |listed: &Reconciled| {
             let names = listed.cache.names();
@@ -132,7 +131,7 @@ impl Caches {
         self.kinds.iter().all(|listed| listed.queue.started())
     }
 
-    /// Asks for another look at everything.
+    /// Asks for a pass over everything.
     pub fn wake_all(&self) {
         for listed in self.kinds.iter() {
             for name in listed.cache.names() {
@@ -184,7 +183,7 @@ impl Caches {
         }
     }
 
-    /// A child may name what its owner depends on, too: it belongs to the last of the kinds.
+    /// Wakes the owner of a child. A child may also carry the label of what its owner depends on: the last kind wins.
     fn child_shown(&self, change: &Change, child: &DynamicObject) {
         let labels = child.labels();
         let owner = self.kinds.iter().rev().find_map(|listed| Some((listed, labels.get(listed.kind.child_label)?)));

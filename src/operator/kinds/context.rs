@@ -1,4 +1,4 @@
-//! What every pass uses. Each part can be handed over alone.
+//! The parts that every pass uses. Each can be handed over alone.
 
 use kube::Client;
 
@@ -18,7 +18,7 @@ use crate::operator::{
 pub struct Context {
     pub client: Client,
     pub caches: Caches,
-    /// What was applied of children.
+    /// Applies children.
     pub children: ChildWriter,
     pub statuses: StatusWriter,
     pub events: EventRecorder,
@@ -31,7 +31,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Writes the status if it says anything new, and warns of what somebody should do something about.
+    /// Writes the status if it has changed, and publishes the warnings.
     pub async fn report<K: Kind>(&self, object: &K, status: &K::Status) -> Result<(), ApplyError> {
         let before = self.caches.newest_status(object);
         if before == *status {

@@ -1,4 +1,4 @@
-//! The deletion of an object of any kind: what it has outside of itself is undone, then it may go.
+//! The deletion of an object of any kind: undoes what the object has outside of itself, then lets it go.
 
 use kube::api::ObjectMeta;
 

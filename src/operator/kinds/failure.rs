@@ -1,5 +1,5 @@
-//! Why a step of a plan did not work, and what a user can do about it. Each failure holds its cause; the sentence for people
-//! and the word for the condition are made of it at the end.
+//! Why a step of a plan did not work, and what a user can do about it. Each failure holds its cause; the sentence for
+//! people and the word for the condition are made of it at the end.
 
 use crate::{
     backend::BackendError,

@@ -1,5 +1,5 @@
-//! Every state that the operator can leave an object in, with what other tools should think of it. `tests/health` applies kstatus
-//! and Argo CD's rules to what is written here.
+//! Every state that the operator can leave an object in, with what other tools should think of it. `tests/health`
+//! applies kstatus and Argo CD's rules to what is written here.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
@@ -79,7 +79,8 @@ fn every_state_has_the_conditions_that_tell_it_apart() {
     for state in &states {
         assert_eq!(summary(&state.object), state.conditions, "{} {}", state.object["kind"], state.name);
     }
-    // kstatus and Argo CD agree on what is done, but for what kstatus cannot know: that nobody has looked yet, and pauses.
+    // kstatus and Argo CD agree on what is done, but for what kstatus cannot know: that nobody has looked yet, and
+    // pauses.
     for state in states.iter().filter(|state| !state.object["status"].is_null() && state.argocd != "Suspended") {
         assert_eq!(state.kstatus == "Current", state.argocd == "Healthy", "{} {}", state.object["kind"], state.name);
     }

@@ -1,5 +1,5 @@
-//! What a kind of custom resource must say of itself. Everything else follows from the list of kinds: its cache and queue,
-//! its watch and controller, when it is synced and woken, its deletion, and what `release` frees.
+//! What a kind of custom resource must say of itself. Everything else follows from the list of kinds: its cache and
+//! queue, its watch and controller, when it is synced and woken, its deletion, and what `release` frees.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -45,7 +45,7 @@ pub trait Kind:
     /// Controller of the kind that [`Facts::refers_to`] names: a change there wakes the objects that refer to it.
     const DEPENDS_ON: Option<&'static str>;
 
-    /// What is looked up without reading the object.
+    /// Facts that are looked up without reading the object.
     fn facts(object: &DynamicObject) -> Facts;
 
     /// A pass over an object that is neither paused nor being deleted.

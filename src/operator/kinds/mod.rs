@@ -1,5 +1,6 @@
-//! The kinds of custom resources: for each one `observe → plan → apply`, deletion and status. Names of objects come in from
-//! the queues; objects, rows and statuses go out. `operator`, its jobs and the commands call it.
+//! The kinds of custom resources. Each has its pass (`observe → plan → apply`), its deletion and its status. Names of
+//! objects come in from the queues; children, rows and statuses go out. `operator`, its jobs and the commands call
+//! it.
 
 mod caches;
 mod client_key;

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::crd::{ConditionStatus, ConditionType, Reason};
 
-/// The conditions that somebody should be warned of and that the status did not hold before: an object has stalled, has
-/// lost its database, or waits for what may never come.
+/// The conditions in `after` that deserve a warning and are not in `before`: an object has stalled, has lost its
+/// database, or waits for what may never come.
 pub fn warnings<'a>(before: &'a [Condition], after: &'a [Condition]) -> impl Iterator<Item = &'a Condition> {
     let known = |condition: &Condition| {
         let same = |old: &Condition| {

@@ -86,8 +86,8 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -
     if !drifted(&updated) {
         return Ok(Ensured::written(updated));
     }
-    // An apply leaves alone what others put beside ours: keys of a Secret, which envFrom would give to the application, and
-    // entries of lists, as ports of a Service. A merge takes lists as they are.
+    // An apply leaves alone what others put beside ours: keys of a Secret, which envFrom would give to the
+    // application, and entries of lists, as ports of a Service. A merge takes lists as they are.
     let mut whole = child.manifest.clone();
     if let Some(fields) = whole.as_object_mut() {
         fields.insert("metadata".into(), json!({"resourceVersion": updated.resource_version()}));
@@ -101,8 +101,8 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -
     merge(api, child, &whole).await.map(Ensured::written)
 }
 
-/// An apply takes away what its manager applied before and does not any more. What we created, or merged, is recorded as
-/// updated, not as applied: the record is changed first.
+/// An apply takes away what its manager applied before and does not any more. What we created, or merged, is recorded
+/// as updated, not as applied: the record is changed first.
 async fn take_over_created_fields(
     api: &Api<DynamicObject>,
     child: &Child,

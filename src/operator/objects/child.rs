@@ -146,8 +146,8 @@ impl Child {
         ownership(live, &self.owner)
     }
 
-    /// Whether the labels, annotations and owners of `live` are these. The API server keeps them as they were written, and
-    /// no generation tells when they change.
+    /// Whether the labels, annotations and owners of `live` are these. The API server keeps them as they were
+    /// written, and no generation tells when they change.
     #[must_use]
     pub fn same_metadata(&self, live: &DynamicObject) -> bool {
         let live = serde_json::to_value(&live.metadata).unwrap_or_default();

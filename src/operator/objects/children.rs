@@ -25,8 +25,8 @@ struct Applied {
     version: String,
 }
 
-/// Writes children, and remembers what the API server made of each: it may keep a value in another form ("1000m" as "1"),
-/// which is no drift.
+/// Writes children, and remembers what the API server made of each: it may keep a value in another form ("1000m" as
+/// "1"), which is no drift.
 pub struct ChildWriter {
     client: Client,
     echoes: Echoes,

@@ -1,4 +1,4 @@
-//! Events about objects, told beside the passes: nobody waits for them, and what a full queue cannot take is dropped.
+//! Events about objects, published beside the passes. Nobody waits for them, and a full queue drops them.
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
@@ -15,7 +15,7 @@ const NOTE_LIMIT: usize = 1000;
 /// Events that may wait to be published.
 const WAITING: usize = 1_024;
 
-/// What Events tell of beside the reasons of conditions.
+/// Reasons of Events that are no reasons of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventReason {
     ProjectAllocated,

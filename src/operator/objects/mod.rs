@@ -1,5 +1,6 @@
-//! The objects that a custom resource owns: what one should be, how it differs, and the writes that make it so without
-//! touching what is somebody else's. Manifests come in, live objects go out. Called by the databases and the kinds.
+//! The objects that a custom resource owns: what one should be, how it differs, and the writes that mend it and touch
+//! nothing that is somebody else's; statuses, finalizers and Events of any kind. Manifests come in, live objects go
+//! out. The databases, the kinds and the commands call it.
 
 pub mod apply;
 pub mod child;

@@ -36,7 +36,7 @@ pub enum Tombstone {
     },
 }
 
-/// A new object, which may have the name of one that left something.
+/// A new object, which may have the name of one that left a tombstone.
 #[derive(Clone, Copy, Debug)]
 pub struct Successor<'a> {
     pub kind: &'a str,
@@ -100,7 +100,8 @@ impl Tombstone {
         }
     }
 
-    /// The database that a key is in; `None` for those of the operator's, and for projects, of which the catalog knows.
+    /// Secret of the database that a key is in. `None` for keys in the operator's, and for projects: the catalog
+    /// knows those.
     fn database(&self) -> Option<&str> {
         match self {
             Self::ClientKey { database, .. } => database.as_deref(),

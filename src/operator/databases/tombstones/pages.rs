@@ -28,14 +28,14 @@ use crate::{
     },
 };
 
-/// A tombstone as it is kept: what it is owed is owed by one database.
+/// A tombstone as it is stored, with the database that owes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Record {
     /// Installation of the database that the object was in; absent when this process never reached it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) installation: Option<String>,
-    /// Of the object's namespace: what is owed in its databases is owed no more when it is gone.
+    /// Uid of the object's namespace: when that is gone, its databases owe nothing any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace_uid: Option<String>,
     #[serde(flatten)]
@@ -44,19 +44,19 @@ pub(super) struct Record {
 
 /// Most `ConfigMap`s that are filled: the API server takes 1 MiB each, about 3,500 tombstones.
 const PAGES: usize = 16;
-/// Tombstones after which the next `ConfigMap` is begun: every one that is added writes all of them again.
+/// Tombstones in a `ConfigMap` before the next one is begun: adding one writes the whole page.
 const PAGE: usize = 1_000;
 /// Tombstones that are settled before the `ConfigMap` is written.
 pub(super) const BATCH: usize = 100;
 
-/// Where a tombstone is, and what it says.
+/// A tombstone and the page that it is on.
 pub(super) type Owed = (usize, Record);
 
 /// What the pages held when they were read last, and what was added or taken out since.
 #[derive(Default)]
 struct Known {
     owed: Option<Vec<Owed>>,
-    /// Rises with every change: what was read before one is not what there is.
+    /// Rises with every change: pages that were read before one are stale.
     changes: u64,
 }
 
@@ -72,7 +72,7 @@ pub struct Tombstones {
     /// The page that is filled now.
     filling: Arc<AtomicUsize>,
     known: Arc<Mutex<Known>>,
-    /// When those are tried again whose namespace is gone, by uid.
+    /// By uid: when tombstones of namespaces that are gone are tried again.
     pub(super) retries: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
@@ -84,7 +84,7 @@ impl Tombstones {
         Self { client, api, name, metrics, events, filling, known, retries }
     }
 
-    /// Writes down what is owed. When there is no room for it, that is told and the object goes all the same.
+    /// Records the tombstone. When there is no room for it, an Event says so and the object goes all the same.
     pub async fn record_tombstone(
         &self,
         tombstone: &Tombstone,
@@ -124,7 +124,7 @@ impl Tombstones {
         Ok(())
     }
 
-    /// A page with room: one that was emptied since, or one of which what nobody can ever settle was taken out.
+    /// A page with room: one that was emptied since, or one whose hopeless tombstones were dropped.
     async fn make_room(&self) -> Result<Option<usize>, ApplyError> {
         let owed = self.owed().await?;
         let mut sizes = vec![0; owed.iter().map(|(page, _)| page + 1).max().unwrap_or_default()];

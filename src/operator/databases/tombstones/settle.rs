@@ -1,4 +1,4 @@
-//! How a tombstone is settled: in Postgres, as the deletion of the object would have done it.
+//! Settles tombstones: does in Postgres what the deletion of the object would have done.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,7 +23,7 @@ use crate::{
     store::StoreError,
 };
 
-/// A database that does not answer keeps the others waiting no longer than this. Dropping a large schema takes seconds.
+/// Longest work on one tombstone. Dropping a large schema takes seconds.
 const SETTLING: Duration = Duration::from_mins(1);
 /// Pause between attempts for an object whose namespace is gone.
 const HOPELESS: Duration = Duration::from_mins(10);
@@ -101,8 +101,8 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
     Ok(())
 }
 
-/// Settles what stands in the way of the new object. What is owed in a database that it does not use stays owed, and
-/// keeps nobody waiting. Whether all is settled.
+/// Settles the tombstone as far as the new object needs it, and returns whether all of it is settled. Debts in a
+/// database that the new object does not use remain, and delay nobody.
 async fn settle_before(databases: &Databases, tombstone: &Tombstone, new: &Successor<'_>) -> Result<bool, Unsettled> {
     match tombstone {
         Tombstone::ClientKey { database, project: None, .. } if database.as_deref() != new.database => {
@@ -137,15 +137,15 @@ fn answering(state: DatabaseState, what: impl FnOnce() -> String) -> Result<Arc<
     }
 }
 
-/// Whether the operator's database of now owes it: another one would find nothing and take it for done.
+/// Whether the present database of the operator owes it. Another one would find nothing and take it for done.
 fn is_owed_here(entry: &Record, databases: &Databases) -> bool {
     let DatabaseState::Ready(own) = databases.own() else { return false };
     entry.installation.as_deref().is_none_or(|installation| installation == own.admin.installation().as_str())
 }
 
 impl Tombstones {
-    /// Does in Postgres what a deletion asks for, or writes down that it is owed. Whether it is done. A process that
-    /// does not lead any more must not let the object go.
+    /// Does in Postgres what a deletion asks for, or records a tombstone. Returns whether it is done. Fails when this
+    /// process does not lead any more: then the object must not go.
     pub async fn settle_or_record(&self, databases: &Databases, tombstone: &Tombstone) -> Result<bool, Unsettled> {
         match settle(databases, tombstone).await {
             Ok(()) => return Ok(true),
@@ -157,7 +157,7 @@ impl Tombstones {
         Ok(false)
     }
 
-    /// Settles what is owed; what cannot be done now stays.
+    /// Settles every tombstone that can be settled now.
     pub async fn settle_all(&self, databases: &Databases) -> Result<(), ApplyError> {
         self.read_anew();
         let owed = self.owed().await?;
@@ -196,7 +196,7 @@ impl Tombstones {
         Ok(())
     }
 
-    /// Settles what objects of this name left, before a new one takes anything over that should be gone.
+    /// Settles the tombstones of objects of this name, before the new one takes over what should be gone.
     pub async fn settle_for(&self, databases: &Databases, new: Successor<'_>) -> Result<(), Unsettled> {
         let owed = self.owed().await?;
         let mut settled = Vec::new();
@@ -213,7 +213,7 @@ impl Tombstones {
         retries.get(uid).is_some_and(|until| *until > Instant::now())
     }
 
-    /// Tries the tombstone of this uid again later; whether it is the first time.
+    /// Postpones the tombstone of this uid. Returns whether it is the first time.
     fn postpone(&self, uid: &str) -> bool {
         let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
         retries.insert(uid.to_owned(), Instant::now() + HOPELESS).is_none()

@@ -29,7 +29,7 @@ impl KeyPass<'_> {
         }
         let backend = match self.context.databases.backend_of(project) {
             BackendState::Ready(backend) => backend,
-            // Nothing is taken back that was said before the operator was started.
+            // The status keeps what it held before the operator was started.
             BackendState::Unavailable(Unavailable::Connecting) if project.database_secret().is_some() => {
                 return Err(Waiting::Connecting.into());
             }

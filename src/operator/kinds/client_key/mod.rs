@@ -1,4 +1,4 @@
-//! `ClientKey`: observe, plan, apply, and say how it went in the status.
+//! `ClientKey`: its pass, its deletion and its status. Called by the list of kinds alone.
 
 mod deletion;
 #[cfg(test)]
@@ -159,7 +159,7 @@ impl Pass for KeyPass<'_> {
             // Without the key or the URL nothing says what the Secret should hold; one of ours is believed.
             (None, Some(live)) => match ownership(&live, &self.key.controller_owner_ref(&()).unwrap_or_default()) {
                 Ownership::Ours => Drift::None,
-                // Said once it matters: without its project the key has another trouble.
+                // Reported once it matters: without its project the key has another trouble.
                 Ownership::Foreign if matches!(project, Project::Known) => Drift::Foreign,
                 Ownership::Foreign | Ownership::Predecessor => Drift::Absent,
             },

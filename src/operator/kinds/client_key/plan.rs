@@ -6,7 +6,7 @@ use crate::{
     settings::RateLimit,
 };
 
-/// What was seen of a key and of everything it owns.
+/// A key and everything that it owns, as they were observed.
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub has_finalizer: bool,
@@ -25,7 +25,7 @@ pub struct Observed {
     pub past_limit: Option<u32>,
 }
 
-/// What was seen of the project that the key belongs to.
+/// The project of the key, as it was observed.
 #[derive(Clone, Debug)]
 pub enum Project {
     NotFound,

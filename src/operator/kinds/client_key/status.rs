@@ -1,4 +1,4 @@
-//! What a key's status says: a pure function from what was observed and what went wrong.
+//! The status of a key, made from the observation and the failure. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -28,11 +28,12 @@ const PROBE_PORT: u16 = 8081;
 const NON_ROOT: i64 = 65532;
 /// Where the Secret of the login is mounted.
 const DATABASE_DIRECTORY: &str = "/etc/error-tracking/database";
-/// More than an ingest pod needs to end by itself: 5 s until the endpoints are updated, 15 s for requests under way, then
-/// the last commits, counts and connections, each within 10 s.
+/// More than an ingest pod needs to end by itself: 5 s until the endpoints are updated, 15 s for requests under way,
+/// then the last commits, counts and connections, each within 10 s.
 const TERMINATION_GRACE_SECONDS: i64 = 60;
 
-/// On the Service while an `HTTPRoute` leads to it: no watch shows that one, and this says that there is one to look for.
+/// On the Service while an `HTTPRoute` leads to it: no watch shows that one, and this says that there is one to look
+/// for.
 const ROUTED_ANNOTATION: &str = "errortracking.dev/routed-by";
 
 /// Everything that receives the project's events but the Secret of its login, in the order of making.

@@ -1,4 +1,4 @@
-//! What of a project is looked up without reading it. Pure.
+//! The facts that are looked up without reading a project. Pure.
 
 use kube::api::DynamicObject;
 

@@ -1,4 +1,4 @@
-//! Which project of which database an object is for: its number, and whether the database is the one that has it.
+//! The identity of a project: its number, and the database that has it.
 
 use jiff::Timestamp;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl ProjectPass<'_> {
-    /// What the database has of the project.
+    /// Looks the project up in the database.
     pub(super) async fn look_up(&mut self, database: &Database) -> Result<CatalogRow, Failure> {
         match database.admin.observe_object(&self.uid).await {
             Ok(Some(state)) => {
@@ -146,7 +146,7 @@ impl ProjectPass<'_> {
     }
 }
 
-/// Whether the login that the row knows is the one to publish. A shared one is the operator's own of now.
+/// Whether the row's login is the one to publish. A shared login is the operator's present one.
 fn agrees(database: &Database, state: &ProjectState, digest: &str) -> bool {
     if let Some((role, password)) = database.shared_login() {
         return state.ingest_role.as_deref() == Some(role) && hex(&password_digest(password)) == digest;

@@ -1,5 +1,4 @@
-//! The login of a project's ingest pods: what Postgres and the Secret hold must agree, and nobody who uses it is
-//! refused while it changes.
+//! The login of a project's ingest pods. Postgres and the Secret must agree, and no pod is refused while it changes.
 
 use kube::Resource;
 use secrecy::{ExposeSecret, SecretString};
@@ -22,8 +21,8 @@ use crate::{
 const PASSWORD_LENGTH: usize = 32;
 
 impl ProjectPass<'_> {
-    /// Publishes the login. The one that the Secret holds is kept when we wrote it, because pods use it: Postgres may
-    /// have forgotten it in a restore. Else there is a new one, and Postgres takes the one before for some minutes more.
+    /// Publishes the login. A login that we wrote into the Secret stays, because pods use it and a restore may have
+    /// removed it from Postgres. Otherwise a new one is made, and Postgres takes the former one for some minutes more.
     pub(super) async fn publish_login(
         &mut self,
         observed: &Observed,

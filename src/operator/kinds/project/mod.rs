@@ -1,4 +1,4 @@
-//! `ErrorTrackingProject`: observe, plan, apply, and say how it went in the status.
+//! `ErrorTrackingProject`: its pass, its deletion and its status. Called by the list of kinds alone.
 
 mod children;
 mod exposure;
@@ -76,7 +76,7 @@ impl Kind for ErrorTrackingProject {
 
     fn deletion(deleted: &Deleted<'_, Self>, _: &Context) -> Vec<Undo> {
         let Deleted { namespace, name, uid, object } = deleted;
-        // What cannot be read is not asked to be dropped.
+        // An object that cannot be read does not ask for its schema to be dropped.
         let policy = object.map_or(DeletionPolicy::Retain, |project| project.spec.deletion_policy);
         vec![
             // Pods go first: nothing may be refused by a login that is gone while a pod still answers.
@@ -104,11 +104,11 @@ pub struct ProjectPass<'a> {
     uid: String,
     /// Added in this pass, so the cached object does not show it yet.
     finalizer_added: bool,
-    /// Apart, as the future of a pass holds it.
+    /// Boxed: the future of a pass holds it.
     asked: Box<Asked>,
     id: Option<ProjectId>,
     role: Option<String>,
-    /// Of the ingest pods: the installation's, or the one that they have while they wait for their turn.
+    /// Image of the ingest pods: the installation's, or their present one while they wait for their turn.
     image: IngestImage,
     held: Option<Held>,
     route: Route,
@@ -185,8 +185,8 @@ impl<'a> ProjectPass<'a> {
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
-    /// Pods that receive events get another image only when it is their turn. What else a version changes in their
-    /// template is not held back: it must run with the image before.
+    /// Pods that receive events get another image only when it is their turn. Other changes of their template are not
+    /// held back: they must run with the former image.
     fn choose_image(&mut self) {
         let newer = &self.context.image;
         let live = self.own(ChildKind::Deployment);
@@ -253,7 +253,7 @@ impl Pass for ProjectPass<'_> {
                 let workload = self.id.map_or_else(Vec::new, |id| self.workload(id, database));
                 (known, workload, self.compare_secret(database))
             }
-            // Nothing is taken back that was said before the operator was started.
+            // The status keeps what it held before the operator was started.
             DatabaseState::Connecting if self.project.database_secret().is_some() => {
                 return Err(Waiting::Connecting.into());
             }

@@ -1,4 +1,4 @@
-//! What the parts of a project's ingest are called, and where they are found. Pure.
+//! Names and addresses of a project's ingest. Pure.
 
 /// Port of the Service, so that a DSN needs none.
 pub const SERVICE_PORT: u16 = 80;

@@ -6,7 +6,7 @@ use crate::operator::{
     objects::child::{ChildKind, Drift},
 };
 
-/// What was seen of a project and of everything it owns.
+/// A project and everything that it owns, as they were observed.
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub has_finalizer: bool,
@@ -32,7 +32,7 @@ pub struct Observed {
     pub autoscaler_trouble: Option<String>,
 }
 
-/// What was seen of the project in Postgres.
+/// The project in Postgres, as it was observed.
 #[derive(Clone, Debug)]
 pub enum CatalogRow {
     Unavailable(Unavailable),
@@ -93,7 +93,7 @@ pub enum Step {
     AddFinalizer,
     /// Takes a number for the project, or the one it had before.
     Allocate,
-    /// Writes down what the database keeps of the spec: for people, for ingest, and for when the object is gone.
+    /// Records the settings in the database: for people, for ingest, and for the time after the object.
     RecordSettings,
     Migrate,
     CreatePartitions,

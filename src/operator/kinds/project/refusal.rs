@@ -1,4 +1,4 @@
-//! The API server names fields of the objects that we make; people know those of the project. Pure.
+//! Refusals of the API server in terms of the project: it names fields of children, which people do not know. Pure.
 
 use kube::core::Status;
 
@@ -10,10 +10,11 @@ use crate::{
     },
 };
 
-/// Where the fields of our resource are.
+/// Path of the fields that children are made from.
 const INGEST: &str = "spec.backend.integrated.ingest";
 
-/// What in a child comes from what in `INGEST`: the first prefix that fits decides. The rest of the path stays.
+/// Which field in `INGEST` a field of a child comes from. The first prefix that fits decides; the rest of the path
+/// stays.
 const ORIGINS: &[(ChildKind, &str, &str)] = &[
     (ChildKind::Deployment, "spec.template.spec.containers[0].resources", "podTemplate.resources"),
     (ChildKind::Deployment, "spec.template.labels", "podTemplate.metadata.labels"),

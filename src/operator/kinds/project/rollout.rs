@@ -1,5 +1,5 @@
-//! What a Deployment says of its pods, and whose turn it is when the operator's version, and with it the image of
-//! all ingest pods, changes.
+//! The rollout of a Deployment as its status shows it, and which projects may roll when a new version of the operator
+//! changes the image of all ingest pods.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,21 +24,21 @@ use crate::{
 /// Time from a grant until the cache shows the Deployment with the new image. A pass that failed in between
 /// must not hold the place for ever.
 const GRANT: Duration = Duration::from_secs(30);
-/// How long a look at all Deployments serves: as many projects as there are may ask at once.
+/// How long one look at all Deployments serves: every project may ask at once.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Namespaces in which the newer version does not come up before it is the version's fault.
+/// In so many namespaces the newer version must fail before the rollout is halted.
 const STUCK_NAMESPACES: usize = 2;
 
 /// Namespace and name of a project.
 pub type ProjectKey = (String, String);
 
-/// What the Deployment says of its pods.
+/// The state of the pods, by the status of their Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
     pub desired: i32,
     pub ready: i32,
-    /// Pods of the newest template, and of any.
+    /// Pods of the newest template, and pods of any.
     pub updated: i32,
     pub existing: i32,
     /// The Deployment controller has seen the newest spec.
@@ -78,9 +78,8 @@ impl Rollout {
         self.seen && self.updated == self.desired && self.existing == self.desired && self.ready == self.desired
     }
 
-    /// Whether nothing is left to wait for. An autoscaler changes the count at any time, which is no news: there, as
-    /// many as its minimum are enough, and a count that the Deployment controller has not seen yet leaves the
-    /// answer at the one `before`.
+    /// Whether nothing is left to wait for. An autoscaler may change the count at any time: its minimum is enough, and
+    /// a count that the Deployment controller has not seen yet keeps the answer `before`.
     #[must_use]
     pub fn settled(&self, scale: Scale, before: bool) -> bool {
         match scale {
@@ -178,7 +177,7 @@ struct Turns {
     looked: Option<Instant>,
     granted: BTreeMap<ProjectKey, Instant>,
     proven: BTreeSet<ProjectKey>,
-    /// What the log has told of last.
+    /// The halting project that was logged last.
     halting: Option<ProjectKey>,
 }
 

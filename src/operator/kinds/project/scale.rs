@@ -1,5 +1,5 @@
-//! Who chooses the number of ingest pods: the project, or a `HorizontalPodAutoscaler`. The number passes from one to
-//! the other without a jump.
+//! The number of ingest pods, which the project or a `HorizontalPodAutoscaler` chooses. It passes from one to the other
+//! without a jump.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
@@ -49,8 +49,8 @@ pub fn autoscaler_trouble(autoscaler: &DynamicObject) -> Option<String> {
     idle?["reason"].as_str().filter(|reason| *reason != "ScalingDisabled").map(str::to_owned)
 }
 
-/// Whether the number of pods must be seen to before the Deployment is applied: an autoscaler will choose it, and the
-/// manifest does not name it any more. An autoscaler does not start from zero.
+/// Whether the number of pods must be handed over before the Deployment is applied: an autoscaler will choose it, and
+/// the manifest does not name it any more. An autoscaler does not start from zero.
 #[must_use]
 pub fn must_hand_over(scale: Scale, rollout: &Rollout, deployment_changed: bool) -> bool {
     matches!(scale, Scale::Automatic(_)) && (deployment_changed || rollout.desired == 0)

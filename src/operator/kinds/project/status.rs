@@ -1,4 +1,4 @@
-//! What a project's status says: a pure function from what was observed and what went wrong.
+//! The status of a project, made from the observation and the failure. Pure.
 
 use std::fmt::Write as _;
 
@@ -48,7 +48,7 @@ impl HomeDatabase {
     }
 }
 
-/// One condition before it is written down.
+/// One condition before it is written.
 struct Verdict {
     status: ConditionStatus,
     reason: Reason,
@@ -110,7 +110,7 @@ fn desired(view: &View<'_>) -> i32 {
     }
 }
 
-/// What Reconciling says: what keeps a project from being Ready, or goes on while it is.
+/// The reason and the message of Reconciling: why the project is not Ready, or what goes on while it is.
 fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reason, String)> {
     if ready.status != ConditionStatus::True {
         return Some((ready.reason, ready.message.clone()));
