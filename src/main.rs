@@ -53,6 +53,7 @@ async fn main() -> ExitCode {
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.
+#[expect(clippy::disallowed_methods, reason = "the task waits for a signal for as long as the process lives")]
 fn on_signal() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();

@@ -2,6 +2,7 @@
 //! that the operator publishes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says by a panic what is wrong")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
 #[path = "../support/mod.rs"]
 mod support;

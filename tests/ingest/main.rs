@@ -2,6 +2,7 @@
 //! by SQL; a status code alone proves nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
 #[path = "../support/mod.rs"]
 mod support;

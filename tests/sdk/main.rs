@@ -2,6 +2,7 @@
 //! the console reads it. `make sdk-matrix` installs the SDKs first and runs this; the table is its result.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
 #[path = "../support/mod.rs"]
 mod support;

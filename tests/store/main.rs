@@ -1,6 +1,7 @@
 //! The store against a real Postgres: what the operator may rely on, and what ingest may not do.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what its functions share too")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
 #[path = "../support/mod.rs"]
 mod support;

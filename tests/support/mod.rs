@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "not every test binary uses every part")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
 pub mod client;
 pub mod ingest;
