@@ -37,6 +37,21 @@ operations_are_explained() {
 
 prose_is_short() { git ls-files -z --cached --others --exclude-standard -- '*.md' | xargs -0 hack/prose.py; }
 
+# The files that docs/architecture.md leads through are there, and none is named twice.
+ways_lead_through_files() {
+    local way file failed=0
+    way=$(sed -n '/^## The way/,/^## [^T]/p' docs/architecture.md | sed -n 's/^[0-9]*[.] .\([a-z0-9_/.]*\). .*/\1/p')
+    [ -n "$way" ] || { echo "docs/architecture.md has no way"; return 1; }
+    for file in $way; do
+        [ -f "src/$file" ] || [ -f "$file" ] || { echo "docs/architecture.md: there is no $file"; failed=1; }
+    done
+    for file in $(sort <<<"$way" | uniq --repeated); do
+        echo "docs/architecture.md names $file twice"
+        failed=1
+    done
+    return "$failed"
+}
+
 # Prints what is wrong and keeps the last line for the end.
 house=
 arrows_hold() {
@@ -57,6 +72,7 @@ check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
 check "who names whom, files of up to 500 lines, tasks with an owner" arrows_hold
 check "that check finds what it should" hack/house.py --self-test
 check "lines of prose have at most 120 characters" prose_is_short
+check "the ways in docs/architecture.md lead through files" ways_lead_through_files
 check "custom resource definitions are current" hack/crds.sh --check
 check "docs/operations.md explains every reason and alert" operations_are_explained
 
