@@ -36,7 +36,7 @@ impl<D: Durable> Writer<D> {
 #[cfg(test)]
 mod tests {
     use prometheus::Registry;
-    use tokio::{sync::Semaphore, time::Instant};
+    use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
     use super::*;
     use crate::ingest::{
@@ -68,13 +68,14 @@ mod tests {
         let mut requests = Box::pin(async { tokio::join!(pipeline.store(unit()), pipeline.store(unit())) });
         assert!(futures::poll!(&mut requests).is_pending());
         let marks = Streams::default().open();
-        let writing = tokio::spawn(Writer { queue, durable: elsewhere, marks, metrics }.run());
+        let mut writing = JoinSet::new();
+        writing.spawn(Writer { queue, durable: elsewhere, marks, metrics }.run());
         tokio::task::yield_now().await;
         assert!(futures::poll!(&mut requests).is_pending(), "nothing is durable yet");
         elsewhere.0.add_permits(1);
         let (first, second) = requests.await;
         assert!(first.is_ok() && matches!(second, Err(Refusal::DatabaseUnavailable)), "{first:?} {second:?}");
         drop(pipeline);
-        writing.await.unwrap();
+        writing.join_next().await.unwrap().unwrap();
     }
 }
