@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    databases::{Guards, Secrets},
-    kinds::{KINDS, project::IngestImage},
+    databases::{AllowedHosts, Secrets},
+    kinds::{KINDS, Limits, project::IngestImage},
 };
 
 /// Settings of the operator.
@@ -39,7 +39,9 @@ pub struct Config {
     #[arg(long, env = "ERROR_TRACKING_CONCURRENCY", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) concurrency: u16,
     #[command(flatten)]
-    pub(super) guards: Guards,
+    pub(super) hosts: AllowedHosts,
+    #[command(flatten)]
+    pub(super) limits: Limits,
 }
 
 impl Config {

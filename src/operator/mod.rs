@@ -178,7 +178,7 @@ async fn work(
         tombstones,
         metrics: metrics.clone(),
         image: config.image(),
-        guards: config.guards.clone(),
+        limits: config.limits,
         rollouts: project::Rollouts::default(),
     });
     tokio::select! {
@@ -194,8 +194,8 @@ async fn work(
     let objects = caches.seed();
     info!(objects, "Caches are filled; reconciling.");
     let dependents = Arc::new(caches.clone());
-    let guards = config.guards.clone();
-    let keeping = Keeping { keeper, guards, epochs, raise, dependents, liveness: liveness.clone() };
+    let hosts = config.hosts.clone();
+    let keeping = Keeping { keeper, hosts, epochs, raise, dependents, liveness: liveness.clone() };
     tasks.spawn(context.databases.projects.clone().keep(keeping));
     tasks.spawn(report_synced(caches.clone(), metrics.clone()));
     let mut jobs = Jobs::new(metrics);

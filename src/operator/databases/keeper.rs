@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use super::{
     database::{Database, DatabaseAddress, DatabaseState},
     error::ConnectError,
-    guards::Guards,
+    hosts::AllowedHosts,
     login::{LoginValues, create, login, publish_console_login, random_password, read},
 };
 use crate::{
@@ -68,7 +68,7 @@ pub enum DatabaseOwner {
     /// The operator's own.
     Installation,
     /// The one that projects of a namespace name with a Secret of their own.
-    Projects { namespace: String, secret: String, guards: Guards, headroom: Headroom },
+    Projects { namespace: String, secret: String, hosts: AllowedHosts, headroom: Headroom },
 }
 
 /// How far all databases of projects together may raise the epoch while this process leads. Tenants can write any
@@ -252,9 +252,9 @@ impl Keeper {
             source,
             of_project,
         })?;
-        if let DatabaseOwner::Projects { namespace, guards, .. } = &self.owner {
+        if let DatabaseOwner::Projects { namespace, hosts, .. } = &self.owner {
             let host = in_cluster(&connection.host, namespace);
-            if !guards.allows_database_host(&host) && !guards.allows_database_host(&connection.host) {
+            if !hosts.allows(&host) && !hosts.allows(&connection.host) {
                 return Err(ConnectError::HostNotAllowed { secret: name.into(), host: connection.host });
             }
             connection.host = host;

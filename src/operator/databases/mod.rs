@@ -5,7 +5,7 @@
 mod backend;
 mod database;
 mod error;
-mod guards;
+mod hosts;
 mod keeper;
 mod login;
 mod projects;
@@ -19,7 +19,7 @@ pub use self::{
     backend::BackendState,
     database::{Database, DatabaseAddress, DatabaseState},
     error::Unavailable,
-    guards::Guards,
+    hosts::AllowedHosts,
     keeper::{DatabaseOwner, Keeper, Secrets, keep},
     login::random_password,
     projects::{Dependents, Keeping, ProjectDatabases, SecretName},

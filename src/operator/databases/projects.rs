@@ -23,7 +23,7 @@ use tracing::info;
 
 use super::{
     database::DatabaseState,
-    guards::Guards,
+    hosts::AllowedHosts,
     keeper::{self, DatabaseOwner, Headroom, Keeper},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub trait Dependents: Send + Sync {
 pub struct Keeping {
     /// As for the operator's own database.
     pub keeper: Keeper,
-    pub guards: Guards,
+    pub hosts: AllowedHosts,
     pub epochs: watch::Receiver<i64>,
     pub raise: mpsc::Sender<i64>,
     pub dependents: Arc<dyn Dependents>,
@@ -132,7 +132,7 @@ impl ProjectDatabases {
                 owner: DatabaseOwner::Projects {
                     namespace: namespace.clone(),
                     secret: secret.clone(),
-                    guards: keeping.guards.clone(),
+                    hosts: keeping.hosts.clone(),
                     headroom: headroom.clone(),
                 },
                 changed: entry.changed.clone(),

@@ -5,11 +5,12 @@ use kube::Client;
 use super::{
     caches::Caches,
     kind::Kind,
+    limits::Limits,
     project::{IngestImage, Rollouts},
     warnings::warnings,
 };
 use crate::operator::{
-    databases::{Databases, Guards, tombstones::Tombstones},
+    databases::{Databases, tombstones::Tombstones},
     engine::metrics::Metrics,
     objects::{ApplyError, ChildWriter, EventRecorder, StatusWriter},
 };
@@ -26,18 +27,17 @@ pub struct Context {
     pub tombstones: Tombstones,
     pub metrics: Metrics,
     pub image: IngestImage,
-    pub guards: Guards,
+    pub limits: Limits,
     pub rollouts: Rollouts,
 }
 
 impl Context {
     /// Writes the status if it has changed, and publishes the warnings.
-    pub async fn report<K: Kind>(&self, object: &K, status: &K::Status) -> Result<(), ApplyError> {
-        let before = self.caches.newest_status(object);
-        if before == *status {
+    pub async fn report<K: Kind>(&self, object: &K, before: &K::Status, status: &K::Status) -> Result<(), ApplyError> {
+        if before == status {
             return Ok(());
         }
-        for warning in warnings(K::conditions(&before), K::conditions(status)) {
+        for warning in warnings(K::conditions(before), K::conditions(status)) {
             self.events.warn(object, warning);
         }
         self.statuses.write(&self.caches.of::<K>().cache, object, status).await

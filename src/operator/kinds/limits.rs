@@ -1,8 +1,22 @@
-//! Which objects of a namespace its limit lets in: the oldest. Pure.
+//! What the installation lets the users of a namespace have. A limit lets the oldest objects in. Pure.
 
 use kube::api::ObjectMeta;
 
 use crate::operator::{cluster::cache::Summary, engine::queue::ObjectName};
+
+/// Guards that the platform team sets; by default there is none but the number of rollouts.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Limits {
+    /// Projects that a namespace may have; absent: any number.
+    #[arg(long = "max-projects-per-namespace", env = "ERROR_TRACKING_MAX_PROJECTS_PER_NAMESPACE")]
+    pub projects_per_namespace: Option<u32>,
+    /// Client keys that a namespace may have; absent: any number.
+    #[arg(long = "max-keys-per-namespace", env = "ERROR_TRACKING_MAX_KEYS_PER_NAMESPACE")]
+    pub keys_per_namespace: Option<u32>,
+    /// Projects whose ingest pods are taken to a new version at the same time.
+    #[arg(long = "max-rollouts", env = "ERROR_TRACKING_MAX_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rollouts: u32,
+}
 
 /// Whether the object is past the limit of its namespace: `all` are the objects of its kind, in any namespace. Those
 /// that are being deleted make room.

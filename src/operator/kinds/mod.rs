@@ -18,6 +18,7 @@ use self::kind::Descriptor;
 pub use self::{
     caches::{Caches, Reconciled},
     context::Context,
+    limits::Limits,
 };
 use crate::crd::{ClientKey, ErrorTrackingProject};
 

@@ -125,7 +125,7 @@ impl<'a> KeyPass<'a> {
 
     /// The most keys that the namespace may have, when this one is past it.
     fn past_limit(&self) -> Option<u32> {
-        let limit = self.context.guards.max_keys_per_namespace?;
+        let limit = self.context.limits.keys_per_namespace?;
         // A look at every key of the cluster, which only a new one needs.
         let has_key =
             self.keys.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
@@ -266,6 +266,6 @@ impl Pass for KeyPass<'_> {
             created_at: Time(Timestamp::from_second(key.created_at.as_second()).unwrap_or(key.created_at)),
         });
         let view = status::View { key: self.key, before: &before, observed, active, failure };
-        Ok(self.context.report(self.key, &status::build(&view, Timestamp::now())).await?)
+        Ok(self.context.report(self.key, &before, &status::build(&view, Timestamp::now())).await?)
     }
 }

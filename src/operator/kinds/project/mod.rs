@@ -177,7 +177,7 @@ impl<'a> ProjectPass<'a> {
 
     /// The most projects that the namespace may have, when this one is past it.
     fn past_limit(&self) -> Option<u32> {
-        let limit = self.context.guards.max_projects_per_namespace?;
+        let limit = self.context.limits.projects_per_namespace?;
         // A look at every project of the cluster, which only a new one needs.
         let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
         let projects = self.context.caches.of::<ErrorTrackingProject>().cache;
@@ -195,7 +195,7 @@ impl<'a> ProjectPass<'a> {
         self.held = match &current {
             Some(current) if receiving && self.project.scale() != Scale::Fixed(0) => {
                 let key = (self.namespace.clone(), self.name.clone());
-                let limit = self.context.guards.max_rollouts;
+                let limit = self.context.limits.rollouts;
                 self.context.rollouts.ask(&key, current, newer, limit, &self.context.caches)
             }
             _ => None,
@@ -393,7 +393,7 @@ impl Pass for ProjectPass<'_> {
             _ => None,
         };
         let view = status::View { project: self.project, before: &before, observed, id: self.id, home, failure };
-        Ok(self.context.report(self.project, &status::build(&view, Timestamp::now())).await?)
+        Ok(self.context.report(self.project, &before, &status::build(&view, Timestamp::now())).await?)
     }
 }
 
