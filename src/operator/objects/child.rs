@@ -1,9 +1,10 @@
 //! The objects that a custom resource owns: what each should be, and whether it is. Pure.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
+    Resource,
     api::{ApiResource, DynamicObject, TypeMeta},
     core::GroupVersionKind,
 };
@@ -12,8 +13,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    crd::{ClientKey, ErrorTrackingProject},
     dsn::hex,
-    kubernetes::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL},
+    kubernetes::names::{CLIENT_KEY_LABEL, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL},
     operator::cluster::prune_metadata,
 };
 
@@ -193,7 +195,7 @@ pub enum Drift {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
     Ours,
-    /// Of an object with our name that is gone; garbage collection has not come by yet.
+    /// Of an object with our name that is gone: garbage collection has not come by yet, or the object left it behind.
     Predecessor,
     Foreign,
 }
@@ -204,10 +206,28 @@ pub fn ownership(live: &DynamicObject, owner: &OwnerReference) -> Ownership {
     let owners = || live.metadata.owner_references.iter().flatten();
     if owners().any(|of| of.uid == owner.uid) {
         Ownership::Ours
-    } else if owners().any(|of| of.kind == owner.kind && of.name == owner.name) {
+    } else if owners().any(|of| of.kind == owner.kind && of.name == owner.name) || is_orphan_of(live, owner) {
         Ownership::Predecessor
     } else {
         Ownership::Foreign
+    }
+}
+
+/// Whether an object with the name of `owner` left `live` behind without any owner.
+fn is_orphan_of(live: &DynamicObject, owner: &OwnerReference) -> bool {
+    let unowned = live.metadata.owner_references.iter().flatten().next().is_none();
+    unowned && labelled_owner(live).is_some_and(|(kind, name)| kind == owner.kind && name == owner.name)
+}
+
+/// Kind and name of the custom resource that the operator made an object for, by the object's labels.
+fn labelled_owner(object: &DynamicObject) -> Option<(Cow<'static, str>, &str)> {
+    let labels = object.metadata.labels.as_ref()?;
+    labels.get(MANAGED_BY_LABEL).filter(|by| *by == MANAGED_BY)?;
+    // The Secret of a key has the label of its project as well.
+    match (labels.get(CLIENT_KEY_LABEL), labels.get(PROJECT_LABEL)) {
+        (Some(key), _) => Some((ClientKey::kind(&()), key)),
+        (None, Some(project)) => Some((ErrorTrackingProject::kind(&()), project)),
+        (None, None) => None,
     }
 }
 
@@ -220,9 +240,11 @@ pub fn owned_by(object: &DynamicObject, owner_uid: &str) -> bool {
 /// The resource that the operator made an object for, as "`ClientKey` shop"; `None` when somebody else made it.
 #[must_use]
 pub fn holder(object: &DynamicObject) -> Option<String> {
-    let ours = object.metadata.labels.as_ref()?.get(MANAGED_BY_LABEL)? == MANAGED_BY;
-    let owner = object.metadata.owner_references.iter().flatten().next().filter(|_| ours)?;
-    Some(format!("{} {}", owner.kind, owner.name))
+    let (kind, name) = labelled_owner(object)?;
+    match object.metadata.owner_references.iter().flatten().next() {
+        Some(owner) => Some(format!("{} {}", owner.kind, owner.name)),
+        None => Some(format!("{kind} {name}")),
+    }
 }
 
 /// Drops what a comparison does not need and turns a Secret's values into digests: the cache holds no secrets.
@@ -384,6 +406,32 @@ mod tests {
         assert_eq!(desired.compare(Some(&theirs)), Drift::Leaving);
         theirs.metadata.owner_references = None;
         assert_eq!(desired.compare(Some(&theirs)), Drift::Foreign);
+    }
+
+    #[test]
+    fn an_orphan_is_that_of_the_object_its_labels_name() {
+        let owner = OwnerReference { kind: "ClientKey".into(), ..owner() };
+        let labels =
+            |key: &str| BTreeMap::from([(CLIENT_KEY_LABEL.into(), key.into()), (PROJECT_LABEL.into(), "p".into())]);
+        let child = |key: &str| Child::new(ChildKind::Secret, "web", "shop-dsn", &labels(key), &owner, json!({}));
+        let orphan = |key: &str| {
+            let mut orphan = live(&child(key));
+            orphan.metadata.owner_references = None;
+            orphan
+        };
+        let desired = child("shop");
+        assert_eq!(desired.compare(Some(&orphan("shop"))), Drift::Changed, "it is taken over");
+        assert_eq!(desired.compare(Some(&orphan("other"))), Drift::Foreign);
+        assert_eq!(holder(&orphan("other")).as_deref(), Some("ClientKey other"));
+        // The Secret of a key carries its project's label as well, and is none of the project's.
+        let project = OwnerReference { kind: "ErrorTrackingProject".into(), name: "p".into(), ..owner.clone() };
+        assert_eq!(ownership(&orphan("shop"), &project), Ownership::Foreign);
+        let mut copied = orphan("shop");
+        copied.metadata.labels.as_mut().unwrap().remove(MANAGED_BY_LABEL);
+        assert_eq!(desired.compare(Some(&copied)), Drift::Foreign, "not the operator's");
+        let mut theirs = orphan("shop");
+        theirs.metadata.owner_references = Some(vec![OwnerReference { uid: "u2".into(), name: "x".into(), ..owner }]);
+        assert_eq!(desired.compare(Some(&theirs)), Drift::Foreign, "it has another owner");
     }
 
     #[test]
