@@ -1,11 +1,14 @@
 //! Lists what is in Postgres without an object in the cluster, and what deleted objects are still owed.
 
-use std::{collections::BTreeSet, io::Write};
+mod keys;
+
+use std::{collections::BTreeSet, fmt::Debug, io::Write};
 
 use jiff::Timestamp;
-use kube::{Api, Client, ResourceExt, api::ListParams};
-use serde::Serialize;
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use serde::{Serialize, de::DeserializeOwned};
 
+use self::keys::OrphanedKey;
 use super::{CommandError, Installation, client, database};
 use crate::{
     crd::ErrorTrackingProject,
@@ -20,7 +23,7 @@ use crate::{
 /// Objects of one answer of the API server.
 pub(super) const LIST_PAGE: u32 = 500;
 
-/// List projects that are kept without an object, and deletions that are not finished.
+/// List projects and keys that are kept without an object, and deletions that are not finished.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Retained {
     #[command(flatten)]
@@ -33,6 +36,9 @@ pub struct Retained {
     /// Forget the deletion of the object with this uid, whose database will never come back, instead of listing.
     #[arg(long, value_name = "UID")]
     forget: Option<String>,
+    /// Revoke the key with this number, which no object has any more, instead of listing.
+    #[arg(long, value_name = "KEY", conflicts_with = "forget")]
+    revoke: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -46,6 +52,7 @@ enum Output {
 #[derive(Debug, Serialize)]
 struct Answer {
     projects: Vec<Kept>,
+    keys: Vec<OrphanedKey>,
     owed: Vec<Owed>,
 }
 
@@ -108,14 +115,20 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
         return Ok(());
     }
     let admin = database(&client, namespace, &command.database_secret).await?;
-    let living = living(&client).await?;
+    if let Some(key_id) = command.revoke {
+        let revoked = keys::revoke(&admin, &client, key_id).await?;
+        writeln!(std::io::stdout().lock(), "{revoked}")?;
+        return Ok(());
+    }
+    let living = uids::<ErrorTrackingProject>(&client).await?;
     let mut projects = Vec::new();
     for project in admin.kept_projects().await? {
         let Some(state) = state(&project, &living) else { continue };
         projects.push(kept(&admin, project, state).await?);
     }
+    let keys = keys::orphaned(&admin, &client).await?;
     let owed = tombstones::list(client, namespace, lease_name).await?;
-    let answer = Answer { projects, owed: owed.iter().map(owed_by).collect() };
+    let answer = Answer { projects, keys, owed: owed.iter().map(owed_by).collect() };
     let mut out = std::io::stdout().lock();
     match command.output {
         Output::Json => {
@@ -127,13 +140,16 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Uids of the projects in the cluster.
-async fn living(client: &Client) -> Result<BTreeSet<String>, CommandError> {
-    let api: Api<ErrorTrackingProject> = Api::all(client.clone());
+/// Uids of the objects of a kind in the cluster.
+async fn uids<K>(client: &Client) -> Result<BTreeSet<String>, CommandError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::all(client.clone());
     let mut living = BTreeSet::new();
     let mut next = ListParams::default().limit(LIST_PAGE);
     loop {
-        let page = api.list_metadata(&next).await.map_err(KubeError::on("list", "ErrorTrackingProjects", ""))?;
+        let page = api.list_metadata(&next).await.map_err(KubeError::on("list", format!("{}s", K::kind(&())), ""))?;
         living.extend(page.items.iter().filter_map(ResourceExt::uid));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => next = ListParams::default().limit(LIST_PAGE).continue_token(&token),
@@ -162,10 +178,14 @@ async fn kept(admin: &Admin, project: KeptProject, state: KeptState) -> Result<K
         namespace: project.namespace,
         name: project.name,
         state,
-        since: project.since.and_then(|since| Timestamp::from_second(since.as_second()).ok()),
+        since: project.since.and_then(whole_seconds),
         bytes,
         server: project.location.map(|location| location.server),
     })
+}
+
+fn whole_seconds(time: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_second(time.as_second()).ok()
 }
 
 fn owed_by(tombstone: &Tombstone) -> Owed {
@@ -193,6 +213,7 @@ fn table(answer: &Answer) -> String {
     }));
     let mut text =
         if answer.projects.is_empty() { "No project is kept without an object.\n".to_owned() } else { align(&rows) };
+    text.push_str(&keys::table(&answer.keys));
     if !answer.owed.is_empty() {
         let mut rows = vec![["OWED TO", "UID", "WAITS FOR"].map(str::to_owned)];
         rows.extend(answer.owed.iter().map(|owed| [owed.object.clone(), owed.uid.clone(), owed.waits_for.clone()]));
@@ -251,6 +272,7 @@ mod tests {
                 bytes: Some(2048),
                 server: None,
             }],
+            keys: vec![],
             owed: vec![owed_by(&Tombstone::client_key("u", "web", "shop", Some("pg".into())))],
         };
         assert_eq!(
@@ -261,6 +283,9 @@ mod tests {
              OWED TO              UID   WAITS FOR\n\
              ClientKey web/shop   u     the database of Secret web/pg: its keys are to be revoked there\n"
         );
-        assert_eq!(table(&Answer { projects: vec![], owed: vec![] }), "No project is kept without an object.\n");
+        assert_eq!(
+            table(&Answer { projects: vec![], keys: vec![], owed: vec![] }),
+            "No project is kept without an object.\n"
+        );
     }
 }

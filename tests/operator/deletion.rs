@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Namespace, beside_others, kubectl, sql, try_kubectl, wait_for};
+use crate::world::{INSTALLATION, Namespace, OPERATOR, beside_others, kubectl, sql, try_kubectl, wait_for};
 
 fn schemas(id: &str) -> String {
     sql(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'project_{id}'"))
@@ -98,6 +98,51 @@ fn a_deleted_key_is_revoked_and_an_orphaned_one_lives_on() {
     namespace.kubectl(&["delete", "pod/sender", "--wait=true"]);
     namespace.start_sender("kept-dsn");
     assert_eq!(namespace.send(&["once"]), "200");
+}
+
+#[test]
+fn an_orphaned_key_is_taken_over_when_it_is_applied_again_and_can_be_revoked_without_an_object() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("key-orphan");
+    namespace.ready_project("shop", 1);
+    let spec = "{projectRef: {name: shop}, deletionPolicy: Orphan}";
+    namespace.key("kept", spec);
+    namespace.wait_ready("etk/kept");
+    let key = || namespace.get("etk/kept", ".status.active.keyID");
+    let secret = || namespace.get("secret/kept-dsn", ".data.SENTRY_DSN");
+    let before = (key(), secret());
+    namespace.kubectl(&["delete", "etk/kept", "--timeout=60s"]);
+    let retained = |arguments: &[&str]| {
+        let command =
+            [&["exec", "-n", INSTALLATION, "deploy/error-tracking-operator", "--", OPERATOR, "retained"], arguments];
+        try_kubectl(&command.concat())
+    };
+    let listed = |id: &str| {
+        let line =
+            |line: &str| line.split_whitespace().next() == Some(id) && line.contains(&format!("{}/kept", namespace.0));
+        retained(&[]).unwrap().lines().any(line)
+    };
+    assert!(listed(&before.0), "{}", retained(&[]).unwrap());
+
+    namespace.key("kept", spec);
+    namespace.wait_ready("etk/kept");
+    assert_eq!((key(), secret()), before, "the same object takes key and Secret over");
+    assert_ne!(namespace.get("secret/kept-dsn", ".metadata.ownerReferences"), "");
+    assert!(!listed(&before.0));
+    let refused = retained(&["--revoke", &before.0]).unwrap_err();
+    assert!(refused.contains("which exists"), "{refused}");
+
+    namespace.kubectl(&["delete", "etk/kept", "--timeout=60s"]);
+    println!("{}", retained(&["--revoke", &before.0]).unwrap());
+    assert!(!listed(&before.0));
+    namespace.start_sender("kept-dsn");
+    wait_for("the orphaned key is refused", Duration::from_secs(10), || {
+        (namespace.send(&["once"]) == "403").then_some(())
+    });
+    // What is left of it stands in nobody's way.
+    namespace.key("kept", spec);
+    namespace.wait_ready("etk/kept");
+    assert_ne!(key(), before.0);
 }
 
 #[test]

@@ -90,6 +90,26 @@ async fn all_keys_of_a_lost_object_are_taken_over() {
 }
 
 #[tokio::test]
+async fn a_key_without_an_object_is_found_and_revoked_unless_it_was_taken_over() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let orphan = key_identity("shop", "k1");
+    let key = store.admin.mint_key(shop, &orphan, 1, &public_key(), &"s".into()).await.unwrap();
+    let dead = store.admin.mint_key(shop, &key_identity("web", "k2"), 1, &public_key(), &"s".into()).await.unwrap();
+    store.admin.revoke_key(dead.key_id).await.unwrap();
+    assert_eq!(store.admin.living_keys().await.unwrap(), [(orphan, key.clone())]);
+
+    assert!(!store.admin.revoke_key_of("k2", key.key_id).await.unwrap(), "it is not that object's");
+    let again = key_identity("shop", "k3");
+    store.admin.take_keys_over(shop, &again).await.unwrap();
+    assert!(!store.admin.revoke_key_of("k1", key.key_id).await.unwrap(), "it was taken over meanwhile");
+    assert_eq!(store.admin.living_keys().await.unwrap(), [(again, key.clone())]);
+    assert!(store.admin.revoke_key_of("k3", key.key_id).await.unwrap());
+    assert!(!store.admin.revoke_key_of("k3", key.key_id).await.unwrap());
+    assert!(store.admin.living_keys().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_key_that_a_backup_lost_is_put_back() {
     let store = Store::create().await;
     let shop = store.project("shop").await;

@@ -198,6 +198,29 @@ impl Admin {
         Ok(())
     }
 
+    /// Every key that is not revoked, with the object that it is for, in the order of their ids.
+    pub async fn living_keys(&self) -> Result<Vec<(KeyIdentity, KeyRow)>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM errortracking.client_keys WHERE revoked_at IS NULL ORDER BY key_id")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| Ok((KeyIdentity::from_row(row)?, KeyRow::from_row(row)?))).collect()
+    }
+
+    /// Revokes a key for good while it is that of this object; whether it was, and was not revoked before.
+    pub async fn revoke_key_of(&self, client_key_uid: &str, key_id: i64) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let revoked = sqlx::query(
+            "UPDATE errortracking.client_keys SET revoked_at = now()
+             WHERE key_id = $1 AND client_key_uid = $2 AND revoked_at IS NULL",
+        )
+        .bind(key_id)
+        .bind(client_key_uid)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(revoked.rows_affected() > 0)
+    }
+
     /// For good. Repeating it changes nothing.
     pub async fn revoke_key(&self, key_id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
@@ -311,6 +334,17 @@ async fn insert(
     .fetch_optional(transaction)
     .await?;
     key.ok_or(StoreError::UnknownProject(project))
+}
+
+impl FromRow<'_, PgRow> for KeyIdentity {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            namespace: row.try_get("namespace")?,
+            name: row.try_get("name")?,
+            namespace_uid: row.try_get("namespace_uid")?,
+            client_key_uid: row.try_get("client_key_uid")?,
+        })
+    }
 }
 
 impl FromRow<'_, PgRow> for KeyRow {

@@ -1,0 +1,144 @@
+//! Keys that are accepted though no `ClientKey` is there for them: it was deleted with `deletionPolicy: Orphan`, or lost.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use kube::Client;
+use serde::Serialize;
+
+use super::{CommandError, align, uids, whole_seconds};
+use crate::{
+    crd::ClientKey,
+    store::{
+        Admin,
+        admin::{KeyIdentity, KeyRow},
+    },
+};
+
+/// A key without an object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OrphanedKey {
+    id: i64,
+    public_key_prefix: String,
+    project_id: u64,
+    /// Of the `ClientKey`; one of the same namespace and name takes the key over.
+    namespace: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Timestamp>,
+}
+
+/// The keys of the operator's database that no object has.
+pub(super) async fn orphaned(admin: &Admin, client: &Client) -> Result<Vec<OrphanedKey>, CommandError> {
+    // The keys first: an object is there before its key.
+    let keys = admin.living_keys().await?;
+    let objects = uids::<ClientKey>(client).await?;
+    Ok(without_object(keys, &objects).map(|(identity, row)| describe(identity, &row)).collect())
+}
+
+/// Revokes such a key; returns the sentence that says so.
+pub(super) async fn revoke(admin: &Admin, client: &Client, key_id: i64) -> Result<String, CommandError> {
+    let keys = admin.living_keys().await?;
+    let objects = uids::<ClientKey>(client).await?;
+    let Some((identity, row)) = keys.into_iter().find(|(_, row)| row.key_id == key_id) else {
+        return Err(CommandError::Refused(format!("There is no key {key_id} in this database that is accepted.")));
+    };
+    let object = format!("ClientKey {}/{}", identity.namespace, identity.name);
+    if objects.contains(&identity.client_key_uid) {
+        return Err(CommandError::Refused(format!(
+            "Key {key_id} is that of {object}, which exists: delete that object, and the key is revoked with it."
+        )));
+    }
+    if !admin.revoke_key_of(&identity.client_key_uid, key_id).await? {
+        return Err(CommandError::Refused(format!(
+            "Key {key_id} was revoked, or {object} has taken it over, meanwhile."
+        )));
+    }
+    Ok(format!(
+        "Key {key_id} ({}…) of {object} is revoked: events with it are refused from now on. A Secret that still names it \
+         is of no use any more.",
+        row.public_key.prefix()
+    ))
+}
+
+fn without_object(
+    keys: Vec<(KeyIdentity, KeyRow)>,
+    objects: &BTreeSet<String>,
+) -> impl Iterator<Item = (KeyIdentity, KeyRow)> {
+    keys.into_iter().filter(|(identity, _)| !objects.contains(&identity.client_key_uid))
+}
+
+fn describe(identity: KeyIdentity, row: &KeyRow) -> OrphanedKey {
+    OrphanedKey {
+        id: row.key_id,
+        public_key_prefix: row.public_key.prefix().to_owned(),
+        project_id: row.project_id.get(),
+        namespace: identity.namespace,
+        name: identity.name,
+        since: whole_seconds(row.created_at),
+        last_used_at: row.last_used_at.and_then(whole_seconds),
+    }
+}
+
+/// Nothing when there is no such key.
+pub(super) fn table(keys: &[OrphanedKey]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let time = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let mut rows = vec![["KEY", "WITHOUT OBJECT", "PROJECT", "PUBLIC KEY", "MADE", "LAST USED"].map(str::to_owned)];
+    rows.extend(keys.iter().map(|key| {
+        [
+            key.id.to_string(),
+            format!("ClientKey {}/{}", key.namespace, key.name),
+            key.project_id.to_string(),
+            format!("{}…", key.public_key_prefix),
+            time(key.since),
+            time(key.last_used_at),
+        ]
+    }));
+    format!("\n{}", align(&rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsn::{ProjectId, PublicKey};
+
+    #[test]
+    fn only_keys_whose_object_is_gone_are_listed() {
+        let key = |key_id, uid: &str| {
+            let identity = KeyIdentity {
+                namespace: "web".into(),
+                name: "shop".into(),
+                namespace_uid: "n1".into(),
+                client_key_uid: uid.into(),
+            };
+            let row = KeyRow {
+                key_id,
+                project_id: ProjectId::new(42).unwrap(),
+                ordinal: 1,
+                public_key: PublicKey::from_random([0xab; 16]),
+                enabled: true,
+                rate_limit: None,
+                created_at: Timestamp::from_millisecond(1_500).unwrap(),
+                last_used_at: None,
+                revoked: false,
+            };
+            (identity, row)
+        };
+        let objects = BTreeSet::from(["there".to_owned()]);
+        let keys: Vec<_> = without_object(vec![key(7, "there"), key(8, "gone")], &objects)
+            .map(|(identity, row)| describe(identity, &row))
+            .collect();
+        assert_eq!(
+            table(&keys),
+            "\nKEY   WITHOUT OBJECT       PROJECT   PUBLIC KEY   MADE                   LAST USED\n\
+             8     ClientKey web/shop   42        abababab…    1970-01-01T00:00:01Z   -\n"
+        );
+        assert_eq!(table(&[]), "");
+    }
+}
