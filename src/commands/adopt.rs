@@ -16,7 +16,7 @@ use crate::{
     kubernetes::{KubeError, names::FIELD_MANAGER},
     store::{
         Admin,
-        admin::{DeletionPolicy, Phase, ProjectIdentity, ProjectState},
+        admin::{DeletionPolicy, Phase, ProjectIdentity, ProjectRow},
     },
 };
 
@@ -100,7 +100,7 @@ pub async fn adopt(command: Adopt) -> Result<(), CommandError> {
 }
 
 /// Whether nothing is left to do.
-fn is_of(kept: &ProjectState, target: &ProjectIdentity, living: bool) -> bool {
+fn is_of(kept: &ProjectRow, target: &ProjectIdentity, living: bool) -> bool {
     let named = kept.identity.namespace_uid == target.namespace_uid && kept.identity.name == target.name;
     let object = !living || (kept.identity.object_uid == target.object_uid && kept.phase == Phase::Active);
     named && object
@@ -128,7 +128,7 @@ async fn namespace_uid(client: &Client, name: &str) -> Result<Option<String>, Co
 /// The object that the project is for, if it lives and is not the target.
 async fn living_owner(
     client: &Client,
-    kept: &ProjectState,
+    kept: &ProjectRow,
     target: &ProjectIdentity,
 ) -> Result<Option<String>, CommandError> {
     let identity = &kept.identity;

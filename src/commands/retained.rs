@@ -16,7 +16,7 @@ use crate::{
     operator::databases::tombstones::{self, Tombstone},
     store::{
         Admin,
-        admin::{KeptProject, Phase},
+        admin::{CatalogProject, Phase},
     },
 };
 
@@ -51,7 +51,7 @@ enum Output {
 /// Everything that the command says.
 #[derive(Debug, Serialize)]
 struct Answer {
-    projects: Vec<Kept>,
+    projects: Vec<RetainedProject>,
     keys: Vec<OrphanedKey>,
     owed: Vec<Owed>,
 }
@@ -59,11 +59,11 @@ struct Answer {
 /// A project without an object.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept {
+struct RetainedProject {
     id: u64,
     namespace: String,
     name: String,
-    state: KeptState,
+    state: RetainedState,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
     /// Of the schema with its indexes; absent when that is on another server.
@@ -76,7 +76,7 @@ struct Kept {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum KeptState {
+enum RetainedState {
     /// Its object was deleted, and its events were to be kept.
     Retained,
     /// Its object is gone without having been deleted by the operator.
@@ -85,7 +85,7 @@ enum KeptState {
     Owed,
 }
 
-impl KeptState {
+impl RetainedState {
     fn as_str(self) -> &'static str {
         match self {
             Self::Retained => "retained",
@@ -122,9 +122,9 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
     }
     let living = uids::<ErrorTrackingProject>(&client).await?;
     let mut projects = Vec::new();
-    for project in admin.kept_projects().await? {
+    for project in admin.catalog_projects().await? {
         let Some(state) = state(&project, &living) else { continue };
-        projects.push(kept(&admin, project, state).await?);
+        projects.push(describe(&admin, project, state).await?);
     }
     let keys = keys::orphaned(&admin, &client).await?;
     let owed = tombstones::list(client, namespace, lease_name).await?;
@@ -159,21 +159,25 @@ where
 }
 
 /// `None`: it has its object.
-fn state(project: &KeptProject, living: &BTreeSet<String>) -> Option<KeptState> {
+fn state(project: &CatalogProject, living: &BTreeSet<String>) -> Option<RetainedState> {
     match project.phase {
         Phase::Active if living.contains(&project.object_uid) => None,
-        Phase::Active => Some(KeptState::Lost),
-        Phase::Retained => Some(KeptState::Retained),
-        Phase::Deleted => Some(KeptState::Owed),
+        Phase::Active => Some(RetainedState::Lost),
+        Phase::Retained => Some(RetainedState::Retained),
+        Phase::Deleted => Some(RetainedState::Owed),
     }
 }
 
-async fn kept(admin: &Admin, project: KeptProject, state: KeptState) -> Result<Kept, CommandError> {
+async fn describe(
+    admin: &Admin,
+    project: CatalogProject,
+    state: RetainedState,
+) -> Result<RetainedProject, CommandError> {
     let bytes = match &project.location {
         None => Some(admin.project_bytes(project.project_id).await?),
         Some(_) => None,
     };
-    Ok(Kept {
+    Ok(RetainedProject {
         id: project.project_id.get(),
         namespace: project.namespace,
         name: project.name,
@@ -263,11 +267,11 @@ mod tests {
     #[test]
     fn the_list_says_what_is_kept_and_what_is_owed() {
         let answer = Answer {
-            projects: vec![Kept {
+            projects: vec![RetainedProject {
                 id: 7,
                 namespace: "web".into(),
                 name: "shop".into(),
-                state: KeptState::Retained,
+                state: RetainedState::Retained,
                 since: Some(Timestamp::from_second(0).unwrap()),
                 bytes: Some(2048),
                 server: None,

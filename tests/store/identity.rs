@@ -4,14 +4,14 @@ use error_tracking_operator::{
     dsn::ProjectId,
     store::{
         Admin, StoreError,
-        admin::{DeletionPolicy, Location, Owner, Phase},
+        admin::{DeletionPolicy, Leader, Location, Phase},
     },
 };
 
 use crate::{Store, key_identity, project_identity, public_key, row, send, support::postgres::Database};
 
-fn owner(namespace: &str) -> Owner {
-    Owner {
+fn leader(namespace: &str) -> Leader {
+    Leader {
         namespace: namespace.to_owned(),
         namespace_uid: format!("uid-of-{namespace}"),
         lease: "error-tracking-operator".to_owned(),
@@ -22,39 +22,39 @@ fn owner(namespace: &str) -> Owner {
 async fn a_second_installation_is_refused_while_the_first_lives() {
     let database = Database::create().await;
     let pool = database.pool();
-    let first = Admin::lead(pool.clone(), 7, owner("one")).await.unwrap();
+    let first = Admin::lead(pool.clone(), 7, leader("one")).await.unwrap();
     // Another process of the same installation is no other.
-    Admin::lead(pool.clone(), 8, owner("one")).await.unwrap();
+    Admin::lead(pool.clone(), 8, leader("one")).await.unwrap();
 
     // Whatever its epoch is.
-    let refused = Admin::lead(pool.clone(), 99, owner("two")).await.unwrap_err();
+    let refused = Admin::lead(pool.clone(), 99, leader("two")).await.unwrap_err();
     assert_eq!(
         refused.message(),
         "the database is led by the installation of namespace one (Lease error-tracking-operator): use a database of \
          your own"
     );
-    let other_lease = Owner { lease: "second".into(), ..owner("one") };
+    let other_lease = Leader { lease: "second".into(), ..leader("one") };
     assert!(matches!(Admin::lead(pool.clone(), 9, other_lease).await, Err(StoreError::LedByAnother { .. })));
-    assert!(matches!(first.look().await, Err(StoreError::Fenced { stored: 8, ours: 7 })), "nothing was claimed");
+    assert!(matches!(first.check_lead().await, Err(StoreError::Fenced { stored: 8, ours: 7 })), "nothing was claimed");
 
     // A leader that looks is alive; one that did not for 90 s is not.
-    let current = Admin::lead(pool.clone(), 10, owner("one")).await.unwrap();
+    let current = Admin::lead(pool.clone(), 10, leader("one")).await.unwrap();
     let age = |seconds: u32| {
         format!("UPDATE errortracking.owner SET seen_at = clock_timestamp() - interval '{seconds} seconds'")
     };
     sqlx::raw_sql(sqlx::AssertSqlSafe(age(80))).execute(&pool).await.unwrap();
-    assert!(current.look().await.unwrap());
-    assert!(matches!(Admin::lead(pool.clone(), 99, owner("two")).await, Err(StoreError::LedByAnother { .. })));
+    assert!(current.check_lead().await.unwrap());
+    assert!(matches!(Admin::lead(pool.clone(), 99, leader("two")).await, Err(StoreError::LedByAnother { .. })));
     sqlx::raw_sql(sqlx::AssertSqlSafe(age(100))).execute(&pool).await.unwrap();
-    let second = Admin::lead(pool.clone(), 99, owner("two")).await.unwrap();
+    let second = Admin::lead(pool.clone(), 99, leader("two")).await.unwrap();
     // The first one comes back: it gives way and does not raise its epoch.
-    assert!(matches!(current.look().await, Err(StoreError::LedByAnother { .. })));
-    second.look().await.unwrap();
+    assert!(matches!(current.check_lead().await, Err(StoreError::LedByAnother { .. })));
+    second.check_lead().await.unwrap();
 
     // A backup of before there were owners.
     sqlx::raw_sql("TRUNCATE errortracking.owner").execute(&pool).await.unwrap();
-    second.look().await.unwrap();
-    assert!(matches!(Admin::lead(pool, 100, owner("one")).await, Err(StoreError::LedByAnother { .. })));
+    second.check_lead().await.unwrap();
+    assert!(matches!(Admin::lead(pool, 100, leader("one")).await, Err(StoreError::LedByAnother { .. })));
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_command_acts_in_the_leaders_epoch() {
     let beside = Admin::attach(store.pool.clone()).await.unwrap();
     assert_eq!((beside.epoch(), beside.installation()), (1, store.admin.installation()));
     beside.record_location(shop, None).await.unwrap();
-    store.admin.look().await.unwrap();
+    store.admin.check_lead().await.unwrap();
     Admin::connect(store.pool.clone(), 2).await.unwrap();
     assert!(matches!(beside.record_location(shop, None).await, Err(StoreError::Fenced { .. })));
 }
@@ -119,7 +119,7 @@ async fn what_another_database_says_uses_no_numbers_up_and_takes_none() {
     let made_up = number(2_147_483_000);
     elsewhere.admin.restore_project(made_up, &identity, policy).await.unwrap();
     elsewhere.admin.migrate_project(made_up).await.unwrap();
-    elsewhere.admin.set_aside(made_up).await.unwrap();
+    elsewhere.admin.release_number(made_up).await.unwrap();
     elsewhere.admin.restore_project(shop, &identity, policy).await.unwrap();
     elsewhere.admin.migrate_project(shop).await.unwrap();
     assert_eq!(elsewhere.admin.observe_object("shop-u1").await.unwrap().unwrap().project_id, shop);
@@ -132,7 +132,7 @@ async fn a_kept_project_is_listed_and_given_to_another_namespace() {
     let key = store.admin.mint_key(shop, &key_identity("shop", "k1"), 1, &public_key(), &"s".into()).await.unwrap();
     send(&ingest, shop, &[row(1)]).await;
     assert!(store.admin.has_events(shop).await.unwrap());
-    let listed = store.admin.kept_projects().await.unwrap();
+    let listed = store.admin.catalog_projects().await.unwrap();
     assert_eq!((listed.len(), listed[0].phase, listed[0].since), (1, Phase::Active, None));
     assert!(store.admin.project_bytes(shop).await.unwrap() > 100_000);
 
@@ -152,7 +152,8 @@ async fn a_kept_project_is_listed_and_given_to_another_namespace() {
     identity.namespace_uid = "namespace-2".to_owned();
     let keys = store.admin.take_keys_over(shop, &identity).await.unwrap();
     assert_eq!(keys.iter().map(|key| &key.public_key).collect::<Vec<_>>(), [&key.public_key]);
-    let numbers: Vec<_> = store.admin.kept_projects().await.unwrap().iter().map(|kept| kept.project_id).collect();
+    let numbers: Vec<_> =
+        store.admin.catalog_projects().await.unwrap().iter().map(|project| project.project_id).collect();
     assert_eq!(numbers, [shop], "the empty one is gone");
 
     // For an object that does not exist yet, it waits.

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     kubernetes::KubeError,
     operator::engine::metrics::Metrics,
-    store::{Admin, Connection, StoreError, admin::Owner, connection::PoolSize},
+    store::{Admin, Connection, StoreError, admin::Leader, connection::PoolSize},
 };
 
 /// Pause between looks at the operator's own server, and between attempts to reach any.
@@ -160,7 +160,7 @@ pub async fn keep(
             }
             let pause = pause_after(&failed);
             let bridged = match &former {
-                Some(former) => former.since.elapsed() < PATIENCE && former.database.admin.look().await.is_ok(),
+                Some(former) => former.since.elapsed() < PATIENCE && former.database.admin.check_lead().await.is_ok(),
                 None => false,
             };
             if !bridged {
@@ -278,12 +278,12 @@ impl Keeper {
         Ok(database)
     }
 
-    async fn installation_owner(&self) -> Result<Owner, ConnectError> {
+    async fn installation_owner(&self) -> Result<Leader, ConnectError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let name = &self.secrets.namespace;
         let namespace = namespaces.get(name).await.map_err(KubeError::on("get", "Namespace", name))?;
         let namespace_uid = namespace.uid().unwrap_or_default();
-        Ok(Owner { namespace: name.clone(), namespace_uid, lease: self.secrets.lease.clone() })
+        Ok(Leader { namespace: name.clone(), namespace_uid, lease: self.secrets.lease.clone() })
     }
 
     /// Returns when the server does not answer any more, or the Secret has changed.
@@ -295,7 +295,7 @@ impl Keeper {
         let mut missing_since: Option<Instant> = None;
         loop {
             let changed = timeout(look, self.changed.notified()).await.is_ok();
-            match database.admin.look().await {
+            match database.admin.check_lead().await {
                 Ok(true) => {}
                 Ok(false) => return ConnectError::StartedAnew(database.server.clone()),
                 Err(failed) => match database.connection.probe().await {

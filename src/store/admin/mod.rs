@@ -4,10 +4,10 @@
 //! leader's claim turns it away ([`super::StoreError::Fenced`]). What cannot run in a transaction (detaching a
 //! partition, ending a login's sessions) is fenced just before and harmless when repeated.
 
-mod kept;
+mod catalog;
 mod keys;
+mod leader;
 mod observe;
-mod owner;
 mod partitions;
 mod projects;
 mod retention;
@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 
 pub use self::{
-    kept::KeptProject,
-    owner::Owner,
+    catalog::CatalogProject,
+    leader::Leader,
     retention::Expired,
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,
@@ -41,8 +41,8 @@ pub struct Admin {
     epoch: i64,
     installation: InstallationId,
     server: ServerFacts,
-    /// `None`: whoever uses the database, this one is beside it.
-    owner: Option<Owner>,
+    /// `None`: whoever leads the database, this one is beside it.
+    leader: Option<Leader>,
 }
 
 /// Eight lower-case hex digits that tell the roles of installations on one server apart.
@@ -112,6 +112,21 @@ pub enum DeletionPolicy {
     Delete,
 }
 
+impl DeletionPolicy {
+    /// As the column `deletion_policy` of `errortracking.projects` has it, and the custom resource.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Retain => "Retain",
+            Self::Delete => "Delete",
+        }
+    }
+
+    /// What cannot be read deletes nothing.
+    fn from_column(policy: &str) -> Self {
+        if policy == Self::Delete.as_str() { Self::Delete } else { Self::Retain }
+    }
+}
+
 /// What the database keeps of the object's spec: for when the object is gone, for people, and for ingest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectSettings {
@@ -127,6 +142,22 @@ pub enum Phase {
     Active,
     Retained,
     Deleted,
+}
+
+impl Phase {
+    /// As the column `state` of `errortracking.projects` has it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Retained => "retained",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// A check of the column lets no other word in.
+    fn from_column(state: &str) -> Self {
+        [Self::Active, Self::Retained].into_iter().find(|phase| phase.as_str() == state).unwrap_or(Self::Deleted)
+    }
 }
 
 /// Whose schema `project_N` is, by its comment.
@@ -146,7 +177,7 @@ pub struct Partition {
 
 /// The project as the database has it.
 #[derive(Clone, Debug)]
-pub struct ProjectState {
+pub struct ProjectRow {
     pub project_id: ProjectId,
     pub identity: ProjectIdentity,
     pub phase: Phase,
@@ -167,7 +198,7 @@ pub struct ProjectState {
     pub partitions: Vec<Partition>,
 }
 
-impl ProjectState {
+impl ProjectRow {
     /// Whether the schema has every migration this program knows.
     #[must_use]
     pub fn migrated(&self) -> bool {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow};
 
 use super::{
-    Admin, DeletionPolicy, Location, Partition, Phase, ProjectIdentity, ProjectSettings, ProjectState, SchemaOwner,
+    Admin, DeletionPolicy, Location, Partition, Phase, ProjectIdentity, ProjectRow, ProjectSettings, SchemaOwner,
     projects::project_id,
 };
 use crate::{
@@ -58,20 +58,20 @@ ORDER BY p.state = 'deleted', p.project_id DESC LIMIT 1
 
 impl Admin {
     /// `None`: the database knows no such project.
-    pub async fn observe_project(&self, project: ProjectId) -> Result<Option<ProjectState>, StoreError> {
+    pub async fn observe_project(&self, project: ProjectId) -> Result<Option<ProjectRow>, StoreError> {
         let by_number = format!("{OBSERVE} WHERE p.project_id = $1");
         self.observed(sqlx::query(AssertSqlSafe(by_number)).bind(project.as_i64()).fetch_optional(&self.pool).await?)
     }
 
     /// By the uid of the `ErrorTrackingProject`. A deleted project is found until its schema is dropped.
-    pub async fn observe_object(&self, object_uid: &str) -> Result<Option<ProjectState>, StoreError> {
+    pub async fn observe_object(&self, object_uid: &str) -> Result<Option<ProjectRow>, StoreError> {
         let by_object = format!("{OBSERVE} {BY_OBJECT}");
         self.observed(sqlx::query(AssertSqlSafe(by_object)).bind(object_uid).fetch_optional(&self.pool).await?)
     }
 
     /// Number and place of the object's project, as the catalog has them; `None` when nothing of it can be left anywhere.
     /// A deleted project that was kept elsewhere is found until its location is taken out.
-    pub async fn place_of_object(&self, object_uid: &str) -> Result<Option<(ProjectId, Option<Location>)>, StoreError> {
+    pub async fn locate_object(&self, object_uid: &str) -> Result<Option<(ProjectId, Option<Location>)>, StoreError> {
         let found: Option<(i64, Option<String>, Option<String>)> = sqlx::query_as(
             "SELECT p.project_id, p.database_secret, p.server
              FROM errortracking.projects AS p LEFT JOIN pg_namespace AS n ON n.nspname = 'project_' || p.project_id
@@ -100,9 +100,9 @@ impl Admin {
         Ok(secrets.into_iter().map(|(secret,)| secret).collect())
     }
 
-    fn observed(&self, row: Option<PgRow>) -> Result<Option<ProjectState>, StoreError> {
+    fn observed(&self, row: Option<PgRow>) -> Result<Option<ProjectRow>, StoreError> {
         let Some(row) = row else { return Ok(None) };
-        let mut state = ProjectState::from_row(&row)?;
+        let mut state = ProjectRow::from_row(&row)?;
         // The comment of the schema names the installation, which the row does not know.
         let comment: Option<String> = row.try_get("schema_comment")?;
         state.schema_owner = match (row.try_get("schema_exists")?, comment) {
@@ -114,7 +114,7 @@ impl Admin {
     }
 }
 
-impl FromRow<'_, PgRow> for ProjectState {
+impl FromRow<'_, PgRow> for ProjectRow {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let column = |name: &'static str| row.try_get::<String, _>(name);
         let decoded = |message: String| sqlx::Error::Decode(message.into());
@@ -134,11 +134,7 @@ impl FromRow<'_, PgRow> for ProjectState {
                 namespace_uid: column("namespace_uid")?,
                 object_uid: column("object_uid")?,
             },
-            phase: match column("state")?.as_str() {
-                "active" => Phase::Active,
-                "retained" => Phase::Retained,
-                _ => Phase::Deleted,
-            },
+            phase: Phase::from_column(&column("state")?),
             settings: settings(row)?,
             location: match (row.try_get("database_secret")?, row.try_get("server")?) {
                 (Some(secret), Some(server)) => Some(Location { secret, server }),
@@ -160,10 +156,7 @@ fn settings(row: &PgRow) -> Result<Option<ProjectSettings>, sqlx::Error> {
     let ingest: Option<String> = row.try_get("ingest")?;
     let Some(ingest) = ingest.and_then(|ingest| serde_json::from_str(&ingest).ok()) else { return Ok(None) };
     Ok(Some(ProjectSettings {
-        deletion_policy: match row.try_get("deletion_policy")? {
-            "Delete" => DeletionPolicy::Delete,
-            _ => DeletionPolicy::Retain,
-        },
+        deletion_policy: DeletionPolicy::from_column(row.try_get("deletion_policy")?),
         display_name: row.try_get("display_name")?,
         platform: row.try_get("platform")?,
         ingest,

@@ -8,15 +8,6 @@ use crate::{
     store::{StoreError, migrations},
 };
 
-impl DeletionPolicy {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Retain => "Retain",
-            Self::Delete => "Delete",
-        }
-    }
-}
-
 impl Admin {
     /// The id of the object's project; idempotent. A project that was left by a lost object of the same
     /// namespace (by uid) and name is taken over with its id. New ids are above `floor`, the largest id
@@ -123,7 +114,7 @@ impl Admin {
 
     /// Takes the number away from the object that has it here, where the catalog gives it another one: nobody can send
     /// with it any more, and what is stored under it stays.
-    pub async fn set_aside(&self, project: ProjectId) -> Result<(), StoreError> {
+    pub async fn release_number(&self, project: ProjectId) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
         for statement in [
@@ -185,7 +176,7 @@ impl Admin {
     /// A schema that another installation or project made is a [`StoreError::SchemaMismatch`].
     pub async fn migrate_project(&self, project: ProjectId) -> Result<(), StoreError> {
         let migrated = self.migrate(project).await;
-        self.explained(migrated).await
+        self.naming_missing_rights(migrated).await
     }
 
     async fn migrate(&self, project: ProjectId) -> Result<(), StoreError> {

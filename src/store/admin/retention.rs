@@ -51,7 +51,7 @@ impl Admin {
         let before = now - SignedDuration::from_hours(24 * i64::from(retention_days));
         // First what nobody's long transaction can hold up.
         self.delete_old_counts(project, before, now).await?;
-        self.delete_silent(project, now).await?;
+        self.delete_silent_instances(project, now).await?;
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
         let issues = self.forget_issues(project, before).await?;
@@ -128,7 +128,7 @@ impl Admin {
                 SELECT ctid FROM {schema}.{leaf} WHERE received_at < $1 LIMIT $2
              ))"
         );
-        self.in_batches(&delete, Some(before), EVENTS_A_BATCH).await
+        self.delete_in_batches(&delete, Some(before), EVENTS_A_BATCH).await
     }
 
     /// First what makes an issue be found again, with ingest held back: a batch that has looked its hash up
@@ -176,21 +176,21 @@ impl Admin {
                     SELECT r.ctid FROM {schema}.expired_issues AS e JOIN {schema}.{table} AS r USING (issue_id) LIMIT $1
                  ))"
             );
-            self.in_batches(&delete, None, ROWS_A_BATCH).await?;
+            self.delete_in_batches(&delete, None, ROWS_A_BATCH).await?;
         }
         let delete = format!(
             "DELETE FROM {schema}.expired_issues WHERE issue_id IN (
                 SELECT issue_id FROM {schema}.expired_issues LIMIT $1
              )"
         );
-        self.in_batches(&delete, None, ROWS_A_BATCH).await?;
+        self.delete_in_batches(&delete, None, ROWS_A_BATCH).await?;
         // Charts do not reach behind the retention either.
         let delete = format!(
             "DELETE FROM {schema}.issue_hours WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM {schema}.issue_hours WHERE hour < $1 LIMIT $2
              ))"
         );
-        self.in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
+        self.delete_in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
         Ok(forgotten)
     }
 
@@ -213,13 +213,13 @@ impl Admin {
                     SELECT ctid FROM {schema}.{table} WHERE {time} < $1 LIMIT $2
                  ))"
             );
-            self.in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
+            self.delete_in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
         }
         Ok(())
     }
 
     /// What pods that are gone left of themselves.
-    async fn delete_silent(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
+    async fn delete_silent_instances(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
         sqlx::query(AssertSqlSafe(format!(
@@ -244,7 +244,7 @@ impl Admin {
     }
 
     /// Repeats a DELETE with a limit, each time in a transaction of its own, until it finds nothing more.
-    async fn in_batches(&self, delete: &str, before: Option<Timestamp>, limit: i64) -> Result<u64, StoreError> {
+    async fn delete_in_batches(&self, delete: &str, before: Option<Timestamp>, limit: i64) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
             let mut transaction = self.begin().await?;

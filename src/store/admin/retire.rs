@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
-use super::{Admin, DeletionPolicy, roles};
+use super::{Admin, DeletionPolicy, Phase, roles};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
@@ -25,27 +25,32 @@ impl Admin {
         self.retire(project, Some(object_uid), policy).await
     }
 
-    async fn retire(&self, project: ProjectId, of: Option<&str>, policy: DeletionPolicy) -> Result<(), StoreError> {
+    async fn retire(
+        &self,
+        project: ProjectId,
+        object_uid: Option<&str>,
+        policy: DeletionPolicy,
+    ) -> Result<(), StoreError> {
         let retired = async {
-            self.close_project(project, of, policy).await?;
-            self.drop_ingest_roles(project, of).await?;
+            self.close_project(project, object_uid, policy).await?;
+            self.drop_ingest_roles(project, object_uid).await?;
             if policy == DeletionPolicy::Delete {
-                self.drop_schema(project, of).await?;
+                self.drop_schema(project, object_uid).await?;
             }
             Ok(())
         };
-        self.explained(retired.await).await
+        self.naming_missing_rights(retired.await).await
     }
 
     /// A transaction with the project's lock and its row; `None` when the project is not the object's any more.
     async fn begin_for(
         &self,
         project: ProjectId,
-        of: Option<&str>,
+        object_uid: Option<&str>,
     ) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
-        if let Some(object_uid) = of {
+        if let Some(object_uid) = object_uid {
             let still: Option<(bool,)> =
                 sqlx::query_as("SELECT object_uid = $2 FROM errortracking.projects WHERE project_id = $1 FOR UPDATE")
                     .bind(project.as_i64())
@@ -64,14 +69,14 @@ impl Admin {
     async fn close_project(
         &self,
         project: ProjectId,
-        of: Option<&str>,
+        object_uid: Option<&str>,
         policy: DeletionPolicy,
     ) -> Result<(), StoreError> {
-        let state = match policy {
-            DeletionPolicy::Retain => "retained",
-            DeletionPolicy::Delete => "deleted",
+        let phase = match policy {
+            DeletionPolicy::Retain => Phase::Retained,
+            DeletionPolicy::Delete => Phase::Deleted,
         };
-        let Some(mut transaction) = self.begin_for(project, of).await? else { return Ok(()) };
+        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(()) };
         sqlx::query(
             "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
         )
@@ -85,12 +90,12 @@ impl Admin {
              WHERE project_id = $1 AND state NOT IN ('deleted', $2)",
         )
         .bind(project.as_i64())
-        .bind(state)
+        .bind(phase.as_str())
         .bind(policy.as_str())
         .execute(&mut *transaction)
         .await?;
         // A login that the project shared with the operator is none of these, and stays.
-        for role in self.made_roles(&mut transaction, project).await? {
+        for role in self.existing_ingest_roles(&mut transaction, project).await? {
             roles::lock_out(&mut transaction, &role).await?;
             self.revoke_ingest(&mut transaction, project, &role).await?;
         }
@@ -99,7 +104,11 @@ impl Admin {
     }
 
     /// The logins of the project that exist.
-    async fn made_roles(&self, transaction: &mut PgConnection, project: ProjectId) -> Result<Vec<String>, StoreError> {
+    async fn existing_ingest_roles(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+    ) -> Result<Vec<String>, StoreError> {
         let made: Vec<(String,)> = sqlx::query_as("SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)")
             .bind(self.installation.ingest_roles(project))
             .fetch_all(transaction)
@@ -130,9 +139,9 @@ impl Admin {
         Ok(())
     }
 
-    async fn drop_ingest_roles(&self, project: ProjectId, of: Option<&str>) -> Result<(), StoreError> {
-        let Some(mut transaction) = self.begin_for(project, of).await? else { return Ok(()) };
-        for role in self.made_roles(&mut transaction, project).await? {
+    async fn drop_ingest_roles(&self, project: ProjectId, object_uid: Option<&str>) -> Result<(), StoreError> {
+        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(()) };
+        for role in self.existing_ingest_roles(&mut transaction, project).await? {
             roles::drop_role(&mut transaction, &role).await?;
         }
         sqlx::query("DELETE FROM errortracking.former_logins WHERE project_id = $1")
@@ -143,9 +152,9 @@ impl Admin {
         Ok(())
     }
 
-    async fn drop_schema(&self, project: ProjectId, of: Option<&str>) -> Result<(), StoreError> {
+    async fn drop_schema(&self, project: ProjectId, object_uid: Option<&str>) -> Result<(), StoreError> {
         let schema = project.schema();
-        let Some(mut transaction) = self.begin_for(project, of).await? else { return Ok(()) };
+        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(()) };
         match self.schema_comment(&mut transaction, project).await? {
             None => {}
             Some(comment) if comment == self.expected_comment(project) => {

@@ -7,20 +7,20 @@ use crate::store::StoreError;
 
 impl Admin {
     /// The same result, but when the login was refused something, which right it lacks.
-    pub(super) async fn explained<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) async fn naming_missing_rights<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match result {
-            Err(error) => Err(explain(&self.pool, error).await),
+            Err(error) => Err(name_missing(&self.pool, error).await),
             done => done,
         }
     }
 }
 
 /// `error`, or when the login was refused something: which rights it lacks of those that the operator needs.
-pub(super) async fn explain(pool: &PgPool, error: StoreError) -> StoreError {
+pub(super) async fn name_missing(pool: &PgPool, error: StoreError) -> StoreError {
     if !matches!(innermost(&error), StoreError::NotPermitted { .. }) {
         return error;
     }
-    match missing(pool).await {
+    match missing_rights(pool).await {
         Ok(missing) if !missing.is_empty() => StoreError::NotPermitted { message: missing.join("; ") },
         _ => error,
     }
@@ -33,7 +33,7 @@ fn innermost(error: &StoreError) -> &StoreError {
     }
 }
 
-async fn missing(pool: &PgPool) -> Result<Vec<String>, StoreError> {
+async fn missing_rights(pool: &PgPool) -> Result<Vec<String>, StoreError> {
     let (login, database, creates_schemas, creates_roles, owner): (String, String, bool, bool, Option<String>) =
         sqlx::query_as(
             "SELECT

@@ -63,7 +63,7 @@ impl Admin {
             transaction.commit().await?;
             Ok(role)
         };
-        self.explained(ensured.await).await
+        self.naming_missing_rights(ensured.await).await
     }
 
     /// Makes a login valid again that the database has forgotten, or knows with an older password, after a restore
@@ -86,7 +86,7 @@ impl Admin {
             transaction.commit().await?;
             Ok(())
         };
-        self.explained(restored.await).await
+        self.naming_missing_rights(restored.await).await
     }
 
     /// Writes down that ingest uses the operator's own login, because that one may not create roles.
@@ -239,7 +239,7 @@ impl Admin {
     /// The console's login with this password; its name. It reads and cannot write.
     pub async fn ensure_console_role(&self, password: &SecretString) -> Result<String, StoreError> {
         let ensured = self.make_console_role(password).await;
-        self.explained(ensured).await
+        self.naming_missing_rights(ensured).await
     }
 
     async fn make_console_role(&self, password: &SecretString) -> Result<String, StoreError> {
@@ -292,7 +292,7 @@ impl Admin {
     }
 }
 
-/// SHA-256 of a password, as [`super::ProjectState::password_digest`] shows it.
+/// SHA-256 of a password, as [`super::ProjectRow::password_digest`] shows it.
 #[must_use]
 pub fn password_digest(password: &SecretString) -> [u8; 32] {
     Sha256::digest(password.expose_secret().as_bytes()).into()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
-use super::{Admin, InstallationId, Owner, owner, rights};
+use super::{Admin, InstallationId, Leader, leader, rights};
 use crate::{
     dsn::hex,
     store::{StoreError, migrations},
@@ -44,18 +44,18 @@ impl Admin {
     /// Migrates the schema `errortracking` and claims the database for `epoch` (the lease's transitions), whichever
     /// installation uses it. Refuses a server older than 15.
     pub async fn connect(pool: PgPool, epoch: i64) -> Result<Self, StoreError> {
-        match Self::take(&pool, epoch, None).await {
+        match Self::claim_database(&pool, epoch, None).await {
             Ok(admin) => Ok(admin),
-            Err(error) => Err(rights::explain(&pool, error).await),
+            Err(error) => Err(rights::name_missing(&pool, error).await),
         }
     }
 
     /// As [`Self::connect`], for an installation that shares the database with no other:
     /// [`StoreError::LedByAnother`] while another one uses it, and nothing is changed then.
-    pub async fn lead(pool: PgPool, epoch: i64, owner: Owner) -> Result<Self, StoreError> {
-        match Self::take(&pool, epoch, Some(owner)).await {
+    pub async fn lead(pool: PgPool, epoch: i64, leader: Leader) -> Result<Self, StoreError> {
+        match Self::claim_database(&pool, epoch, Some(leader)).await {
             Ok(admin) => Ok(admin),
-            Err(error) => Err(rights::explain(&pool, error).await),
+            Err(error) => Err(rights::name_missing(&pool, error).await),
         }
     }
 
@@ -64,10 +64,10 @@ impl Admin {
         let server = facts(&pool).await?;
         let (installation, epoch): (String, i64) =
             sqlx::query_as("SELECT id, epoch FROM errortracking.installation").fetch_one(&pool).await?;
-        Ok(Self { pool, epoch, installation: InstallationId(installation), server, owner: None })
+        Ok(Self { pool, epoch, installation: InstallationId(installation), server, leader: None })
     }
 
-    async fn take(pool: &PgPool, epoch: i64, owner: Option<Owner>) -> Result<Self, StoreError> {
+    async fn claim_database(pool: &PgPool, epoch: i64, leader: Option<Leader>) -> Result<Self, StoreError> {
         let server = facts(pool).await?;
         let mut transaction = pool.begin().await?;
         sqlx::query("SELECT set_config('lock_timeout', $1, true)")
@@ -75,8 +75,8 @@ impl Admin {
             .execute(&mut *transaction)
             .await?;
         migrations::migrate_server(&mut transaction).await?;
-        if let Some(owner) = &owner {
-            owner::occupy(&mut transaction, owner).await?;
+        if let Some(leader) = &leader {
+            leader::record_leader(&mut transaction, leader).await?;
         }
         sqlx::query("INSERT INTO errortracking.installation (id) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(hex(&rand::random::<[u8; 4]>()))
@@ -87,7 +87,7 @@ impl Admin {
         transaction.commit().await?;
         // On its own: the claim waits for changes of an older leader, which may wait for the lock held above.
         let installation = InstallationId(installation);
-        let mut admin = Self { pool: pool.clone(), epoch, installation, server, owner };
+        let mut admin = Self { pool: pool.clone(), epoch, installation, server, leader };
         admin.claim(epoch).await?;
         Ok(admin)
     }

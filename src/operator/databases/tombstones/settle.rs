@@ -59,7 +59,7 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
     match tombstone {
         Tombstone::Project { uid, namespace, deletion_policy, .. } => {
             let own = own?;
-            let Some((id, location)) = own.admin.place_of_object(uid).await? else { return Ok(()) };
+            let Some((id, location)) = own.admin.locate_object(uid).await? else { return Ok(()) };
             let policy = (*deletion_policy).into();
             if let Some(location) = &location {
                 let waits = || format!("{}, login of Secret {namespace}/{}", location.server, location.secret);
@@ -110,7 +110,7 @@ async fn settle_before(databases: &Databases, tombstone: &Tombstone, new: &Succe
         }
         Tombstone::Project { uid, namespace, deletion_policy, .. } => {
             let own = answering(databases.own(), || "the operator's database".into())?;
-            if let Some((id, location)) = own.admin.place_of_object(uid).await?
+            if let Some((id, location)) = own.admin.locate_object(uid).await?
                 && let Some(location) = location
                 && (new.database != Some(&*location.secret)
                     || answering(databases.projects.state(namespace, &location.secret), String::new)

@@ -19,7 +19,7 @@ use crate::{
     },
     store::{
         Admin, StoreError,
-        admin::{Location, Phase, ProjectIdentity, ProjectState, password_digest},
+        admin::{Location, Phase, ProjectIdentity, ProjectRow, password_digest},
     },
 };
 
@@ -57,7 +57,7 @@ impl ProjectPass<'_> {
     }
 
     /// Whether the operator's own database, which gives the numbers, says that the project is where it is.
-    async fn is_placed(&self, database: &Database, state: &ProjectState) -> bool {
+    async fn is_placed(&self, database: &Database, state: &ProjectRow) -> bool {
         let Some(location) = self.location(database) else { return state.location.is_none() };
         let DatabaseState::Ready(own) = self.context.databases.own() else { return true };
         match own.admin.observe_object(&self.uid).await {
@@ -120,7 +120,7 @@ impl ProjectPass<'_> {
                 found => {
                     let id = take(&own.admin).await?;
                     if let Some(found) = found.filter(|found| *found != id) {
-                        database.admin.set_aside(found).await?;
+                        database.admin.release_number(found).await?;
                     }
                     id
                 }
@@ -147,7 +147,7 @@ impl ProjectPass<'_> {
 }
 
 /// Whether the row's login is the one to publish. A shared login is the operator's present one.
-fn agrees(database: &Database, state: &ProjectState, digest: &str) -> bool {
+fn agrees(database: &Database, state: &ProjectRow, digest: &str) -> bool {
     if let Some((role, password)) = database.shared_login() {
         return state.ingest_role.as_deref() == Some(role) && hex(&password_digest(password)) == digest;
     }

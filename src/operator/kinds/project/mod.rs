@@ -53,7 +53,7 @@ use crate::{
             child::{self, Child, ChildKind, Drift, cached_digest, holder, owned_by},
         },
     },
-    store::admin::{Phase, ProjectState},
+    store::admin::{Phase, ProjectRow},
 };
 
 impl Kind for ErrorTrackingProject {
@@ -397,7 +397,7 @@ impl Pass for ProjectPass<'_> {
     }
 }
 
-fn catalogued(state: &ProjectState, asked: &Asked, now: Timestamp) -> Catalogued {
+fn catalogued(state: &ProjectRow, asked: &Asked, now: Timestamp) -> Catalogued {
     Catalogued {
         retired: state.phase != Phase::Active,
         settings_recorded: state.settings.as_ref() == Some(&asked.settings),

@@ -1,4 +1,4 @@
-//! What is kept without an object, for the platform team: which projects those are, and how one gets an object again.
+//! The projects of the catalog, for the platform team: what is kept without an object, and how one gets an object again.
 
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
@@ -11,7 +11,7 @@ use crate::{
 
 /// A project of the catalog, as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptProject {
+pub struct CatalogProject {
     pub project_id: ProjectId,
     pub namespace: String,
     pub name: String,
@@ -26,7 +26,7 @@ type Row = (i64, String, String, String, String, Option<Timestamptz>, Option<Str
 
 impl Admin {
     /// Every project that has a schema or an object, in the order of their numbers.
-    pub async fn kept_projects(&self) -> Result<Vec<KeptProject>, StoreError> {
+    pub async fn catalog_projects(&self) -> Result<Vec<CatalogProject>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT
                 p.project_id, p.namespace, p.name, p.object_uid, p.state, p.deleted_at, p.database_secret, p.server
@@ -39,16 +39,12 @@ impl Admin {
         .await?;
         rows.into_iter()
             .map(|(id, namespace, name, object_uid, state, since, secret, server)| {
-                Ok(KeptProject {
+                Ok(CatalogProject {
                     project_id: project_id(id)?,
                     namespace,
                     name,
                     object_uid,
-                    phase: match state.as_str() {
-                        "active" => Phase::Active,
-                        "retained" => Phase::Retained,
-                        _ => Phase::Deleted,
-                    },
+                    phase: Phase::from_column(&state),
                     since: since.map(Timestamptz::to_jiff),
                     location: secret.zip(server).map(|(secret, server)| Location { secret, server }),
                 })

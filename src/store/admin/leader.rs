@@ -1,4 +1,4 @@
-//! Which installation uses a database. Two that point at the same one would fight with ever higher epochs; so the
+//! Which installation leads a database. Two that point at the same one would fight with ever higher epochs; so the
 //! second is refused while the first lives.
 
 use std::time::Duration;
@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use super::{Admin, server::INCARNATION};
 use crate::store::StoreError;
 
-/// An installation of the operator: what tells it from every other one, in this cluster or elsewhere.
+/// The installation of the operator that leads: what tells it from every other one, in this cluster or elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct Leader {
     /// For people.
     pub namespace: String,
     pub namespace_uid: String,
@@ -19,10 +19,10 @@ pub struct Owner {
     pub lease: String,
 }
 
-/// Puts `owner` down as the one that uses the database. Another one that was seen within 90 s is a
+/// Records `leader` as the one of the database. Another one that was seen within 90 s is a
 /// [`StoreError::LedByAnother`]: three times what a living leader may be silent.
-pub(super) async fn occupy(transaction: &mut PgConnection, owner: &Owner) -> Result<(), StoreError> {
-    let occupied = sqlx::query(
+pub(super) async fn record_leader(transaction: &mut PgConnection, leader: &Leader) -> Result<(), StoreError> {
+    let recorded = sqlx::query(
         "INSERT INTO errortracking.owner AS o (namespace, namespace_uid, lease, seen_at)
          VALUES ($1, $2, $3, clock_timestamp())
          ON CONFLICT (singleton) DO UPDATE
@@ -31,12 +31,12 @@ pub(super) async fn occupy(transaction: &mut PgConnection, owner: &Owner) -> Res
          WHERE (o.namespace_uid, o.lease) = (excluded.namespace_uid, excluded.lease)
             OR o.seen_at < clock_timestamp() - interval '90 seconds'",
     )
-    .bind(&owner.namespace)
-    .bind(&owner.namespace_uid)
-    .bind(&owner.lease)
+    .bind(&leader.namespace)
+    .bind(&leader.namespace_uid)
+    .bind(&leader.lease)
     .execute(&mut *transaction)
     .await?;
-    if occupied.rows_affected() > 0 {
+    if recorded.rows_affected() > 0 {
         return Ok(());
     }
     let (namespace, lease): (String, String) =
@@ -47,20 +47,20 @@ pub(super) async fn occupy(transaction: &mut PgConnection, owner: &Owner) -> Res
 /// A server that is silent for so long is away: a connection that a firewall has forgotten does not end by itself.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Incarnation and epoch; namespace, its uid and Lease of the owner.
+/// Incarnation and epoch; namespace, its uid and Lease of the leader.
 type Seen = (String, i64, Option<String>, Option<String>, Option<String>);
 
 impl Admin {
     /// Whether the server answers and we still lead it; `false` when it was started anew, or the database made anew,
     /// since we connected: what is in it may be older. Every 20 s this also says that we live.
-    pub async fn look(&self) -> Result<bool, StoreError> {
-        timeout(ANSWER, self.ask()).await.unwrap_or_else(|_| {
+    pub async fn check_lead(&self) -> Result<bool, StoreError> {
+        timeout(ANSWER, self.read_lead()).await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable { message: format!("no answer within {} s", ANSWER.as_secs()) })
         })
     }
 
-    async fn ask(&self) -> Result<bool, StoreError> {
-        let owner = self.owner.as_ref();
+    async fn read_lead(&self) -> Result<bool, StoreError> {
+        let leader = self.leader.as_ref();
         let (incarnation, stored, namespace, namespace_uid, lease): Seen = sqlx::query_as(AssertSqlSafe(format!(
             "WITH seen AS (
                     UPDATE errortracking.owner AS o SET seen_at = clock_timestamp()
@@ -71,22 +71,22 @@ impl Admin {
                  SELECT {INCARNATION}, i.epoch, o.namespace, o.namespace_uid, o.lease
                  FROM errortracking.installation AS i LEFT JOIN errortracking.owner AS o ON true"
         )))
-        .bind(owner.map(|owner| &owner.namespace_uid))
-        .bind(owner.map(|owner| &owner.lease))
+        .bind(leader.map(|leader| &leader.namespace_uid))
+        .bind(leader.map(|leader| &leader.lease))
         .bind(self.epoch)
         .fetch_one(&self.pool)
         .await?;
         // Before the epoch: over that one, two installations would outbid each other.
-        match (owner, namespace, namespace_uid, lease) {
-            (Some(owner), Some(namespace), Some(uid), Some(lease))
-                if (&uid, &lease) != (&owner.namespace_uid, &owner.lease) =>
+        match (leader, namespace, namespace_uid, lease) {
+            (Some(leader), Some(namespace), Some(uid), Some(lease))
+                if (&uid, &lease) != (&leader.namespace_uid, &leader.lease) =>
             {
                 return Err(StoreError::LedByAnother { namespace, lease });
             }
-            // A backup from before there were owners.
-            (Some(owner), None, ..) => {
+            // A backup from before a leader was recorded.
+            (Some(leader), None, ..) => {
                 let mut transaction = self.begin().await?;
-                occupy(&mut transaction, owner).await?;
+                record_leader(&mut transaction, leader).await?;
                 transaction.commit().await?;
             }
             _ => {}
