@@ -22,7 +22,7 @@ enum Command {
     Ingest(ingest::Config),
     /// Serve the web pages.
     Console(console::Config),
-    Decode(ingest::Decode),
+    Decode(commands::Decode),
     Retained(commands::Retained),
     Adopt(commands::Adopt),
     Release(commands::Release),
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
         Command::Operator(config) => operator::run(config, on_signal()).await.map_err(Into::into),
         Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
         Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
-        Command::Decode(command) => ingest::decode(&command, operator::ingest_settings).map_err(Into::into),
+        Command::Decode(command) => commands::decode(&command, operator::ingest_settings).map_err(Into::into),
         Command::Retained(command) => commands::retained(command).await.map_err(Into::into),
         Command::Adopt(command) => commands::adopt(command).await.map_err(Into::into),
         Command::Release(command) => commands::release(command).await.map_err(Into::into),

@@ -4,11 +4,13 @@
 
 mod adopt;
 mod crds;
+mod decode;
 mod release;
 mod retained;
 
 pub use adopt::{Adopt, adopt};
 pub use crds::{Crds, crds};
+pub use decode::{Decode, DecodeError, decode};
 pub use release::{Release, release};
 pub use retained::{Retained, retained};
 

@@ -22,26 +22,29 @@ use crate::{protocol::event::Event, settings::Filters};
 /// keep the ingest of many busy.
 const MAX_TEXT_BYTES: usize = 1 << 10;
 
-/// Why an event is dropped; the words are those of Sentry's own outcomes.
+/// Why an event is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FilterReason {
-    ErrorMessage,
-    Release,
-    Environment,
+    IgnoredError,
+    IgnoredRelease,
+    IgnoredEnvironment,
     Localhost,
     Crawler,
 }
 
 impl FilterReason {
-    /// A word of a closed set, fit for a metric's label.
+    pub const ALL: [Self; 5] =
+        [Self::IgnoredError, Self::IgnoredRelease, Self::IgnoredEnvironment, Self::Localhost, Self::Crawler];
+
+    /// A word of a closed set: a metric's label, and what is stored and printed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::ErrorMessage => "error-message",
-            Self::Release => "release-version",
-            Self::Environment => "environment",
+            Self::IgnoredError => "ignored_error",
+            Self::IgnoredRelease => "ignored_release",
+            Self::IgnoredEnvironment => "ignored_environment",
             Self::Localhost => "localhost",
-            Self::Crawler => "web-crawlers",
+            Self::Crawler => "crawler",
         }
     }
 }
@@ -159,9 +162,9 @@ impl Compiled {
         [
             (self.ignore_localhost && is_local(event), FilterReason::Localhost),
             (self.ignore_crawlers && user_agents.any(crawlers::is_crawler), FilterReason::Crawler),
-            (is(&self.releases, &event.release), FilterReason::Release),
-            (is(&self.environments, &event.environment), FilterReason::Environment),
-            (self.is_ignored_error(event), FilterReason::ErrorMessage),
+            (is(&self.releases, &event.release), FilterReason::IgnoredRelease),
+            (is(&self.environments, &event.environment), FilterReason::IgnoredEnvironment),
+            (self.is_ignored_error(event), FilterReason::IgnoredError),
         ]
         .into_iter()
         .find_map(|(applies, reason)| applies.then_some(reason))

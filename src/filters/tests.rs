@@ -61,12 +61,12 @@ fn errors_are_ignored_by_type_value_and_message() {
         ("re:", &exception, true),
         ("", &exception, false),
     ] {
-        let expected = ignored.then_some("error-message");
+        let expected = ignored.then_some("ignored_error");
         assert_eq!(reason(json!({"ignoreErrors": ["never", entry]}), payload), expected, "{entry} {payload}");
     }
     assert_eq!(
         reason(json!({"ignoreErrors": ["only a value"]}), &json!({"exception": [{"value": "only a value"}]})),
-        Some("error-message")
+        Some("ignored_error")
     );
 }
 
@@ -80,7 +80,7 @@ fn of_expressions_that_are_too_large_together_the_first_count() {
     assert!(fit > 1 && fit < 99, "{fit}");
     assert_eq!(refused, entries[fit..]);
     let message = |number: usize| event(&json!({"message": format!("abcdefgh{number}")}));
-    assert_eq!(compiled.check(&message(fit - 1), None), Some(FilterReason::ErrorMessage));
+    assert_eq!(compiled.check(&message(fit - 1), None), Some(FilterReason::IgnoredError));
     assert_eq!(compiled.check(&message(fit), None), None);
 }
 
@@ -100,7 +100,7 @@ fn what_is_followed_is_followed_again() {
 fn the_beginning_of_a_message_is_compared() {
     for (blanks, ignored) in [(MAX_TEXT_BYTES - 5, true), (MAX_TEXT_BYTES - 4, false)] {
         let payload = json!({"message": format!("ü{}end", ".".repeat(blanks))});
-        let expected = ignored.then_some("error-message");
+        let expected = ignored.then_some("ignored_error");
         assert_eq!(reason(json!({"ignoreErrors": ["re:end$"]}), &payload), expected, "{blanks}");
     }
 }
@@ -108,14 +108,18 @@ fn the_beginning_of_a_message_is_compared() {
 #[test]
 fn releases_and_environments_are_ignored_by_name() {
     for (filters, payload, expected) in [
-        (json!({"ignoreReleases": ["1.*"]}), json!({"release": "1.4"}), Some("release-version")),
+        (json!({"ignoreReleases": ["1.*"]}), json!({"release": "1.4"}), Some("ignored_release")),
         (json!({"ignoreReleases": ["1.*"]}), json!({"release": "2.1.4"}), None),
         (json!({"ignoreReleases": ["*"]}), json!({}), None),
-        (json!({"ignoreEnvironments": ["dev*", "test"]}), json!({"environment": "Development"}), Some("environment")),
+        (
+            json!({"ignoreEnvironments": ["dev*", "test"]}),
+            json!({"environment": "Development"}),
+            Some("ignored_environment"),
+        ),
         (
             json!({"ignoreEnvironments": ["dev*", "test"]}),
             json!({"tags": {"environment": "test"}}),
-            Some("environment"),
+            Some("ignored_environment"),
         ),
         (json!({"ignoreEnvironments": ["dev*", "test"]}), json!({"environment": "production"}), None),
     ] {
@@ -161,7 +165,7 @@ fn an_unreadable_expression_is_told_and_the_others_count() {
     assert!(errors[0].to_string().starts_with(r#"ignoreErrors: "re:(" is not a pattern"#), "{}", errors[0]);
     for name in ["KeyError", "AbortError"] {
         let event = event(&json!({"exception": [{"type": name}]}));
-        assert_eq!(compiled.check(&event, None), Some(FilterReason::ErrorMessage), "{name}");
+        assert_eq!(compiled.check(&event, None), Some(FilterReason::IgnoredError), "{name}");
     }
 }
 

@@ -10,14 +10,14 @@
 //!   `database` is the pool.
 //! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped;
 //!   `heartbeat` tells the store.
-//! - `decode` explains a captured body with the same functions.
+//!
+//! `commands::decode` explains a captured body with the same `Reading`.
 
 mod answer;
 mod body;
 mod config;
 mod content;
 mod database;
-mod decode;
 mod durable;
 mod heartbeat;
 mod keys;
@@ -39,5 +39,9 @@ mod submission;
 mod writer;
 
 pub use config::Config;
-pub use decode::{Decode, decode};
+pub(crate) use content::MAX_ENVELOPE_BYTES;
+pub(crate) use outcomes::Category;
+pub(crate) use reading::{ItemOutcome, ItemResult, Read, Reading};
+pub(crate) use refusal::Refusal;
+pub(crate) use rules::Rules;
 pub use server::{Error, Server, run};

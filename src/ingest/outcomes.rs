@@ -10,9 +10,11 @@ use std::{
 use jiff::Timestamp;
 use prometheus::IntCounterVec;
 
+use super::reading::{ItemOutcome, ItemResult};
 use crate::{
     dsn::PublicKey,
-    protocol::{client_report::Discarded, envelope::ItemKind},
+    filters::FilterReason,
+    protocol::{client_report::Discarded, envelope::ItemKind, rate_limits::ReasonCode},
     store::ingest::{EventKind, Outcome, OutcomeRow},
 };
 
@@ -122,13 +124,10 @@ pub enum Reason {
     Attachment,
     UnsupportedItem,
     TooManyItems,
-    RateLimit,
-    Quota,
-    IgnoredError,
-    IgnoredRelease,
-    IgnoredEnvironment,
-    Localhost,
-    Crawler,
+    KeyRateLimit,
+    ProjectQuota,
+    /// A filter of the project.
+    Filtered(FilterReason),
     Quarantined,
     /// Not even quarantine took it.
     Rejected,
@@ -138,7 +137,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 33] = [
+    const PLAIN: [Self; 28] = [
         Self::NoRoute,
         Self::BadProjectId,
         Self::MissingKey,
@@ -160,13 +159,8 @@ impl Reason {
         Self::Attachment,
         Self::UnsupportedItem,
         Self::TooManyItems,
-        Self::RateLimit,
-        Self::Quota,
-        Self::IgnoredError,
-        Self::IgnoredRelease,
-        Self::IgnoredEnvironment,
-        Self::Localhost,
-        Self::Crawler,
+        Self::KeyRateLimit,
+        Self::ProjectQuota,
         Self::Quarantined,
         Self::Rejected,
         Self::Overloaded,
@@ -174,8 +168,13 @@ impl Reason {
         Self::DatabaseRefused,
     ];
 
+    /// Every reason there is.
+    fn all() -> impl Iterator<Item = Self> {
+        Self::PLAIN.into_iter().chain(FilterReason::ALL.map(Self::Filtered))
+    }
+
     /// The label `outcome`, which says who has to do something about it, and the label `reason`.
-    const fn labels(self) -> (Outcome, &'static str) {
+    fn labels(self) -> (Outcome, &'static str) {
         match self {
             Self::NoRoute => (Outcome::Refused, "no_route"),
             Self::BadProjectId => (Outcome::Refused, "bad_project_id"),
@@ -196,14 +195,10 @@ impl Reason {
             Self::Attachment => (Outcome::Dropped, "attachment"),
             Self::UnsupportedItem => (Outcome::Dropped, "unsupported_item"),
             Self::TooManyItems => (Outcome::Dropped, "too_many_items"),
-            Self::RateLimit => (Outcome::RateLimited, "key_rate_limit"),
-            Self::Quota => (Outcome::RateLimited, "project_quota"),
+            Self::KeyRateLimit => (Outcome::RateLimited, ReasonCode::KeyRateLimit.name()),
+            Self::ProjectQuota => (Outcome::RateLimited, ReasonCode::ProjectQuota.name()),
             Self::ForbiddenOrigin => (Outcome::Filtered, "forbidden_origin"),
-            Self::IgnoredError => (Outcome::Filtered, "ignored_error"),
-            Self::IgnoredRelease => (Outcome::Filtered, "ignored_release"),
-            Self::IgnoredEnvironment => (Outcome::Filtered, "ignored_environment"),
-            Self::Localhost => (Outcome::Filtered, "localhost"),
-            Self::Crawler => (Outcome::Filtered, "crawler"),
+            Self::Filtered(reason) => (Outcome::Filtered, reason.name()),
             Self::Quarantined => (Outcome::Quarantined, "quarantined"),
             Self::KeysUnavailable => (Outcome::Lost, "keys_unavailable"),
             Self::Rejected => (Outcome::Lost, "rejected"),
@@ -246,7 +241,7 @@ impl Outcomes {
     /// `counter` has the labels `outcome` and `reason`; every pair shows from the start, as zero.
     #[must_use]
     pub fn new(counter: IntCounterVec) -> Self {
-        let labels = Reason::ALL.map(Reason::labels).into_iter().chain([CLIENT_DISCARD]);
+        let labels = Reason::all().map(Reason::labels).chain([CLIENT_DISCARD]);
         for (outcome, reason) in labels {
             counter.with_label_values(&[outcome.as_str(), reason]).inc_by(0);
         }
@@ -261,8 +256,19 @@ impl Outcomes {
         self.add(slot, quantity);
     }
 
+    /// What of a request is not kept; what is kept counts as accepted once it is stored.
+    pub fn count_items(&self, key: Option<&PublicKey>, items: Vec<ItemOutcome>) {
+        for ItemOutcome { category, quantity, result, .. } in items {
+            match result {
+                ItemResult::Kept(_) => {}
+                ItemResult::NotKept(reason, _) => self.count(key, category, reason, quantity),
+                ItemResult::Discarded(discarded) => self.discarded(key, discarded),
+            }
+        }
+    }
+
     /// What a client reports that it did not send, or that was taken from it on the way.
-    pub fn discarded(&self, key: Option<&PublicKey>, discarded: Discarded) {
+    fn discarded(&self, key: Option<&PublicKey>, discarded: Discarded) {
         let (outcome, reason) = CLIENT_DISCARD;
         self.counter.with_label_values(&[outcome.as_str(), reason]).inc_by(discarded.quantity);
         let slot =
@@ -333,10 +339,10 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_name_of_its_own() {
-        let mut names = Reason::ALL.map(Reason::as_str).to_vec();
+        let mut names: Vec<_> = Reason::all().map(Reason::as_str).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Reason::ALL.len());
+        assert_eq!(names.len(), Reason::all().count());
     }
 
     #[test]

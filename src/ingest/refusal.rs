@@ -117,8 +117,8 @@ impl Refusal {
             Self::Inactive => Reason::Inactive,
             Self::KeysUnavailable => Reason::KeysUnavailable,
             Self::ForbiddenOrigin => Reason::ForbiddenOrigin,
-            Self::RateLimited(exceeded) if exceeded.project => Reason::Quota,
-            Self::RateLimited(_) => Reason::RateLimit,
+            Self::RateLimited(exceeded) if exceeded.project => Reason::ProjectQuota,
+            Self::RateLimited(_) => Reason::KeyRateLimit,
             Self::EmptyBody | Self::Decode(DecodeError::Empty) | Self::Envelope(EnvelopeError::Empty) => {
                 Reason::EmptyBody
             }

@@ -17,9 +17,9 @@ use super::{
     limits::{Exceeded, Limit, Limits},
     lookups::KeyState,
     metrics::Metrics,
-    outcomes::{Category, Reason},
+    outcomes::Category,
     path::{Addressed, Endpoint, Target},
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Unit},
     reading::{Named, Read, Reading},
     refusal::Refusal,
     rules::Rules,
@@ -212,41 +212,32 @@ impl<'a> Submission<'a> {
             }
         }
         let endpoint = self.target.endpoint;
-        let (Read { mut unit, event_id, limited }, cover) = self.read(content, exceeded.is_some(), cover).await?;
-        self.settle(unit.rows.len());
-        while unit.rows.len() > self.charged {
+        let (mut read, cover) = self.read(content, exceeded, cover).await?;
+        let exceeded = read.exceeded().cloned();
+        self.settle(read.unit.rows.len());
+        while read.unit.rows.len() > self.charged {
             if let Err(exceeded) = self.admit_event() {
                 // The rest of a list of reports.
-                for _ in unit.rows.drain(self.charged..) {
-                    self.count(Category::Security, Refusal::RateLimited(exceeded.clone()).reason());
-                }
+                read.cut_events(self.charged, Category::Security, Refusal::RateLimited(exceeded).reason());
             }
+        }
+        let refusal = read.take_refusal();
+        let Read { unit, event_id, items } = read;
+        self.ingest.metrics.outcomes.count_items(self.admitted_key(), items);
+        if let Some(refusal) = refusal {
+            return Err(refusal);
         }
         // The rows hold what is needed from here on: let the next body in.
         drop(cover);
-        let empty = unit.is_empty();
-        if !empty {
-            self.ingest.pipeline.store(unit).await?;
+        if !unit.is_empty() {
+            self.ingest.pipeline.store(Unit { key: self.key.clone(), ..unit }).await?;
         }
-        let exceeded = match exceeded.filter(|_| limited) {
-            Some(exceeded) if empty => return Err(Refusal::RateLimited(exceeded)),
-            Some(exceeded) => {
-                let refusal = Refusal::RateLimited(exceeded.clone());
-                self.count(Category::Error, refusal.reason());
-                Some(exceeded)
-            }
-            None => None,
-        };
         let answer = match endpoint {
             Endpoint::Envelope | Endpoint::Store => Answer::Id(event_id),
             Endpoint::Security | Endpoint::Nel => Answer::Nothing,
             Endpoint::Minidump => event_id.map_or(Answer::Nothing, Answer::Uuid),
         };
         Ok(Accepted { answer, exceeded })
-    }
-
-    fn count(&self, category: Category, reason: Reason) {
-        self.ingest.metrics.outcomes.count(self.admitted_key(), category, reason, 1);
     }
 
     /// Checks all that the head of the request tells. Without a key there, an envelope may name one.
@@ -388,26 +379,24 @@ impl<'a> Submission<'a> {
         self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
-    async fn read(&self, content: Content, events_refused: bool, cover: Cover) -> Result<(Read, Cover), Refusal> {
+    async fn read(&self, content: Content, exceeded: Option<Exceeded>, cover: Cover) -> Result<(Read, Cover), Refusal> {
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let reading = Reading {
             project: self.ingest.project,
             rules: Arc::clone(&self.rules),
-            outcomes: self.ingest.metrics.outcomes.clone(),
-            key: self.key.clone().ok_or(AuthError::Missing)?,
             received_at: self.received_at,
             client_ip: self.client_ip(),
             user_agent: text(header::USER_AGENT),
             referer: text(header::REFERER),
-            events_refused,
+            exceeded,
         };
         let (content_type, named) = (self.content_type().map(str::to_owned), self.named());
         let small = content.len() <= INLINE_BYTES;
         let work = move || match content {
-            Content::Envelope(envelope) => reading.envelope(envelope),
-            Content::Event(payload) => reading.event(&payload),
+            Content::Envelope(envelope) => Ok(reading.envelope(envelope)),
+            Content::Event(payload) => Ok(reading.event(&payload)),
             Content::Security(body) => reading.security(content_type.as_deref(), &body, &named),
-            Content::NetworkErrors(body) => reading.network_errors(&body),
+            Content::NetworkErrors(body) => Reading::network_errors(&body),
             Content::Minidump(body) => reading.minidump(content_type.as_deref(), &body),
         };
         if small { Ok((work()?, cover)) } else { self.ingest.large_bodies.apart(cover, work).await }
