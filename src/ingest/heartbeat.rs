@@ -105,12 +105,7 @@ impl Heartbeat {
 
     async fn tell(&self) -> Result<(), Failure> {
         let key_usage = self.keys.take_usage();
-        let report = Report {
-            instance: &self.instance,
-            settings_version: self.keys.version(),
-            key_usage: &key_usage,
-            outcomes: &[],
-        };
+        let report = Report { instance: &self.instance, settings_version: self.keys.version(), key_usage: &key_usage };
         let project = self.project;
         let tell = |pool| async move { ingest::heartbeat(&pool, project, &report).await };
         let told = self.database.run(TIMEOUT, tell).await;

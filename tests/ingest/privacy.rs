@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An attribute of an event as it comes, and as it is stored; `…` says that nothing is changed. All rules are in the
-/// table of `src/scrub/tests.rs`.
+/// table of `src/scrub/table.rs`.
 const BY_DEFAULT: [(&str, &str); 16] = [
     (r#""extra":{"password":"hunter2","n":1}"#, r#""extra":{"password":"[Filtered]","n":1}"#),
     (r#""extra":{"pass\u0077ord":"hunter2"}"#, r#""extra":{"pass\u0077ord":"[Filtered]"}"#),

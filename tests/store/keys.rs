@@ -7,7 +7,7 @@ use error_tracking_operator::store::{
 };
 use jiff::Timestamp;
 
-use crate::{Store, key_identity, public_key};
+use crate::{Store, heartbeat_of_the_version_before, key_identity, public_key};
 
 #[tokio::test]
 async fn minting_again_gives_the_same_key() {
@@ -165,9 +165,9 @@ async fn ingest_sees_each_change_of_the_keys() {
     let usage = [(key.public_key.clone(), used_at)];
     let outcomes = [("rate_limited", 3), ("too_large", 1)];
     for _ in 0..2 {
-        let beat =
-            Heartbeat { instance: "pod-1", settings_version: minted.version, key_usage: &usage, outcomes: &outcomes };
+        let beat = Heartbeat { instance: "pod-1", settings_version: minted.version, key_usage: &usage };
         heartbeat(&ingest, shop, &beat).await.unwrap();
+        heartbeat_of_the_version_before(&ingest, shop, &outcomes).await;
     }
     assert_eq!(changed_settings(&ingest, shop, minted.version).await.unwrap(), None);
     assert_eq!(store.admin.keys_of("k1").await.unwrap()[0].last_used_at, Some(used_at));

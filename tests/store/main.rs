@@ -19,4 +19,4 @@ mod sessions;
 mod settings;
 mod world;
 
-use world::{Store, applied, key_identity, project_identity, public_key, row, send};
+use world::{Store, applied, heartbeat_of_the_version_before, key_identity, project_identity, public_key, row, send};

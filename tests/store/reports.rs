@@ -11,8 +11,7 @@ use error_tracking_operator::{
         StoreError,
         admin::DeletionPolicy,
         ingest::{
-            Applied, Batch, FeedbackKind, FeedbackRow, Outcome, OutcomeRow, SessionRow, Usage, UsageLimit, heartbeat,
-            ingest_batch,
+            Applied, Batch, FeedbackKind, FeedbackRow, Outcome, OutcomeRow, SessionRow, Usage, UsageLimit, ingest_batch,
         },
     },
 };
@@ -20,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use crate::{Store, applied, key_identity, public_key, row, send};
+use crate::{Store, applied, heartbeat_of_the_version_before, key_identity, public_key, row, send};
 
 /// Every table that only `ingest` writes.
 const TABLES: [&str; 6] =
@@ -152,13 +151,8 @@ async fn outcomes_are_counted_by_hour_and_key() {
 async fn outcomes_of_pods_of_the_version_before_are_read_with_the_others() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    let report = error_tracking_operator::store::ingest::Heartbeat {
-        instance: "pod",
-        settings_version: 0,
-        key_usage: &[],
-        outcomes: &[("session", 2), ("unknown_key", 3), ("overloaded", 4), ("quarantined", 5)],
-    };
-    heartbeat(&ingest, shop, &report).await.unwrap();
+    let dropped = [("session", 2), ("unknown_key", 3), ("overloaded", 4), ("quarantined", 5)];
+    heartbeat_of_the_version_before(&ingest, shop, &dropped).await;
     told(&ingest, shop, Uuid::new_v4(), &[outcome(None, "lost", "overloaded", 1)]).await;
     assert_eq!(
         outcomes(&store.pool, shop, "now() - interval '1 hour'").await,

@@ -45,7 +45,7 @@ async fn the_login_of_another_project_is_refused() {
     let (shop, _) = store.ingesting("shop").await;
     let (_, blog_login) = store.ingesting("blog").await;
     let batch = Batch { stream: uuid::Uuid::new_v4(), sequence: 1, rows: &[row(1)], ..Batch::default() };
-    let quiet = Heartbeat { instance: "pod", settings_version: 0, key_usage: &[], outcomes: &[] };
+    let quiet = Heartbeat { instance: "pod", settings_version: 0, key_usage: &[] };
     for refused in [
         error_tracking_operator::store::ingest::ingest_batch(&blog_login, shop, &batch).await.map(drop),
         changed_settings(&blog_login, shop, 0).await.map(drop),

@@ -117,3 +117,14 @@ pub async fn send(pool: &PgPool, project: ProjectId, rows: &[Row]) -> Applied {
 pub fn applied(stored: u64, duplicates: u64) -> Applied {
     Applied { applied: true, stored, duplicates, usage: Vec::new() }
 }
+
+/// What an instance of the version before tells: it has the counts of what it dropped in its heartbeat.
+pub async fn heartbeat_of_the_version_before(pool: &PgPool, project: ProjectId, dropped: &[(&str, i64)]) {
+    sqlx::query("SELECT errortracking.heartbeat($1, 'pod-1', 0, '{}', '{}', $2, $3)")
+        .bind(project.as_i64())
+        .bind(dropped.iter().map(|(reason, _)| *reason).collect::<Vec<_>>())
+        .bind(dropped.iter().map(|(_, quantity)| *quantity).collect::<Vec<_>>())
+        .execute(pool)
+        .await
+        .unwrap();
+}

@@ -53,19 +53,16 @@ pub async fn find_key(pool: &PgPool, project: ProjectId, key: &PublicKey) -> Res
     Ok(found)
 }
 
-/// Records that the instance lives, which settings it follows, the use of keys and what it dropped.
-/// Quantities are added: report them once.
+/// Records that the instance lives, which settings it follows, and the use of keys. The last two arguments are for
+/// instances of the version before, which told here what they dropped: now that goes with the batches, once.
 pub async fn heartbeat(pool: &PgPool, project: ProjectId, heartbeat: &Heartbeat<'_>) -> Result<(), StoreError> {
     let usage = heartbeat.key_usage;
-    let outcomes = heartbeat.outcomes;
-    sqlx::query("SELECT errortracking.heartbeat($1, $2, $3, $4, $5, $6, $7)")
+    sqlx::query("SELECT errortracking.heartbeat($1, $2, $3, $4, $5, '{}', '{}')")
         .bind(project.as_i64())
         .bind(heartbeat.instance)
         .bind(heartbeat.settings_version)
         .bind(usage.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
         .bind(usage.iter().map(|(_, used_at)| Timestamptz::from(*used_at)).collect::<Vec<_>>())
-        .bind(outcomes.iter().map(|(reason, _)| *reason).collect::<Vec<_>>())
-        .bind(outcomes.iter().map(|(_, quantity)| i64::try_from(*quantity).unwrap_or(i64::MAX)).collect::<Vec<_>>())
         .execute(pool)
         .await?;
     Ok(())

@@ -92,8 +92,6 @@ pub struct Heartbeat<'a> {
     pub settings_version: i64,
     /// Last use of keys since the last heartbeat.
     pub key_usage: &'a [(PublicKey, Timestamp)],
-    /// Events dropped since the last heartbeat: reason, quantity.
-    pub outcomes: &'a [(&'a str, u64)],
 }
 
 /// A row that Postgres does not take, kept aside with what it said.
