@@ -18,6 +18,20 @@ pub enum Endpoint {
     Minidump,
 }
 
+impl Endpoint {
+    /// The last part of its path.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Envelope => "envelope",
+            Self::Store => "store",
+            Self::Security => "security",
+            Self::Nel => "nel",
+            Self::Minidump => "minidump",
+        }
+    }
+}
+
 /// The end of the path: `/api/<project>/<endpoint>/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {

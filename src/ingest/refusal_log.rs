@@ -9,40 +9,49 @@ use std::{
 use tracing::info;
 
 use super::{outcomes::Reason, refusal::Refusal};
-use crate::dsn::PublicKey;
+use crate::dsn::{ProjectId, PublicKey};
 
 /// One line for each reason in this time; the next one says how many were left out.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-pub struct RefusalLog(Mutex<HashMap<Reason, Spoken>>);
+pub struct RefusalLog(Mutex<HashMap<Reason, LastLine>>);
 
-struct Spoken {
+struct LastLine {
     at: Instant,
     left_out: u64,
 }
 
 impl RefusalLog {
     /// Of the key, only its first eight characters are written.
-    pub fn refused(&self, refusal: &Refusal, key: Option<&PublicKey>) {
+    pub fn refused(&self, refusal: &Refusal, project: ProjectId, key: Option<&PublicKey>) {
         let reason = refusal.reason();
-        if let Some(left_out) = self.turn(reason, Instant::now()) {
+        if let Some(left_out) = self.may_write(reason, Instant::now()) {
             let (status, key_prefix) = (refusal.status().as_u16(), key.map(PublicKey::prefix));
             // What a JSON parser says may quote the event; what is wrong with an envelope never does.
             let cause = if let Refusal::Envelope(cause) = refusal { Some(cause.to_string()) } else { None };
-            info!(reason = reason.as_str(), status, key_prefix, detail = %refusal, cause, left_out, "Refused a request.");
+            info!(
+                project = project.get(),
+                reason = reason.as_str(),
+                status,
+                key_prefix,
+                detail = %refusal,
+                cause,
+                left_out,
+                "Refused a request."
+            );
         }
     }
 
     /// `Some` with the number of lines that were left out when a line may be written now.
-    fn turn(&self, reason: Reason, now: Instant) -> Option<u64> {
-        let mut spoken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match spoken.get_mut(&reason) {
+    fn may_write(&self, reason: Reason, now: Instant) -> Option<u64> {
+        let mut last_lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match last_lines.get_mut(&reason) {
             Some(last) if now < last.at + INTERVAL => {
                 last.left_out += 1;
                 None
             }
-            _ => Some(spoken.insert(reason, Spoken { at: now, left_out: 0 }).map_or(0, |last| last.left_out)),
+            _ => Some(last_lines.insert(reason, LastLine { at: now, left_out: 0 }).map_or(0, |last| last.left_out)),
         }
     }
 }
@@ -54,11 +63,11 @@ mod tests {
     #[test]
     fn a_reason_is_told_once_in_ten_seconds_with_the_number_left_out() {
         let (log, now) = (RefusalLog::default(), Instant::now());
-        assert_eq!(log.turn(Reason::UnknownKey, now), Some(0));
-        assert_eq!(log.turn(Reason::UnknownKey, now), None);
-        assert_eq!(log.turn(Reason::TooLarge, now), Some(0), "another reason has a line of its own");
-        assert_eq!(log.turn(Reason::UnknownKey, now + Duration::from_secs(9)), None);
-        assert_eq!(log.turn(Reason::UnknownKey, now + INTERVAL), Some(2));
-        assert_eq!(log.turn(Reason::UnknownKey, now + INTERVAL * 2), Some(0));
+        assert_eq!(log.may_write(Reason::UnknownKey, now), Some(0));
+        assert_eq!(log.may_write(Reason::UnknownKey, now), None);
+        assert_eq!(log.may_write(Reason::TooLarge, now), Some(0), "another reason has a line of its own");
+        assert_eq!(log.may_write(Reason::UnknownKey, now + Duration::from_secs(9)), None);
+        assert_eq!(log.may_write(Reason::UnknownKey, now + INTERVAL), Some(2));
+        assert_eq!(log.may_write(Reason::UnknownKey, now + INTERVAL * 2), Some(0));
     }
 }

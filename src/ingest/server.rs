@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use prometheus::Registry;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{Instrument, error, info, info_span};
 
 use super::{
     body::BodyReader,
@@ -166,9 +166,11 @@ impl Parts {
         let writers = writers(&queue, &heartbeat, &limits);
         let (stop, all_counted) = (CancellationToken::new(), CancellationToken::new());
         let mut background = JoinSet::new();
-        background.spawn(database.clone().follow(stop.clone()));
-        background.spawn(heartbeat.clone().follow_keys(readiness, shutdown.clone(), stop.clone()));
-        background.spawn(heartbeat.clone().run(stop.clone()));
+        let span = info_span!("background", project = heartbeat.project.get());
+        background.spawn(database.clone().follow(stop.clone()).instrument(span.clone()));
+        let following = heartbeat.clone().follow_keys(readiness, shutdown.clone(), stop.clone());
+        background.spawn(following.instrument(span.clone()));
+        background.spawn(heartbeat.clone().run(stop.clone()).instrument(span));
         let counting = Heartbeat::tell_outcomes(metrics.outcomes.clone(), pipeline.clone(), all_counted.clone());
         let counting = JoinSet::from_iter([counting]);
         let ingest = Ingest {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
-use tracing::{error, warn};
+use tracing::{Instrument, error, info_span, warn};
 
 use super::{Durable, Kept, NotStored};
 use crate::{
@@ -48,6 +48,14 @@ impl Durable for Postgres {
     /// A record that the store rejects is taken apart until the event is found that it does not take; the others are
     /// stored. That event goes into quarantine, where it is as durable.
     async fn keep(&self, record: Record, marks: &mut Stream, deadline: Instant) -> Kept {
+        let (project, events) = (self.project.get(), record.rows.len());
+        let span = info_span!("batch", project, stream = %record.mark.stream, sequence = record.mark.sequence, events);
+        self.keep_parts(record, marks, deadline).instrument(span).await
+    }
+}
+
+impl Postgres {
+    async fn keep_parts(&self, record: Record, marks: &mut Stream, deadline: Instant) -> Kept {
         let mut kept = Kept::new(record.shares.len());
         // First in, first out: marks have to be used as they rise.
         let mut parts = VecDeque::from([record]);
@@ -70,8 +78,8 @@ impl Durable for Postgres {
                 Err(failure) => {
                     // What is left would wait as long again for the same database.
                     parts.push_front(part);
-                    let events: usize = parts.iter().map(|part| part.rows.len()).sum();
-                    warn!(error = %failure, events, "Could not store events.");
+                    let left: usize = parts.iter().map(|part| part.rows.len()).sum();
+                    warn!(error = %failure, left, "Could not store events.");
                     parts.drain(..).for_each(|part| kept.leave(part, not_stored(&failure)));
                 }
             }
@@ -82,9 +90,7 @@ impl Durable for Postgres {
         }
         kept
     }
-}
 
-impl Postgres {
     /// Commits a part, trying again until `deadline`. One that is given up is never applied later, unless under its own
     /// mark: the next one of its stream moves the mark past it.
     async fn commit(&self, part: &Record, deadline: Instant) -> Result<Applied, Failure> {
