@@ -1,6 +1,10 @@
 //! The one login of this process: calls of the store take turns on its few connections, each for a limited time.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 use tokio::{
@@ -8,7 +12,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
+use super::pipeline::COMMIT_DEADLINE;
 use crate::store::{
     MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
@@ -22,6 +28,10 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 const APPLICATION_NAME: &str = "errortracking ingest";
 
+/// A database that has answered nobody for so long is away: whoever comes then is told so at once. What has waited
+/// since before goes on to its own deadline, so that a short outage refuses nobody.
+const AWAY_AFTER: Duration = COMMIT_DEADLINE;
+
 /// What a call of the store came to, when not to its value.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -30,6 +40,9 @@ pub enum Failure {
     /// The statement may still be under way on the server.
     #[error("the database did not answer in time")]
     TimedOut,
+    /// Nothing was sent: nobody has been answered for [`AWAY_AFTER`].
+    #[error("the database is away")]
+    Away,
 }
 
 impl Failure {
@@ -39,6 +52,7 @@ impl Failure {
         match self {
             Self::Store(error) => error.retryable() || matches!(error, StoreError::NotPermitted { .. }),
             Self::TimedOut => true,
+            Self::Away => false,
         }
     }
 
@@ -46,7 +60,7 @@ impl Failure {
     pub fn passing(&self) -> bool {
         match self {
             Self::Store(error) => error.retryable(),
-            Self::TimedOut => true,
+            Self::TimedOut | Self::Away => true,
         }
     }
 }
@@ -57,19 +71,50 @@ pub struct Database {
     pool: MountedPool,
     /// As many as a pool has connections: with a turn, nobody waits for a connection that another one uses.
     turns: Arc<Semaphore>,
+    contact: Arc<Mutex<Contact>>,
+}
+
+/// When the database was last heard of.
+#[derive(Debug)]
+struct Contact {
+    last_answer: Instant,
+    /// A call has come to nothing since then.
+    failed: bool,
+    /// It was logged that the database is away.
+    logged: bool,
+}
+
+impl Contact {
+    fn is_away(&self) -> bool {
+        self.failed && self.last_answer.elapsed() >= AWAY_AFTER
+    }
 }
 
 impl Database {
     /// Reads the Secret that is mounted at `directory`; does not connect yet.
     pub fn open(directory: PathBuf) -> Result<Self, ConnectionError> {
         let pool = MountedPool::open(directory, POOL_SIZE, APPLICATION_NAME)?;
-        Ok(Self { pool, turns: Arc::new(Semaphore::new(POOL_SIZE.max as usize)) })
+        let contact = Contact { last_answer: Instant::now(), failed: false, logged: false };
+        Ok(Self {
+            pool,
+            turns: Arc::new(Semaphore::new(POOL_SIZE.max as usize)),
+            contact: Arc::new(Mutex::new(contact)),
+        })
+    }
+
+    /// As [`Self::probe`], but only while the database is not known to be away.
+    pub async fn run<T, F, R>(&self, limit: Duration, operation: F) -> Result<T, Failure>
+    where
+        F: FnOnce(PgPool) -> R,
+        R: Future<Output = Result<T, StoreError>>,
+    {
+        if self.contact().is_away() { Err(Failure::Away) } else { self.probe(limit, operation).await }
     }
 
     /// Runs `operation` on the pool, which it takes one connection of, for at most `limit`; without any time
     /// left nothing is sent. What takes longer loses its connection and its pool. Who waits for its turn in vain says
-    /// nothing about the pool: others are using it.
-    pub async fn run<T, F, R>(&self, limit: Duration, operation: F) -> Result<T, Failure>
+    /// nothing about the pool: others are using it. Finds out that the database is away, and that it is back.
+    pub async fn probe<T, F, R>(&self, limit: Duration, operation: F) -> Result<T, Failure>
     where
         F: FnOnce(PgPool) -> R,
         R: Future<Output = Result<T, StoreError>>,
@@ -85,7 +130,28 @@ impl Database {
         if let Some(Err(StoreError::NotPermitted { .. })) = &result {
             self.pool.reload().await;
         }
+        self.observe(!matches!(result, None | Some(Err(StoreError::Unavailable { .. }))));
         Ok(result.ok_or(Failure::TimedOut)??)
+    }
+
+    fn observe(&self, answered: bool) {
+        let mut contact = self.contact();
+        if answered {
+            if contact.logged {
+                info!("The database answers again.");
+            }
+            *contact = Contact { last_answer: Instant::now(), failed: false, logged: false };
+        } else {
+            contact.failed = true;
+            if contact.is_away() && !contact.logged {
+                contact.logged = true;
+                warn!("The database is away: requests are refused at once.");
+            }
+        }
+    }
+
+    fn contact(&self) -> MutexGuard<'_, Contact> {
+        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the files of the Secret until `shutdown`.

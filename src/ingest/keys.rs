@@ -62,8 +62,9 @@ impl Keys {
             match database.run(ANSWER_TIMEOUT, find).await {
                 Ok(true) => KeyState::Accepted,
                 Ok(false) => KeyState::Unknown,
+                Err(Failure::Away) => KeyState::Unavailable,
                 Err(error) => {
-                    tracing::warn!(key_prefix = key.prefix(), %error, "Could not look up a client key.");
+                    tracing::warn!(%project, key_prefix = key.prefix(), %error, "Could not look up a client key.");
                     KeyState::Unavailable
                 }
             }
@@ -71,11 +72,12 @@ impl Keys {
         self.lookups.state(key, ask).await
     }
 
-    /// Asks once for what has changed; `true` if anything had.
+    /// Asks once for what has changed; `true` if anything had. Asks also while the database is away, and so finds it
+    /// back.
     pub async fn poll(&self, database: &Database) -> Result<bool, Failure> {
         let (project, known) = (self.project, self.version());
         let ask = |pool| async move { ingest::changed_settings(&pool, project, known).await };
-        let Some(changed) = database.run(ANSWER_TIMEOUT, ask).await? else { return Ok(false) };
+        let Some(changed) = database.probe(ANSWER_TIMEOUT, ask).await? else { return Ok(false) };
         self.replace(changed).await;
         Ok(true)
     }

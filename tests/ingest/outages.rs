@@ -1,6 +1,9 @@
 //! Postgres goes away, hangs, or answers too late to be heard.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use error_tracking_operator::{
     dsn::PublicKey,
@@ -41,6 +44,10 @@ async fn a_stopped_postgres_is_503_and_a_started_one_is_used_again() {
     let answer = client.send(&world.post("store", EVENT)).await.unwrap();
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(answer.header("retry-after").unwrap().parse::<u32>().is_ok());
+    let asked = Instant::now();
+    let next = client.send(&world.post("store", EVENT)).await.unwrap();
+    assert_eq!(next.status, 503, "{}", next.body);
+    assert!(asked.elapsed() < Duration::from_secs(2), "it is known to be away: {:?}", asked.elapsed());
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     let stranger = PublicKey::from_random([9; 16]);
     let unknown = client.send(&world.post_with(&stranger, "store", EVENT)).await.unwrap();

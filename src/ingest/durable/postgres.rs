@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument, error, info_span, warn};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{Durable, Kept, NotStored};
 use crate::{
@@ -79,7 +79,11 @@ impl Postgres {
                     // What is left would wait as long again for the same database.
                     parts.push_front(part);
                     let left: usize = parts.iter().map(|part| part.rows.len()).sum();
-                    warn!(error = %failure, left, "Could not store events.");
+                    match &failure {
+                        // Told once, by the database itself.
+                        Failure::Away => debug!(left, "Could not store events: the database is away."),
+                        failure => warn!(error = %failure, left, "Could not store events."),
+                    }
                     parts.drain(..).for_each(|part| kept.leave(part, not_stored(&failure)));
                 }
             }
