@@ -22,8 +22,8 @@ pub const MAX_BUFFERED_BYTES: usize = 64 << 20;
 
 /// The same for bodies whose request names no key: the key is inside, so nobody knows yet who sends. Strangers
 /// who fill this keep only each other out.
-pub const MAX_STRANGERS_BODY_BYTES: usize = 1 << 20;
-pub const MAX_STRANGERS_BYTES: usize = 4 << 20;
+pub const MAX_UNKNOWN_SENDERS_BODY_BYTES: usize = 1 << 20;
+pub const MAX_UNKNOWN_SENDERS_BYTES: usize = 4 << 20;
 
 /// A client that sends nothing for this long is given up (PHP itself gives up after 5 s).
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,8 +78,8 @@ impl Default for BodyReader {
 
 impl BodyReader {
     /// Reads bodies of clients that are not known yet.
-    pub fn for_strangers() -> Self {
-        Self::new(MAX_STRANGERS_BODY_BYTES, MAX_STRANGERS_BYTES)
+    pub fn for_unknown_senders() -> Self {
+        Self::new(MAX_UNKNOWN_SENDERS_BODY_BYTES, MAX_UNKNOWN_SENDERS_BYTES)
     }
 
     fn new(max_body_bytes: usize, max_bytes: usize) -> Self {
@@ -261,14 +261,14 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_have_little_memory() {
-        let (headers, reader) = (HeaderMap::new(), BodyReader::for_strangers());
-        let too_large = reader.read(&headers, chunks(&[MAX_STRANGERS_BODY_BYTES, 1])).await;
-        assert_eq!(too_large.err(), Some(BodyError::TooLarge(MAX_STRANGERS_BODY_BYTES)));
+        let (headers, reader) = (HeaderMap::new(), BodyReader::for_unknown_senders());
+        let too_large = reader.read(&headers, chunks(&[MAX_UNKNOWN_SENDERS_BODY_BYTES, 1])).await;
+        assert_eq!(too_large.err(), Some(BodyError::TooLarge(MAX_UNKNOWN_SENDERS_BODY_BYTES)));
         let mut held = Vec::new();
         for _ in 0..4 {
-            held.push(reader.read(&headers, chunks(&[MAX_STRANGERS_BODY_BYTES])).await.ok().unwrap());
+            held.push(reader.read(&headers, chunks(&[MAX_UNKNOWN_SENDERS_BODY_BYTES])).await.ok().unwrap());
         }
-        let one_more = reader.read(&headers, chunks(&[MAX_STRANGERS_BODY_BYTES])).await;
+        let one_more = reader.read(&headers, chunks(&[MAX_UNKNOWN_SENDERS_BODY_BYTES])).await;
         assert_eq!(one_more.err(), Some(BodyError::Overloaded));
     }
 }

@@ -58,7 +58,7 @@ fn skipped(kind: &ItemKind) -> bool {
 
 impl Decoded {
     /// Decodes `bytes`, to at most `limit` of them.
-    pub fn of(encoding: Encoding, bytes: Bytes, limit: usize, endpoint: Endpoint) -> Result<Self, Refusal> {
+    pub fn new(encoding: Encoding, bytes: Bytes, limit: usize, endpoint: Endpoint) -> Result<Self, Refusal> {
         let body = encoding::decode(encoding, bytes, limit)?;
         let inflated = if encoding == Encoding::Identity { 0 } else { body.len() };
         let content = match endpoint {
@@ -96,7 +96,7 @@ mod tests {
             ("base64", Encoding::Identity, base64.clone(), plain.len()),
             ("gzip of base64", Encoding::Gzip, gzip(&base64), base64.len() + plain.len()),
         ] {
-            let decoded = Decoded::of(encoding, bytes, MAX_STORE_BYTES, Endpoint::Store).unwrap();
+            let decoded = Decoded::new(encoding, bytes, MAX_STORE_BYTES, Endpoint::Store).unwrap();
             assert_eq!(decoded.unpacked_bytes, expected, "{name}");
         }
     }

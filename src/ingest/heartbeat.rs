@@ -24,7 +24,7 @@ use crate::{
 /// How often the store is told.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// A heartbeat that takes longer is told again with the next one.
+/// A heartbeat that takes longer is sent again with the next one.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything the two loops need; clones share it.
@@ -67,7 +67,7 @@ impl Heartbeat {
     }
 
     /// Puts the counts of what was dropped among the batches every ten seconds, and a last time at `shutdown`.
-    pub async fn tell_outcomes(outcomes: Outcomes, pipeline: Pipeline, shutdown: CancellationToken) {
+    pub async fn send_outcomes(outcomes: Outcomes, pipeline: Pipeline, shutdown: CancellationToken) {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -77,7 +77,7 @@ impl Heartbeat {
                 let unit = Unit { outcomes: counts.clone(), ..Unit::default() };
                 if let Err(error) = pipeline.store(unit).await {
                     // Told twice if only the answer was lost: no count is worth more than a lost one here.
-                    debug!(%error, "The counts of what was dropped are told with the next batch.");
+                    debug!(%error, "The counts of what was dropped are sent with the next batch.");
                     outcomes.give_back(counts);
                 }
             }
@@ -92,27 +92,27 @@ impl Heartbeat {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.tell_or_warn().await;
+            self.send_or_warn().await;
         }
     }
 
     /// One heartbeat, also the last one of a process that ends.
-    pub async fn tell_or_warn(&self) {
-        if let Err(error) = self.tell().await {
+    pub async fn send_or_warn(&self) {
+        if let Err(error) = self.send().await {
             warn!(%error, "Could not send the heartbeat.");
         }
     }
 
-    async fn tell(&self) -> Result<(), Failure> {
+    async fn send(&self) -> Result<(), Failure> {
         let key_usage = self.keys.take_usage();
         let report = Report { instance: &self.instance, settings_version: self.keys.version(), key_usage: &key_usage };
         let project = self.project;
-        let tell = |pool| async move { ingest::heartbeat(&pool, project, &report).await };
-        let told = self.database.run(TIMEOUT, tell).await;
-        if told.is_err() {
+        let send = |pool| async move { ingest::heartbeat(&pool, project, &report).await };
+        let result = self.database.run(TIMEOUT, send).await;
+        if result.is_err() {
             self.keys.give_back(&key_usage);
         }
-        told
+        result
     }
 }
 

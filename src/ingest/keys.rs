@@ -11,7 +11,7 @@ use jiff::{Timestamp, Unit};
 
 use super::{
     database::{Database, Failure},
-    lookups::{ANSWER_TIMEOUT, KeyState, Lookups},
+    lookups::{ANSWER_TIMEOUT, KeyLookup, Lookups},
     rules::Rules,
 };
 use crate::{
@@ -49,10 +49,10 @@ impl Keys {
     /// Whether `key` may send. A key that the table does not have is looked up before it is refused, so
     /// that it works from the moment it is committed. Before the first poll nobody may: it is not known what
     /// must be taken out of an event before it is stored.
-    pub async fn state(&self, key: &PublicKey, database: &Database) -> KeyState {
+    pub async fn state(&self, key: &PublicKey, database: &Database) -> KeyLookup {
         match &*self.table() {
-            Table { version: 0, .. } => return KeyState::Unavailable,
-            table if table.accepted.contains_key(key) => return KeyState::Accepted,
+            Table { version: 0, .. } => return KeyLookup::Unavailable,
+            table if table.accepted.contains_key(key) => return KeyLookup::Accepted,
             _ => {}
         }
         // What is found is not put into the table: a poll that began before may have told of its end.
@@ -60,12 +60,12 @@ impl Keys {
         let ask = || async move {
             let find = |pool| async move { ingest::find_key(&pool, project, key).await };
             match database.run(ANSWER_TIMEOUT, find).await {
-                Ok(true) => KeyState::Accepted,
-                Ok(false) => KeyState::Unknown,
-                Err(Failure::Away) => KeyState::Unavailable,
+                Ok(true) => KeyLookup::Accepted,
+                Ok(false) => KeyLookup::Unknown,
+                Err(Failure::Away) => KeyLookup::Unavailable,
                 Err(error) => {
                     tracing::warn!(%project, key_prefix = key.prefix(), %error, "Could not look up a client key.");
-                    KeyState::Unavailable
+                    KeyLookup::Unavailable
                 }
             }
         };

@@ -87,7 +87,7 @@ impl Limits {
     }
 
     /// Takes in what the store knows of all other instances.
-    pub fn heard(&self, usages: &[Usage]) {
+    pub fn observe(&self, usages: &[Usage]) {
         let mut windows = self.lock();
         for usage in usages {
             if let Some(window) = windows.get_mut(&usage.key)
@@ -176,7 +176,7 @@ mod tests {
             window_start: second(window_start),
             events,
         };
-        limits.heard(&[told(600, 5), told(600, 5), told(600, 4), told(540, 100)]);
+        limits.observe(&[told(600, 5), told(600, 5), told(600, 4), told(540, 100)]);
         assert_eq!([admit(), admit()], [Ok(()), Ok(())]);
         assert!(admit().is_err());
     }

@@ -27,7 +27,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether a key may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
+pub enum KeyLookup {
     Accepted,
     Unknown,
     /// Nobody could be asked.
@@ -48,39 +48,39 @@ impl Default for Lookups {
 
 #[derive(Default)]
 struct Inner {
-    answers: HashMap<PublicKey, Asked>,
+    answers: HashMap<PublicKey, Question>,
     /// Start of the second that is counted, and the questions in it.
     second: Option<Instant>,
     questions: u32,
 }
 
 #[derive(Clone)]
-struct Asked {
+struct Question {
     at: Instant,
-    answer: Arc<OnceCell<KeyState>>,
+    answer: Arc<OnceCell<KeyLookup>>,
 }
 
 impl Lookups {
     /// The answer of the last second about `key`, or that of `ask`, which runs once however many wait.
-    /// Beyond [`QUESTIONS_PER_SECOND`], or without a turn within [`ANSWER_TIMEOUT`], nobody is asked: [`KeyState::Unavailable`].
-    pub async fn state<F, A>(&self, key: &PublicKey, ask: F) -> KeyState
+    /// Beyond [`QUESTIONS_PER_SECOND`], or without a turn within [`ANSWER_TIMEOUT`], nobody is asked: [`KeyLookup::Unavailable`].
+    pub async fn state<F, A>(&self, key: &PublicKey, ask: F) -> KeyLookup
     where
         F: FnOnce() -> A,
-        A: Future<Output = KeyState>,
+        A: Future<Output = KeyLookup>,
     {
-        match self.asked(key, Instant::now()) {
+        match self.question(key, Instant::now()) {
             Some(answer) => {
                 let ask = async || match timeout(ANSWER_TIMEOUT, self.turn.acquire()).await {
                     Ok(Ok(_turn)) => ask().await,
-                    Ok(Err(_)) | Err(_) => KeyState::Unavailable,
+                    Ok(Err(_)) | Err(_) => KeyLookup::Unavailable,
                 };
                 *answer.get_or_init(ask).await
             }
-            None => KeyState::Unavailable,
+            None => KeyLookup::Unavailable,
         }
     }
 
-    fn asked(&self, key: &PublicKey, now: Instant) -> Option<Arc<OnceCell<KeyState>>> {
+    fn question(&self, key: &PublicKey, now: Instant) -> Option<Arc<OnceCell<KeyLookup>>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asked) = inner.answers.get(key).filter(|asked| now < asked.at + ANSWER_LIFETIME) {
             return Some(Arc::clone(&asked.answer));
@@ -95,7 +95,7 @@ impl Lookups {
             return None;
         }
         inner.questions += 1;
-        let asked = Asked { at: now, answer: Arc::default() };
+        let asked = Question { at: now, answer: Arc::default() };
         inner.answers.insert(key.clone(), asked.clone());
         Some(asked.answer)
     }
@@ -120,10 +120,10 @@ mod tests {
             lookups.state(&key, async || {
                 asked.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                KeyState::Accepted
+                KeyLookup::Accepted
             })
         }));
-        assert!(states.await.into_iter().all(|state| state == KeyState::Accepted));
+        assert!(states.await.into_iter().all(|state| state == KeyLookup::Accepted));
         assert_eq!(asked.into_inner(), 1);
     }
 
@@ -136,20 +136,20 @@ mod tests {
                 most.fetch_max(asking.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 asking.fetch_sub(1, Ordering::Relaxed);
-                KeyState::Unknown
+                KeyLookup::Unknown
             })
         }));
-        assert!(states.await.into_iter().all(|state| state == KeyState::Unknown));
+        assert!(states.await.into_iter().all(|state| state == KeyLookup::Unknown));
         assert_eq!(most.into_inner(), 1);
     }
 
     #[test]
     fn an_answer_lives_for_a_second_from_the_question() {
         let (lookups, now) = (Lookups::default(), Instant::now());
-        let first = lookups.asked(&key(1), now).unwrap();
-        let again = lookups.asked(&key(1), now + Duration::from_millis(999)).unwrap();
+        let first = lookups.question(&key(1), now).unwrap();
+        let again = lookups.question(&key(1), now + Duration::from_millis(999)).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
-        let later = lookups.asked(&key(1), now + ANSWER_LIFETIME).unwrap();
+        let later = lookups.question(&key(1), now + ANSWER_LIFETIME).unwrap();
         assert!(!Arc::ptr_eq(&first, &later));
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let (lookups, now) = (Lookups::default(), Instant::now());
         for second in 0..3 {
             let now = now + Duration::from_secs(second);
-            let allowed = (0..=255).filter(|number| lookups.asked(&key(*number), now).is_some()).count();
+            let allowed = (0..=255).filter(|number| lookups.question(&key(*number), now).is_some()).count();
             assert_eq!(allowed, QUESTIONS_PER_SECOND as usize, "in second {second}");
         }
         assert!(lookups.inner.lock().unwrap().answers.len() <= 2 * QUESTIONS_PER_SECOND as usize);

@@ -102,7 +102,7 @@ impl From<EventKind> for Category {
 
 /// Why something that was sent is not in the store. A closed set: it is a label of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum OutcomeReason {
     NoRoute,
     BadProjectId,
     MissingKey,
@@ -136,7 +136,7 @@ pub enum Reason {
     DatabaseRefused,
 }
 
-impl Reason {
+impl OutcomeReason {
     const PLAIN: [Self; 28] = [
         Self::NoRoute,
         Self::BadProjectId,
@@ -241,7 +241,7 @@ impl Outcomes {
     /// `counter` has the labels `outcome` and `reason`; every pair shows from the start, as zero.
     #[must_use]
     pub fn new(counter: IntCounterVec) -> Self {
-        let labels = Reason::all().map(Reason::labels).chain([CLIENT_DISCARD]);
+        let labels = OutcomeReason::all().map(OutcomeReason::labels).chain([CLIENT_DISCARD]);
         for (outcome, reason) in labels {
             counter.with_label_values(&[outcome.as_str(), reason]).inc_by(0);
         }
@@ -249,7 +249,7 @@ impl Outcomes {
     }
 
     /// `key` only when it is one of the project's: strangers choose theirs.
-    pub fn count(&self, key: Option<&PublicKey>, category: Category, reason: Reason, quantity: u64) {
+    pub fn count(&self, key: Option<&PublicKey>, category: Category, reason: OutcomeReason, quantity: u64) {
         let (outcome, reason) = reason.labels();
         self.counter.with_label_values(&[outcome.as_str(), reason]).inc_by(quantity);
         let slot = Slot { key: key.cloned(), category: category.as_str().into(), outcome, reason: reason.into() };
@@ -339,21 +339,21 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_name_of_its_own() {
-        let mut names: Vec<_> = Reason::all().map(Reason::as_str).collect();
+        let mut names: Vec<_> = OutcomeReason::all().map(OutcomeReason::as_str).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Reason::all().count());
+        assert_eq!(names.len(), OutcomeReason::all().count());
     }
 
     #[test]
     fn counts_that_the_store_did_not_take_are_told_again() {
         let (outcomes, counter) = outcomes();
         let key = PublicKey::from_random([1; 16]);
-        outcomes.count(Some(&key), Category::Session, Reason::InvalidSession, 2);
+        outcomes.count(Some(&key), Category::Session, OutcomeReason::InvalidSession, 2);
         let taken = outcomes.take(Timestamp::UNIX_EPOCH);
         assert_eq!((taken.len(), outcomes.take(Timestamp::UNIX_EPOCH).len()), (1, 0));
-        outcomes.count(Some(&key), Category::Session, Reason::InvalidSession, 1);
-        outcomes.count(None, Category::Error, Reason::UnknownKey, 1);
+        outcomes.count(Some(&key), Category::Session, OutcomeReason::InvalidSession, 1);
+        outcomes.count(None, Category::Error, OutcomeReason::UnknownKey, 1);
         outcomes.give_back(taken);
         let expected = [
             (false, "error".into(), "refused", "unknown_key".into(), 1),

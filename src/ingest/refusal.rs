@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{body::BodyError, limits::Exceeded, outcomes::Reason};
+use super::{body::BodyError, limits::Exceeded, outcomes::OutcomeReason};
 use crate::{
     protocol::{
         auth::AuthError,
@@ -107,36 +107,36 @@ impl Refusal {
     }
 
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> OutcomeReason {
         match self {
-            Self::NoRoute | Self::Method => Reason::NoRoute,
-            Self::BadProjectId => Reason::BadProjectId,
-            Self::Authentication(AuthError::Missing) => Reason::MissingKey,
-            Self::Authentication(_) => Reason::BadAuthentication,
-            Self::UnknownKey => Reason::UnknownKey,
-            Self::Inactive => Reason::Inactive,
-            Self::KeysUnavailable => Reason::KeysUnavailable,
-            Self::ForbiddenOrigin => Reason::ForbiddenOrigin,
-            Self::RateLimited(exceeded) if exceeded.project => Reason::ProjectQuota,
-            Self::RateLimited(_) => Reason::KeyRateLimit,
+            Self::NoRoute | Self::Method => OutcomeReason::NoRoute,
+            Self::BadProjectId => OutcomeReason::BadProjectId,
+            Self::Authentication(AuthError::Missing) => OutcomeReason::MissingKey,
+            Self::Authentication(_) => OutcomeReason::BadAuthentication,
+            Self::UnknownKey => OutcomeReason::UnknownKey,
+            Self::Inactive => OutcomeReason::Inactive,
+            Self::KeysUnavailable => OutcomeReason::KeysUnavailable,
+            Self::ForbiddenOrigin => OutcomeReason::ForbiddenOrigin,
+            Self::RateLimited(exceeded) if exceeded.project => OutcomeReason::ProjectQuota,
+            Self::RateLimited(_) => OutcomeReason::KeyRateLimit,
             Self::EmptyBody | Self::Decode(DecodeError::Empty) | Self::Envelope(EnvelopeError::Empty) => {
-                Reason::EmptyBody
+                OutcomeReason::EmptyBody
             }
-            Self::Body(BodyError::TimedOut | BodyError::Broken) => Reason::BrokenBody,
+            Self::Body(BodyError::TimedOut | BodyError::Broken) => OutcomeReason::BrokenBody,
             Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
-            | Self::Event(EventError::TooLarge) => Reason::TooLarge,
-            Self::Body(BodyError::Overloaded) | Self::Overloaded => Reason::Overloaded,
-            Self::Encoding(_) => Reason::UnsupportedEncoding,
-            Self::Decode(DecodeError::Corrupt) => Reason::CorruptEncoding,
-            Self::Envelope(_) => Reason::InvalidEnvelope,
+            | Self::Event(EventError::TooLarge) => OutcomeReason::TooLarge,
+            Self::Body(BodyError::Overloaded) | Self::Overloaded => OutcomeReason::Overloaded,
+            Self::Encoding(_) => OutcomeReason::UnsupportedEncoding,
+            Self::Decode(DecodeError::Corrupt) => OutcomeReason::CorruptEncoding,
+            Self::Envelope(_) => OutcomeReason::InvalidEnvelope,
             Self::Event(EventError::InvalidJson(_) | EventError::NotAnObject) | Self::Json(_) | Self::Minidump(_) => {
-                Reason::InvalidEvent
+                OutcomeReason::InvalidEvent
             }
-            Self::Security(_) => Reason::InvalidReport,
-            Self::DatabaseUnavailable => Reason::DatabaseUnavailable,
-            Self::DatabaseRefused => Reason::DatabaseRefused,
-            Self::EventRejected => Reason::Rejected,
+            Self::Security(_) => OutcomeReason::InvalidReport,
+            Self::DatabaseUnavailable => OutcomeReason::DatabaseUnavailable,
+            Self::DatabaseRefused => OutcomeReason::DatabaseRefused,
+            Self::EventRejected => OutcomeReason::Rejected,
         }
     }
 

@@ -8,14 +8,14 @@ use std::{
 
 use tracing::info;
 
-use super::{outcomes::Reason, refusal::Refusal};
+use super::{outcomes::OutcomeReason, refusal::Refusal};
 use crate::dsn::{ProjectId, PublicKey};
 
 /// One line for each reason in this time; the next one says how many were left out.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-pub struct RefusalLog(Mutex<HashMap<Reason, LastLine>>);
+pub struct RefusalLog(Mutex<HashMap<OutcomeReason, LastLine>>);
 
 struct LastLine {
     at: Instant,
@@ -44,7 +44,7 @@ impl RefusalLog {
     }
 
     /// `Some` with the number of lines that were left out when a line may be written now.
-    fn may_write(&self, reason: Reason, now: Instant) -> Option<u64> {
+    fn may_write(&self, reason: OutcomeReason, now: Instant) -> Option<u64> {
         let mut last_lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match last_lines.get_mut(&reason) {
             Some(last) if now < last.at + INTERVAL => {
@@ -63,11 +63,11 @@ mod tests {
     #[test]
     fn a_reason_is_told_once_in_ten_seconds_with_the_number_left_out() {
         let (log, now) = (RefusalLog::default(), Instant::now());
-        assert_eq!(log.may_write(Reason::UnknownKey, now), Some(0));
-        assert_eq!(log.may_write(Reason::UnknownKey, now), None);
-        assert_eq!(log.may_write(Reason::TooLarge, now), Some(0), "another reason has a line of its own");
-        assert_eq!(log.may_write(Reason::UnknownKey, now + Duration::from_secs(9)), None);
-        assert_eq!(log.may_write(Reason::UnknownKey, now + INTERVAL), Some(2));
-        assert_eq!(log.may_write(Reason::UnknownKey, now + INTERVAL * 2), Some(0));
+        assert_eq!(log.may_write(OutcomeReason::UnknownKey, now), Some(0));
+        assert_eq!(log.may_write(OutcomeReason::UnknownKey, now), None);
+        assert_eq!(log.may_write(OutcomeReason::TooLarge, now), Some(0), "another reason has a line of its own");
+        assert_eq!(log.may_write(OutcomeReason::UnknownKey, now + Duration::from_secs(9)), None);
+        assert_eq!(log.may_write(OutcomeReason::UnknownKey, now + INTERVAL), Some(2));
+        assert_eq!(log.may_write(OutcomeReason::UnknownKey, now + INTERVAL * 2), Some(0));
     }
 }

@@ -171,7 +171,7 @@ impl Parts {
         let following = heartbeat.clone().follow_keys(readiness, shutdown.clone(), stop.clone());
         background.spawn(following.instrument(span.clone()));
         background.spawn(heartbeat.clone().run(stop.clone()).instrument(span));
-        let counting = Heartbeat::tell_outcomes(metrics.outcomes.clone(), pipeline.clone(), all_counted.clone());
+        let counting = Heartbeat::send_outcomes(metrics.outcomes.clone(), pipeline.clone(), all_counted.clone());
         let counting = JoinSet::from_iter([counting]);
         let ingest = Ingest {
             project: heartbeat.project,
@@ -181,7 +181,7 @@ impl Parts {
             pipeline,
             metrics: metrics.clone(),
             bodies: BodyReader::default(),
-            strangers: BodyReader::for_strangers(),
+            unknown_senders: BodyReader::for_unknown_senders(),
             large_bodies: LargeBodies::default(),
         };
         (Self { writers, counting, all_counted, background, probes: JoinSet::new(), stop, heartbeat }, ingest)
@@ -204,7 +204,7 @@ impl Parts {
         // With the requests and the counts all senders of the queue are gone: the writers finish and end.
         self.counting.shutdown().await;
         ending.finish("flush", FLUSH_TIMEOUT, all_of(&mut self.writers)).await;
-        ending.finish("heartbeat", heartbeat::TIMEOUT, self.heartbeat.tell_or_warn()).await;
+        ending.finish("heartbeat", heartbeat::TIMEOUT, self.heartbeat.send_or_warn()).await;
         self.stop.cancel();
         ending.finish("background", BACKGROUND_TIMEOUT, all_of(&mut self.background)).await;
         ending.finish("disconnect", MountedPool::CLOSE_TIMEOUT, self.heartbeat.database.close()).await;

@@ -15,12 +15,12 @@ use super::{
     database::Database,
     keys::Keys,
     limits::{Exceeded, Limit, Limits},
-    lookups::KeyState,
+    lookups::KeyLookup,
     metrics::Metrics,
     outcomes::Category,
     path::{Addressed, Endpoint, Target},
     pipeline::{Pipeline, Unit},
-    reading::{Named, Read, Reading},
+    reading::{Read, Reading, ReportQuery},
     refusal::Refusal,
     rules::Rules,
 };
@@ -57,7 +57,7 @@ pub struct Ingest {
     pub metrics: Metrics,
     pub bodies: BodyReader,
     /// Bodies that bring their key themselves.
-    pub strangers: BodyReader,
+    pub unknown_senders: BodyReader,
     pub large_bodies: LargeBodies,
 }
 
@@ -68,16 +68,16 @@ pub struct LargeBodies(Arc<Semaphore>);
 impl LargeBodies {
     /// Does heavy work on a thread of its own, one request at a time. What covers its memory comes back with
     /// the result.
-    async fn apart<T, F>(&self, mut cover: Cover, work: F) -> Result<(T, Cover), Refusal>
+    async fn run_on_thread<T, F>(&self, mut memory: BodyMemory, work: F) -> Result<(T, BodyMemory), Refusal>
     where
         F: FnOnce() -> Result<T, Refusal> + Send + 'static,
         T: Send + 'static,
     {
-        if cover.turn.is_none() {
-            cover.turn = Arc::clone(&self.0).acquire_owned().await.ok();
+        if memory.turn.is_none() {
+            memory.turn = Arc::clone(&self.0).acquire_owned().await.ok();
         }
-        let covered = move || Ok((work()?, cover));
-        tokio::task::spawn_blocking(covered).await.unwrap_or(Err(Refusal::Overloaded))
+        let holding = move || Ok((work()?, memory));
+        tokio::task::spawn_blocking(holding).await.unwrap_or(Err(Refusal::Overloaded))
     }
 }
 
@@ -104,7 +104,7 @@ pub struct Submission<'a> {
 
 /// What covers a body's memory. It goes along to the threads that work on the body: a client that leaves ends
 /// its request, but not those.
-struct Cover {
+struct BodyMemory {
     reservation: Reservation,
     /// For what is too large to be reserved.
     turn: Option<OwnedSemaphorePermit>,
@@ -170,14 +170,14 @@ impl<'a> Submission<'a> {
                 return Err(refusal);
             }
         };
-        let reader = if self.key.is_some() { &self.ingest.bodies } else { &self.ingest.strangers };
+        let reader = if self.key.is_some() { &self.ingest.bodies } else { &self.ingest.unknown_senders };
         let received = reader.read(self.headers, body.as_mut()).await?;
         if received.bytes.is_empty() {
             return Err(Refusal::EmptyBody);
         }
-        let cover = Cover { reservation: received.reservation, turn: None };
-        let (content, cover) = self.decode(encoding, received.bytes, cover).await?;
-        self.take(content, cover).await
+        let memory = BodyMemory { reservation: received.reservation, turn: None };
+        let (content, memory) = self.decode(encoding, received.bytes, memory).await?;
+        self.take(content, memory).await
     }
 
     /// An event in the query of an image's address, as base64.
@@ -198,11 +198,11 @@ impl<'a> Submission<'a> {
         let event = encoding::store_body(event.into(), MAX_EVENT_BYTES)?;
         let mut reservation = self.ingest.bodies.nothing();
         reservation.grow_to(self.query.len() + event.len())?;
-        self.take(Content::Event(event), Cover { reservation, turn: None }).await
+        self.take(Content::Event(event), BodyMemory { reservation, turn: None }).await
     }
 
     /// Reads and stores what was decoded.
-    async fn take(&mut self, content: Content, cover: Cover) -> Result<Accepted, Refusal> {
+    async fn take(&mut self, content: Content, memory: BodyMemory) -> Result<Accepted, Refusal> {
         let mut exceeded = None;
         if let Content::Envelope(envelope) = &content {
             self.check_envelope_dsn(envelope).await?;
@@ -212,7 +212,7 @@ impl<'a> Submission<'a> {
             }
         }
         let endpoint = self.target.endpoint;
-        let (mut read, cover) = self.read(content, exceeded, cover).await?;
+        let (mut read, memory) = self.read(content, exceeded, memory).await?;
         let exceeded = read.exceeded().cloned();
         self.settle(read.unit.rows.len());
         while read.unit.rows.len() > self.charged {
@@ -228,7 +228,7 @@ impl<'a> Submission<'a> {
             return Err(refusal);
         }
         // The rows hold what is needed from here on: let the next body in.
-        drop(cover);
+        drop(memory);
         if !unit.is_empty() {
             self.ingest.pipeline.store(Unit { key: self.key.clone(), ..unit }).await?;
         }
@@ -273,15 +273,15 @@ impl<'a> Submission<'a> {
 
     async fn admit(&mut self, key: &PublicKey) -> Result<(), Refusal> {
         match self.ingest.keys.state(key, &self.ingest.database).await {
-            KeyState::Accepted => {
+            KeyLookup::Accepted => {
                 self.ingest.keys.used(key, self.received_at);
                 self.admitted = true;
                 // Those from before the first poll are nobody's.
                 self.rules = self.ingest.keys.rules();
                 if self.rules.active { Ok(()) } else { Err(Refusal::Inactive) }
             }
-            KeyState::Unknown => Err(Refusal::UnknownKey),
-            KeyState::Unavailable => Err(Refusal::KeysUnavailable),
+            KeyLookup::Unknown => Err(Refusal::UnknownKey),
+            KeyLookup::Unavailable => Err(Refusal::KeysUnavailable),
         }
     }
 
@@ -329,7 +329,12 @@ impl<'a> Submission<'a> {
         self.admit(&key).await
     }
 
-    async fn decode(&self, encoding: Encoding, bytes: Bytes, mut cover: Cover) -> Result<(Content, Cover), Refusal> {
+    async fn decode(
+        &self,
+        encoding: Encoding,
+        bytes: Bytes,
+        mut memory: BodyMemory,
+    ) -> Result<(Content, BodyMemory), Refusal> {
         let endpoint = self.format();
         let limit = match (endpoint, &self.key) {
             (Endpoint::Store | Endpoint::Security | Endpoint::Nel, _) => MAX_STORE_BYTES,
@@ -339,23 +344,26 @@ impl<'a> Submission<'a> {
         };
         if bytes.len() <= INLINE_BYTES {
             let inline = if encoding == Encoding::Identity { limit } else { limit.min(INLINE_INFLATED_BYTES) };
-            match Decoded::of(encoding, bytes.clone(), inline, endpoint) {
+            match Decoded::new(encoding, bytes.clone(), inline, endpoint) {
                 Err(Refusal::Decode(DecodeError::TooLarge(_))) if inline < limit => {}
                 Err(refusal) => return Err(refusal),
                 Ok(decoded) => {
-                    cover.reservation.grow_to(bytes.len() + decoded.unpacked_bytes)?;
-                    return Ok((decoded.content, cover));
+                    memory.reservation.grow_to(bytes.len() + decoded.unpacked_bytes)?;
+                    return Ok((decoded.content, memory));
                 }
             }
         }
         let length = bytes.len();
-        let (decoded, mut cover) =
-            self.ingest.large_bodies.apart(cover, move || Decoded::of(encoding, bytes, limit, endpoint)).await?;
+        let (decoded, mut memory) = self
+            .ingest
+            .large_bodies
+            .run_on_thread(memory, move || Decoded::new(encoding, bytes, limit, endpoint))
+            .await?;
         if decoded.unpacked_bytes <= INLINE_INFLATED_BYTES {
-            cover.reservation.grow_to(length + decoded.unpacked_bytes)?;
-            cover.turn = None;
+            memory.reservation.grow_to(length + decoded.unpacked_bytes)?;
+            memory.turn = None;
         }
-        Ok((decoded.content, cover))
+        Ok((decoded.content, memory))
     }
 
     /// Who sent it, as far as the project trusts the proxies between.
@@ -379,7 +387,12 @@ impl<'a> Submission<'a> {
         self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
-    async fn read(&self, content: Content, exceeded: Option<Exceeded>, cover: Cover) -> Result<(Read, Cover), Refusal> {
+    async fn read(
+        &self,
+        content: Content,
+        exceeded: Option<Exceeded>,
+        memory: BodyMemory,
+    ) -> Result<(Read, BodyMemory), Refusal> {
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let reading = Reading {
             project: self.ingest.project,
@@ -390,29 +403,29 @@ impl<'a> Submission<'a> {
             referer: text(header::REFERER),
             exceeded,
         };
-        let (content_type, named) = (self.content_type().map(str::to_owned), self.named());
+        let (content_type, query) = (self.content_type().map(str::to_owned), self.report_query());
         let small = content.len() <= INLINE_BYTES;
         let work = move || match content {
             Content::Envelope(envelope) => Ok(reading.envelope(envelope)),
             Content::Event(payload) => Ok(reading.event(&payload)),
-            Content::Security(body) => reading.security(content_type.as_deref(), &body, &named),
+            Content::Security(body) => reading.security(content_type.as_deref(), &body, &query),
             Content::NetworkErrors(body) => Reading::network_errors(&body),
             Content::Minidump(body) => reading.minidump(content_type.as_deref(), &body),
         };
-        if small { Ok((work()?, cover)) } else { self.ingest.large_bodies.apart(cover, work).await }
+        if small { Ok((work()?, memory)) } else { self.ingest.large_bodies.run_on_thread(memory, work).await }
     }
 
     /// Browsers cannot add to a report: its address says what the page is.
-    fn named(&self) -> Named {
-        let mut named = Named::default();
+    fn report_query(&self) -> ReportQuery {
+        let mut query = ReportQuery::default();
         for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
             match &*name {
-                "sentry_release" => named.release = Some(value.into_owned()),
-                "sentry_environment" => named.environment = Some(value.into_owned()),
+                "sentry_release" => query.release = Some(value.into_owned()),
+                "sentry_environment" => query.environment = Some(value.into_owned()),
                 _ => {}
             }
         }
-        named
+        query
     }
 }
 
@@ -429,7 +442,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::{
-        body::{MAX_BUFFERED_BYTES, MAX_STRANGERS_BYTES},
+        body::{MAX_BUFFERED_BYTES, MAX_UNKNOWN_SENDERS_BYTES},
         pipeline::{BATCH_BYTES, QUEUE_BYTES},
         writer::WRITERS,
     };
@@ -440,16 +453,16 @@ mod tests {
 
     #[test]
     fn everything_at_its_maximum_fits_into_the_pod() {
-        let bodies = LARGE_BODIES * MAX_ENVELOPE_BYTES + MAX_BUFFERED_BYTES + MAX_STRANGERS_BYTES;
+        let bodies = LARGE_BODIES * MAX_ENVELOPE_BYTES + MAX_BUFFERED_BYTES + MAX_UNKNOWN_SENDERS_BYTES;
         // A batch under way is copied into the statement and into the connection's buffer.
         let events = QUEUE_BYTES + 2 * WRITERS * BATCH_BYTES;
         assert!(bodies + events <= POD_BYTES - BASE_BYTES, "{bodies} {events}");
     }
 
-    async fn cover(reader: &BodyReader) -> Cover {
+    async fn memory(reader: &BodyReader) -> BodyMemory {
         let body = stream::iter([Ok::<_, warp::Error>(Bytes::from_static(b"body"))]);
         let body = reader.read(&HeaderMap::new(), body).await.unwrap();
-        Cover { reservation: body.reservation, turn: None }
+        BodyMemory { reservation: body.reservation, turn: None }
     }
 
     #[tokio::test]
@@ -463,7 +476,7 @@ mod tests {
             may_finish.recv().unwrap();
             Ok(())
         };
-        let mut request = Box::pin(large_bodies.apart(cover(&reader).await, work));
+        let mut request = Box::pin(large_bodies.run_on_thread(memory(&reader).await, work));
         assert!(futures::poll!(&mut request).is_pending());
         tokio::task::spawn_blocking(move || has_started.recv()).await.unwrap().unwrap();
         drop(request);

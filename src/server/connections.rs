@@ -118,28 +118,28 @@ where
             leaving: Arc::clone(&self.leaving),
             farewell: self.farewell.clone(),
         };
-        let place = Place::take(slot, self.open.clone());
+        let open = OpenConnection::take(slot, self.open.clone());
         self.tasks.spawn(async move {
-            conversation.hold(stream, peer).await;
-            drop(place);
+            conversation.serve(stream, peer).await;
+            drop(open);
         });
     }
 }
 
 /// An open connection, counted until it ends, also when its task is aborted.
-struct Place {
+struct OpenConnection {
     _slot: OwnedSemaphorePermit,
     open: Option<IntGauge>,
 }
 
-impl Place {
+impl OpenConnection {
     fn take(slot: OwnedSemaphorePermit, open: Option<IntGauge>) -> Self {
         open.iter().for_each(IntGauge::inc);
         Self { _slot: slot, open }
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.open.iter().for_each(IntGauge::dec);
     }

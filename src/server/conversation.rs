@@ -73,7 +73,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// Answers requests until either side ends the connection.
-    pub async fn hold(self, stream: TcpStream, peer: SocketAddr) {
+    pub async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         // An answer is one small packet that should not wait for the next.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "Could not set TCP_NODELAY.");

@@ -15,7 +15,7 @@ use crate::{
         keys::Keys,
         limits::{Limits, QUOTA_WINDOW},
         metrics::{Metrics, Written},
-        outcomes::{Category, Reason},
+        outcomes::{Category, OutcomeReason},
         record::{Record, Stream, Streams},
     },
     store::{
@@ -110,7 +110,7 @@ impl Postgres {
         let result = self.attempt(deadline, send).await;
         timer.observe_duration();
         if let Ok(applied) = &result {
-            self.limits.heard(&applied.usage);
+            self.limits.observe(&applied.usage);
         }
         result
     }
@@ -137,7 +137,7 @@ impl Postgres {
         let key = part.shares.first().and_then(|share| share.key.as_ref());
         for (category, dropped) in [(Category::Session, sessions), (Category::Feedback, feedback)] {
             if dropped > 0 {
-                self.metrics.outcomes.count(key, category, Reason::Rejected, dropped);
+                self.metrics.outcomes.count(key, category, OutcomeReason::Rejected, dropped);
             }
         }
     }
@@ -158,7 +158,7 @@ impl Postgres {
                 warn!(event_id = %row.event_id, error = message, "Put an event into quarantine.");
                 self.metrics.written(Written::Quarantined, 1);
                 let key = part.shares.first().and_then(|share| share.key.as_ref());
-                self.metrics.outcomes.count(key, row.kind.into(), Reason::Quarantined, 1);
+                self.metrics.outcomes.count(key, row.kind.into(), OutcomeReason::Quarantined, 1);
                 Ok(())
             }
             Err(failure) => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     ingest::{
-        outcomes::{Category, Reason},
+        outcomes::{Category, OutcomeReason},
         refusal::Refusal,
     },
     protocol::{
@@ -28,7 +28,7 @@ pub struct ItemOutcome {
 pub enum ItemResult {
     /// These of the unit's rows, in the list of the category.
     Kept(Range<usize>),
-    NotKept(Reason, Option<Cause>),
+    NotKept(OutcomeReason, Option<Cause>),
     /// The client says that it did not send this.
     Discarded(Discarded),
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use self::item::{Cause, ItemOutcome, ItemResult};
 use super::{
     limits::Exceeded,
-    outcomes::{Category, Reason},
+    outcomes::{Category, OutcomeReason},
     pipeline::Unit,
     prepare::{self, Prepared},
     refusal::Refusal,
@@ -73,11 +73,11 @@ impl Read {
         self.keep(item, category, place..place + 1);
     }
 
-    fn drop(&mut self, item: usize, category: Category, reason: Reason, quantity: u64) {
+    fn drop(&mut self, item: usize, category: Category, reason: OutcomeReason, quantity: u64) {
         self.items.push(ItemOutcome { item, category, quantity, result: ItemResult::NotKept(reason, None) });
     }
 
-    fn refuse(&mut self, item: usize, category: Category, reason: Reason, cause: impl Into<Cause>) {
+    fn refuse(&mut self, item: usize, category: Category, reason: OutcomeReason, cause: impl Into<Cause>) {
         let result = ItemResult::NotKept(reason, Some(cause.into()));
         self.items.push(ItemOutcome { item, category, quantity: 1, result });
     }
@@ -107,7 +107,7 @@ impl Read {
     }
 
     /// Leaves out the events behind the first so many.
-    pub fn cut_events(&mut self, count: usize, category: Category, reason: Reason) {
+    pub fn cut_events(&mut self, count: usize, category: Category, reason: OutcomeReason) {
         let over = self.unit.rows.drain(count..).count() as u64;
         self.items.retain_mut(|item| match &mut item.result {
             ItemResult::Kept(rows) if rows.end > count && item.category == category => {
@@ -141,7 +141,7 @@ impl Reading {
             let category = Category::of(&kind);
             match kind {
                 ItemKind::Event | ItemKind::Security if has_event => {
-                    read.drop(number, category, Reason::DuplicateItem, 1);
+                    read.drop(number, category, OutcomeReason::DuplicateItem, 1);
                 }
                 ItemKind::Event | ItemKind::Security => {
                     has_event = true;
@@ -153,40 +153,40 @@ impl Reading {
                     }
                 }
                 ItemKind::Session | ItemKind::Sessions if read.unit.sessions.len() >= MAX_SESSIONS => {
-                    read.drop(number, category, Reason::TooManyItems, 1);
+                    read.drop(number, category, OutcomeReason::TooManyItems, 1);
                 }
                 ItemKind::Session => self.add_session(&mut read, number, &payload, drift),
                 ItemKind::Sessions => self.add_sessions(&mut read, number, &payload, drift),
                 ItemKind::ClientReport => add_discarded(&mut read, number, &payload),
                 ItemKind::UserReport if read.unit.feedback.len() >= MAX_REPORTS => {
-                    read.drop(number, category, Reason::TooManyItems, 1);
+                    read.drop(number, category, OutcomeReason::TooManyItems, 1);
                 }
                 ItemKind::UserReport => self.add_report(&mut read, number, &payload),
                 // It has the id of the envelope: a second one would have the same.
-                ItemKind::Feedback if has_feedback => read.drop(number, category, Reason::DuplicateItem, 1),
+                ItemKind::Feedback if has_feedback => read.drop(number, category, OutcomeReason::DuplicateItem, 1),
                 ItemKind::Feedback => {
                     has_feedback = true;
                     self.add_feedback(&mut read, number, &payload, &receipt);
                 }
-                ItemKind::Attachment => read.drop(number, category, Reason::Attachment, 1),
-                _ => read.drop(number, category, Reason::UnsupportedItem, 1),
+                ItemKind::Attachment => read.drop(number, category, OutcomeReason::Attachment, 1),
+                _ => read.drop(number, category, OutcomeReason::UnsupportedItem, 1),
             }
         }
         read
     }
 
     /// What a browser reports of a page's policy.
-    pub fn security(&self, content_type: Option<&str>, body: &[u8], named: &Named) -> Result<Read, Refusal> {
+    pub fn security(&self, content_type: Option<&str>, body: &[u8], query: &ReportQuery) -> Result<Read, Refusal> {
         let request = security::Request {
-            release: named.release.as_deref(),
-            environment: named.environment.as_deref(),
+            release: query.release.as_deref(),
+            environment: query.environment.as_deref(),
             user_agent: self.user_agent.as_deref(),
             referer: self.referer.as_deref(),
         };
         let reports = security::parse(content_type, body, &request)?;
         let mut read = Read::default();
         for (_, quantity) in reports.skipped {
-            read.drop(0, Category::Security, Reason::UnsupportedItem, quantity.into());
+            read.drop(0, Category::Security, OutcomeReason::UnsupportedItem, quantity.into());
         }
         for payload in reports.events {
             self.add_event(&mut read, 0, &payload, &self.receipt(None, None), Category::Security);
@@ -197,7 +197,7 @@ impl Reading {
     /// Errors of the network are counted and not kept.
     pub fn network_errors(body: &[u8]) -> Result<Read, Refusal> {
         let mut read = Read::default();
-        read.drop(0, Category::Security, Reason::UnsupportedItem, security::network_errors(body)?.into());
+        read.drop(0, Category::Security, OutcomeReason::UnsupportedItem, security::network_errors(body)?.into());
         Ok(read)
     }
 
@@ -205,7 +205,7 @@ impl Reading {
     pub fn minidump(&self, content_type: Option<&str>, body: &Bytes) -> Result<Read, Refusal> {
         let upload = minidump::parse(content_type, body)?;
         let mut read = self.event(&upload.event);
-        read.drop(0, Category::Attachment, Reason::Attachment, upload.other_parts as u64 + 1);
+        read.drop(0, Category::Attachment, OutcomeReason::Attachment, upload.other_parts as u64 + 1);
         Ok(read)
     }
 
@@ -237,11 +237,11 @@ impl Reading {
                 Some(event_id)
             }
             Ok(Prepared::Filtered(reason, event_id)) => {
-                read.drop(item, category, Reason::Filtered(reason), 1);
+                read.drop(item, category, OutcomeReason::Filtered(reason), 1);
                 Some(event_id)
             }
             Ok(Prepared::Transaction(event_id)) => {
-                read.drop(item, Category::Transaction, Reason::UnsupportedItem, 1);
+                read.drop(item, Category::Transaction, OutcomeReason::UnsupportedItem, 1);
                 Some(event_id)
             }
             Err(refusal) => {
@@ -258,7 +258,7 @@ impl Reading {
                 read.unit.sessions.push(self.session_row(update));
                 read.keep(item, Category::Session, place..place + 1);
             }
-            Err(error) => read.refuse(item, Category::Session, Reason::InvalidSession, error),
+            Err(error) => read.refuse(item, Category::Session, OutcomeReason::InvalidSession, error),
         }
     }
 
@@ -272,11 +272,11 @@ impl Reading {
                     read.keep(item, Category::Session, rows);
                 }
                 for (error, quantity) in parsed.dropped {
-                    let result = ItemResult::NotKept(Reason::InvalidSession, Some(error.into()));
+                    let result = ItemResult::NotKept(OutcomeReason::InvalidSession, Some(error.into()));
                     read.items.push(ItemOutcome { item, category: Category::Session, quantity, result });
                 }
             }
-            Err(error) => read.refuse(item, Category::Session, Reason::InvalidSession, error),
+            Err(error) => read.refuse(item, Category::Session, OutcomeReason::InvalidSession, error),
         }
     }
 
@@ -296,7 +296,7 @@ impl Reading {
                 let row = self.feedback_row(report.id(), FeedbackKind::Report, report);
                 read.keep_feedback(item, Category::UserReport, row);
             }
-            Err(error) => read.refuse(item, Category::UserReport, Reason::InvalidReport, error),
+            Err(error) => read.refuse(item, Category::UserReport, OutcomeReason::InvalidReport, error),
         }
     }
 
@@ -307,7 +307,7 @@ impl Reading {
                 let row = self.feedback_row(feedback_id, FeedbackKind::Feedback, report);
                 read.keep_feedback(item, Category::Feedback, row);
             }
-            Err(error) => read.refuse(item, Category::Feedback, Reason::InvalidReport, error),
+            Err(error) => read.refuse(item, Category::Feedback, OutcomeReason::InvalidReport, error),
         }
     }
 
@@ -322,7 +322,7 @@ impl Reading {
 
 /// What the query of a report's address names.
 #[derive(Clone, Debug, Default)]
-pub struct Named {
+pub struct ReportQuery {
     pub release: Option<String>,
     pub environment: Option<String>,
 }
@@ -335,6 +335,6 @@ fn add_discarded(read: &mut Read, item: usize, payload: &[u8]) {
             quantity: discarded.quantity,
             result: ItemResult::Discarded(discarded),
         })),
-        Err(error) => read.refuse(item, Category::Default, Reason::InvalidReport, error),
+        Err(error) => read.refuse(item, Category::Default, OutcomeReason::InvalidReport, error),
     }
 }
