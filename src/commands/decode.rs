@@ -48,8 +48,8 @@ pub struct Decode {
 pub enum DecodeError {
     #[error("failed to read {}: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("failed to read the project in {}: {message}", .path.display())]
-    Project { path: PathBuf, message: String },
+    #[error("failed to read the project in {}: {source}", .path.display())]
+    Project { path: PathBuf, source: Box<serde_yaml::Error> },
     #[error("ingest would answer {}: {}", .0.status().as_u16(), .0.explained())]
     Refused(Box<Refusal>),
 }
@@ -85,7 +85,7 @@ fn read(path: &Path) -> Result<Vec<u8>, DecodeError> {
 fn project(path: &Path) -> Result<ErrorTrackingProject, DecodeError> {
     let manifest = String::from_utf8_lossy(&read(path)?).into_owned();
     serde_yaml::from_str(&manifest)
-        .map_err(|error| DecodeError::Project { path: path.to_owned(), message: error.to_string() })
+        .map_err(|error| DecodeError::Project { path: path.to_owned(), source: Box::new(error) })
 }
 
 /// What ingest would make of `body` if it came at `received_at`, as text for people.

@@ -48,6 +48,9 @@ pub enum ConnectionError {
     UnsupportedParameter(String),
     #[error("failed to read {file}: {source}")]
     Unreadable { file: &'static str, source: std::io::Error },
+    /// The process is ending.
+    #[error("reading was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
 }
 
 /// The keys of a database Secret; `uri` wins, because `host` as `CloudNativePG` writes it lacks the namespace.

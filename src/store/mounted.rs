@@ -153,11 +153,7 @@ impl Current {
 }
 
 async fn read(directory: PathBuf) -> Result<Connection, ConnectionError> {
-    let reading = tokio::task::spawn_blocking(move || Connection::from_directory(&directory));
-    reading.await.unwrap_or_else(|stopped| {
-        let source = std::io::Error::other(stopped);
-        Err(ConnectionError::Unreadable { file: "password", source })
-    })
+    tokio::task::spawn_blocking(move || Connection::from_directory(&directory)).await?
 }
 
 fn fingerprint(connection: &Connection) -> [u8; 32] {
