@@ -3,17 +3,12 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// Networks of the proxies that say the truth about whom they were asked by; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
-    networks: Vec<Network>,
-}
-
-/// Addresses that share their first `prefix` bits with `address`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    prefix: u32,
+    networks: Vec<IpNet>,
 }
 
 /// The text is neither an address nor a network.
@@ -24,7 +19,7 @@ pub struct InvalidNetwork(pub String);
 impl TrustedProxies {
     /// Networks in CIDR notation and single addresses, both of IPv4 and IPv6.
     pub fn parse<S: AsRef<str>>(networks: &[S]) -> Result<Self, InvalidNetwork> {
-        let parse = |text: &S| Network::parse(text.as_ref()).ok_or_else(|| InvalidNetwork(text.as_ref().to_owned()));
+        let parse = |text: &S| network(text.as_ref()).ok_or_else(|| InvalidNetwork(text.as_ref().to_owned()));
         Ok(Self { networks: networks.iter().map(parse).collect::<Result<_, _>>()? })
     }
 
@@ -44,40 +39,18 @@ impl TrustedProxies {
     }
 
     fn contain(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            // `+8` and `08` parse as integers elsewhere but are in no network.
-            Some(digits) if digits.starts_with(['+', '0']) && digits != "0" => return None,
-            Some(digits) => digits.parse().ok().filter(|prefix| *prefix <= bits)?,
-            None => bits,
-        };
-        Some(Self { address, prefix })
-    }
-
-    fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differ = network.to_bits() ^ address.to_bits();
-                differ.checked_shr(32 - self.prefix).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differ = network.to_bits() ^ address.to_bits();
-                differ.checked_shr(128 - self.prefix).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
+/// Stricter than `ipnet` itself, which reads `08` as `8`.
+fn network(text: &str) -> Option<IpNet> {
+    let Some((address, digits)) = text.split_once('/') else {
+        return text.parse().ok().map(|address: IpAddr| address.into());
+    };
+    let is_decimal = digits == "0" || !digits.starts_with(['+', '0']);
+    let prefix = digits.parse().ok().filter(|_| is_decimal)?;
+    IpNet::new(address.parse().ok()?, prefix).ok()
 }
 
 /// An address as proxies write it: some add the port, and IPv6 may be in brackets. One of IPv4 that is written in IPv6

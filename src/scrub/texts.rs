@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 use super::{
     Rule, patterns,
     place::{Pairs, Place, Style},
@@ -157,37 +159,19 @@ fn is_form(text: &str, pairs: Pairs) -> bool {
 
 /// `%41` and `+` as the characters they stand for; what is not encoded well stays.
 pub(super) fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8_lossy();
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let encoded = if *byte == b'%' { after.first_chunk().copied().and_then(hexadecimal) } else { None };
-        bytes.push(encoded.unwrap_or(if *byte == b'+' { b' ' } else { *byte }));
-        rest = if encoded.is_some() { &after[2..] } else { after };
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
-fn hexadecimal(digits: [u8; 2]) -> Option<u8> {
-    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-    u8::try_from(high? << 4 | low?).ok()
-}
+/// What a form encodes. Brackets stay, for people to read `[Filtered]`.
+const IN_FORMS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'[').remove(b']');
 
-/// The value of a form again. Brackets stay, for people to read `[Filtered]`.
+/// The value of a form again.
 fn percent_encoded(text: &str) -> String {
-    const HEXADECIMAL: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~[]".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let [high, low] = [byte >> 4, byte & 0xf].map(|digit| char::from(HEXADECIMAL[usize::from(digit)]));
-            encoded.extend(['%', high, low]);
-        }
-    }
-    encoded
+    utf8_percent_encode(text, IN_FORMS).to_string()
 }
 
 #[cfg(test)]
