@@ -197,7 +197,7 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// What others have written beside ours stays: it is theirs.
+    /// Conditions that others have written stay.
     #[must_use]
     pub fn finish(mut self) -> Vec<Condition> {
         let ours = |condition: &&Condition| ConditionType::ALL.iter().any(|kind| kind.as_str() == condition.type_);
@@ -256,8 +256,8 @@ mod tests {
             observed_generation: None,
             last_transition_time: Time(Timestamp::from_second(1).unwrap()),
         };
-        let (theirs, paused) = (condition("Audited"), condition("Paused"));
-        let before = [theirs, paused];
+        let (foreign, paused) = (condition("Audited"), condition("Paused"));
+        let before = [foreign, paused];
         let mut conditions = Conditions::new(&before, Some(1), Timestamp::from_second(1).unwrap());
         conditions.set(ConditionType::Ready, ConditionStatus::True, Reason::Available, "");
         let after = conditions.finish();

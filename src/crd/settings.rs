@@ -201,7 +201,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Of the longest window.
+    /// Length of the longest window.
     const MOST_SECONDS: u32 = 24 * 60 * 60;
 
     #[must_use]

@@ -68,8 +68,8 @@ impl Default for Compiled {
 }
 
 impl Compiled {
-    /// Filters of every entry that can be followed, and what is wrong with the others. Of entries that are too large
-    /// together the first ones are followed.
+    /// Filters of every entry that can be followed, and what is wrong with the others. The first ones are followed of
+    /// entries that are too large together.
     #[must_use]
     pub fn new(filters: &Filters) -> (Self, Vec<FilterError>) {
         let Filters {

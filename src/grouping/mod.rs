@@ -18,7 +18,7 @@ use crate::protocol::event::{Event, Exception, LogEntry, UNLABELED};
 /// Version of the algorithm that [`g1`] is; kept beside each hash.
 pub const VERSION: i16 = 1;
 
-/// Of a longer chain only the exceptions nearest to the outermost count.
+/// Only the exceptions nearest to the outermost count of a longer chain.
 const MAX_EXCEPTIONS: usize = 10;
 
 /// What decided the group.

@@ -228,7 +228,7 @@ fn parse_dsn(text: &str) -> Option<EnvelopeDsn> {
     Some(EnvelopeDsn { public_key: key.parse().ok()?, project_id: project_id.parse().ok()? })
 }
 
-/// Derived, so that a header said twice is refused as Sentry does.
+/// Derived, so that a repeated header is refused as Sentry does.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default)]

@@ -38,8 +38,8 @@ pub struct UserReport {
 }
 
 impl UserReport {
-    /// Of an item `user_report`, which has none: the same words about the same event are the same report, so that
-    /// one that is sent again is kept once.
+    /// An id for an item `user_report`, which has none. The same words about the same event have the same id, so that
+    /// a report that is sent again is kept once.
     #[must_use]
     pub fn id(&self) -> EventId {
         let mut hash = Sha256::new();

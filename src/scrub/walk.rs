@@ -330,7 +330,7 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
         }
     }
 
-    /// Looks ahead for the name of an entry, which may stand behind its value. Of several the secret one counts.
+    /// Looks ahead for the name of an entry, which may stand behind its value. A secret name wins over others.
     fn entry_value(&self, pairs: Pairs) -> Place {
         let mut place = self.named_value(pairs, "");
         let mut position = self.position;

@@ -31,7 +31,7 @@ pub enum Expected {
     Stacktrace,
     /// An object, or a list of pairs.
     Pairs,
-    /// Of any type, or read by nobody.
+    /// Any type is taken, or nobody reads it.
     Anything,
 }
 

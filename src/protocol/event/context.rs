@@ -36,7 +36,7 @@ impl Attributes for Contexts {
     }
 }
 
-/// Of a context that is there twice the last one that is an object counts.
+/// The last object of a repeated context counts.
 fn read<'de, T: Attributes, A: MapAccess<'de>>(context: &mut T, object: &mut A) -> Result<(), A::Error> {
     if let Some(found) = value::<Object<T>, A>(object)?.0 {
         *context = found;

@@ -26,7 +26,7 @@ pub(super) fn add(tags: &mut Tags, sources: Sources<'_>) {
         tags.add(name, software.name.clone());
     }
     tags.add("device", contexts.device());
-    // The outermost exception knows best; SDKs that mark only a cause are heard as well.
+    // The outermost exception knows best; a cause counts where an SDK marks nothing else.
     let mut outermost_first = exceptions.iter().rev();
     tags.add("mechanism", outermost_first.clone().find_map(|exception| exception.mechanism.clone()));
     let handled = outermost_first.find_map(|exception| exception.handled);

@@ -132,7 +132,7 @@ pub(in crate::protocol) fn skip<'de, A: MapAccess<'de>>(object: &mut A) -> Resul
     object.next_value::<IgnoredAny>().map(|_| ())
 }
 
-/// Of an attribute that is there twice the last usable one counts.
+/// The last usable value of a repeated attribute counts.
 pub(in crate::protocol) fn assign<T>(slot: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
         *slot = value;

@@ -207,7 +207,7 @@ impl<const LINES: bool> Attributes for Draft<LINES> {
     }
 }
 
-/// Of a list that is there twice the last one with something in it counts.
+/// The last list of a repeated attribute that is not empty counts.
 fn replace<T>(list: &mut Vec<T>, found: Vec<T>) {
     if !found.is_empty() {
         *list = found;

@@ -23,7 +23,7 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    /// A tag that the application set. Of a key that is there twice the first value counts.
+    /// A tag that the application set. The first value of a repeated key counts.
     fn push(&mut self, name: &str, value: Option<String>) {
         let (Some(key), Some(value)) = (key(name), value.and_then(|value| one_line(&value))) else { return };
         if key == "environment" {

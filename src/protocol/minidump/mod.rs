@@ -82,11 +82,11 @@ fn checked(dump: &Bytes) -> Result<Bytes, MinidumpError> {
 /// What the fields beside the dump say.
 #[derive(Default)]
 struct Form {
-    /// Of the file `__sentry-event`.
+    /// From the file `__sentry-event`.
     attached: Map<String, Value>,
-    /// Of the field `sentry`, which wins over the file.
+    /// From the field `sentry`, which wins over the file.
     field: Map<String, Value>,
-    /// Of `sentry[a][b]`, each of which wins over both.
+    /// From fields `sentry[a][b]`, which win over both.
     keys: Map<String, Value>,
     /// `sentry__1`, `sentry__2`: a long field in pieces.
     chunks: Vec<(u32, Bytes)>,

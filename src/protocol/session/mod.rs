@@ -32,7 +32,7 @@ pub enum Sessions {
     /// A newer state of one session.
     One {
         sid: [u8; 16],
-        /// Of two updates the higher is the newer one.
+        /// The newer one of two updates has the higher number.
         seq: i64,
         /// The client's first update of this session.
         init: bool,
