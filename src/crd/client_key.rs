@@ -52,6 +52,10 @@ pub struct ClientKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
 
+    /// Entries of the Secret beside SENTRY_DSN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_keys: Option<ExtraKeys>,
+
     /// How many events are accepted with this key; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
@@ -98,6 +102,17 @@ pub struct SecretTemplate {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::annotations")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Entries of the Secret beside SENTRY_DSN.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtraKeys {
+    /// SENTRY_ENVIRONMENT, which SDKs report as the environment of their events, as "production"; not written when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(r"self.matches('^[^/\\\\[:cntrl:]]+$') && self.trim() == self && !(self.lowerAscii() in ['none', '.', '..'])").message("extraKeys.environment must be the name of an environment, as production: no slash, line break or blanks around it, and not 'none'"))]
+    pub environment: Option<String>,
 }
 
 /// What happens to the key and its Secret when the ClientKey is deleted.

@@ -14,7 +14,8 @@ mod schema;
 mod settings;
 
 pub use client_key::{
-    ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, KeyDeletionPolicy, ProjectRef, SecretTemplate,
+    ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, ExtraKeys, KeyDeletionPolicy, ProjectRef,
+    SecretTemplate,
 };
 pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
 pub use ingest::{

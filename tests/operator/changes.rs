@@ -32,6 +32,24 @@ fn replicas_and_resources_follow_the_spec() {
 }
 
 #[test]
+fn the_environment_comes_into_the_secret_and_goes_again() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("environment");
+    namespace.ready_project("shop", 1);
+    let environment = || namespace.get("secret/shop-dsn", ".data.SENTRY_ENVIRONMENT");
+    let patch = |spec: &str| namespace.kubectl(&["patch", "etk/shop", "--type=merge", "-p", spec]);
+    let dsn = namespace.get("secret/shop-dsn", ".data.SENTRY_DSN");
+    assert_eq!(environment(), "");
+    patch(r#"{"spec":{"extraKeys":{"environment":"blue green"}}}"#);
+    wait_for("the Secret has the environment", Duration::from_secs(10), || {
+        (environment() == "Ymx1ZSBncmVlbg==").then_some(())
+    });
+    patch(r#"{"spec":{"extraKeys":null}}"#);
+    wait_for("the Secret has the DSN alone", Duration::from_secs(10), || environment().is_empty().then_some(()));
+    assert_eq!(namespace.get("secret/shop-dsn", ".data.SENTRY_DSN"), dsn);
+}
+
+#[test]
 fn a_disabled_key_is_refused_and_accepted_again_while_its_secret_stays() {
     let _turn = beside_others();
     let namespace = Namespace::new("enabled");

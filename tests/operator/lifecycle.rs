@@ -118,6 +118,11 @@ fn what_cannot_work_is_refused_with_a_sentence_that_says_what_to_do() {
         (r#"{"spec":{"rateLimit":{"events":10,"window":"25h"}}}"#, "between 1s and 24h"),
         (r#"{"spec":{"rateLimit":{"events":10,"window":"500ms"}}}"#, "whole seconds"),
         (r#"{"spec":{"secretTemplate":{"name":"one","labels":{"team":"a b"}}}}"#, "should match"),
+        (r#"{"spec":{"extraKeys":{"environment":"a/b"}}}"#, "the name of an environment"),
+        (r#"{"spec":{"extraKeys":{"environment":"a\\b"}}}"#, "the name of an environment"),
+        (r#"{"spec":{"extraKeys":{"environment":"a\nb"}}}"#, "the name of an environment"),
+        (r#"{"spec":{"extraKeys":{"environment":" a"}}}"#, "the name of an environment"),
+        (r#"{"spec":{"extraKeys":{"environment":"None"}}}"#, "the name of an environment"),
     ] {
         let refusal = namespace.try_kubectl(&["patch", "etk/shop", "--type=merge", "-p", patch]).expect_err(patch);
         assert!(refusal.contains(sentence), "{refusal}");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     backend::Key,
-    crd::ClientKey,
+    crd::{ClientKey, ExtraKeys},
     kubernetes::names::{CLIENT_KEY_LABEL, PROJECT_LABEL},
     operator::objects::child::{Child, ChildKind, secret_data},
 };
@@ -16,7 +16,7 @@ use crate::{
 pub const KEY_ID_ANNOTATION: &str = "errortracking.dev/key-id";
 const ROTATED_AT_ANNOTATION: &str = "errortracking.dev/rotated-at";
 
-/// Holds `SENTRY_DSN` and nothing else, so that `envFrom` is clean. Labels and annotations of the template come
+/// Holds `SENTRY_DSN` and what `extraKeys` asks for, so that `envFrom` is clean. Labels and annotations of the template come
 /// first: ours win. The object's own are never copied: a GitOps tool would take the Secret for one of its objects.
 #[must_use]
 pub fn desired(client_key: &ClientKey, key: &Key, dsn: SecretString) -> Child {
@@ -28,7 +28,12 @@ pub fn desired(client_key: &ClientKey, key: &Key, dsn: SecretString) -> Child {
     annotations.insert(KEY_ID_ANNOTATION.into(), key.id.to_string());
     annotations.insert(ROTATED_AT_ANNOTATION.into(), format!("{:.0}", key.created_at));
     let owner = client_key.controller_owner_ref(&()).unwrap_or_default();
-    let data = secret_data(&BTreeMap::from([("SENTRY_DSN", dsn)]));
+    let ExtraKeys { environment } = client_key.spec.extra_keys.clone().unwrap_or_default();
+    let mut data = BTreeMap::from([("SENTRY_DSN", dsn)]);
+    if let Some(environment) = environment {
+        data.insert("SENTRY_ENVIRONMENT", environment.into());
+    }
+    let data = secret_data(&data);
     let body = json!({"type": "Opaque", "data": data});
     Child::new(
         ChildKind::Secret,
@@ -52,6 +57,17 @@ mod tests {
         dsn::{ProjectId, PublicKey},
     };
 
+    fn key() -> Key {
+        Key {
+            id: KeyId::new("3"),
+            public_key: PublicKey::from_random([0xab; 16]),
+            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
+            enabled: true,
+            rate_limit: None,
+            created_at: Timestamp::from_second(0).unwrap(),
+        }
+    }
+
     #[test]
     fn the_secret_holds_the_dsn_alone_and_our_labels_win() {
         let template = SecretTemplate {
@@ -69,15 +85,7 @@ mod tests {
         client_key.metadata.namespace = Some("web".into());
         client_key.metadata.uid = Some("u1".into());
         client_key.metadata.labels = Some(BTreeMap::from([("app.kubernetes.io/instance".into(), "gitops".into())]));
-        let key = Key {
-            id: KeyId::new("3"),
-            public_key: PublicKey::from_random([0xab; 16]),
-            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
-            enabled: true,
-            rate_limit: None,
-            created_at: Timestamp::from_second(0).unwrap(),
-        };
-        let secret = desired(&client_key, &key, "http://fake@shop-ingest.web.svc/7".into());
+        let secret = desired(&client_key, &key(), "http://fake@shop-ingest.web.svc/7".into());
 
         assert_eq!(secret.name, "shop-dsn");
         let data = secret.manifest["data"].as_object().unwrap();
@@ -89,5 +97,15 @@ mod tests {
         assert_eq!(metadata["annotations"][KEY_ID_ANNOTATION], "3");
         assert_eq!(metadata["annotations"][ROTATED_AT_ANNOTATION], "1970-01-01T00:00:00Z");
         assert_eq!(metadata["ownerReferences"][0]["uid"], "u1");
+    }
+
+    #[test]
+    fn the_environment_is_in_the_secret_when_it_is_asked_for() {
+        let extra_keys = Some(ExtraKeys { environment: Some("production".into()) });
+        let client_key = ClientKey::new("shop", ClientKeySpec { extra_keys, ..ClientKeySpec::default() });
+        let secret = desired(&client_key, &key(), "http://fake@shop-ingest.web.svc/7".into());
+        let data = secret.manifest["data"].as_object().unwrap();
+        assert_eq!(data.keys().collect::<Vec<_>>(), ["SENTRY_DSN", "SENTRY_ENVIRONMENT"]);
+        assert_eq!(data["SENTRY_ENVIRONMENT"], "cHJvZHVjdGlvbg==");
     }
 }
