@@ -57,6 +57,45 @@ pub fn message(text: &str, level: &str) -> Value {
     json!({"platform": "node", "level": level, "logger": "shop.payments", "message": text})
 }
 
+/// More of everything than a page holds.
+pub fn oversized() -> Value {
+    let frames: Vec<_> = (0..1500).map(|depth| json!({"function": format!("depth_{depth}"), "in_app": true})).collect();
+    let mut tags: serde_json::Map<_, _> = (0..300).map(|tag| (format!("tag-{tag:03}"), "short".into())).collect();
+    tags["tag-000"] = "v".repeat(1234).into();
+    tags["tag-001"] = "x".repeat(200).into();
+    json!({
+        "platform": "python",
+        "tags": tags,
+        "exception": {"values": [{
+            "type": "RecursionError",
+            "value": "r".repeat(9000),
+            "stacktrace": {"frames": frames},
+        }]},
+    })
+}
+
+/// Python's `ExceptionGroup` of three, one of which has a cause.
+pub fn group() -> Value {
+    let exception = |id: u32, parent: Option<u32>, source: Option<&str>, r#type: &str| {
+        json!({
+            "type": r#type,
+            "value": "failed",
+            "mechanism": {
+                "type": "chained", "handled": true, "exception_id": id, "parent_id": parent, "source": source,
+                "is_exception_group": id == 0,
+            },
+        })
+    };
+    json!({"platform": "python", "exception": {"values": [
+        exception(5, Some(0), Some("__cause__"), "Interrupted"),
+        exception(4, Some(0), Some("exceptions[2]"), "ThirdFailed"),
+        exception(3, Some(0), Some("exceptions[1]"), "SecondFailed"),
+        exception(2, Some(1), Some("__context__"), "KeyError"),
+        exception(1, Some(0), Some("exceptions[0]"), "FirstFailed"),
+        exception(0, None, None, "ExceptionGroup"),
+    ]}})
+}
+
 /// Markup in every place that reaches a page.
 pub fn hostile() -> Value {
     let script = "</title></code><script>alert(1)</script><img src=x onerror=alert(2)>\"'><svg onload=alert(3)>";

@@ -95,6 +95,49 @@ async fn hostile_events_are_shown_as_text() {
 }
 
 #[tokio::test]
+async fn what_a_page_leaves_out_is_counted() {
+    let world = World::start().await;
+    world.send(&[events::oversized()]).await;
+    let page = get(world.console, &world.path(&format!("issues/{}", world.issue_id(1)))).await.body;
+    let text = Regex::new("<[^>]*>").unwrap().replace_all(&page, "").into_owned();
+    assert_eq!(page.matches(r#"class="function">depth_"#).count(), 200);
+    for said in [
+        "1,300 older frames are in the raw JSON.",
+        "250 more tags are in the raw JSON.",
+        "The first 200 of 1,234 characters; the raw JSON has all.",
+        "The first 8,192 characters; the raw JSON has all.",
+    ] {
+        assert!(text.contains(said), "{said}");
+    }
+    assert_eq!(text.matches("The first 200 of").count(), 1, "a value that just fits is whole");
+    let title = Regex::new("<h1>(.*)</h1>").unwrap().captures(&page).unwrap()[1].to_owned();
+    assert!(title.chars().count() == 256 && title.ends_with("r…"), "{title}");
+}
+
+#[tokio::test]
+async fn members_of_a_group_are_not_called_causes() {
+    let world = World::start().await;
+    world.send(&[events::group()]).await;
+    let page = get(world.console, &world.path(&format!("issues/{}", world.issue_id(1)))).await.body;
+    let headings =
+        Regex::new(r#"(?s)<section class="panel stack"[^>]*>\s*(?:<p class="caused">([^<]*)</p>)?\s*<h3[^>]*>(\w+)"#)
+            .unwrap();
+    let seen: Vec<_> = headings
+        .captures_iter(&page)
+        .map(|found| (found.get(1).map_or("", |relation| relation.as_str()).to_owned(), found[2].to_owned()))
+        .collect();
+    let expected = [
+        ("", "ExceptionGroup"),
+        ("In the group ExceptionGroup", "FirstFailed"),
+        ("Caused by", "KeyError"),
+        ("In the group ExceptionGroup", "SecondFailed"),
+        ("In the group ExceptionGroup", "ThirdFailed"),
+        ("Cause of ExceptionGroup", "Interrupted"),
+    ];
+    assert_eq!(seen, expected.map(|(relation, name)| (relation.to_owned(), name.to_owned())));
+}
+
+#[tokio::test]
 async fn every_answer_tells_the_browser_to_run_nothing() {
     let world = World::start().await;
     world.send(&[events::checkout()]).await;

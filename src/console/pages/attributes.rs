@@ -1,9 +1,14 @@
 //! What an event says besides its stack trace, as groups of names and values: the event itself, the
 //! user, the request, tags and contexts. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
-use super::untrusted::visible;
+use super::{
+    format::{self, in_raw_json},
+    untrusted::visible,
+};
 use crate::protocol::event::{Event, repaired};
 
 /// Groups and values that are put on the page; the rest is in the raw JSON.
@@ -12,25 +17,39 @@ const MAX_ATTRIBUTES: usize = 50;
 const MAX_VALUE_CHARS: usize = 300;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Those that have something to say.
+    pub groups: Vec<AttributeGroup>,
+    /// What is said of contexts that are left out.
+    pub omitted_contexts: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttributeGroup {
     pub title: String,
     pub attributes: Vec<Attribute>,
+    /// What is said of attributes that are left out.
+    pub omitted: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
     pub name: String,
     pub value: String,
+    /// What is said of a value that is not shown whole.
+    pub cut: Option<String>,
 }
 
-/// The groups that have something to say. `payload` is the JSON that `event` was read from.
+/// `payload` is the JSON that `event` was read from.
 #[must_use]
-pub fn groups(event: &Event, payload: &[u8]) -> Vec<AttributeGroup> {
+pub fn of_event(event: &Event, payload: &[u8]) -> Attributes {
     let json = json(payload);
-    let mut groups = vec![about(event, &json), user(event), request(event, &json), tags(event)];
-    groups.extend(contexts(&json));
-    groups.retain(|group| !group.attributes.is_empty());
-    groups
+    let mut groups = vec![about(event, &json), user(event), request(event, &json), tags(event, &json)];
+    let contexts = json.get("contexts").and_then(Value::as_object);
+    groups.extend(contexts.into_iter().flatten().take(MAX_CONTEXTS).filter_map(|(name, value)| context(name, value)));
+    groups.retain(|group| !group.attributes.is_empty() || group.omitted.is_some());
+    let omitted = contexts.map_or(0, serde_json::Map::len).saturating_sub(MAX_CONTEXTS);
+    Attributes { groups, omitted_contexts: in_raw_json(omitted, "more context") }
 }
 
 /// What was accepted although strict parsers refuse it is read the same way here.
@@ -39,21 +58,25 @@ fn json(payload: &[u8]) -> Value {
     read(payload).or_else(|| read(&repaired(payload)?)).unwrap_or(Value::Null)
 }
 
+/// Only what has a value.
 fn group(title: &str, attributes: impl IntoIterator<Item = (String, Option<String>)>) -> AttributeGroup {
-    let attributes = attributes
-        .into_iter()
-        .filter_map(|(name, value)| Some(Attribute { name: visible(&name), value: shortened(&value?) }))
-        .filter(|attribute| !attribute.value.trim().is_empty())
-        .take(MAX_ATTRIBUTES);
-    AttributeGroup { title: visible(title), attributes: attributes.collect() }
+    let named = attributes.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let mut attributes: Vec<_> = named
+        .filter(|(_, value)| !value.trim().is_empty())
+        .map(|(name, value)| Attribute { name: visible(&name), cut: cut_note(&value), value: shortened(&value) })
+        .collect();
+    let omitted = attributes.len().saturating_sub(MAX_ATTRIBUTES);
+    attributes.truncate(MAX_ATTRIBUTES);
+    AttributeGroup { title: visible(title), attributes, omitted: in_raw_json(omitted, "more value") }
 }
 
 fn shortened(text: &str) -> String {
-    let text = visible(text);
-    match text.char_indices().nth(MAX_VALUE_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    let end = text.char_indices().nth(MAX_VALUE_CHARS).map_or(text.len(), |(end, _)| end);
+    visible(&text[..end])
+}
+
+fn cut_note(text: &str) -> Option<String> {
+    format::cut_note(MAX_VALUE_CHARS, text.chars().count())
 }
 
 fn about(event: &Event, json: &Value) -> AttributeGroup {
@@ -93,17 +116,55 @@ fn request(event: &Event, json: &Value) -> AttributeGroup {
     group("Request", [("method".to_owned(), method), ("url".to_owned(), event.request_url.clone())])
 }
 
-fn tags(event: &Event) -> AttributeGroup {
-    group("Tags", event.tags.iter().map(|(name, value)| (name.clone(), Some(value.clone()))))
+/// Those that are kept for searching, with what the payload has beyond them.
+fn tags(event: &Event, json: &Value) -> AttributeGroup {
+    let mut group = group("Tags", event.tags.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    let sent = sent_tags(json);
+    for (attribute, (name, value)) in group.attributes.iter_mut().zip(&event.tags) {
+        if let Some(sent) = sent.get(name) {
+            attribute.cut = format::cut_note(value.chars().count(), sent.trim().chars().count());
+        }
+    }
+    let kept: BTreeSet<_> = event.tags.iter().map(|(name, _)| name.as_str()).collect();
+    // Shown as an attribute of the event.
+    let left_out = sent.keys().filter(|name| !kept.contains(name.as_str()) && *name != "environment");
+    group.omitted = in_raw_json(left_out.count(), "more tag");
+    group
 }
 
-/// `contexts` is an object of objects; only plain values are shown, and `type` only repeats the name.
-fn contexts(json: &Value) -> impl Iterator<Item = AttributeGroup> {
-    let contexts = json.get("contexts").and_then(Value::as_object).into_iter().flatten();
-    contexts.take(MAX_CONTEXTS).filter_map(|(name, context)| {
-        let attributes = context.as_object()?.iter().filter(|(name, _)| *name != "type");
-        Some(group(&capitalised(name), attributes.map(|(name, value)| (name.replace('_', " "), scalar(value)))))
-    })
+/// The tags of the payload, an object or a list of pairs, by the name that is kept: blanks in it become dashes.
+fn sent_tags(json: &Value) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::new();
+    let mut insert = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.trim().is_empty()) {
+            tags.entry(name.trim().replace(' ', "-")).or_insert(value);
+        }
+    };
+    match json.get("tags") {
+        Some(Value::Object(object)) => object.iter().for_each(|(name, value)| insert(name, scalar(value))),
+        Some(Value::Array(pairs)) => {
+            for pair in pairs {
+                let (name, value) = (pair.get(0).or(pair.get("key")), pair.get(1).or(pair.get("value")));
+                if let Some(name) = name.and_then(scalar) {
+                    insert(&name, value.and_then(scalar));
+                }
+            }
+        }
+        _ => {}
+    }
+    tags
+}
+
+/// A context is an object. Only its plain values are shown, and `type` only repeats the name.
+fn context(name: &str, value: &Value) -> Option<AttributeGroup> {
+    let attributes = || value.as_object().into_iter().flatten().filter(|(name, _)| *name != "type");
+    value.as_object()?;
+    let plain = attributes().map(|(name, value)| (name.replace('_', " "), scalar(value)));
+    let mut group = group(&capitalised(name), plain);
+    let nested = attributes().filter(|(_, value)| value.is_object() || value.is_array()).count();
+    let more = attributes().filter(|(_, value)| scalar(value).is_some_and(|text| !text.trim().is_empty())).count();
+    group.omitted = in_raw_json(nested + more.saturating_sub(MAX_ATTRIBUTES), "more value");
+    Some(group)
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -132,24 +193,48 @@ mod tests {
     fn contexts_show_their_plain_values() {
         let json = serde_json::json!({"contexts": {
             "os": {"type": "os", "name": "Linux", "kernel_version": "6.1"},
-            "trace": {"data": {"deep": true}, "sampled": false},
+            "trace": {"data": {"deep": true}, "links": [], "sampled": false},
             "odd": "not an object",
             "empty": {},
         }});
-        let groups: Vec<_> = contexts(&json).filter(|group| !group.attributes.is_empty()).collect();
+        let groups = of_event(&Event::default(), json.to_string().as_bytes()).groups;
         let seen: Vec<_> = groups
             .iter()
-            .flat_map(|group| {
-                group.attributes.iter().map(|attribute| (&*group.title, &*attribute.name, &*attribute.value))
-            })
+            .filter(|group| group.title != "Event")
+            .flat_map(|group| group.attributes.iter().map(|found| (&*group.title, &*found.name, &*found.value)))
             .collect();
         assert_eq!(seen, [("OS", "kernel version", "6.1"), ("OS", "name", "Linux"), ("Trace", "sampled", "false")]);
+        let omitted: Vec<_> = groups.iter().filter_map(|group| group.omitted.as_deref()).collect();
+        assert_eq!(omitted, ["2 more values are in the raw JSON."]);
+    }
+
+    #[test]
+    fn contexts_beyond_the_limit_are_counted() {
+        let contexts: serde_json::Map<_, _> =
+            (0..15).map(|number| (format!("c{number}"), serde_json::json!({"a": 1}))).collect();
+        let json = serde_json::json!({ "contexts": contexts }).to_string();
+        let attributes = of_event(&Event::default(), json.as_bytes());
+        assert_eq!(attributes.omitted_contexts.as_deref(), Some("3 more contexts are in the raw JSON."));
+    }
+
+    #[test]
+    fn tags_of_every_shape_are_counted() {
+        for tags in [
+            serde_json::json!({"a b": "v".repeat(300), "c": 5, "none": null, "environment": "e"}),
+            serde_json::json!([["a b", "v".repeat(300)], {"key": "c", "value": 5}, ["none", null], 7, []]),
+        ] {
+            let event = Event { tags: vec![("a-b".to_owned(), "v".repeat(200))], ..Event::default() };
+            let group = super::tags(&event, &serde_json::json!({ "tags": tags }));
+            assert_eq!(group.omitted.as_deref(), Some("1 more tag is in the raw JSON."), "{tags}");
+            let cut = group.attributes[0].cut.as_deref();
+            assert_eq!(cut, Some("The first 200 of 300 characters; the raw JSON has all."), "{tags}");
+        }
     }
 
     #[test]
     fn json_that_is_almost_right_shows_its_contexts_too() {
         for payload in [r#"{"extra":NaN,"sdk":{"name":"x"}}"#, r#"{"message":"\ud83d","sdk":{"name":"x"}}"#] {
-            let groups = groups(&Event::default(), payload.as_bytes());
+            let groups = of_event(&Event::default(), payload.as_bytes()).groups;
             let sdk = groups[0].attributes.iter().find(|attribute| attribute.name == "sdk");
             assert_eq!(sdk.map(|attribute| attribute.value.trim()), Some("x"), "{payload}");
         }
@@ -158,9 +243,10 @@ mod tests {
     #[test]
     fn long_values_are_cut_between_characters() {
         let long = "é".repeat(MAX_VALUE_CHARS + 1);
-        let shown = shortened(&long);
-        assert_eq!(shown.chars().count(), MAX_VALUE_CHARS + 1);
-        assert!(shown.ends_with('…'));
-        assert_eq!(shortened("short"), "short");
+        let group = group("G", [("long".to_owned(), Some(long)), ("short".to_owned(), Some("short".to_owned()))]);
+        let [long, short] = &*group.attributes else { panic!("two attributes") };
+        assert_eq!(long.value.chars().count(), MAX_VALUE_CHARS);
+        assert_eq!(long.cut.as_deref(), Some("The first 300 of 301 characters; the raw JSON has all."));
+        assert_eq!((short.value.as_str(), &short.cut), ("short", &None));
     }
 }

@@ -63,6 +63,29 @@ pub fn counted(number: u64, singular: &str) -> String {
     format!("{} {singular}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// `5 older frames are in the raw JSON.`, from `older frame`; nothing for none.
+#[must_use]
+pub fn in_raw_json(number: usize, singular: &str) -> Option<String> {
+    let are = if number == 1 { "is" } else { "are" };
+    (number > 0).then(|| format!("{} {are} in the raw JSON.", counted(number as u64, singular)))
+}
+
+/// What stands below a text of which only the first characters are shown, where that is so.
+#[must_use]
+pub fn cut_note(shown: usize, all: usize) -> Option<String> {
+    let numbers = || (count(shown as u64), count(all as u64));
+    (shown < all)
+        .then(numbers)
+        .map(|(shown, all)| format!("The first {shown} of {all} characters; the raw JSON has all."))
+}
+
+/// What stands below a text that fills all of `limit`: whatever came after was not kept.
+#[must_use]
+pub fn full(text: Option<&str>, limit: usize) -> Option<String> {
+    let is_full = text?.chars().count() >= limit;
+    is_full.then(|| format!("The first {} characters; the raw JSON has all.", count(limit as u64)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +129,14 @@ mod tests {
         }
         assert_eq!(counted(1, "event"), "1 event");
         assert_eq!(counted(1200, "user"), "1,200 users");
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_in_numbers() {
+        assert_eq!(in_raw_json(0, "older frame"), None);
+        assert_eq!(in_raw_json(1, "older frame").unwrap(), "1 older frame is in the raw JSON.");
+        assert_eq!(in_raw_json(1300, "older frame").unwrap(), "1,300 older frames are in the raw JSON.");
+        assert_eq!(cut_note(200, 200), None);
+        assert_eq!(cut_note(200, 1234).unwrap(), "The first 200 of 1,234 characters; the raw JSON has all.");
     }
 }

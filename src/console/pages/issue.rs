@@ -7,12 +7,12 @@ use super::{
     ProjectHead, Shell,
     attributes::{self, AttributeGroup},
     chart::{DayChart, Hours},
-    format::{Moment, count},
+    format::{Moment, count, full, in_raw_json},
     stacktrace::{self, StackView},
     untrusted::visible,
 };
 use crate::{
-    protocol::event::{Event, EventId},
+    protocol::event::{Event, EventId, MAX_MESSAGE_CHARS},
     store::console::{Issue, Project},
 };
 
@@ -51,21 +51,29 @@ pub struct EventView {
     id: String,
     received_at: Moment,
     message: Option<String>,
+    /// What is said of a message too long to be kept.
+    message_cut: Option<String>,
+    omitted_exceptions: Option<String>,
     stacks: Vec<StackView>,
     attributes: Vec<AttributeGroup>,
+    omitted_contexts: Option<String>,
 }
 
 impl EventState {
     /// `payload` is the JSON that `event` was read from.
     #[must_use]
     pub fn shown(id: EventId, received_at: Timestamp, event: &Event, payload: &[u8], now: Timestamp) -> Self {
-        let message = event.log_entry.as_ref().map(|entry| visible(&entry.formatted));
+        let message = event.log_entry.as_ref().map(|entry| entry.formatted.as_str());
+        let attributes = attributes::of_event(event, payload);
         Self::Shown(Box::new(EventView {
             id: id.to_string(),
             received_at: Moment::new(received_at, now),
-            message: message.filter(|message| !message.trim().is_empty()),
+            message: message.map(visible).filter(|message| !message.trim().is_empty()),
+            message_cut: full(message, MAX_MESSAGE_CHARS),
+            omitted_exceptions: in_raw_json(event.dropped_exceptions, "more exception"),
             stacks: stacktrace::stacks(event),
-            attributes: attributes::groups(event, payload),
+            attributes: attributes.groups,
+            omitted_contexts: attributes.omitted_contexts,
         }))
     }
 

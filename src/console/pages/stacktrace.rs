@@ -1,8 +1,11 @@
 //! An event's exceptions as the details page shows them: outermost exception first, newest call first,
 //! the application's own frames open. Pure.
 
-use super::untrusted::visible;
-use crate::protocol::event::{Event, Exception, Frame};
+use super::{
+    format::{full, in_raw_json},
+    untrusted::visible,
+};
+use crate::protocol::event::{Event, Exception, Frame, MAX_VALUE_CHARS};
 
 /// Frames of one exception that are put on the page; endless recursion sends thousands.
 pub const MAX_FRAMES: usize = 200;
@@ -14,12 +17,14 @@ pub struct StackView {
     pub anchor: String,
     pub title: String,
     pub value: Option<String>,
-    /// It led to the exception above it.
-    pub caused: bool,
+    /// What is said of a value too long to be kept.
+    pub value_cut: Option<String>,
+    /// How it belongs to the others, as `Caused by`; `None` for the outermost.
+    pub relation: Option<String>,
     pub handled: Option<bool>,
     pub frames: Vec<FrameView>,
-    /// Older frames that are left out.
-    pub omitted: usize,
+    /// What is said of older frames that are left out.
+    pub omitted: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +49,17 @@ pub struct SourceLine {
 /// What to show of `event`, empty when it came with neither exception nor stack trace.
 #[must_use]
 pub fn stacks(event: &Event) -> Vec<StackView> {
-    let mut stacks: Vec<_> =
-        event.exceptions.iter().rev().enumerate().map(|(index, exception)| of_exception(index, exception)).collect();
+    let outermost_first: Vec<_> = event.exceptions.iter().rev().collect();
+    let mut stacks: Vec<_> = (0..outermost_first.len()).map(|index| of_exception(index, &outermost_first)).collect();
     if !event.stacktrace.is_empty() {
-        let (frames, omitted) = frames(&event.stacktrace);
+        let (frames, omitted) = frames(&event.stacktrace, event.dropped_frames);
         let anchor = "stack-trace".to_owned();
         stacks.push(StackView {
             anchor,
             title: "Stack trace".to_owned(),
             value: None,
-            caused: false,
+            value_cut: None,
+            relation: None,
             handled: None,
             frames,
             omitted,
@@ -62,8 +68,24 @@ pub fn stacks(event: &Event) -> Vec<StackView> {
     stacks
 }
 
-fn of_exception(index: usize, exception: &Exception) -> StackView {
-    let (frames, omitted) = frames(&exception.frames);
+fn of_exception(index: usize, outermost_first: &[&Exception]) -> StackView {
+    let exception = outermost_first[index];
+    let (frames, omitted) = frames(&exception.frames, exception.dropped_frames);
+    let (title, value) = headline(exception);
+    StackView {
+        anchor: format!("exception-{index}"),
+        title,
+        value,
+        value_cut: full(exception.value.as_deref(), MAX_VALUE_CHARS),
+        relation: relation(index, outermost_first),
+        handled: exception.handled,
+        frames,
+        omitted,
+    }
+}
+
+/// The title, and the value if that is not the title.
+fn headline(exception: &Exception) -> (String, Option<String>) {
     let present = |text: &Option<String>| text.as_deref().map(visible).filter(|text| !text.trim().is_empty());
     // A synthetic exception's type is made up by the SDK; its value is what happened.
     let named = if exception.synthetic { None } else { present(&exception.r#type) };
@@ -77,26 +99,38 @@ fn of_exception(index: usize, exception: &Exception) -> StackView {
         Some(module) if !exception.synthetic && !title.starts_with(&module) => format!("{module}.{title}"),
         _ => title,
     };
-    StackView {
-        anchor: format!("exception-{index}"),
-        title,
-        value,
-        caused: index > 0,
-        handled: exception.handled,
-        frames,
-        omitted,
-    }
+    (title, value)
+}
+
+/// In a chain each exception led to the one above it. Newer SDKs name the parent, which may stand further up, and may be
+/// a group that the exception is one of.
+fn relation(index: usize, outermost_first: &[&Exception]) -> Option<String> {
+    let above = outermost_first[..index].last()?;
+    let lineage = &outermost_first[index].lineage;
+    let is_parent = |candidate: &&&Exception| lineage.parent.is_some() && candidate.lineage.id == lineage.parent;
+    let Some(parent) = outermost_first.iter().find(is_parent) else { return Some("Caused by".to_owned()) };
+    // Members stand in a list of the group, as `exceptions[0]`; its cause has a name of its own, as `__cause__`.
+    let in_list = lineage.source.as_deref().is_none_or(|source| source.ends_with(']'));
+    Some(if parent.lineage.is_group && in_list {
+        format!("In the group {}", headline(parent).0)
+    } else if std::ptr::eq(*parent, *above) {
+        "Caused by".to_owned()
+    } else {
+        format!("Cause of {}", headline(parent).0)
+    })
 }
 
 /// Newest first. Where no frame is known to be the application's own, the one that raised is open.
-fn frames(oldest_first: &[Frame]) -> (Vec<FrameView>, usize) {
+/// `dropped`: how many more the event had.
+fn frames(oldest_first: &[Frame], dropped: usize) -> (Vec<FrameView>, Option<String>) {
     let mut views: Vec<_> = oldest_first.iter().rev().take(MAX_FRAMES).map(of_frame).collect();
     if !views.iter().any(|view| view.open)
         && let Some(view) = views.iter_mut().find(|view| !view.lines.is_empty())
     {
         view.open = true;
     }
-    (views, oldest_first.len().saturating_sub(MAX_FRAMES))
+    let omitted = oldest_first.len().saturating_sub(MAX_FRAMES) + dropped;
+    (views, in_raw_json(omitted, "older frame"))
 }
 
 fn of_frame(frame: &Frame) -> FrameView {
@@ -153,8 +187,8 @@ mod tests {
 
     #[test]
     fn newest_calls_come_first_and_own_frames_are_open() {
-        let (views, omitted) = frames(&[frame("main", Some(true), true), frame("library", Some(false), true)]);
-        assert_eq!(omitted, 0);
+        let (views, omitted) = frames(&[frame("main", Some(true), true), frame("library", Some(false), true)], 0);
+        assert_eq!(omitted, None);
         let seen: Vec<_> = views.iter().map(|view| (view.function.as_str(), view.in_app, view.open)).collect();
         assert_eq!(seen, [("library", false, false), ("main", true, true)]);
     }
@@ -162,7 +196,7 @@ mod tests {
     #[test]
     fn without_own_frames_the_one_that_raised_is_open() {
         let (views, _) =
-            frames(&[frame("main", None, true), frame("raised", None, true), frame("native", None, false)]);
+            frames(&[frame("main", None, true), frame("raised", None, true), frame("native", None, false)], 0);
         assert_eq!(views.iter().map(|view| view.open).collect::<Vec<_>>(), [false, true, false]);
     }
 
@@ -186,8 +220,8 @@ mod tests {
 
     #[test]
     fn a_recursion_without_end_is_cut_at_its_old_end() {
-        let (views, omitted) = frames(&vec![frame("again", None, false); MAX_FRAMES + 5]);
-        assert_eq!((views.len(), omitted), (MAX_FRAMES, 5));
+        let (views, omitted) = frames(&vec![frame("again", None, false); MAX_FRAMES + 5], 7);
+        assert_eq!((views.len(), omitted.as_deref()), (MAX_FRAMES, Some("12 older frames are in the raw JSON.")));
     }
 
     #[test]
@@ -198,7 +232,7 @@ mod tests {
             synthetic: true,
             ..Exception::default()
         };
-        let view = of_exception(0, &exception);
+        let view = of_exception(0, &[&exception]);
         assert_eq!((view.title.as_str(), view.value), ("no route", None));
     }
 }

@@ -205,10 +205,10 @@ attributes! {
         Type = b"type": Text, Name;
         Handled = b"handled": Flag, Name;
         Synthetic = b"synthetic": Flag, Name;
-        ExceptionId = b"exception_id": Anything, Name;
-        ParentId = b"parent_id": Anything, Name;
-        IsExceptionGroup = b"is_exception_group": Anything, Name;
-        Source = b"source": Anything, Name;
+        ExceptionId = b"exception_id": Number, Name;
+        ParentId = b"parent_id": Number, Name;
+        IsExceptionGroup = b"is_exception_group": Flag, Name;
+        Source = b"source": Text, Name;
         Description = b"description": Anything, Text;
         HelpLink = b"help_link": Anything, Text;
         Meta = b"meta": Anything, Kept;

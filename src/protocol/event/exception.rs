@@ -3,23 +3,24 @@
 use serde::de::MapAccess;
 
 use super::{
-    Exception,
+    Exception, Lineage,
     attributes::{ExceptionAttribute, MechanismAttribute},
-    lenient::{Attributes, Collect, Ends, Object, assign, skip, value},
+    lenient::{Attributes, Collect, Ends, Kept, Object, assign, skip, value},
     stacktrace::Stacktrace,
-    text::{Flag, JsonText, Strict},
+    text::{Flag, JsonText, Number, Strict},
 };
 
 const MAX_TYPE_CHARS: usize = 256;
-const MAX_VALUE_CHARS: usize = 8192;
+/// Characters kept of an exception's value.
+pub const MAX_VALUE_CHARS: usize = 8192;
 
 /// The ends of a chain are what people look at; a longer one is a loop of causes.
 #[derive(Default)]
 pub(super) struct Exceptions<const LINES: bool>(Ends<Exception, 50, 50>);
 
 impl<const LINES: bool> Exceptions<LINES> {
-    pub(super) fn into_vec(self) -> Vec<Exception> {
-        self.0.into_vec()
+    pub(super) fn into_kept(self) -> Kept<Exception> {
+        self.0.into_kept()
     }
 }
 
@@ -52,7 +53,8 @@ impl<const LINES: bool> Attributes for ExceptionDraft<LINES> {
             Some(ExceptionAttribute::Stacktrace) => {
                 let frames = value::<Stacktrace<LINES>, A>(object)?.0;
                 if !frames.is_empty() {
-                    exception.frames = frames;
+                    exception.frames = frames.items;
+                    exception.dropped_frames = frames.dropped;
                 }
             }
             Some(ExceptionAttribute::Mechanism) => {
@@ -60,6 +62,7 @@ impl<const LINES: bool> Attributes for ExceptionDraft<LINES> {
                     exception.handled = mechanism.handled;
                     exception.synthetic = mechanism.synthetic;
                     exception.mechanism = Some(mechanism.name.unwrap_or_else(|| "generic".to_owned()));
+                    exception.lineage = mechanism.lineage;
                 }
             }
             _ => skip(object)?,
@@ -73,6 +76,7 @@ struct Mechanism {
     name: Option<String>,
     handled: Option<bool>,
     synthetic: bool,
+    lineage: Lineage,
 }
 
 impl Attributes for Mechanism {
@@ -81,6 +85,12 @@ impl Attributes for Mechanism {
             Some(MechanismAttribute::Type) => self.name = value::<Strict<128>, A>(object)?.0,
             Some(MechanismAttribute::Handled) => self.handled = value::<Flag, A>(object)?.0,
             Some(MechanismAttribute::Synthetic) => self.synthetic = value::<Flag, A>(object)?.0 == Some(true),
+            Some(MechanismAttribute::ExceptionId) => self.lineage.id = value::<Number, A>(object)?.0,
+            Some(MechanismAttribute::ParentId) => self.lineage.parent = value::<Number, A>(object)?.0,
+            Some(MechanismAttribute::IsExceptionGroup) => {
+                self.lineage.is_group = value::<Flag, A>(object)?.0 == Some(true);
+            }
+            Some(MechanismAttribute::Source) => self.lineage.source = value::<Strict<128>, A>(object)?.0,
             _ => skip(object)?,
         }
         Ok(())
@@ -109,7 +119,7 @@ mod tests {
     };
 
     fn exceptions(json: &str) -> Vec<(Option<String>, Option<String>)> {
-        let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(json).unwrap().0.0.into_vec();
+        let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(json).unwrap().0.0.into_kept().items;
         found.into_iter().map(|exception| (exception.r#type, exception.value)).collect()
     }
 
@@ -166,9 +176,18 @@ mod tests {
             ("[]", None, None, false),
         ] {
             let json = format!(r#"[{{"type":"E","mechanism":{mechanism}}}]"#);
-            let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(&json).unwrap().0.0.into_vec();
+            let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(&json).unwrap().0.0.into_kept().items;
             let found = (found[0].mechanism.as_deref(), found[0].handled, found[0].synthetic);
             assert_eq!(found, (name, handled, synthetic), "{mechanism}");
         }
+    }
+
+    #[test]
+    fn a_group_and_its_members_are_told_from_causes() {
+        let json = r#"[{"type":"E","mechanism":{"exception_id":3,"parent_id":"0","is_exception_group":true,
+            "source":"exceptions[1]"}},{"type":"E","mechanism":{"exception_id":-1,"parent_id":[],"source":5}}]"#;
+        let found = serde_json::from_str::<Any<Values<Exceptions<true>>>>(json).unwrap().0.0.into_kept().items;
+        let member = Lineage { id: Some(3), parent: Some(0), is_group: true, source: Some("exceptions[1]".to_owned()) };
+        assert_eq!([&found[0].lineage, &found[1].lineage], [&member, &Lineage::default()]);
     }
 }

@@ -216,11 +216,32 @@ impl<C: Collect> Lenient for Values<C> {
 pub(in crate::protocol) struct Ends<T, const HEAD: usize, const TAIL: usize> {
     head: Vec<T>,
     tail: VecDeque<T>,
+    dropped: usize,
+}
+
+/// A list that was too long, without its middle.
+#[derive(Debug)]
+pub(in crate::protocol) struct Kept<T> {
+    pub(in crate::protocol) items: Vec<T>,
+    /// How many came between its two ends.
+    pub(in crate::protocol) dropped: usize,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), dropped: 0 }
+    }
+}
+
+impl<T> Kept<T> {
+    pub(in crate::protocol) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
 }
 
 impl<T, const HEAD: usize, const TAIL: usize> Default for Ends<T, HEAD, TAIL> {
     fn default() -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new() }
+        Self { head: Vec::new(), tail: VecDeque::new(), dropped: 0 }
     }
 }
 
@@ -231,13 +252,14 @@ impl<T, const HEAD: usize, const TAIL: usize> Ends<T, HEAD, TAIL> {
         } else {
             if self.tail.len() == TAIL {
                 self.tail.pop_front();
+                self.dropped += 1;
             }
             self.tail.push_back(item);
         }
     }
 
-    pub(in crate::protocol) fn into_vec(mut self) -> Vec<T> {
+    pub(in crate::protocol) fn into_kept(mut self) -> Kept<T> {
         self.head.extend(self.tail);
-        self.head
+        Kept { items: self.head, dropped: self.dropped }
     }
 }

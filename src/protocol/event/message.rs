@@ -9,7 +9,8 @@ use super::{
     text::{JsonText, Text, cut},
 };
 
-const MAX_MESSAGE_CHARS: usize = 8192;
+/// Characters kept of a message.
+pub const MAX_MESSAGE_CHARS: usize = 8192;
 const MAX_PARAMS: usize = 100;
 
 /// A `logentry`, a `message`, or the older name of both; any scalar but `false` is a message.

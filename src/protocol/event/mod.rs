@@ -25,6 +25,8 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 
 pub use self::{
+    exception::MAX_VALUE_CHARS,
+    message::MAX_MESSAGE_CHARS,
     notes::{MAX_NOTES, Note, notes},
     parse::{EventError, MAX_BYTES, MAX_CLEANED_BYTES, parse, parse_core},
     receipt::{Receipt, clock_drift},
@@ -151,8 +153,12 @@ pub struct Event {
     pub log_entry: Option<LogEntry>,
     /// Oldest cause first; the outermost exception is last.
     pub exceptions: Vec<Exception>,
+    /// Exceptions that came in the middle of a chain too long to be kept.
+    pub dropped_exceptions: usize,
     /// Frames of a top-level `stacktrace` or of the crashed (or only) thread.
     pub stacktrace: Vec<Frame>,
+    /// Frames that came in the middle of that stack trace and were not kept; see [`MAX_FRAMES`].
+    pub dropped_frames: usize,
     /// A report of a browser that something broke the page's Content Security Policy.
     pub csp: Option<Csp>,
     pub fingerprint: Vec<String>,
@@ -186,6 +192,22 @@ pub struct Exception {
     pub mechanism: Option<String>,
     /// Oldest call first; the frame that raised is last.
     pub frames: Vec<Frame>,
+    /// Frames that came in the middle and were not kept; see [`MAX_FRAMES`].
+    pub dropped_frames: usize,
+    pub lineage: Lineage,
+}
+
+/// How an exception belongs to the others of its event, as newer SDKs say it in `mechanism`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// `exception_id`, unique within the event.
+    pub id: Option<u32>,
+    /// `parent_id`: the exception that this one is a member or a cause of.
+    pub parent: Option<u32>,
+    /// `is_exception_group`: it holds several others, as Python's `ExceptionGroup` and JavaScript's `AggregateError`.
+    pub is_group: bool,
+    /// Attribute of the parent that holds it: `__cause__`, `exceptions[0]`.
+    pub source: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::{
     csp::Report,
     derived,
     exception::Exceptions,
-    lenient::{Any, Attributes, Lenient, Object, Values, assign, skip, value},
+    lenient::{Any, Attributes, Kept, Lenient, Object, Values, assign, skip, value},
     message::Message,
     receipt::Receipt,
     repair::repaired,
@@ -132,9 +132,9 @@ struct Draft<const LINES: bool> {
     site: Option<String>,
     log_entry: Option<LogEntry>,
     message: Option<LogEntry>,
-    exceptions: Vec<Exception>,
-    stacktrace: Vec<Frame>,
-    thread: Vec<Frame>,
+    exceptions: Kept<Exception>,
+    stacktrace: Kept<Frame>,
+    thread: Kept<Frame>,
     csp: Option<Report>,
     fingerprint: Vec<String>,
     user: Option<NamedUser>,
@@ -167,12 +167,14 @@ impl<const LINES: bool> Attributes for Draft<LINES> {
             Known::LogEntry => assign(&mut self.log_entry, value::<Message, A>(object)?.0),
             Known::Message => assign(&mut self.message, value::<Message, A>(object)?.0),
             Known::Exception => {
-                replace(&mut self.exceptions, value::<Values<Exceptions<LINES>>, A>(object)?.0.into_vec());
+                replace_kept(&mut self.exceptions, value::<Values<Exceptions<LINES>>, A>(object)?.0.into_kept());
             }
             Known::Stacktrace => {
-                replace(&mut self.stacktrace, value::<Stacktrace<LINES>, A>(object)?.0);
+                replace_kept(&mut self.stacktrace, value::<Stacktrace<LINES>, A>(object)?.0);
             }
-            Known::Threads => replace(&mut self.thread, value::<Values<Threads<LINES>>, A>(object)?.0.into_frames()),
+            Known::Threads => {
+                replace_kept(&mut self.thread, value::<Values<Threads<LINES>>, A>(object)?.0.into_frames())
+            }
             Known::Csp => assign(&mut self.csp, value::<Object<Report>, A>(object)?.0),
             Known::Fingerprint => replace(&mut self.fingerprint, value::<Fingerprint, A>(object)?.0),
             Known::User => assign(&mut self.user, value::<Object<NamedUser>, A>(object)?.0),
@@ -214,14 +216,22 @@ fn replace<T>(list: &mut Vec<T>, found: Vec<T>) {
     }
 }
 
+fn replace_kept<T>(list: &mut Kept<T>, found: Kept<T>) {
+    if !found.is_empty() {
+        *list = found;
+    }
+}
+
 impl<const LINES: bool> Draft<LINES> {
     fn into_event(mut self, receipt: &Receipt) -> Event {
         // Old clients send the stack trace of their only exception beside it.
-        if let [only] = &mut *self.exceptions
+        if let [only] = &mut *self.exceptions.items
             && only.frames.is_empty()
         {
-            only.frames = std::mem::take(&mut self.stacktrace);
+            let frames = std::mem::take(&mut self.stacktrace);
+            (only.frames, only.dropped_frames) = (frames.items, frames.dropped);
         }
+        let stacktrace = if self.stacktrace.is_empty() { self.thread } else { self.stacktrace };
         let platform = platform(self.platform.as_deref());
         let request = self.request.unwrap_or_default();
         let infer_ip = self.sdk.unwrap_or_default().infer_ip;
@@ -231,7 +241,7 @@ impl<const LINES: bool> Draft<LINES> {
         self.tags.add("site", self.site);
         let sources = derived::Sources {
             contexts: self.contexts.unwrap_or_default(),
-            exceptions: &self.exceptions,
+            exceptions: &self.exceptions.items,
             request_url: request.url.as_deref(),
             transaction: transaction.as_deref(),
             logger: self.logger.as_deref(),
@@ -252,8 +262,10 @@ impl<const LINES: bool> Draft<LINES> {
             logger: self.logger,
             server_name: self.server_name,
             log_entry: self.log_entry.or(self.message),
-            exceptions: self.exceptions,
-            stacktrace: if self.stacktrace.is_empty() { self.thread } else { self.stacktrace },
+            exceptions: self.exceptions.items,
+            dropped_exceptions: self.exceptions.dropped,
+            stacktrace: stacktrace.items,
+            dropped_frames: stacktrace.dropped,
             csp: self.csp.and_then(Report::into_csp),
             fingerprint: self.fingerprint,
             request_url: request.url,

@@ -5,8 +5,8 @@ use serde::de::{MapAccess, SeqAccess};
 use super::{
     Frame,
     attributes::{FrameAttribute, StacktraceAttribute, ThreadAttribute},
-    lenient::{Any, Attributes, Collect, Ends, Lenient, Values, assign, skip, value},
-    text::{Flag, Number, Strict, cleaned},
+    lenient::{Any, Attributes, Collect, Ends, Kept, Lenient, Values, assign, skip, value},
+    text::{Flag, Number, Strict, cleaned, shortened},
 };
 
 /// Frames kept of one stack trace: the first 50 and, nearest to the failure, the last 200.
@@ -23,19 +23,19 @@ const MAX_CONTEXT_LINES: usize = 20;
 /// A `stacktrace` attribute: `{"frames": […]}`, or the frames alone. `LINES`: with the source lines, which take most of
 /// the time and which only people look at.
 #[derive(Default)]
-pub(super) struct Stacktrace<const LINES: bool>(pub(super) Vec<Frame>);
+pub(super) struct Stacktrace<const LINES: bool>(pub(super) Kept<Frame>);
 
 impl<const LINES: bool> Lenient for Stacktrace<LINES> {
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        Values::<Frames<LINES>>::from_list(list).map(|frames| Self(frames.0.0.into_vec()))
+        Values::<Frames<LINES>>::from_list(list).map(|frames| Self(frames.0.0.into_kept()))
     }
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
-        let mut frames = Vec::new();
+        let mut frames = Kept::default();
         while let Some(name) = object.next_key::<super::lenient::Name<'_>>()? {
             match StacktraceAttribute::named(name.as_str().as_bytes()) {
                 Some(StacktraceAttribute::Frames) => {
-                    frames = value::<Values<Frames<LINES>>, A>(&mut object)?.0.0.into_vec();
+                    frames = value::<Values<Frames<LINES>>, A>(&mut object)?.0.0.into_kept();
                 }
                 _ => skip(&mut object)?,
             }
@@ -113,13 +113,13 @@ fn path_of_url(url: &str) -> Option<&str> {
     Some(path.split(['?', '#']).next().unwrap_or(path))
 }
 
-/// A source line, which may be empty.
+/// A source line, which may be empty. `…` stands for what is cut off: only people read it.
 #[derive(Default)]
 struct Line(Option<String>);
 
 impl Lenient for Line {
     fn from_text(text: &str) -> Self {
-        Self(Some(cleaned(text, MAX_LINE_CHARS).unwrap_or_default()))
+        Self(Some(cleaned(&shortened(text, MAX_LINE_CHARS), MAX_LINE_CHARS).unwrap_or_default()))
     }
 }
 
@@ -143,16 +143,16 @@ impl Lenient for Lines {
 #[derive(Default)]
 pub(super) struct Threads<const LINES: bool> {
     count: usize,
-    crashed: Vec<Frame>,
-    first: Vec<Frame>,
+    crashed: Kept<Frame>,
+    first: Kept<Frame>,
 }
 
 impl<const LINES: bool> Threads<LINES> {
-    pub(super) fn into_frames(self) -> Vec<Frame> {
+    pub(super) fn into_frames(self) -> Kept<Frame> {
         match self.count {
             _ if !self.crashed.is_empty() => self.crashed,
             1 => self.first,
-            _ => Vec::new(),
+            _ => Kept::default(),
         }
     }
 }
@@ -173,7 +173,7 @@ impl<const LINES: bool> Collect for Threads<LINES> {
 #[derive(Default)]
 pub(super) struct Thread<const LINES: bool> {
     crashed: bool,
-    frames: Vec<Frame>,
+    frames: Kept<Frame>,
 }
 
 impl<const LINES: bool> Attributes for Thread<LINES> {
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn frames(json: &str) -> Vec<Frame> {
-        serde_json::from_str::<Any<Stacktrace<true>>>(json).unwrap().0.0
+        serde_json::from_str::<Any<Stacktrace<true>>>(json).unwrap().0.0.items
     }
 
     #[test]
@@ -230,10 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn a_long_source_line_ends_with_a_mark() {
+        let line = |length: usize| {
+            let json = format!(r#"[{{"function":"f","context_line":"{}"}}]"#, "x".repeat(length));
+            frames(&json)[0].context_line.clone().unwrap()
+        };
+        assert_eq!(line(MAX_LINE_CHARS), "x".repeat(MAX_LINE_CHARS));
+        assert_eq!(line(5000), format!("{}…", "x".repeat(MAX_LINE_CHARS - 1)));
+    }
+
+    #[test]
     fn the_ends_of_a_deep_stack_are_kept() {
         let list: Vec<String> = (0..1000).map(|number| format!(r#"{{"function":"f{number}"}}"#)).collect();
-        let names: Vec<String> =
-            frames(&format!("[{}]", list.join(","))).into_iter().filter_map(|f| f.function).collect();
+        let read: Any<Stacktrace<true>> = serde_json::from_str(&format!("[{}]", list.join(","))).unwrap();
+        assert_eq!(read.0.0.dropped, 750);
+        let names: Vec<String> = read.0.0.items.into_iter().filter_map(|f| f.function).collect();
         let expected: Vec<String> = (0..50).chain(800..1000).map(|number| format!("f{number}")).collect();
         assert_eq!(names, expected);
         assert_eq!(names.len(), MAX_FRAMES);
@@ -252,7 +263,7 @@ mod tests {
             (format!("[{},{}]", thread("a", "false"), thread("b", "false")), None),
             ("[null]".into(), None),
         ] {
-            let found = serde_json::from_str::<Any<Values<Threads<true>>>>(&threads).unwrap().0.0.into_frames();
+            let found = serde_json::from_str::<Any<Values<Threads<true>>>>(&threads).unwrap().0.0.into_frames().items;
             assert_eq!(found.first().and_then(|frame| frame.function.as_deref()), expected, "{threads}");
         }
     }

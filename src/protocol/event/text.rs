@@ -1,6 +1,6 @@
 //! Text, numbers and flags, as leniently as the protocol wants each of them.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::de::{MapAccess, SeqAccess};
 
@@ -158,6 +158,14 @@ pub(in crate::protocol) fn cut(text: &str, max: usize) -> &str {
         return text;
     }
     text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+}
+
+/// At most `max` characters, of which the last says that some were cut off.
+pub(in crate::protocol) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    if cut(text, max).len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}…", cut(text, max.saturating_sub(1))))
 }
 
 #[cfg(test)]

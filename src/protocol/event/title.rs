@@ -1,6 +1,9 @@
 //! How an event is called in a list: its title, and the place that is to blame.
 
-use super::{Event, Exception, Frame, text::cut};
+use super::{
+    Event, Exception, Frame,
+    text::{cut, shortened},
+};
 
 const MAX_TITLE_CHARS: usize = 256;
 const MAX_CULPRIT_CHARS: usize = 200;
@@ -25,7 +28,7 @@ impl Event {
         }
     }
 
-    /// `KeyError: 'a'`, or the first line of the message; never empty, at most 256 characters.
+    /// `KeyError: 'a'`, or the first line of the message; never empty, at most 256 characters, `…` for what is cut off.
     #[must_use]
     pub fn title(&self) -> String {
         let title = if let Some(exception) = self.main_exception() {
@@ -38,12 +41,12 @@ impl Event {
         };
         // A type, a function or a blocked address may have line breaks as well.
         let title = title.replace(['\n', '\r'], " ");
-        let title = cut(title.trim(), MAX_TITLE_CHARS);
-        if title.is_empty() { UNLABELED.to_owned() } else { title.to_owned() }
+        let title = shortened(title.trim(), MAX_TITLE_CHARS);
+        if title.is_empty() { UNLABELED.to_owned() } else { title.into_owned() }
     }
 
     /// The transaction, else the application's innermost function, else the URL; may be empty, at most
-    /// 200 characters.
+    /// 200 characters, `…` for what is cut off.
     #[must_use]
     pub fn culprit(&self) -> String {
         let named = self.transaction.clone().filter(|transaction| !transaction.trim().is_empty());
@@ -51,7 +54,7 @@ impl Event {
             .or_else(|| self.crash_frame().and_then(|frame| place(frame, &self.platform)))
             .or_else(|| self.request_url.clone())
             .unwrap_or_default();
-        cut(&culprit, MAX_CULPRIT_CHARS).to_owned()
+        shortened(&culprit, MAX_CULPRIT_CHARS).into_owned()
     }
 
     /// The frame to blame: the application's innermost one, of the main exception or else of the event's
@@ -80,8 +83,8 @@ impl Exception {
             _ if self.synthetic => function().unwrap_or("<unknown>").to_owned(),
             None => function().unwrap_or("<unknown>").to_owned(),
             Some(_) if self.is_bare_text() && !value.is_empty() => cut(value, 1024).to_owned(),
-            Some(name) if value.is_empty() => cut(name, 128).to_owned(),
-            Some(name) => format!("{}: {}", cut(name, 128), cut(value, 1024)),
+            Some(name) if value.is_empty() => shortened(name, 128).into_owned(),
+            Some(name) => format!("{}: {}", shortened(name, 128), cut(value, 1024)),
         }
     }
 }
@@ -157,7 +160,10 @@ mod tests {
             assert_eq!(event(json).title(), title, "{json}");
         }
         let long = event(&format!(r#"{{"exception":[{{"type":"{0}","value":"{0}"}}]}}"#, "ü".repeat(1000))).title();
-        assert_eq!((long.chars().count(), long.find(':')), (MAX_TITLE_CHARS, Some(256)));
+        assert_eq!((long.chars().count(), long.find(':')), (MAX_TITLE_CHARS, Some(127 * 2 + "…".len())));
+        assert!(long.contains("ü…: ü") && long.ends_with("ü…"), "both cuts are marked: {long}");
+        let fits = "t".repeat(MAX_TITLE_CHARS);
+        assert_eq!(event(&format!(r#"{{"message":"{fits}"}}"#)).title(), fits);
     }
 
     #[test]
