@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     auth::{Caller, Policy, Right},
-    database::Database,
+    databases::{Databases, Found},
     pages::Shell,
     problem::Problem,
 };
@@ -19,7 +19,7 @@ pub struct Context {
     /// What the route needs of the caller in each project that it shows.
     pub right: Right,
     pub policy: Policy,
-    pub database: Database,
+    pub databases: Databases,
     pub shell: Shell,
     pub now: Timestamp,
 }
@@ -31,11 +31,15 @@ impl Context {
         (self.policy)(self.caller, self.right, Some(project))
     }
 
-    /// The project of that number. One that the caller may not see is as one that does not exist: the answer must not
-    /// tell them apart.
-    pub async fn project(&self, snapshot: &mut Snapshot, id: ProjectId) -> Result<Project, Problem> {
+    /// What `read` makes of the project of that number, with a view of the database that the project is kept in. A
+    /// project that the caller may not see is as one that does not exist: the answer must not tell them apart.
+    pub async fn read<T, R>(&self, id: ProjectId, read: impl FnOnce(Snapshot, Project) -> R) -> Result<T, Problem>
+    where
+        R: Future<Output = Result<T, Problem>>,
+    {
         tracing::Span::current().record("project", id.get());
-        let project = snapshot.project(id).await?;
-        project.filter(|project| self.permits(project)).ok_or(Problem::NotFound("project"))
+        let found = self.databases.find(id).await?.filter(|found| self.permits(&found.project));
+        let Found { database, snapshot, project } = found.ok_or(Problem::NotFound("project"))?;
+        database.in_time(read(snapshot, project)).await
     }
 }

@@ -11,7 +11,7 @@
 mod assets;
 mod auth;
 mod context;
-mod database;
+mod databases;
 mod handlers;
 mod metrics;
 mod pages;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{
-    database::Database,
+    databases::Databases,
     metrics::Metrics,
     web::{Console, router::Router},
 };
@@ -37,7 +37,8 @@ use crate::{server::probes, store::connection::ConnectionError, telemetry::Readi
 /// Options of `error-tracking-operator console`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// Folder of the mounted Secret with the read-only database login (host, port, dbname, username, password).
+    /// Folder of the mounted Secret with the read-only database logins: host, port, dbname, username and password of the
+    /// operator's own database, and a key `<namespace>.<name>.uri` for each one that projects name.
     #[arg(long, env = "ERROR_TRACKING_DATABASE", value_name = "DIR")]
     pub database: PathBuf,
     /// Address of the pages; loopback only until the console has sign-in.
@@ -87,7 +88,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 pub async fn serve(listener: TcpListener, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
-    let database = Database::open(&config.database)?;
+    let databases = Databases::open(&config.database)?;
     let readiness = Readiness::default();
     if let Ok(address) = listener.local_addr() {
         info!(%address, "Serving the console.");
@@ -95,7 +96,7 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: Cancellation
     // Whichever ends first ends the others: a console without probes would be killed, one without pages is none.
     let ended = shutdown.child_token();
     let router = Router::new(routes::routes())?;
-    let console = Console { router, policy: auth::port_forward_is_enough, database: database.clone(), metrics };
+    let console = Console { router, policy: auth::port_forward_is_enough, databases: databases.clone(), metrics };
     let pages = async {
         server::serve(listener, ended.clone(), web::filter(console)).await;
         ended.cancel();
@@ -105,7 +106,7 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: Cancellation
         ended.cancel();
         served
     };
-    let watch = database.clone().watch(ended.clone(), readiness.clone());
-    let ((), probes, ()) = tokio::join!(pages, probes, watch);
+    let following = databases.follow(ended.clone(), readiness.clone());
+    let ((), probes, ()) = tokio::join!(pages, probes, following);
     Ok(probes?)
 }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::pipeline::COMMIT_DEADLINE;
 use crate::store::{
-    MountedPool, StoreError,
+    Mount, MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
 };
 
@@ -93,7 +93,7 @@ impl Contact {
 impl Database {
     /// Reads the Secret that is mounted at `directory`; does not connect yet.
     pub fn open(directory: PathBuf) -> Result<Self, ConnectionError> {
-        let pool = MountedPool::open(directory, POOL_SIZE, APPLICATION_NAME)?;
+        let pool = MountedPool::open(Mount::Directory(directory), POOL_SIZE, APPLICATION_NAME)?;
         let contact = Contact { last_answer: Instant::now(), failed: false, logged: false };
         Ok(Self {
             pool,

@@ -92,6 +92,13 @@ impl Connection {
         Self::from_map(&map)
     }
 
+    /// From one file of a mounted Secret, which holds a URI.
+    pub fn from_uri_file(path: &Path) -> Result<Self, ConnectionError> {
+        let uri =
+            std::fs::read_to_string(path).map_err(|source| ConnectionError::Unreadable { file: "uri", source })?;
+        Self::from_uri(uri.trim_end_matches(['\r', '\n']))
+    }
+
     /// `postgresql://user:password@host:port/dbname?sslmode=…`, with one host.
     fn from_uri(uri: &str) -> Result<Self, ConnectionError> {
         let invalid = || ConnectionError::Invalid("uri");

@@ -23,12 +23,14 @@ pub struct Project {
     pub name: String,
     pub display_name: Option<String>,
     pub platform: Option<String>,
+    /// Where it is kept when not on the server that was asked, as `db.example:5432/errors`.
+    pub server: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectSummary {
     pub project: Project,
-    /// `None` while the project's schema is not there yet.
+    /// `None` while the project's schema is not there yet, and where it is on another server.
     pub numbers: Option<ProjectNumbers>,
 }
 

@@ -27,8 +27,10 @@ macro_rules! migrations {
     };
 }
 
-const SERVER: &[Migration] =
-    migrations!("server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity", 5 "0005_settings");
+const SERVER: &[Migration] = migrations!(
+    "server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity", 5 "0005_settings",
+    6 "0006_console_servers",
+);
 
 const PROJECT: &[Migration] = migrations!(
     "project", 1 "0001_events", 2 "0002_issues", 3 "0003_ingest_batch", 4 "0004_reports", 5 "0005_ingest",

@@ -24,4 +24,4 @@ pub use connection::Connection;
 pub use error::StoreError;
 /// A point in time as a query's argument or column, kept to the microsecond.
 pub use jiff_sqlx::Timestamp as Timestamptz;
-pub use mounted::MountedPool;
+pub use mounted::{Mount, MountedPool};

@@ -27,8 +27,17 @@ const MIN_AGE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct MountedPool(Arc<Shared>);
 
+/// Where a login is mounted.
+#[derive(Clone, Debug)]
+pub enum Mount {
+    /// A Secret of one login, with a file for each of its keys.
+    Directory(PathBuf),
+    /// A key of a Secret of several logins, which holds a URI.
+    UriFile(PathBuf),
+}
+
 struct Shared {
-    directory: PathBuf,
+    mount: Mount,
     size: PoolSize,
     application_name: &'static str,
     current: RwLock<Current>,
@@ -38,6 +47,7 @@ struct Shared {
 
 struct Current {
     pool: PgPool,
+    server: String,
     /// Digest of the login that the pool was made from.
     fingerprint: [u8; 32],
     since: Instant,
@@ -47,18 +57,24 @@ impl MountedPool {
     /// How long the connections of a pool may finish what they do once it is closed.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Reads the Secret that is mounted at `directory`; connects at the first use. Blocks for some small files.
-    pub fn open(directory: PathBuf, size: PoolSize, application_name: &'static str) -> Result<Self, ConnectionError> {
-        let connection = Connection::from_directory(&directory)?;
+    /// Reads the login that is mounted there; connects at the first use. Blocks for some small files.
+    pub fn open(mount: Mount, size: PoolSize, application_name: &'static str) -> Result<Self, ConnectionError> {
+        let connection = mount.read()?;
         info!(database = connection.server(), "Using the database.");
         let current = RwLock::new(Current::new(&connection, size, application_name));
-        Ok(Self(Arc::new(Shared { directory, size, application_name, current, closing: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { mount, size, application_name, current, closing: Mutex::default() })))
     }
 
     /// Changes with the Secret: take it anew for each use. One that has been replaced is closed.
     #[must_use]
     pub fn current(&self) -> PgPool {
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone()
+    }
+
+    /// What people may see of it: `db.example:5432/errors`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).server.clone()
     }
 
     /// Runs `operation` on the pool for at most `limit`. `None`: it took longer, and has lost its connection and its
@@ -86,7 +102,7 @@ impl MountedPool {
     /// Another pool if the files say something else than they did. Files that cannot be read (the kubelet is exchanging
     /// them) leave everything as it is.
     pub async fn reload(&self) {
-        match read(self.0.directory.clone()).await {
+        match read(self.0.mount.clone()).await {
             Ok(connection) => {
                 let fingerprint = fingerprint(&connection);
                 if self.exchange(&connection, |current| current.fingerprint != fingerprint) {
@@ -107,7 +123,7 @@ impl MountedPool {
 
     /// Another pool for the same login in place of `hung`, unless that has been done.
     async fn replace(&self, hung: &PgPool) {
-        match read(self.0.directory.clone()).await {
+        match read(self.0.mount.clone()).await {
             Ok(connection) => {
                 let hangs = |current: &Current| !hung.is_closed() && current.since.elapsed() >= MIN_AGE;
                 self.exchange(&connection, hangs);
@@ -146,14 +162,24 @@ impl Current {
     fn new(connection: &Connection, size: PoolSize, application_name: &str) -> Self {
         Self {
             pool: connection.pool(size, application_name),
+            server: connection.server(),
             fingerprint: fingerprint(connection),
             since: Instant::now(),
         }
     }
 }
 
-async fn read(directory: PathBuf) -> Result<Connection, ConnectionError> {
-    tokio::task::spawn_blocking(move || Connection::from_directory(&directory)).await?
+impl Mount {
+    fn read(&self) -> Result<Connection, ConnectionError> {
+        match self {
+            Self::Directory(directory) => Connection::from_directory(directory),
+            Self::UriFile(file) => Connection::from_uri_file(file),
+        }
+    }
+}
+
+async fn read(mount: Mount) -> Result<Connection, ConnectionError> {
+    tokio::task::spawn_blocking(move || mount.read()).await?
 }
 
 fn fingerprint(connection: &Connection) -> [u8; 32] {
@@ -193,7 +219,7 @@ mod tests {
         }
 
         fn open(&self) -> Result<MountedPool, ConnectionError> {
-            MountedPool::open(self.0.clone(), SIZE, "tests")
+            MountedPool::open(Mount::Directory(self.0.clone()), SIZE, "tests")
         }
     }
 
@@ -236,6 +262,23 @@ mod tests {
         assert!(first_pool.is_closed() && !renewed.is_closed());
         pool.replace(&first_pool).await;
         assert!(!renewed.is_closed(), "another caller that first_pool in the old pool");
+    }
+
+    #[tokio::test]
+    async fn one_key_of_a_secret_is_followed_too() {
+        let mounted = Mounted::empty();
+        let file = mounted.0.join("web.pg.uri");
+        let open = || MountedPool::open(Mount::UriFile(file.clone()), SIZE, "tests");
+        std::fs::write(&file, "not a uri").unwrap();
+        assert!(open().is_err());
+        std::fs::write(&file, "postgresql://u:first@db.example/e\n").unwrap();
+        let pool = open().unwrap();
+        assert_eq!(pool.server(), "db.example:5432/e");
+        std::fs::write(&file, "postgresql://u:second@db.example:5433/e").unwrap();
+        let before = pool.current();
+        pool.reload().await;
+        assert!(before.is_closed());
+        assert_eq!(pool.server(), "db.example:5433/e");
     }
 
     #[tokio::test]

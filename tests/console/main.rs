@@ -8,6 +8,7 @@
 mod support;
 
 mod client;
+mod databases;
 mod events;
 mod world;
 

@@ -14,7 +14,7 @@ use error_tracking_operator::{
     protocol::event::{self, EventId, Receipt},
     store::{
         Admin,
-        admin::{DeletionPolicy, ProjectIdentity},
+        admin::{DeletionPolicy, Location, ProjectIdentity},
         ingest::{Batch, EventKind, Row, ingest_batch},
     },
 };
@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::{
-    client::get,
+    client::{Answer, get},
     support::{postgres::Database, proxy::Proxy},
 };
 
@@ -80,11 +80,7 @@ impl World {
 
     /// Stores events in one batch, as ingest does; their ids.
     pub async fn send(&self, events: &[Value]) -> Vec<EventId> {
-        let rows: Vec<_> = events.iter().map(row).collect();
-        let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &rows, ..Batch::default() };
-        let applied = ingest_batch(&self.ingest, self.project, &batch).await.unwrap();
-        assert_eq!(applied.stored, rows.len() as u64);
-        rows.iter().map(|row| row.event_id).collect()
+        store(&self.ingest, self.project, events).await
     }
 
     /// Triage comes with a later version of the console.
@@ -110,6 +106,49 @@ impl World {
     pub async fn another_project(&self) {
         let identity = ProjectIdentity { name: "later".to_owned(), object_uid: "later".to_owned(), ..shop() };
         self.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
+    }
+
+    /// A database that projects of the namespace `team` name, with the project `web/shop` or another; not yet in the
+    /// console's Secret, but in the catalog.
+    pub async fn another_database(&self, project: &ProjectIdentity) -> OtherDatabase {
+        let database = Database::create().await;
+        let admin = Admin::connect(database.pool(), 1).await.unwrap();
+        let network = Proxy::start(&format!("127.0.0.1:{}", database.connection.port));
+        let id = self.admin.allocate_project(project, None, DeletionPolicy::Retain).await.unwrap();
+        let server = format!("{}/{}", network.address, database.connection.dbname);
+        let location = Location { secret: "pg".to_owned(), server };
+        self.admin.record_location(id, Some(&location)).await.unwrap();
+        admin.restore_project(id, project, DeletionPolicy::Retain).await.unwrap();
+        admin.migrate_project(id).await.unwrap();
+        admin.ensure_partitions(id, Timestamp::now()).await.unwrap();
+        let ingest = admin.ensure_ingest_role(id, &"ingest".into()).await.unwrap();
+        let ingest = database.pool_as(&ingest, "ingest");
+        OtherDatabase { project: id, network, server: location.server, admin, database, ingest }
+    }
+
+    /// What the operator does with the login of another database: a key of the Secret that the console has mounted.
+    pub async fn publish_login(&self, key: &str, other: &OtherDatabase, password: &str) {
+        let role = other.admin.ensure_console_role(&SecretString::from(password)).await.unwrap();
+        let mut connection = other.database.connection.with_login(&role, password.into());
+        connection.port = other.network.address.port();
+        self.secret.write(key, &connection.to_map()["uri"]);
+    }
+
+    pub fn withdraw_login(&self, key: &str) {
+        std::fs::remove_file(self.secret.folder.join(key)).unwrap();
+    }
+
+    /// Asks for a page until it is as it should be: the console looks at its Secret and databases every 5 s.
+    pub async fn await_page(&self, path: &str, expected: impl Fn(&Answer) -> bool) -> Answer {
+        for _ in 0..200 {
+            let answer = get(self.console, path).await;
+            if expected(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let answer = get(self.console, path).await;
+        panic!("{path} did not become as expected within 20 s: {} {}", answer.status, answer.body);
     }
 
     /// What the operator does when the Secret was lost: a new password, then the Secret.
@@ -139,13 +178,42 @@ impl World {
     }
 }
 
-fn shop() -> ProjectIdentity {
-    ProjectIdentity {
-        namespace: "web".to_owned(),
-        name: "shop".to_owned(),
-        namespace_uid: "web".to_owned(),
-        object_uid: "shop".to_owned(),
+/// A database beside the installation's own, with one project.
+pub struct OtherDatabase {
+    pub project: ProjectId,
+    pub network: Proxy,
+    /// As the catalog names it.
+    pub server: String,
+    admin: Admin,
+    database: Database,
+    ingest: PgPool,
+}
+
+impl OtherDatabase {
+    pub async fn send(&self, events: &[Value]) {
+        store(&self.ingest, self.project, events).await;
     }
+}
+
+pub fn project(namespace: &str, name: &str) -> ProjectIdentity {
+    ProjectIdentity {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        namespace_uid: namespace.to_owned(),
+        object_uid: name.to_owned(),
+    }
+}
+
+async fn store(ingest: &PgPool, project: ProjectId, events: &[Value]) -> Vec<EventId> {
+    let rows: Vec<_> = events.iter().map(row).collect();
+    let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &rows, ..Batch::default() };
+    let applied = ingest_batch(ingest, project, &batch).await.unwrap();
+    assert_eq!(applied.stored, rows.len() as u64);
+    rows.iter().map(|row| row.event_id).collect()
+}
+
+fn shop() -> ProjectIdentity {
+    project("web", "shop")
 }
 
 fn row(sent: &Value) -> Row {

@@ -11,6 +11,7 @@ use crate::{
     },
     dsn::ProjectId,
     protocol::event::EventId,
+    store::console::{Project, Snapshot},
 };
 
 pub struct EventRequest {
@@ -25,9 +26,11 @@ impl FromRequest for EventRequest {
 }
 
 pub async fn json(context: Context, request: EventRequest) -> Result<Json, Problem> {
-    let mut snapshot = context.database.snapshot().await?;
-    let project = context.project(&mut snapshot, request.project).await?;
-    let stored = snapshot.event(project.id, request.event).await?.ok_or(Problem::NotFound("event"))?;
-    snapshot.end().await?;
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let stored = snapshot.event(project.id, request.event).await?.ok_or(Problem::NotFound("event"))?;
+        snapshot.end().await?;
+        Ok(stored)
+    };
+    let stored = context.read(request.project, reading).await?;
     Ok(Json(stored.json()?))
 }

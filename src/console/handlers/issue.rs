@@ -17,7 +17,7 @@ use crate::{
     },
     dsn::ProjectId,
     protocol::event::{self, Event, EventError, Receipt},
-    store::console::StoredEvent,
+    store::console::{Project, Snapshot, StoredEvent},
 };
 
 pub struct IssueRequest {
@@ -32,12 +32,15 @@ impl FromRequest for IssueRequest {
 }
 
 pub async fn show(context: Context, request: IssueRequest) -> Result<Page<IssuePage>, Problem> {
-    let mut snapshot = context.database.snapshot().await?;
-    let project = context.project(&mut snapshot, request.project).await?;
-    let issue = snapshot.issue(project.id, request.issue).await?.ok_or(Problem::NotFound("error"))?;
-    let mut hours = snapshot.hours(project.id, &[issue.id], Hours::first(context.now)).await?;
-    let latest = snapshot.latest_event(project.id, &issue).await?;
-    snapshot.end().await?;
+    let since = Hours::first(context.now);
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let issue = snapshot.issue(project.id, request.issue).await?.ok_or(Problem::NotFound("error"))?;
+        let hours = snapshot.hours(project.id, &[issue.id], since).await?;
+        let latest = snapshot.latest_event(project.id, &issue).await?;
+        snapshot.end().await?;
+        Ok((project, issue, hours, latest))
+    };
+    let (project, issue, mut hours, latest) = context.read(request.project, reading).await?;
     let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
     let event = latest.map_or(EventState::Expired, |stored| event_state(&stored, context.now));
     Ok(Page(IssuePage::new(context.shell, &project, &issue, &hours, event, context.now)))

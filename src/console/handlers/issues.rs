@@ -11,7 +11,7 @@ use crate::{
         },
     },
     dsn::ProjectId,
-    store::console::IssueStatus,
+    store::console::{IssueStatus, Project, Snapshot},
 };
 
 pub struct IssuesRequest {
@@ -64,13 +64,16 @@ impl Selection {
 
 pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<IssuesPage>, Problem> {
     let IssuesRequest { project, selection } = request;
-    let mut snapshot = context.database.snapshot().await?;
-    let project = context.project(&mut snapshot, project).await?;
-    let counts = snapshot.status_counts(project.id).await?;
-    let issues = snapshot.issues(project.id, selection.status, PAGE_SIZE, selection.offset()).await?;
-    let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
-    let mut hours = snapshot.hours(project.id, &ids, Hours::first(context.now)).await?;
-    snapshot.end().await?;
+    let since = Hours::first(context.now);
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let counts = snapshot.status_counts(project.id).await?;
+        let issues = snapshot.issues(project.id, selection.status, PAGE_SIZE, selection.offset()).await?;
+        let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
+        let hours = snapshot.hours(project.id, &ids, since).await?;
+        snapshot.end().await?;
+        Ok((project, counts, issues, hours))
+    };
+    let (project, counts, issues, mut hours) = context.read(project, reading).await?;
     let with_hours = issues.into_iter().map(|issue| {
         let counted = hours.remove(&issue.id).unwrap_or_default();
         (issue, Hours::new(context.now, counted))

@@ -8,9 +8,7 @@ use crate::console::{
 };
 
 pub async fn list(context: Context, (): ()) -> Result<Page<ProjectsPage>, Problem> {
-    let mut snapshot = context.database.snapshot().await?;
-    let mut projects = snapshot.projects(Hours::first(context.now)).await?;
-    snapshot.end().await?;
-    projects.retain(|summary| context.permits(&summary.project));
-    Ok(Page(ProjectsPage::new(context.shell, &projects, context.now)))
+    let mut listing = context.databases.projects(Hours::first(context.now)).await?;
+    listing.projects.retain(|listed| context.permits(&listed.project));
+    Ok(Page(ProjectsPage::new(context.shell, &listing, context.now)))
 }

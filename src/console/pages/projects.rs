@@ -7,7 +7,7 @@ use super::{
     ProjectHead, Shell,
     format::{Moment, count, counted},
 };
-use crate::store::console::ProjectSummary;
+use crate::console::databases::{ListedProject, Listing, ProjectState};
 
 #[derive(Debug, Template)]
 #[template(path = "projects.html")]
@@ -15,6 +15,8 @@ pub struct ProjectsPage {
     shell: Shell,
     total: String,
     projects: Vec<ProjectRow>,
+    /// Database servers that did not answer.
+    unreachable: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -23,8 +25,14 @@ struct ProjectRow {
     title: String,
     namespace: String,
     platform: Option<String>,
-    /// `None` while the project's schema is not there yet.
-    numbers: Option<Numbers>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Readable(Numbers),
+    /// Why there are no numbers.
+    Not(String),
 }
 
 #[derive(Debug)]
@@ -36,21 +44,30 @@ struct Numbers {
 
 impl ProjectsPage {
     #[must_use]
-    pub fn new(shell: Shell, projects: &[ProjectSummary], now: Timestamp) -> Self {
-        let total = counted(projects.len() as u64, "project");
-        Self { shell, total, projects: projects.iter().map(|summary| row(summary, now)).collect() }
+    pub fn new(shell: Shell, listing: &Listing, now: Timestamp) -> Self {
+        let total = counted(listing.projects.len() as u64, "project");
+        let projects = listing.projects.iter().map(|listed| row(listed, now)).collect();
+        Self { shell, total, projects, unreachable: listing.unreachable.clone() }
     }
 }
 
-fn row(summary: &ProjectSummary, now: Timestamp) -> ProjectRow {
-    let head = ProjectHead::from(&summary.project);
-    let numbers = summary.numbers.as_ref().map(|numbers| Numbers {
-        unresolved: count(numbers.unresolved),
-        events_24h: count(numbers.events),
-        last_event: numbers.last_event.map(|at| Moment::new(at, now)),
-    });
+fn row(listed: &ListedProject, now: Timestamp) -> ProjectRow {
+    let head = ProjectHead::from(&listed.project);
+    let server = listed.project.server.as_deref().unwrap_or("another server");
+    let (state, seen) = match &listed.state {
+        ProjectState::Readable(numbers) => {
+            let shown = Numbers {
+                unresolved: count(numbers.unresolved),
+                events_24h: count(numbers.events),
+                last_event: numbers.last_event.map(|at| Moment::new(at, now)),
+            };
+            (State::Readable(shown), Some(numbers.platforms.join(", ")).filter(|seen| !seen.is_empty()))
+        }
+        ProjectState::BeingSetUp => (State::Not("being set up".to_owned()), None),
+        ProjectState::Unreachable => (State::Not(format!("kept on {server}, which does not answer")), None),
+        ProjectState::NoLogin => (State::Not(format!("kept on {server}, which this console has no login for")), None),
+    };
     // What the object says; else what its errors came from.
-    let seen = || summary.numbers.as_ref().map(|numbers| numbers.platforms.join(", ")).filter(|seen| !seen.is_empty());
-    let platform = head.platform.or_else(seen);
-    ProjectRow { id: head.id, title: head.title, namespace: head.namespace, platform, numbers }
+    let platform = head.platform.or(seen);
+    ProjectRow { id: head.id, title: head.title, namespace: head.namespace, platform, state }
 }

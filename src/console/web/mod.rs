@@ -26,7 +26,7 @@ use self::{
 use super::{
     auth::{self, Caller, Policy, Right},
     context::Context,
-    database::Database,
+    databases::Databases,
     metrics::Metrics,
     pages::{ProblemPage, Shell},
     problem::{self, Problem},
@@ -46,7 +46,7 @@ const NO_ROUTE: &str = "other";
 pub struct Console {
     pub router: Router,
     pub policy: Policy,
-    pub database: Database,
+    pub databases: Databases,
     pub metrics: Metrics,
 }
 
@@ -109,12 +109,12 @@ impl Console {
             caller,
             right: route.right,
             policy: self.policy,
-            database: self.database.clone(),
+            databases: self.databases.clone(),
             shell,
             now: Timestamp::now(),
         };
         let answering = route.answer(context, &Request { parameters, query });
-        self.database.in_time(answering).await
+        answering.await
     }
 }
 
@@ -155,10 +155,10 @@ mod tests {
         for (file, text) in [("host", "127.0.0.1"), ("port", "1"), ("dbname", "d"), ("username", "u")] {
             std::fs::write(directory.join(file), text).unwrap();
         }
-        let database = Database::open(&directory).unwrap();
+        let databases = Databases::open(&directory).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-        Console { router: Router::new(routes()).unwrap(), policy, database, metrics }
+        Console { router: Router::new(routes()).unwrap(), policy, databases, metrics }
     }
 
     #[tokio::test]
@@ -184,13 +184,14 @@ mod tests {
             name: name.to_owned(),
             display_name: None,
             platform: None,
+            server: None,
         };
         let console = console(|_, _, project| project.is_none_or(|project| project.name == "shop"));
         let context = Context {
             caller: Caller::Loopback,
             right: Right::ReadIssues,
             policy: console.policy,
-            database: console.database,
+            databases: console.databases,
             shell: Shell::at("/"),
             now: Timestamp::UNIX_EPOCH,
         };

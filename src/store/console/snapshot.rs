@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
 use uuid::Uuid;
@@ -34,13 +35,18 @@ impl Snapshot {
     }
 }
 
-/// Projects.
+/// A server that belongs to a tenant may say anything for as long as it likes.
+const MAX_PROJECTS: usize = 10_000;
+
+/// Projects. `server` is looked up by name in the whole row: a server that the operator has not migrated yet has no such
+/// column.
 impl Snapshot {
-    /// Every project whose object exists, by namespace and name; events are counted from the hour `since` on.
+    /// Every project whose object exists, by namespace and name, at most [`MAX_PROJECTS`]; events are counted from the
+    /// hour `since` on.
     pub async fn projects(&mut self, since: Timestamp) -> Result<Vec<ProjectSummary>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT project_id, namespace, name, display_name,
-                    platform,
+        let rows: Vec<_> = sqlx::query(
+            "SELECT project_id, namespace, name, display_name, platform,
+                    to_jsonb(p) ->> 'server' AS server,
                     EXISTS (SELECT
                               FROM pg_catalog.pg_namespace
                              WHERE schema_version > 0 AND nspname = 'project_' || project_id
@@ -49,7 +55,9 @@ impl Snapshot {
               WHERE state = 'active'
               ORDER BY namespace, name, project_id",
         )
-        .fetch_all(&mut *self.0)
+        .fetch(&mut *self.0)
+        .take(MAX_PROJECTS)
+        .try_collect()
         .await?;
         let mut summaries = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -84,13 +92,14 @@ impl Snapshot {
         })
     }
 
-    /// `None`: there is no such project, or it has no schema yet.
+    /// `None`: there is no such project, it is kept on another server, or it has no schema yet.
     pub async fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
         let row = sqlx::query(
-            "SELECT project_id, namespace, name, display_name,
-                    platform
+            "SELECT project_id, namespace, name, display_name, platform,
+                    to_jsonb(p) ->> 'server' AS server
                FROM errortracking.console_projects AS p
-              WHERE project_id = $1 AND state = 'active' AND schema_version > 0",
+              WHERE project_id = $1 AND state = 'active' AND schema_version > 0
+                AND to_jsonb(p) ->> 'server' IS NULL",
         )
         .bind(id.as_i64())
         .fetch_optional(&mut *self.0)
@@ -224,6 +233,7 @@ fn project(row: &PgRow) -> Result<Project, StoreError> {
         name: row.try_get("name")?,
         display_name: row.try_get("display_name")?,
         platform: row.try_get("platform")?,
+        server: row.try_get("server")?,
     })
 }
 

@@ -1,0 +1,202 @@
+//! One database: views of one moment for the pages, and whether it answered last.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use sqlx::PgPool;
+use tracing::{info, warn};
+
+use crate::{
+    dsn::ProjectId,
+    store::{
+        Mount, MountedPool, StoreError,
+        connection::{ConnectionError, PoolSize},
+        console::{Project, ProjectSummary, Snapshot},
+    },
+};
+
+/// Pages are short; more connections would only queue in Postgres instead of here.
+const POOL_SIZE: PoolSize = PoolSize { min: 0, max: 4 };
+
+/// How the console's sessions are called in `pg_stat_activity`.
+const APPLICATION_NAME: &str = "error-tracking-console";
+
+/// How long a page waits for a connection: refused ones are tried again until then.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long all of a page may take. The server ends a statement after 5 s; behind a network that went silent
+/// nobody does.
+pub const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a page about all projects waits for a database that is not the installation's own: a slow one is its
+/// project's affair.
+const OTHER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whose projects a database may speak about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The operator keeps it: every project.
+    Installation,
+    /// Projects of this namespace name it in their spec, and its people may write into it what they like.
+    Namespace(String),
+}
+
+/// A database that the console has a login for. Clones share its pool.
+#[derive(Clone)]
+pub struct Database {
+    pool: MountedPool,
+    owner: Owner,
+    answers: Arc<AtomicBool>,
+}
+
+impl Database {
+    /// Reads the login; connects only when a page asks.
+    pub fn open(mount: Mount, owner: Owner) -> Result<Self, ConnectionError> {
+        let pool = MountedPool::open(mount, POOL_SIZE, APPLICATION_NAME)?;
+        Ok(Self { pool, owner, answers: Arc::new(AtomicBool::new(true)) })
+    }
+
+    /// `db.example:5432/errors`
+    #[must_use]
+    pub fn server(&self) -> String {
+        self.pool.server()
+    }
+
+    /// Whether it answered when it was looked at last; so before the first look.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Runs what makes a page for at most [`PAGE_TIMEOUT`].
+    pub async fn in_time<T, E: From<StoreError>>(&self, page: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.within(PAGE_TIMEOUT, page).await
+    }
+
+    /// The projects that it may speak about.
+    pub async fn projects(&self, since: Timestamp) -> Result<Vec<ProjectSummary>, StoreError> {
+        let reading = async {
+            let mut snapshot = self.snapshot().await?;
+            let projects = snapshot.projects(since).await?;
+            snapshot.end().await?;
+            Ok::<_, StoreError>(projects)
+        };
+        let mut projects = self.within(self.patience(), reading).await?;
+        projects.retain(|summary| self.may_speak_about(&summary.project));
+        Ok(projects)
+    }
+
+    /// The project of that number, if its events are here, and a view to read it by.
+    pub async fn find(&self, id: ProjectId) -> Result<Option<(Snapshot, Project)>, StoreError> {
+        let finding = async {
+            let mut snapshot = self.snapshot().await?;
+            let project = snapshot.project(id).await?;
+            Ok::<_, StoreError>(project.map(|project| (snapshot, project)))
+        };
+        let found = self.within(self.patience(), finding).await?;
+        Ok(found.filter(|(_, project)| self.may_speak_about(project)))
+    }
+
+    /// Takes up a changed login, and looks whether the database answers.
+    pub async fn look(&self) {
+        self.pool.reload().await;
+        let ping = async { self.snapshot().await?.end().await };
+        let answered = self.within(2 * PATIENCE, ping).await;
+        let answers = answered.is_ok();
+        let answered_before = self.answers.swap(answers, Ordering::Relaxed);
+        match answered {
+            Err(error) if answered_before => warn!(server = self.server(), %error, "A database does not answer."),
+            Ok(()) if !answered_before => info!(server = self.server(), "A database answers again."),
+            _ => {}
+        }
+    }
+
+    /// Closes its connections when those in use are done.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn patience(&self) -> Duration {
+        if self.owner == Owner::Installation { PAGE_TIMEOUT } else { OTHER_TIMEOUT }
+    }
+
+    fn may_speak_about(&self, project: &Project) -> bool {
+        match &self.owner {
+            Owner::Installation => true,
+            Owner::Namespace(namespace) => *namespace == project.namespace && project.server.is_none(),
+        }
+    }
+
+    /// A consistent, read-only view for one page. Waits at most [`PATIENCE`] for a connection. A login that
+    /// is refused is looked up anew at once: its password may have just changed.
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let refused = self.pool.current();
+        match self.begin().await {
+            Err(error @ StoreError::NotPermitted { .. }) => {
+                self.pool.reload().await;
+                // Another page may have come first.
+                if refused.is_closed() { self.begin().await } else { Err(error) }
+            }
+            begun => begun,
+        }
+    }
+
+    async fn begin(&self) -> Result<Snapshot, StoreError> {
+        // After a restart of Postgres every resting connection is dead: each is found out once.
+        let connecting = async |mut pool: PgPool| {
+            for _ in 0..POOL_SIZE.max {
+                match Snapshot::begin(&pool).await {
+                    // It may also be the pool that was replaced.
+                    Err(StoreError::Unavailable { .. }) => pool = self.pool.current(),
+                    begun => return begun,
+                }
+            }
+            Snapshot::begin(&pool).await
+        };
+        self.within(PATIENCE, Box::pin(connecting(self.pool.current()))).await
+    }
+
+    async fn within<T, E: From<StoreError>>(
+        &self,
+        limit: Duration,
+        page: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let made = self.pool.run(limit, |_pool| page).await;
+        made.unwrap_or_else(|| {
+            let message = format!("no answer within {} s", limit.as_secs());
+            Err(StoreError::Unavailable { message }.into())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_that_hangs_is_renewed_once() {
+        let directory = std::env::temp_dir().join(format!("console-database-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&directory).unwrap();
+        for (file, text) in [("host", "127.0.0.1"), ("dbname", "d"), ("username", "u")] {
+            std::fs::write(directory.join(file), text).unwrap();
+        }
+        // Accepts and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        std::fs::write(directory.join("port"), silent.local_addr().unwrap().port().to_string()).unwrap();
+        let database = Database::open(Mount::Directory(directory.clone()), Owner::Installation).unwrap();
+        let hung = database.pool.current();
+        let (first, second) = tokio::join!(database.snapshot(), database.snapshot());
+        for snapshot in [first, second] {
+            assert!(matches!(snapshot.map(drop), Err(StoreError::Unavailable { .. })));
+        }
+        let renewed = database.pool.current();
+        assert!(hung.is_closed() && !renewed.is_closed());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}
