@@ -60,7 +60,6 @@ mod tests {
     }
 
     #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
     async fn a_request_is_answered_when_its_unit_is_durable() {
         let elsewhere: &'static Elsewhere = Box::leak(Box::new(Elsewhere(Semaphore::new(0))));
         let metrics = Metrics::register(&Registry::new()).unwrap();

@@ -91,7 +91,7 @@ mod tests {
 
     fn summary(id: u64, name: &str, server: Option<&str>, unresolved: Option<u64>) -> ProjectSummary {
         let project = Project {
-            id: ProjectId::try_from(id).unwrap(),
+            id: ProjectId::new(id).unwrap(),
             namespace: "web".to_owned(),
             name: name.to_owned(),
             display_name: None,

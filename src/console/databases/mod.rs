@@ -280,7 +280,7 @@ mod tests {
         let databases = Databases::open(&secret.0).unwrap();
         let mut closing = JoinSet::new();
         let servers = |databases: &Databases| -> Vec<_> {
-            databases.others().0.values().map(|database| database.server()).collect()
+            databases.others().0.values().map(Database::server).collect()
         };
         assert_eq!(databases.0.own.server(), "own.example:5432/e");
         assert_eq!(servers(&databases), ["a.example:5432/e"]);

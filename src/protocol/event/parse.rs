@@ -173,7 +173,7 @@ impl<const LINES: bool> Attributes for Draft<LINES> {
                 replace_kept(&mut self.stacktrace, value::<Stacktrace<LINES>, A>(object)?.0);
             }
             Known::Threads => {
-                replace_kept(&mut self.thread, value::<Values<Threads<LINES>>, A>(object)?.0.into_frames())
+                replace_kept(&mut self.thread, value::<Values<Threads<LINES>>, A>(object)?.0.into_frames());
             }
             Known::Csp => assign(&mut self.csp, value::<Object<Report>, A>(object)?.0),
             Known::Fingerprint => replace(&mut self.fingerprint, value::<Fingerprint, A>(object)?.0),
