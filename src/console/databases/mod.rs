@@ -279,9 +279,8 @@ mod tests {
         secret.write("uri", "postgresql://u:p@own.example/e");
         let databases = Databases::open(&secret.0).unwrap();
         let mut closing = JoinSet::new();
-        let servers = |databases: &Databases| -> Vec<_> {
-            databases.others().0.values().map(Database::server).collect()
-        };
+        let servers =
+            |databases: &Databases| -> Vec<_> { databases.others().0.values().map(Database::server).collect() };
         assert_eq!(databases.0.own.server(), "own.example:5432/e");
         assert_eq!(servers(&databases), ["a.example:5432/e"]);
         secret.write("pay.main.pg.uri", "postgresql://u:p@b.example/e");
