@@ -5,7 +5,7 @@
 render() {
     local set=()
     for value in "$@"; do set+=(--set "$value"); done
-    helm template error-tracking charts/error-tracking-operator --namespace error-tracking --kube-version 1.37.0 \
+    helm template error-tracking charts/error-tracking-operator --namespace error-tracking \
         ${set[@]+"${set[@]}"} 2>&1
 }
 
@@ -103,7 +103,7 @@ refuses_a_guard_that_is_no_host_or_no_number() {
 monitors_only_where_the_prometheus_operator_is() {
     local out
     ! out=$(render image.repository=example/operator metrics.podMonitor.enabled=true) && grep -q 'monitoring.coreos.com' <<<"$out" \
-        && out=$(helm template error-tracking charts/error-tracking-operator --kube-version 1.37.0 --set image.repository=example/operator \
+        && out=$(helm template error-tracking charts/error-tracking-operator --set image.repository=example/operator \
             --set metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true --api-versions monitoring.coreos.com/v1 2>&1) \
         && grep -q '^kind: PodMonitor$' <<<"$out" && grep -q '^kind: PrometheusRule$' <<<"$out" \
         && out=$(render image.repository=example/operator) && ! grep -qE 'kind: (PodMonitor|PrometheusRule)' <<<"$out"

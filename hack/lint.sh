@@ -60,10 +60,10 @@ arrows_hold() {
     return "$code"
 }
 
-# helm is on PATH, or was built for the cluster.
+# helm is on PATH, or was built for the cluster: the newest of several.
 helm_program() {
     command -v helm && return
-    find "$cache/cluster" -path '*/bin-*/helm' 2>/dev/null | head -n 1
+    find "$cache/cluster" -path '*/helm-*/helm' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p'
 }
 
 hack/prerequisites.sh build

@@ -26,23 +26,56 @@ type binary struct {
 	coldBuild string // what the first build takes on 2 cores
 }
 
-// kubernetesModule finds the version in go.mod: without the linker flags the server calls itself
-// v0.0.0-master.
-var kubernetesModule = regexp.MustCompile(`(?m)^\s*(?:require )?k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)\s*$`)
-
-func binaries(version []string) []binary {
-	const set = " -X k8s.io/component-base/version."
+// binaries names their releases by the versions in go.mod: without these linker flags the server calls itself
+// v0.0.0-master, and helm renders for Kubernetes 1.20 where it is given no cluster.
+func binaries(module string) ([]binary, error) {
+	server, err := requiredVersion(module, "k8s.io/kubernetes")
+	if err != nil {
+		return nil, err
+	}
+	helm, err := requiredVersion(filepath.Join(module, "helm"), "helm.sh/helm/v3")
+	if err != nil {
+		return nil, err
+	}
+	client, err := requiredVersion(filepath.Join(module, "helm"), "k8s.io/client-go")
+	if err != nil {
+		return nil, err
+	}
+	set := func(variables ...string) string { return "-s -w -X " + strings.Join(variables, " -X ") }
+	const component, helmRoot = "k8s.io/component-base/version.", "helm.sh/helm/v3/"
 	return []binary{
 		{name: "pause", module: ".", pkg: "./cmd/pause", sources: "cmd/pause", ldflags: "-s -w", coldBuild: "a few seconds"},
 		{
 			name: "kubernetes", module: ".", pkg: "./cmd/kubernetes", sources: "cmd/kubernetes",
-			ldflags:   "-s -w" + set + "gitVersion=" + version[1] + set + "gitMajor=" + version[2] + set + "gitMinor=" + version[3],
+			ldflags:   set(component+"gitVersion="+server.text, component+"gitMajor="+server.major, component+"gitMinor="+server.minor),
 			links:     []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"},
 			coldBuild: "about 11 min",
 		},
 		{name: "coredns", module: "coredns", pkg: "github.com/coredns/coredns", ldflags: "-s -w", coldBuild: "about 3 min"},
-		{name: "helm", module: "helm", pkg: "helm.sh/helm/v3/cmd/helm", ldflags: "-s -w", coldBuild: "about 90 s"},
+		{
+			name: "helm", module: "helm", pkg: "helm.sh/helm/v3/cmd/helm", coldBuild: "about 90 s",
+			// As helm's Makefile does it: client-go 0.37 is the client of Kubernetes 1.37.
+			ldflags: set(helmRoot+"internal/version.version="+helm.text,
+				helmRoot+"pkg/chartutil.k8sVersionMajor=1", helmRoot+"pkg/chartutil.k8sVersionMinor="+client.minor,
+				helmRoot+"pkg/lint/rules.k8sVersionMajor=1", helmRoot+"pkg/lint/rules.k8sVersionMinor="+client.minor),
+		},
+	}, nil
+}
+
+type version struct{ text, major, minor string }
+
+// requiredVersion is the release that the go.mod of a folder requires of a module.
+func requiredVersion(folder, module string) (version, error) {
+	text, err := os.ReadFile(filepath.Join(folder, "go.mod"))
+	if err != nil {
+		return version{}, err
 	}
+	required := regexp.MustCompile(`(?m)^\s*(?:require )?` + regexp.QuoteMeta(module) + ` (v(\d+)\.(\d+)\.\d+)(?:\s*//.*)?\s*$`)
+	found := required.FindStringSubmatch(string(text))
+	if found == nil {
+		return version{}, fmt.Errorf("%s/go.mod requires no release of %s", folder, module)
+	}
+	return version{text: found[1], major: found[2], minor: found[3]}, nil
 }
 
 // buildAll builds what is missing, and returns a folder with a link to every binary: one folder per
@@ -52,13 +85,9 @@ func buildAll() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := os.ReadFile(filepath.Join(module, "go.mod"))
+	wanted, err := binaries(module)
 	if err != nil {
 		return "", err
-	}
-	version := kubernetesModule.FindStringSubmatch(string(text))
-	if version == nil {
-		return "", fmt.Errorf("%s/go.mod requires no release of k8s.io/kubernetes", module)
 	}
 	cache, err := cacheFolder()
 	if err != nil {
@@ -71,7 +100,7 @@ func buildAll() (string, error) {
 
 	built := map[string]string{}
 	all := sha256.New()
-	for _, b := range binaries(version) {
+	for _, b := range wanted {
 		key, err := b.key(module, strings.TrimSpace(string(goVersion)))
 		if err != nil {
 			return "", err
