@@ -18,9 +18,23 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* Reference of an image: the digest decides, a tag beside it is for people. Takes (dict "at" "image" "image" .Values.image "tag" "the one that is meant by none"). */}}
+{{- define "error-tracking.imageReference" -}}
+{{- $repository := .image.repository -}}
+{{- if regexMatch "[:@]" (splitList "/" $repository | last) -}}
+{{- fail (printf "%s.repository is %q: give the tag as %s.tag and a digest as %s.digest, and only the name here." .at $repository .at .at) -}}
+{{- end -}}
+{{- if .image.digest -}}
+{{- with .image.tag }}{{ $repository = printf "%s:%s" $repository . }}{{ end -}}
+{{- printf "%s@%s" $repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (required (printf "%s.tag is not set." .at) (default .tag .image.tag)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "error-tracking.image" -}}
-{{- $repository := required "image.repository is not set. Build the image, push it where the cluster can pull it from, and name it: see README, \"Install in your own cluster\"." .Values.image.repository -}}
-{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- $_ := required "image.repository is not set. Build the image, push it where the cluster can pull it from, and name it: see README, \"Install in your own cluster\"." .Values.image.repository -}}
+{{- include "error-tracking.imageReference" (dict "at" "image" "image" .Values.image "tag" .Chart.AppVersion) -}}
 {{- end -}}
 
 {{/* "true" when the chart brings its own Postgres, else empty. */}}
