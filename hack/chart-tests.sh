@@ -1,12 +1,15 @@
 # shellcheck shell=bash disable=SC2317 # functions called by name
 # Sourced by test.sh, which has `check`: what the chart promises, read from what helm renders.
 
+# What a caller says that the cluster knows beside Kubernetes' own kinds.
+apis=()
+
 # render VALUE…: the chart as helm would install it; what helm says on failure comes out too.
 render() {
-    local set=()
+    local set=() value
     for value in "$@"; do set+=(--set "$value"); done
     helm template error-tracking charts/error-tracking-operator --namespace error-tracking \
-        ${set[@]+"${set[@]}"} 2>&1
+        ${apis[@]+"${apis[@]}"} ${set[@]+"${set[@]}"} 2>&1
 }
 
 brings_its_own_postgres_by_default() {
@@ -42,12 +45,12 @@ keeps_both_custom_resource_definitions_on_uninstall() {
 
 leaves_the_custom_resource_definitions_out_when_asked() {
     local out
-    out=$(render image.repository=example/operator crds.install=false) && ! grep -q '^kind: CustomResourceDefinition$' <<<"$out"
+    out=$(render image.repository=example/operator crds.enabled=false) && ! grep -q '^kind: CustomResourceDefinition$' <<<"$out"
 }
 
 gives_the_operator_no_wildcard_right() {
     local out
-    out=$(render image.repository=example/operator crds.install=false) && ! grep -qE "(verbs|resources|apiGroups):.*[\"'[ ]\*" <<<"$out"
+    out=$(render image.repository=example/operator crds.enabled=false) && ! grep -qE "(verbs|resources|apiGroups):.*[\"'[ ]\*" <<<"$out"
 }
 
 # document KIND NAME: that one manifest of what is rendered.
@@ -89,12 +92,48 @@ hands_the_guards_to_the_operator() {
 }
 
 monitors_only_where_the_prometheus_operator_is() {
-    local out
+    local out apis=()
     ! out=$(render image.repository=example/operator metrics.podMonitor.enabled=true) && grep -q 'monitoring.coreos.com' <<<"$out" \
-        && out=$(helm template error-tracking charts/error-tracking-operator --set image.repository=example/operator \
-            --set metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true --api-versions monitoring.coreos.com/v1 2>&1) \
+        && apis=(--api-versions monitoring.coreos.com/v1) \
+        && out=$(render image.repository=example/operator metrics.podMonitor.enabled=true metrics.prometheusRule.enabled=true) \
         && grep -q '^kind: PodMonitor$' <<<"$out" && grep -q '^kind: PrometheusRule$' <<<"$out" \
-        && out=$(render image.repository=example/operator) && ! grep -qE 'kind: (PodMonitor|PrometheusRule)' <<<"$out"
+        && apis=() && out=$(render image.repository=example/operator) && ! grep -qE 'kind: (PodMonitor|PrometheusRule)' <<<"$out"
+}
+
+# Every object has it and every pod template; nothing selects by it, so that it can be changed.
+puts_common_labels_on_every_object_and_in_no_selector() {
+    local out apis=(--api-versions monitoring.coreos.com/v1)
+    out=$(render image.repository=example/operator commonLabels.team=a-team metrics.podMonitor.enabled=true \
+        metrics.prometheusRule.enabled=true) \
+        && [ "$(grep -c '^    team: a-team$' <<<"$out")" = "$(grep -c '^kind: ' <<<"$out")" ] \
+        && [ "$(grep -c '^        team: a-team$' <<<"$out")" = 4 ] \
+        && [ "$(grep -c 'team: a-team$' <<<"$out")" = "$(($(grep -c '^kind: ' <<<"$out") + 4))" ]
+}
+
+runs_as_the_service_accounts_that_are_named() {
+    local out
+    out=$(render image.repository=example/operator operator.serviceAccount.name=errors \
+        'operator.serviceAccount.annotations.example\.com/role=reader' \
+        console.serviceAccount.create=false console.serviceAccount.name=pages) \
+        && document ServiceAccount errors <<<"$out" | grep -q '^    example.com/role: reader$' \
+        && document Deployment error-tracking-operator <<<"$out" | grep -q 'serviceAccountName: errors$' \
+        && [ "$(grep -A 3 '^  - kind: ServiceAccount$' <<<"$out" | grep -c 'name: errors$')" = 2 ] \
+        && document Deployment error-tracking-console <<<"$out" | grep -q 'serviceAccountName: pages$' \
+        && ! grep -q '  name: error-tracking-console$' <(grep -A 3 '^kind: ServiceAccount$' <<<"$out")
+}
+
+operators_deployment() { render image.repository=example/operator "$@" | document Deployment error-tracking-operator; }
+
+spreads_the_operators_own_pods_unless_a_constraint_selects_others() {
+    local out
+    out=$(operators_deployment) \
+        && grep -A 9 'topologySpreadConstraints:' <<<"$out" | grep -q 'app.kubernetes.io/name: error-tracking-operator$' \
+        && out=$(operators_deployment 'operator.topologySpreadConstraints[0].labelSelector.matchLabels.app=other' \
+            'operator.topologySpreadConstraints[0].maxSkew=2' 'operator.topologySpreadConstraints[0].topologyKey=zone' \
+            'operator.topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule') \
+        && out=$(sed -n '/topologySpreadConstraints:/,$p' <<<"$out") && grep -q 'app: other$' <<<"$out" \
+        && grep -q 'maxSkew: 2$' <<<"$out" && ! grep -q 'error-tracking-operator$' <<<"$out" \
+        && out=$(operators_deployment 'operator.topologySpreadConstraints=null') && ! grep -q topologySpreadConstraints <<<"$out"
 }
 
 # refuses VALUE WORDS: rendering fails and says so in these words.
@@ -138,7 +177,7 @@ postgresql.image.tag=|postgresql.image.tag is not set
 postgresql.runAsUser=0|at '/postgresql/runAsUser'
 postgresql.storage.size=8gb|at '/postgresql/storage/size'
 postgresql.storage.storageClassName=Fast SSD|at '/postgresql/storage/storageClassName'
-operator.replicas=-1|at '/operator/replicas'
+operator.replicaCount=-1|at '/operator/replicaCount'
 operator.concurrency=0|at '/operator/concurrency'
 operator.logLevel=verbose|value must be one of 'off', 'error', 'warn', 'info', 'debug', 'trace'
 operator.logLevel=|at '/operator/logLevel'
@@ -154,6 +193,11 @@ operator.nodeSelector.disk=ssd!|at '/operator/nodeSelector/disk'
 operator.tolerations[0].effect=NoSchedul|at '/operator/tolerations/0/effect'
 operator.affinity.nodeAfinity.x=1|additional properties 'nodeAfinity' not allowed
 operator.priorityClassName=High Priority|at '/operator/priorityClassName'
+operator.extraArgs={leader}|at '/operator/extraArgs/0'
+operator.serviceAccount.create=false|operator.serviceAccount.name is not set
+operator.topologySpreadConstraints[0].maxSkew=0|at '/operator/topologySpreadConstraints/0'
+operator.podLabels.app\.kubernetes\.io/name=x|app.kubernetes.io/name is a label of the chart's own
+commonLabels.helm\.sh/chart=x|helm.sh/chart is a label of the chart's own
 console.logLevel=2|at '/console/logLevel'
 networkPolicy.databasePorts={70000}|at '/networkPolicy/databasePorts/0'
 networkPolicy.apiServerPorts={https}|at '/networkPolicy/apiServerPorts/0'
@@ -172,6 +216,7 @@ image.repository=registry.example:5000/team/error_tracking|image: "registry.exam
 image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef|- --image=example/operator@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 image.tag=v2,image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef|image: "example/operator:v2@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 operator.logLevel=error_tracking_operator=debug\,info|value: "error_tracking_operator=debug,info"
+operator.extraArgs={--some-flag=a b}|- "--some-flag=a b"
 operator.resources.requests.cpu=1.5|cpu: "1.5"
 operator.resources.limits.memory=1e9|memory: "1e9"
 operator.resources.limits.hugepages-2Mi=4Mi|hugepages-2Mi: 4Mi
@@ -195,7 +240,10 @@ chart_tests() {
         leaves_the_finalizers_on_when_asked \
         lets_a_secret_be_named_by_those_who_may_read_it_only \
         hands_the_guards_to_the_operator \
-        monitors_only_where_the_prometheus_operator_is; do
+        monitors_only_where_the_prometheus_operator_is \
+        puts_common_labels_on_every_object_and_in_no_selector \
+        runs_as_the_service_accounts_that_are_named \
+        spreads_the_operators_own_pods_unless_a_constraint_selects_others; do
         check "chart: ${behaviour//_/ }" "$behaviour"
     done
     odd_values

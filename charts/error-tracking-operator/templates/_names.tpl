@@ -9,13 +9,36 @@ app.kubernetes.io/name: error-tracking-{{ .component }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end -}}
 
-{{- define "error-tracking.labels" -}}
+{{- define "error-tracking.chartLabels" -}}
 {{ include "error-tracking.selectorLabels" . }}
 app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/part-of: error-tracking
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Labels of an object or of the pods of a component. Takes (dict "root" . "component" "…"), and as "more" those that its own value
+     adds. What selects must stay what it is, so the chart's own labels are nobody's to set. */}}
+{{- define "error-tracking.labels" -}}
+{{- $chart := include "error-tracking.chartLabels" . | fromYaml -}}
+{{- $added := merge dict (default dict .more) .root.Values.commonLabels -}}
+{{- range $key, $_ := $added -}}
+{{- if hasKey $chart $key -}}
+{{- fail (printf "%s is a label of the chart's own: take it out of commonLabels, podLabels and labels." $key) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (merge $chart $added) -}}
+{{- end -}}
+
+{{/* Name of the ServiceAccount of a component with one of its own. Takes (dict "root" . "component" "…"). */}}
+{{- define "error-tracking.serviceAccountName" -}}
+{{- $account := (index .root.Values .component).serviceAccount -}}
+{{- if $account.create -}}
+{{- default (printf "%s-%s" (include "error-tracking.name" .root) .component) $account.name -}}
+{{- else -}}
+{{- required (printf "%s.serviceAccount.name is not set: name the ServiceAccount that is there, or leave create on." .component) $account.name -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Reference of an image: the digest decides, a tag beside it is for people. Takes (dict "at" "image" "image" .Values.image "tag" "the one that is meant by none"). */}}

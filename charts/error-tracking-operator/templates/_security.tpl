@@ -29,3 +29,14 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* A constraint without a labelSelector is about the pods of the component. Takes (dict "root" . "component" "…"). */}}
+{{- define "error-tracking.topologySpread" -}}
+{{- $own := dict "matchLabels" (include "error-tracking.selectorLabels" . | fromYaml) -}}
+{{- with (index .root.Values .component).topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- hasKey . "labelSelector" | ternary . (set (deepCopy .) "labelSelector" $own) | toYaml | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
