@@ -74,6 +74,7 @@ check "that check finds what it should" hack/house.py --self-test
 check "lines of prose have at most 120 characters" prose_is_short
 check "the ways in docs/architecture.md lead through files" ways_lead_through_files
 check "custom resource definitions are current" hack/crds.sh --check
+check "the chart's README is current" hack/chart-readme.py --check
 check "docs/operations.md explains every reason and alert" operations_are_explained
 
 if command -v go >/dev/null; then
