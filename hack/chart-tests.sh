@@ -100,6 +100,22 @@ monitors_only_where_the_prometheus_operator_is() {
         && apis=() && out=$(render image.repository=example/operator) && ! grep -qE 'kind: (PodMonitor|PrometheusRule)' <<<"$out"
 }
 
+ships_a_dashboard_that_a_sidecar_finds_when_asked() {
+    local out
+    out=$(render image.repository=example/operator metrics.grafanaDashboard.enabled=true) \
+        && out=$(document ConfigMap error-tracking-dashboard <<<"$out") && grep -q '^    grafana_dashboard: "1"$' <<<"$out" \
+        && sed -n 's/^    //; /^  error-tracking.json: |$/,$p' <<<"$out" | sed 1d | python3 -m json.tool >/dev/null \
+        && out=$(render image.repository=example/operator) && ! grep -q grafana_dashboard <<<"$out"
+}
+
+leaves_the_alert_on_size_out_when_asked() {
+    local out apis=(--api-versions monitoring.coreos.com/v1)
+    out=$(render image.repository=example/operator metrics.prometheusRule.enabled=true) \
+        && grep -qE 'schema_bytes\) > 10737418240$' <<<"$out" \
+        && out=$(render image.repository=example/operator metrics.prometheusRule.enabled=true metrics.prometheusRule.schemaBytes=null) \
+        && ! grep -q ErrorTrackingSchemaLarge <<<"$out"
+}
+
 # Every object has it and every pod template; nothing selects by it, so that it can be changed.
 puts_common_labels_on_every_object_and_in_no_selector() {
     local out apis=(--api-versions monitoring.coreos.com/v1)
@@ -241,6 +257,8 @@ chart_tests() {
         lets_a_secret_be_named_by_those_who_may_read_it_only \
         hands_the_guards_to_the_operator \
         monitors_only_where_the_prometheus_operator_is \
+        ships_a_dashboard_that_a_sidecar_finds_when_asked \
+        leaves_the_alert_on_size_out_when_asked \
         puts_common_labels_on_every_object_and_in_no_selector \
         runs_as_the_service_accounts_that_are_named \
         spreads_the_operators_own_pods_unless_a_constraint_selects_others; do
