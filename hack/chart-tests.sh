@@ -100,6 +100,15 @@ monitors_only_where_the_prometheus_operator_is() {
         && apis=() && out=$(render image.repository=example/operator) && ! grep -qE 'kind: (PodMonitor|PrometheusRule)' <<<"$out"
 }
 
+leaves_the_user_ids_to_the_platform_when_asked() {
+    local out
+    out=$(render image.repository=example/operator podSecurityContext.runAsUser=null podSecurityContext.runAsGroup=null \
+        podSecurityContext.fsGroup=null postgresql.runAsUser=null) \
+        && ! grep -qE '(runAsUser|runAsGroup|fsGroup):' <<<"$out" && [ "$(grep -c 'runAsNonRoot: true$' <<<"$out")" = 4 ] \
+        && out=$(render image.repository=example/operator postgresql.runAsUser=70) && [ "$(grep -cE '(runAsUser|runAsGroup|fsGroup): 70$' <<<"$out")" = 3 ] \
+        && [ "$(grep -cE '(runAsUser|runAsGroup|fsGroup): 65532$' <<<"$out")" = 9 ]
+}
+
 ships_a_dashboard_that_a_sidecar_finds_when_asked() {
     local out
     out=$(render image.repository=example/operator metrics.grafanaDashboard.enabled=true) \
@@ -193,6 +202,9 @@ postgresql.image.tag=|postgresql.image.tag is not set
 postgresql.runAsUser=0|at '/postgresql/runAsUser'
 postgresql.storage.size=8gb|at '/postgresql/storage/size'
 postgresql.storage.storageClassName=Fast SSD|at '/postgresql/storage/storageClassName'
+podSecurityContext.runAsUser=0|at '/podSecurityContext/runAsUser'
+podSecurityContext.runAsRoot=true|additional properties 'runAsRoot' not allowed
+containerSecurityContext.seccompProfile.type=Default|at '/containerSecurityContext/seccompProfile/type'
 operator.replicaCount=-1|at '/operator/replicaCount'
 operator.concurrency=0|at '/operator/concurrency'
 operator.logLevel=verbose|value must be one of 'off', 'error', 'warn', 'info', 'debug', 'trace'
@@ -257,6 +269,7 @@ chart_tests() {
         lets_a_secret_be_named_by_those_who_may_read_it_only \
         hands_the_guards_to_the_operator \
         monitors_only_where_the_prometheus_operator_is \
+        leaves_the_user_ids_to_the_platform_when_asked \
         ships_a_dashboard_that_a_sidecar_finds_when_asked \
         leaves_the_alert_on_size_out_when_asked \
         puts_common_labels_on_every_object_and_in_no_selector \

@@ -1,20 +1,11 @@
-{{/* The "restricted" Pod Security Standard, for the pod. Takes the numeric user id. */}}
-{{- define "error-tracking.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{/* As podSecurityContext, under the number of the Postgres image. */}}
+{{- define "error-tracking.postgresqlSecurityContext" -}}
+{{- $context := omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- if not (kindIs "invalid" .Values.postgresql.runAsUser) -}}
+{{- $user := int64 .Values.postgresql.runAsUser -}}
+{{- $context = merge (dict "runAsUser" $user "runAsGroup" $user "fsGroup" $user) $context -}}
 {{- end -}}
-
-{{/* The same, for a container. */}}
-{{- define "error-tracking.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- toYaml $context -}}
 {{- end -}}
 
 {{/* Where the pod may run. Takes the values of a component. */}}
