@@ -32,7 +32,7 @@ built() {
 }
 
 promtool=$(built promtool tests/alerts github.com/prometheus/prometheus/cmd/promtool)
-helm=$(command -v helm || find "$cache/cluster" -path '*/helm-*/helm' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
+helm=$(helm_program)
 [ -n "$helm" ] || helm=$(built helm tests/cluster/helm helm.sh/helm/v3/cmd/helm)
 
 # A PrometheusRule's spec is a file of rules.

@@ -12,7 +12,7 @@ if [ ! -x "$venv/bin/checkov" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check "checkov==$version"
 fi
-helm=$(command -v helm || find "$cache/cluster" -path '*/helm-*/helm' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
+helm=$(helm_program)
 [ -n "$helm" ] || fail "chart-checkov: helm is not there (make cluster-up builds it)"
 
 made=$target/checkov

@@ -60,12 +60,6 @@ arrows_hold() {
     return "$code"
 }
 
-# helm is on PATH, or was built for the cluster: the newest of several.
-helm_program() {
-    command -v helm && return
-    find "$cache/cluster" -path '*/helm-*/helm' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p'
-}
-
 hack/prerequisites.sh build
 check "cargo fmt" cargo fmt --check
 check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings

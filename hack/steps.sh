@@ -68,3 +68,9 @@ end_beside() {
 
 # cluster COMMAND…: the local Kubernetes (tests/cluster).
 cluster() { (cd "$root/tests/cluster" && go run ./cmd/cluster "$@"); }
+
+# helm is on PATH, or was built for the cluster: the newest of several.
+helm_program() {
+    command -v helm && return
+    find "$cache/cluster" -path '*/helm-*/helm' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p'
+}
