@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
+use crate::telemetry::build_info::{self, Component};
+
 /// Clones share the numbers.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -13,6 +15,7 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        build_info::register(registry, Component::Console)?;
         let pages = HistogramVec::new(
             HistogramOpts::new(
                 "errortracking_console_page_duration_seconds",

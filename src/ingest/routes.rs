@@ -1,7 +1,7 @@
 //! The HTTP surface, as a filter of warp: which requests there are, and that every one of them is
 //! answered and counted.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use bytes::Buf;
 use futures::Stream;
@@ -86,15 +86,13 @@ pub fn routes(ingest: Ingest) -> BoxedFilter<(Response,)> {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.refuse(&refusal_of(&rejection), None)) }
     };
-    preflight
-        .or(submit)
-        .unify()
-        .or(pixel)
-        .unify()
-        .recover(refused)
-        .unify()
-        .map(move |response: Response| {
-            metrics.answered(response.status());
+    let answer = preflight.or(submit).unify().or(pixel).unify().recover(refused).unify();
+    // What comes first in a filter is done when the head of the request is there.
+    warp::any()
+        .map(Instant::now)
+        .and(answer)
+        .map(move |started: Instant, response: Response| {
+            metrics.answered(response.status(), started.elapsed());
             response
         })
         .boxed()

@@ -40,13 +40,20 @@ use self::{
         queue::{Echoes, Queue},
     },
     jobs::{Retention, SettleTombstones, Waking},
-    kinds::{Caches, Context, Reconciled, project},
+    kinds::{
+        Caches, Context, Reconciled,
+        project::{self, ProjectMetrics},
+    },
     objects::{ChildWriter, EventRecorder, StatusWriter},
 };
 pub use self::{config::Config, kinds::project::ingest_settings};
 use crate::{
+    crd::ErrorTrackingProject,
     server::probes,
-    telemetry::{Liveness, Readiness},
+    telemetry::{
+        Liveness, Readiness,
+        build_info::{self, Component},
+    },
 };
 
 /// What passes under way get to finish after SIGTERM: somebody else leads within two seconds.
@@ -70,10 +77,24 @@ pub enum Error {
     Ended(&'static str),
 }
 
+/// What `/metrics` tells: what happens here, and what is known of the projects.
+struct Told {
+    metrics: Metrics,
+    projects: ProjectMetrics,
+}
+
+impl Told {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        build_info::register(registry, Component::Operator)?;
+        Ok(Self { metrics: Metrics::register(registry)?, projects: ProjectMetrics::register(registry)? })
+    }
+}
+
 /// Runs until `shutdown`: stands by, leads, and hands the lease over. Who loses the lease stands by again.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let registry = Registry::new();
-    let metrics = Metrics::register(&registry)?;
+    let told = Told::register(&registry)?;
+    let metrics = &told.metrics;
     let failed = |error| Error::Kubernetes(Box::new(error));
     let fence = Fence::default();
     let campaigner = client::connect(&metrics.requests, None).await.map_err(failed)?;
@@ -89,7 +110,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
         while let Some(leadership) =
             campaign(campaigner.clone(), &config.namespace, name, identity, &fence, &shutdown).await
         {
-            match lead(worker.clone(), &config, leadership, &metrics, readiness.liveness(), &shutdown).await {
+            match lead(worker.clone(), &config, leadership, &told, readiness.liveness(), &shutdown).await {
                 // Everything that this process did as the leader has been dropped: nothing of it can write any more.
                 Err(Error::LeaseLost(error)) => warn!(%error, "Not leading any more; standing by."),
                 ended => return ended,
@@ -107,10 +128,11 @@ async fn lead(
     client: Client,
     config: &Config,
     leadership: Leadership,
-    metrics: &Metrics,
+    told: &Told,
     liveness: &Liveness,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
+    let metrics = &told.metrics;
     let leader = metrics.leader.with_label_values(&[&config.lease_name]);
     leader.set(1);
     let (epoch, epochs) = watch::channel(leadership.epoch());
@@ -121,7 +143,7 @@ async fn lead(
     tokio::pin!(keeping);
 
     let stop = shutdown.child_token();
-    let working = work(client, config, metrics.clone(), liveness, epochs, raise, stop);
+    let working = work(client, config, told, liveness, epochs, raise, stop);
     let ended = tokio::select! {
         lost = &mut keeping => lost.map_err(Error::from).and(Err(Error::Ended("the lease"))),
         ended = working => ended,
@@ -138,12 +160,13 @@ async fn lead(
 async fn work(
     client: Client,
     config: &Config,
-    metrics: Metrics,
+    told: &Told,
     liveness: &Liveness,
     epochs: watch::Receiver<i64>,
     raise: mpsc::Sender<i64>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let (metrics, projects) = (told.metrics.clone(), told.projects.clone());
     let echoes = Echoes::default();
     let caches = Caches::new(|name| Queue::new(echoes.clone(), metrics.queue(name)));
     // Dropped when this function ends, and every task with it.
@@ -191,6 +214,7 @@ async fn work(
         _ = connected.wait_for(|state| !matches!(state, DatabaseState::Connecting)) => {}
         () = stop.cancelled() => return Ok(()),
     }
+    let _leading = projects.lead(caches.of::<ErrorTrackingProject>().cache);
     let objects = caches.seed();
     info!(objects, "Caches are filled; reconciling.");
     let dependents = Arc::new(caches.clone());
@@ -201,7 +225,7 @@ async fn work(
     let mut jobs = Jobs::new(metrics);
     jobs.start(Waking::new(context.databases.own_changes(), caches.clone()));
     jobs.start(SettleTombstones(context.clone()));
-    jobs.start(Retention(context.clone()));
+    jobs.start(Retention { context: context.clone(), metrics: projects });
 
     let mut controllers = JoinSet::new();
     for Reconciled { kind, queue, .. } in caches.kinds() {

@@ -1,6 +1,6 @@
 //! Old events and the issues without any go.
 
-use error_tracking_operator::store::admin::Expired;
+use error_tracking_operator::store::admin::{DeletionPolicy, Expired};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{Store, applied, row, send};
@@ -14,7 +14,7 @@ async fn what_is_past_the_retention_goes_and_the_rest_stays() {
     let store = Store::create().await;
     let now = Timestamp::now();
     let identity = crate::project_identity("shop", "u1");
-    let policy = error_tracking_operator::store::admin::DeletionPolicy::Retain;
+    let policy = DeletionPolicy::Retain;
     let shop = store.admin.allocate_project(&identity, None, policy).await.unwrap();
     store.admin.migrate_project(shop).await.unwrap();
     // As if the project had begun 70 days ago: the first partition ends 40 days ago.
@@ -97,4 +97,38 @@ async fn an_interrupted_removal_of_a_partition_is_finished() {
         .await;
     assert_eq!(store.admin.drop_expired(shop, 30, now).await.unwrap().partitions, 1);
     assert_eq!(store.admin.drop_expired(shop, 30, now).await.unwrap().partitions, 0);
+}
+
+#[tokio::test]
+async fn the_oldest_event_is_found_behind_empty_partitions() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let now = Timestamp::now();
+    // As if nobody had looked after it for 70 days; the first partition stays empty.
+    let blog = store
+        .admin
+        .allocate_project(&crate::project_identity("blog", "u1"), None, DeletionPolicy::Retain)
+        .await
+        .unwrap();
+    store.admin.migrate_project(blog).await.unwrap();
+    for ago in [70, 0] {
+        store.admin.ensure_partitions(blog, now - days(ago)).await.unwrap();
+    }
+    let role = store.admin.ensure_ingest_role(blog, &"secret".into()).await.unwrap();
+    let ingest = store.database.pool_as(&role, "secret");
+    assert_eq!(store.admin.oldest_event(blog).await.unwrap(), None);
+    let empty = store.admin.project_bytes(blog).await.unwrap();
+    let rows = [3, 20, 9].map(|ago| {
+        let mut row = row(1);
+        row.received_at = now - days(ago);
+        row
+    });
+    assert_eq!(send(&ingest, blog, &rows).await, applied(3, 0));
+    let oldest = store.admin.oldest_event(blog).await.unwrap().unwrap();
+    assert_eq!(oldest.as_microsecond(), rows[1].received_at.as_microsecond());
+    assert!(store.admin.project_bytes(blog).await.unwrap() > empty);
+    // The project without events is another one's matter.
+    assert_eq!(store.admin.oldest_event(shop).await.unwrap(), None);
+    store.admin.retire_project(shop, DeletionPolicy::Delete).await.unwrap();
+    assert_eq!(store.admin.project_bytes(shop).await.unwrap(), 0);
 }

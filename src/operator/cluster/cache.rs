@@ -33,6 +33,11 @@ pub struct Facts {
     pub refers_to: Box<str>,
     /// Changes with everything that other objects depend on.
     pub outward: u64,
+    /// Whether its conditions Ready and Stalled are True.
+    pub ready: bool,
+    pub stalled: bool,
+    /// Days that what is stored of it is kept. 0: nothing is.
+    pub retention_days: u16,
 }
 
 /// Reads the facts of a kind out of an object.
@@ -278,6 +283,7 @@ mod tests {
             number: number.as_i64().unwrap_or_default(),
             refers_to: secret.as_str().unwrap_or_default().into(),
             outward: digest(number.to_string().as_bytes()),
+            ..Facts::default()
         }
     }
 

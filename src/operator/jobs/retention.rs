@@ -1,4 +1,4 @@
-//! Removes what is older than each project's retention, one project after the other.
+//! Removes what is older than each project's retention, one project after the other, and reads how much is left.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -8,14 +8,26 @@ use tracing::{info, warn};
 
 use crate::{
     crd::ErrorTrackingProject,
-    operator::{databases::DatabaseState, engine::job::Job, kinds::Context},
+    dsn::ProjectId,
+    operator::{
+        databases::{Database, DatabaseState},
+        engine::job::Job,
+        kinds::{Context, project::ProjectMetrics},
+    },
+    store::{StoreError, admin::SchemaOwner},
 };
 
 /// Longest work on the expired events of one project: one server that does not answer must not keep what expires in
 /// others. What is left is removed the next time.
 const PROJECT_LIMIT: Duration = Duration::from_mins(5);
+/// Longest wait for how much one project has stored; longer than the server may take for an answer. What was read before
+/// stays.
+const MEASURE_LIMIT: Duration = Duration::from_secs(30);
 
-pub struct Retention(pub Arc<Context>);
+pub struct Retention {
+    pub context: Arc<Context>,
+    pub metrics: ProjectMetrics,
+}
 
 impl Job for Retention {
     type Error = Infallible;
@@ -26,25 +38,43 @@ impl Job for Retention {
     const LIMIT: Duration = Duration::from_hours(24);
 
     async fn run(&mut self) -> Result<(), Infallible> {
-        for project in self.0.caches.of::<ErrorTrackingProject>().state() {
+        for project in self.context.caches.of::<ErrorTrackingProject>().state() {
             let Ok(project) = &project.0 else { continue };
-            if timeout(PROJECT_LIMIT, remove_expired(&self.0, project)).await.is_err() {
-                warn!(
-                    namespace = project.metadata.namespace,
-                    project = project.metadata.name,
-                    "Removing expired events takes too long; it goes on in an hour."
-                );
+            let DatabaseState::Ready(database) = self.context.databases.of_project(project) else { continue };
+            let (namespace, name) = (project.metadata.namespace.as_deref(), project.metadata.name.as_deref());
+            let Ok(id) = timeout(PROJECT_LIMIT, remove_expired(&database, project)).await else {
+                warn!(namespace, project = name, "Removing expired events takes too long; it goes on in an hour.");
+                continue;
+            };
+            let uid = project.metadata.uid.as_deref().unwrap_or_default();
+            let Some(id) = id else { continue };
+            if timeout(MEASURE_LIMIT, self.measure(&database, uid, id)).await.is_err() {
+                warn!(namespace, project = name, "Reading how much a project has stored takes too long.");
             }
         }
+        self.metrics.forget_gone();
         Ok(())
     }
 }
 
-async fn remove_expired(context: &Context, project: &ErrorTrackingProject) {
-    let DatabaseState::Ready(database) = context.databases.of_project(project) else { return };
-    let retention = project.spec.backend.integrated.as_ref().map(|integrated| integrated.retention_days);
+impl Retention {
+    async fn measure(&self, database: &Database, uid: &str, id: ProjectId) {
+        let read = async {
+            self.metrics.set_bytes(uid, database.admin.project_bytes(id).await?);
+            self.metrics.set_oldest_event(uid, database.admin.oldest_event(id).await?);
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = read.await {
+            warn!(project = %id, %error, "Could not read how much a project has stored.");
+        }
+    }
+}
+
+/// The project's number, if its schema is there.
+async fn remove_expired(database: &Database, project: &ErrorTrackingProject) -> Option<ProjectId> {
+    let retention = project.spec.backend.integrated.as_ref()?.retention_days;
     let uid = project.metadata.uid.as_deref().unwrap_or_default();
-    let (Some(retention), Ok(Some(state))) = (retention, database.admin.observe_object(uid).await) else { return };
+    let state = database.admin.observe_object(uid).await.ok()??;
     match database.admin.drop_expired(state.project_id, retention.unsigned_abs(), Timestamp::now()).await {
         Ok(expired) if expired.events > 0 || expired.partitions > 0 => {
             info!(project = %state.project_id, ?expired, "Removed events past their retention.");
@@ -52,4 +82,5 @@ async fn remove_expired(context: &Context, project: &ErrorTrackingProject) {
         Ok(_) => {}
         Err(error) => warn!(project = %state.project_id, %error, "Could not remove events past their retention."),
     }
+    (state.schema_owner == SchemaOwner::Ours && state.schema_version > 0).then_some(state.project_id)
 }

@@ -52,19 +52,6 @@ impl Admin {
             .collect()
     }
 
-    /// Bytes of the project's schema on disk, with indexes.
-    pub async fn project_bytes(&self, project: ProjectId) -> Result<i64, StoreError> {
-        let (bytes,): (i64,) = sqlx::query_as(
-            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
-             FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-             WHERE n.nspname = $1 AND c.relkind = 'r'",
-        )
-        .bind(project.schema())
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(bytes)
-    }
-
     /// Whether anything was ever stored for the project and is still there.
     pub async fn has_events(&self, project: ProjectId) -> Result<bool, StoreError> {
         let schema = project.schema();

@@ -16,6 +16,7 @@ mod rights;
 mod roles;
 mod scram;
 mod server;
+mod usage;
 
 use std::fmt;
 

@@ -1,22 +1,23 @@
 //! The facts that are looked up without reading a project. Pure.
 
 use kube::api::DynamicObject;
+use serde_json::Value;
 
 use crate::{
     crd::ConditionType,
     operator::cluster::cache::{Facts, digest},
+    settings::DEFAULT_RETENTION_DAYS,
 };
 
-/// Its number, the Secret of its own database, and all that its keys depend on.
+/// Its number, the Secret of its own database, all that its keys depend on, and what metrics tell of it.
 #[must_use]
 pub fn read(object: &DynamicObject) -> Facts {
     let (spec, status) = (&object.data["spec"], &object.data["status"]);
-    let database_ready = status["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == ConditionType::DatabaseReady.as_str())
-        .map(|condition| &condition["status"]);
+    let condition = |kind: ConditionType| {
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.filter(|condition| condition["type"] == kind.as_str()).map(|condition| &condition["status"]).next()
+    };
+    let database_ready = condition(ConditionType::DatabaseReady);
     let outward = format!(
         "{:?} {:?} {} {} {database_ready:?}",
         object.metadata.generation,
@@ -25,11 +26,25 @@ pub fn read(object: &DynamicObject) -> Facts {
         status["ingest"]["externalURL"],
     );
     let secret = &spec["backend"]["integrated"]["database"]["secretRef"]["name"];
+    let is_true = |kind| condition(kind).is_some_and(|status| status == "True");
     Facts {
         number: status["projectID"].as_i64().unwrap_or_default(),
         refers_to: secret.as_str().unwrap_or_default().into(),
         outward: digest(outward.as_bytes()),
+        ready: is_true(ConditionType::Ready),
+        stalled: is_true(ConditionType::Stalled),
+        retention_days: retention_days(&spec["backend"]),
     }
+}
+
+/// The API server has put defaults in, but not into what it stored before there were any.
+fn retention_days(backend: &Value) -> u16 {
+    let days = match backend.get("integrated") {
+        Some(integrated) => integrated["retentionDays"].as_u64().unwrap_or(DEFAULT_RETENTION_DAYS.into()),
+        None if backend.is_null() => DEFAULT_RETENTION_DAYS.into(),
+        None => 0,
+    };
+    u16::try_from(days).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -63,5 +78,21 @@ mod tests {
         ] {
             assert_eq!(read(&project(&status)).outward != before.outward, wakes, "{case}");
         }
+    }
+
+    #[test]
+    fn what_metrics_tell_of_a_project_is_read() {
+        let project = |spec: Value, ready: &str, stalled: &str| {
+            let conditions = json!([{"type": "Stalled", "status": stalled}, {"type": "Ready", "status": ready}]);
+            let metadata = json!({"namespace": "web", "name": "shop"});
+            let object = json!({"metadata": metadata, "spec": spec, "status": {"conditions": conditions}});
+            let facts = read(&serde_json::from_value(object).unwrap());
+            (facts.ready, facts.stalled, facts.retention_days)
+        };
+        let kept = |backend: Value| project(json!({"backend": backend}), "True", "False");
+        assert_eq!(kept(json!({"integrated": {"retentionDays": 30}})), (true, false, 30));
+        assert_eq!(kept(json!({"integrated": {}})), (true, false, 90));
+        assert_eq!(kept(json!({"sentry": {}})), (true, false, 0), "nothing is stored here");
+        assert_eq!(project(json!({}), "Unknown", "True"), (false, true, 90));
     }
 }

@@ -7,6 +7,7 @@ mod facts;
 mod health_states;
 mod identity;
 mod login;
+mod metrics;
 mod names;
 mod plan;
 mod refusal;
@@ -15,6 +16,7 @@ mod scale;
 mod settings;
 mod status;
 
+pub use metrics::ProjectMetrics;
 pub use names::{IngestImage, internal_url};
 pub use rollout::Rollouts;
 pub use settings::ingest_settings;
