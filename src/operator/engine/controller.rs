@@ -33,7 +33,7 @@ enum Outcome {
     /// Something did not work; a longer pause would not help.
     Failed,
     /// Only a user can mend what the pass found.
-    Stalled,
+    Terminal,
 }
 
 impl Action {
@@ -54,20 +54,31 @@ impl Action {
         Self { after: Some(after), outcome: Outcome::Failed }
     }
 
+    /// After a failure that only a user can mend.
     #[must_use]
-    pub fn stalled(after: Duration) -> Self {
-        Self { after: Some(after), outcome: Outcome::Stalled }
+    pub fn terminal(after: Duration) -> Self {
+        Self { after: Some(after), outcome: Outcome::Terminal }
     }
 }
 
 /// A pass failed. The object's status says why already.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct PassFailed(Box<dyn std::error::Error + Send + Sync>);
+#[error("{cause}")]
+pub struct PassFailed {
+    #[source]
+    cause: Box<dyn std::error::Error + Send + Sync>,
+    /// Only a user can mend it, though it is tried again as others are.
+    terminal: bool,
+}
 
 impl PassFailed {
     pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self(Box::new(cause))
+        Self { cause: Box::new(cause), terminal: false }
+    }
+
+    /// As [`Self::new`], and told apart when only a user can mend it.
+    pub fn counted(cause: impl std::error::Error + Send + Sync + 'static, terminal: bool) -> Self {
+        Self { terminal, ..Self::new(cause) }
     }
 }
 
@@ -90,7 +101,7 @@ where
     Fut: Future<Output = Result<Action, PassFailed>> + Send + 'static,
 {
     let Controller { name, queue, concurrency, metrics, liveness } = controller;
-    metrics.active_workers.with_label_values(&[name]).set(0);
+    metrics.begin(name);
     metrics.max_concurrent.with_label_values(&[name]).set(concurrency.into());
     let mut workers = JoinSet::new();
     for _ in 0..concurrency {
@@ -147,11 +158,11 @@ async fn pass(name: &str, reconcile: impl Future<Output = Result<Action, PassFai
             if outcome != Outcome::Fine {
                 metrics.reconcile_errors.with_label_values(&[name]).inc();
             }
-            if outcome == Outcome::Stalled {
+            if outcome == Outcome::Terminal {
                 metrics.terminal_errors.with_label_values(&[name]).inc();
             }
             let result = match (outcome, after) {
-                (Outcome::Failed | Outcome::Stalled, _) => "error",
+                (Outcome::Failed | Outcome::Terminal, _) => "error",
                 (Outcome::Fine, Some(_)) => "requeue_after",
                 (Outcome::Fine, None) => "success",
             };
@@ -159,6 +170,9 @@ async fn pass(name: &str, reconcile: impl Future<Output = Result<Action, PassFai
         }
         Ok(Err(failed)) => {
             metrics.reconcile_errors.with_label_values(&[name]).inc();
+            if failed.terminal {
+                metrics.terminal_errors.with_label_values(&[name]).inc();
+            }
             warn!(error = %failed, "A pass failed.");
             ("error", Done::Failed)
         }
@@ -171,4 +185,61 @@ async fn pass(name: &str, reconcile: impl Future<Output = Result<Action, PassFai
     };
     metrics.reconciles.with_label_values(&[name, result]).inc();
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::operator::engine::{metrics::QueueMetrics, queue::Echoes};
+
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn counted(metrics: &Metrics) -> [u64; 3] {
+        [&metrics.reconcile_errors, &metrics.terminal_errors, &metrics.panics]
+            .map(|counter| counter.with_label_values(&["project"]).get())
+    }
+
+    #[tokio::test]
+    async fn what_only_a_user_can_mend_is_told_apart_from_other_errors() {
+        let failed = |terminal| Err(PassFailed::counted(std::fmt::Error, terminal));
+        for (case, ended, expected) in [
+            ("fine", Ok(Action::await_change()), [0, 0, 0]),
+            ("somebody else mends it", Ok(Action::failed(PAUSE)), [1, 0, 0]),
+            ("stalled", Ok(Action::terminal(PAUSE)), [1, 1, 0]),
+            ("tried again", failed(false), [1, 0, 0]),
+            ("the user's database", failed(true), [1, 1, 0]),
+        ] {
+            let metrics = Metrics::register(&Registry::new()).unwrap();
+            pass("project", future::ready(ended), &metrics).await;
+            assert_eq!(counted(&metrics), expected, "{case}");
+        }
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        pass("project", async { panic!("as a defect does") }, &metrics).await;
+        assert_eq!(counted(&metrics), [1, 0, 1]);
+    }
+
+    #[tokio::test]
+    async fn counters_show_before_anything_is_counted() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let controller = Controller {
+            name: "project",
+            queue: Arc::new(Queue::new(Echoes::default(), QueueMetrics::unregistered())),
+            concurrency: 1,
+            metrics,
+            liveness: Liveness::default(),
+        };
+        run(controller, stop, |_| None::<future::Ready<_>>).await;
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        for name in ["reconcile_errors_total", "terminal_reconcile_errors_total", "reconcile_panics_total"] {
+            let line = format!("errortracking_operator_{name}{{controller=\"project\"}} 0\n");
+            assert!(text.contains(&line), "{text}");
+        }
+    }
 }

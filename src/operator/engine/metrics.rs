@@ -1,6 +1,6 @@
 //! What the operator counts, with the meanings that controller-runtime and client-go gave these names.
 //!
-//! Names begin with `errortracking_operator_`. Object names are never labels: their number has no bound.
+//! Names begin with `errortracking_operator_`. Object names are never labels here: their number has no bound.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Metrics {
     pub reconciles: IntCounterVec,
     /// Passes that ended in an error, by controller.
     pub reconcile_errors: IntCounterVec,
-    /// Passes that only a user can help: another attempt would end in the same.
+    /// Those of them that only a user can mend.
     pub terminal_errors: IntCounterVec,
     pub panics: IntCounterVec,
     pub reconcile_seconds: HistogramVec,
@@ -79,7 +79,7 @@ impl Metrics {
             reconcile_errors: counter("reconcile_errors_total", "Passes that ended in an error.", &["controller"])?,
             terminal_errors: counter(
                 "terminal_reconcile_errors_total",
-                "Passes that found what only a user can mend.",
+                "Passes that ended in an error that only a user can mend.",
                 &["controller"],
             )?,
             panics: counter("reconcile_panics_total", "Passes that panicked.", &["controller"])?,
@@ -127,6 +127,18 @@ impl Metrics {
             )?,
             retries: counter("workqueue_retries_total", "Attempts after a failure.", &["name"])?,
         })
+    }
+
+    /// Shows what is counted of a controller before anything has happened: of a counter that begins with 1, nobody sees
+    /// that it has risen.
+    pub fn begin(&self, controller: &str) {
+        for counter in [&self.reconcile_errors, &self.terminal_errors, &self.panics] {
+            counter.with_label_values(&[controller]).inc_by(0);
+        }
+        for result in ["success", "requeue_after", "error"] {
+            self.reconciles.with_label_values(&[controller, result]).inc_by(0);
+        }
+        self.active_workers.with_label_values(&[controller]).set(0);
     }
 
     /// The share of one queue.

@@ -63,6 +63,9 @@ pub trait Pass: Send {
     /// What keeps the object from becoming what it should be, though no step has failed.
     fn obstacle(&self, observed: &Self::Observed) -> Option<Self::Failure>;
 
+    /// Whether only the object's owner can mend the failure, though it is no reason to stall: theirs is the database.
+    fn is_of_owner(&self, failure: &Self::Failure) -> bool;
+
     /// Whether the object waits for something that no watch shows.
     fn waits(observed: &Self::Observed) -> bool;
 
@@ -89,7 +92,10 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
     let mut round = 1;
     let (observed, failure) = loop {
         let observed = timeout(OBSERVE_LIMIT, pass.observe()).await;
-        let observed = observed.unwrap_or_else(|_| Err(P::Failure::no_answer())).map_err(PassFailed::new)?;
+        let observed = observed.unwrap_or_else(|_| Err(P::Failure::no_answer())).map_err(|failure| {
+            let terminal = pass.is_of_owner(&failure);
+            PassFailed::counted(failure, terminal)
+        })?;
         let steps = P::plan(&observed);
         let done = steps.is_empty() || round == P::ROUNDS;
         let mut failure = pass.obstacle(&observed);
@@ -120,9 +126,11 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
     let Some(failure) = failure else {
         return Ok(Action::requeue(if P::waits(&observed) { WAIT } else { LOOK_AGAIN }));
     };
+    let terminal = pass.is_of_owner(&failure);
     match failure.outlook() {
-        Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed::new(failure)),
-        Outlook::Stalled => Ok(Action::stalled(WAIT)),
+        Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed::counted(failure, terminal)),
+        Outlook::Stalled => Ok(Action::terminal(WAIT)),
+        Outlook::Wait if terminal => Ok(Action::terminal(WAIT)),
         Outlook::Wait => Ok(Action::failed(WAIT)),
     }
 }
@@ -150,6 +158,9 @@ pub fn finished<F: StepFailure>(result: Result<(), F>) -> Result<Action, PassFai
             warn!(error = %failure, "A pass failed.");
             Ok(Action::failed(WAIT))
         }
-        Err(failure) => Err(PassFailed::new(failure)),
+        Err(failure) => {
+            let terminal = failure.outlook() == Outlook::Stalled;
+            Err(PassFailed::counted(failure, terminal))
+        }
     }
 }

@@ -122,6 +122,13 @@ impl Failure {
         self.outlook() == Outlook::Stalled
     }
 
+    /// The project's database is away, refuses, or has not answered in time.
+    #[must_use]
+    pub fn is_caused_by_database(&self) -> bool {
+        let waits = matches!(self, Self::Waiting(Waiting::Connecting | Waiting::PostgresWentAway | Waiting::NoAnswer));
+        waits || self.is_of_database()
+    }
+
     /// It is about the project's database, not about the cluster.
     #[must_use]
     pub fn is_of_database(&self) -> bool {

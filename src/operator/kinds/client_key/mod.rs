@@ -206,6 +206,12 @@ impl Pass for KeyPass<'_> {
         Some(in_the_way.into())
     }
 
+    fn is_of_owner(&self, failure: &Failure) -> bool {
+        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
+        failure.is_caused_by_database() && project.is_some_and(|project| project.database_secret().is_some())
+    }
+
     fn waits(observed: &Observed) -> bool {
         !matches!(observed.project, Project::Known)
     }

@@ -324,6 +324,10 @@ impl Pass for ProjectPass<'_> {
         Some(in_the_way.into())
     }
 
+    fn is_of_owner(&self, failure: &Failure) -> bool {
+        failure.is_caused_by_database() && self.project.database_secret().is_some()
+    }
+
     fn waits(observed: &Observed) -> bool {
         matches!(observed.database, CatalogRow::Unavailable(_)) || observed.held.is_some()
     }
