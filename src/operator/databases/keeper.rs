@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{
     database::{Database, DatabaseAddress, DatabaseState},
@@ -118,6 +118,8 @@ pub async fn keep(
     state: watch::Sender<DatabaseState>,
     stop: CancellationToken,
 ) {
+    let (namespace, secret) = keeper.secret_name();
+    let span = info_span!("database", namespace, secret);
     let looks = async {
         let mut announced = None;
         let mut former: Option<Former> = None;
@@ -134,7 +136,7 @@ pub async fn keep(
                     state.send_replace(DatabaseState::Ready(database.clone()));
                     let failed = keeper.watch_over(&database).await;
                     if matches!(failed, ConnectError::SecretChanged(_)) {
-                        info!(secret = database.secret_name, "The database Secret has changed; connecting anew.");
+                        info!("The database Secret has changed; connecting anew.");
                         former = Some(Former { database, since: Instant::now() });
                         continue;
                     }
@@ -155,7 +157,7 @@ pub async fn keep(
             };
             let message = failed.to_string();
             if announced.as_ref() != Some(&message) {
-                warn!(error = message, "Postgres cannot be used; trying again.");
+                warn!(error = message, "Postgres of Secret {namespace}/{secret} cannot be used; trying again.");
                 announced = Some(message);
             }
             let pause = pause_after(&failed);
@@ -176,7 +178,7 @@ pub async fn keep(
         }
     };
     tokio::select! {
-        () = looks => {}
+        () = looks.instrument(span) => {}
         () = stop.cancelled() => {}
     }
 }
@@ -228,12 +230,17 @@ impl Keeper {
         }
     }
 
-    /// The API of the login's namespace, and the name of the login's Secret.
-    fn secret(&self) -> (Api<Secret>, &str) {
-        let (namespace, name) = match &self.owner {
+    /// Namespace and name of the Secret of the login.
+    fn secret_name(&self) -> (&str, &str) {
+        match &self.owner {
             DatabaseOwner::Installation => (&self.secrets.namespace, &self.secrets.database),
             DatabaseOwner::Projects { namespace, secret, .. } => (namespace, secret),
-        };
+        }
+    }
+
+    /// The API of the login's namespace, and the name of the login's Secret.
+    fn secret(&self) -> (Api<Secret>, &str) {
+        let (namespace, name) = self.secret_name();
         (Api::namespaced(self.client.clone(), namespace), name)
     }
 
@@ -382,7 +389,55 @@ fn in_cluster(host: &str, namespace: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use kube::client::Body;
+    use prometheus::Registry;
+    use tower::service_fn;
+
     use super::*;
+    use crate::telemetry::logs::tests::Captured;
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_used_is_named_by_its_secret() {
+        let absent = r#"{"status": "Failure", "reason": "NotFound", "code": 404}"#;
+        let answer = move |_: http::Request<Body>| async move {
+            Ok::<_, Infallible>(
+                http::Response::builder().status(404).body(Body::from(absent.as_bytes().to_vec())).unwrap(),
+            )
+        };
+        let keeper = Keeper {
+            client: Client::new(service_fn(answer), "default"),
+            secrets: Secrets {
+                namespace: "error-tracking".into(),
+                lease: "operator".into(),
+                database: "postgresql".into(),
+                evaluation_host: None,
+                console: "console".into(),
+                connections: 1,
+            },
+            owner: DatabaseOwner::Projects {
+                namespace: "web".into(),
+                secret: "pg".into(),
+                hosts: AllowedHosts { allowed_database_hosts: Vec::new() },
+                headroom: Headroom::default(),
+            },
+            metrics: Metrics::register(&Registry::new()).unwrap(),
+            changed: Arc::default(),
+        };
+        let (captured, _guard) = Captured::begin();
+        let (state, mut states) = watch::channel(DatabaseState::Connecting);
+        let (raise, _raises) = mpsc::channel(1);
+        let (_epoch, epochs) = watch::channel(1);
+        tokio::select! {
+            () = keep(keeper, epochs, raise, state, CancellationToken::new()) => {}
+            _ = states.wait_for(|state| matches!(state, DatabaseState::Unavailable { .. })) => {}
+        }
+        let line = captured.lines().into_iter().find(|line| line["level"] == "WARN").unwrap();
+        assert_eq!(line["message"], "Postgres of Secret web/pg cannot be used; trying again.");
+        assert_eq!((&line["span"]["namespace"], &line["span"]["secret"]), (&"web".into(), &"pg".into()));
+        assert!(line["error"].as_str().unwrap().starts_with("Secret pg does not exist in this namespace"), "{line}");
+    }
 
     #[test]
     fn databases_of_projects_raise_the_epoch_by_a_million_together_and_no_more() {
