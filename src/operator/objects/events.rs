@@ -1,5 +1,10 @@
 //! Events about objects, published beside the passes. Nobody waits for them, and a full queue drops them.
 
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client, Resource,
@@ -14,6 +19,10 @@ use crate::kubernetes::names::FIELD_MANAGER;
 const NOTE_LIMIT: usize = 1000;
 /// Events that may wait to be published.
 const WAITING: usize = 1_024;
+/// The same Event within this time is counted at the first one: as long as kube's recorder remembers it.
+const SERIES: Duration = Duration::from_mins(6);
+/// How often recorders are looked for that are not used any more.
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// Reasons of Events that are no reasons of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +100,88 @@ impl EventRecorder {
 impl WaitingEvents {
     /// Publishes one after the other. Never ends.
     pub async fn publish(mut self, client: Client) {
-        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
-        let recorder = Recorder::new(client, reporter);
+        let mut recorders = Recorders { client, by_note: HashMap::new(), swept: Instant::now() };
         while let Some((event, object)) = self.0.recv().await {
-            if let Err(error) = recorder.publish(&event, &object).await {
+            let note = event.note.clone().unwrap_or_default();
+            if let Err(error) = recorders.for_note(note, Instant::now()).publish(&event, &object).await {
                 debug!(%error, "Could not publish an Event.");
             }
         }
         std::future::pending::<()>().await;
+    }
+}
+
+/// A recorder for each text. One folds an Event into the one before of the same object and reason, whatever that says:
+/// the new key would be told of under the name of the old one.
+struct Recorders {
+    client: Client,
+    /// With the time of the last use.
+    by_note: HashMap<String, (Recorder, Instant)>,
+    swept: Instant,
+}
+
+impl Recorders {
+    fn for_note(&mut self, note: String, now: Instant) -> &Recorder {
+        if now.duration_since(self.swept) > SWEEP {
+            self.swept = now;
+            self.by_note.retain(|_, (_, used)| now.duration_since(*used) < SERIES);
+        }
+        let (recorder, used) = self.by_note.entry(note).or_insert_with(|| {
+            let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+            (Recorder::new(self.client.clone(), reporter), now)
+        });
+        *used = now;
+        recorder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use http_body_util::BodyExt as _;
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::crd::ClientKey;
+
+    #[tokio::test]
+    async fn an_event_with_another_text_is_another_event() {
+        let (requests, mut asked) = mpsc::channel(10);
+        let server = service_fn(move |request: Request<Body>| {
+            let requests = requests.clone();
+            async move {
+                let method = request.method().clone();
+                let body = request.into_body().collect().await?.to_bytes();
+                let event: serde_json::Value = serde_json::from_slice(&body)?;
+                requests.send((method, event["note"].to_string(), event["series"]["count"].as_i64())).await?;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Response::new(Body::from(body.to_vec())))
+            }
+        });
+        let (events, waiting) = EventRecorder::new();
+        let mut key = ClientKey::default();
+        key.metadata.name = Some("shop".into());
+        key.metadata.uid = Some("u1".into());
+        for prefix in ["0a0a0a0a", "0b0b0b0b", "0a0a0a0a"] {
+            events.announce(&key, EventReason::KeyMinted, &format!("Key {prefix}… was made."));
+        }
+        let listening = async {
+            let mut published = Vec::new();
+            while published.len() < 3 {
+                published.extend(asked.recv().await);
+            }
+            published
+        };
+        let published = tokio::select! {
+            () = waiting.publish(Client::new(server, "web")) => Vec::new(),
+            published = listening => published,
+        };
+        let note = |prefix: &str| format!("\"Key {prefix}… was made.\"");
+        let expected = [
+            (Method::POST, note("0a0a0a0a"), None),
+            (Method::POST, note("0b0b0b0b"), None),
+            (Method::PATCH, note("0a0a0a0a"), Some(2)),
+        ];
+        assert_eq!(published, expected);
     }
 }
