@@ -26,6 +26,8 @@ use super::{schema, settings::RateLimit};
     selectable = ".spec.projectRef.name",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the Secret is named after it"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name"),
+    validation = Rule::new("!has(oldSelf.status) || !(has(oldSelf.status.active) || has(oldSelf.status.secretName)) || self.spec.projectRef == oldSelf.spec.projectRef").message("projectRef is immutable once a key was made: create another ClientKey for another project"),
+    validation = Rule::new("!has(oldSelf.status) || !(has(oldSelf.status.active) || has(oldSelf.status.secretName)) || (has(self.spec.secretTemplate) && has(self.spec.secretTemplate.name) ? self.spec.secretTemplate.name : '') == (has(oldSelf.spec.secretTemplate) && has(oldSelf.spec.secretTemplate.name) ? oldSelf.spec.secretTemplate.name : '')").message("secretTemplate.name is immutable once a key was made: create another ClientKey with the new name, move its users over, then delete this one"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Project", type_ = "string", json_path = ".spec.projectRef.name"),
@@ -34,8 +36,6 @@ use super::{schema, settings::RateLimit};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.projectRef == oldSelf.projectRef").message("projectRef is immutable: create another ClientKey for another project"))]
-#[x_kube(validation = Rule::new("(has(self.secretTemplate) && has(self.secretTemplate.name) ? self.secretTemplate.name : '') == (has(oldSelf.secretTemplate) && has(oldSelf.secretTemplate.name) ? oldSelf.secretTemplate.name : '')").message("secretTemplate.name is immutable: create another ClientKey with the new name, move its users over, then delete this one"))]
 pub struct ClientKeySpec {
     /// The project that this key belongs to, in the same namespace.
     pub project_ref: ProjectRef,
@@ -88,7 +88,7 @@ pub enum Endpoint {
 /// Name, labels and annotations of the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct SecretTemplate {
-    /// "<name of the ClientKey>-dsn" when absent; it cannot be changed later.
+    /// "<name of the ClientKey>-dsn" when absent; it cannot be changed once a key was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!self.endsWith('-database')").message("secretTemplate.name must not end in '-database': that is the login Secret of a project"))]

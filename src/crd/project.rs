@@ -28,6 +28,7 @@ use crate::settings::{DEFAULT_RETENTION_DAYS, Settings};
     doc = "One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the ingest Service is named after it"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name, and put the long one into spec.displayName"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.projectID) || (has(self.spec.backend) && has(self.spec.backend.integrated) && has(self.spec.backend.integrated.database) && has(self.spec.backend.integrated.database.secretRef) ? self.spec.backend.integrated.database.secretRef.name : '') == (has(oldSelf.spec.backend) && has(oldSelf.spec.backend.integrated) && has(oldSelf.spec.backend.integrated.database) && has(oldSelf.spec.backend.integrated.database.secretRef) ? oldSelf.spec.backend.integrated.database.secretRef.name : '')").message("database.secretRef is immutable once the project has a number: stored events do not move to another server. Create another project for the other database"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Project", type_ = "integer", json_path = ".status.projectID", description = "The number in the DSN"),
@@ -98,7 +99,6 @@ impl Default for Backend {
 /// Settings of the operator's own store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.database) && has(self.database.secretRef) ? self.database.secretRef.name : '') == (has(oldSelf.database) && has(oldSelf.database.secretRef) ? oldSelf.database.secretRef.name : '')").message("database.secretRef is immutable: stored events do not move to another server. Create another project for the other database"))]
 pub struct Integrated {
     /// Where the events are stored; the operator's own database when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

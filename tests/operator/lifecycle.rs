@@ -112,8 +112,6 @@ fn what_cannot_work_is_refused_with_a_sentence_that_says_what_to_do() {
     assert_eq!(namespace.get("etp/bare", ".spec.backend.integrated.filters.allowedOrigins[*]"), "*");
     namespace.key("shop", "{projectRef: {name: shop}, secretTemplate: {name: one}}");
     for (patch, sentence) in [
-        (r#"{"spec":{"projectRef":{"name":"other"}}}"#, "projectRef is immutable"),
-        (r#"{"spec":{"secretTemplate":{"name":"two"}}}"#, "secretTemplate.name is immutable"),
         (r#"{"spec":{"rateLimit":{"events":0,"window":"60s"}}}"#, "set enabled: false"),
         (r#"{"spec":{"rateLimit":{"events":10,"window":"25h"}}}"#, "between 1s and 24h"),
         (r#"{"spec":{"rateLimit":{"events":10,"window":"500ms"}}}"#, "whole seconds"),
@@ -130,4 +128,21 @@ fn what_cannot_work_is_refused_with_a_sentence_that_says_what_to_do() {
     wait_for("the key says that its project is not there", Duration::from_secs(10), || {
         (namespace.condition("etk/shop", "Ready", "reason") == "ProjectNotFound").then_some(())
     });
+    // While nothing was made, a name can be corrected; once it was, never.
+    let corrected = r#"{"spec":{"projectRef":{"name":"bare"},"secretTemplate":{"name":"two"}}}"#;
+    namespace.kubectl(&["patch", "etk/shop", "--type=merge", "-p", corrected]);
+    namespace.wait_ready("etk/shop");
+    for (object, patch, sentence) in [
+        ("etk/shop", r#"{"spec":{"projectRef":{"name":"other"}}}"#, "projectRef is immutable"),
+        ("etk/shop", r#"{"spec":{"secretTemplate":{"name":"one"}}}"#, "secretTemplate.name is immutable"),
+        ("etk/shop", r#"{"spec":{"secretTemplate":null}}"#, "secretTemplate.name is immutable"),
+        (
+            "etp/bare",
+            r#"{"spec":{"backend":{"integrated":{"database":{"secretRef":{"name":"pg"}}}}}}"#,
+            "database.secretRef is immutable",
+        ),
+    ] {
+        let refusal = namespace.try_kubectl(&["patch", object, "--type=merge", "-p", patch]).expect_err(patch);
+        assert!(refusal.contains(sentence), "{refusal}");
+    }
 }
