@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +24,14 @@ test-unit: ## Pure code
 test-fuzz: ## Random input for what strangers' bytes reach first, a minute (FUZZ_SECONDS)
 	@hack/test-fuzz.sh
 
-test-health: ## What kstatus and Argo CD make of every state of our objects
+test-health: ## What kstatus, Argo CD and the alerts make of every state
 	@hack/test.sh health
+
+test-alerts: ## Each alert of the chart fires when it must, and only then
+	@hack/alert-tests.sh
+
+test-first-day: ## The mistakes of a first day, and what each is told, in a cluster of its own (root)
+	@hack/test-first-day.sh
 
 test-postgres: ## Against a real Postgres that the tests start
 	@hack/test.sh postgres

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [unit] [health] [postgres] [cluster]: the tests in stages, fastest first; all of them when none is named.
 #   unit      pure code
-#   health    what kstatus and Argo CD make of every state that the operator can leave an object in
+#   health    what kstatus and Argo CD make of every state that the operator can leave an object in, and what the alerts say
 #   postgres  against a real Postgres that the tests start themselves
 #   cluster   chart, operator, ingest and console in a real Kubernetes that this script starts and ends; needs root
 # KEEP_CLUSTER=1 leaves the cluster up, TEST_CLUSTER names another than "test". The last line is "N passed, N failed, N skipped".
@@ -88,11 +88,12 @@ health_stage() {
     ERROR_TRACKING_HEALTH_STATES=$states run_cargo health --lib every_state_has_the_conditions
     if ! command -v go >/dev/null; then
         skipped=$((skipped + 1))
-        notes+=("kstatus' and Argo CD's verdicts are left out: go is not installed")
+        notes+=("kstatus' and Argo CD's verdicts and the tests of the alerts are left out: go is not installed")
         return
     fi
     check "kstatus and Argo CD judge every state as expected" verdicts "$states"
     cat "$logs/health.log"
+    check "every alert fires when it must and stays silent when it must not" hack/alert-tests.sh
 }
 # shellcheck disable=SC2317 # called by check
 verdicts() { (cd tests/health && go run . "$1" ../../examples/argocd/argocd-cm.yaml) | tee "$logs/health.log"; }

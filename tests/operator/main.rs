@@ -13,6 +13,7 @@ mod conflicts;
 mod deletion;
 mod drift;
 mod exposure;
+mod first_day;
 mod guards;
 mod lifecycle;
 mod outages;
