@@ -9,6 +9,7 @@ above a key of the first level is about that section. A value without a comment 
 import pathlib
 import re
 import sys
+import textwrap
 
 CHART = pathlib.Path(__file__).resolve().parent.parent / "charts" / "error-tracking-operator"
 BEGIN = "<!-- From values.yaml by hack/chart-readme.py. -->"
@@ -71,7 +72,7 @@ def table(entries):
 
 
 def section(entry):
-    return ["", f"### {entry.path}", ""] + ([entry.comment, ""] if entry.comment else []) + table([entry])
+    return ["", f"### {entry.path}", ""] + (textwrap.wrap(entry.comment, 118) + [""] if entry.comment else []) + table([entry])
 
 
 def main():

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Namespace, beside_others, pause};
+use crate::world::{Namespace, beside_others, pause};
 
 /// Longest wait until a sentence stands in an object.
 const SOON: Duration = Duration::from_secs(20);
