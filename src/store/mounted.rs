@@ -3,12 +3,9 @@
 //!
 //! Ingest and console have one for each Secret that they mount. What is asked through it, and how long for, is theirs.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::{
@@ -68,13 +65,13 @@ impl MountedPool {
     /// Changes with the Secret: take it anew for each use. One that has been replaced is closed.
     #[must_use]
     pub fn current(&self) -> PgPool {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).pool.clone()
+        self.0.current.read().pool.clone()
     }
 
     /// What people may see of it: `db.example:5432/errors`.
     #[must_use]
     pub fn server(&self) -> String {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).server.clone()
+        self.0.current.read().server.clone()
     }
 
     /// Runs `operation` on the pool for at most `limit`. `None`: it took longer, and has lost its connection and its
@@ -115,7 +112,7 @@ impl MountedPool {
 
     /// Closes all connections, for the end of the process. Waits for those in use: give it [`Self::CLOSE_TIMEOUT`].
     pub async fn close(&self) {
-        let mut closing = std::mem::take(&mut *self.closing());
+        let mut closing = std::mem::take(&mut *self.0.closing.lock());
         let pool = self.current();
         closing.spawn(async move { pool.close().await });
         while closing.join_next().await.is_some() {}
@@ -135,7 +132,7 @@ impl MountedPool {
     /// Puts another pool in place of the current one if `due` says so, and closes that.
     fn exchange(&self, connection: &Connection, due: impl FnOnce(&Current) -> bool) -> bool {
         let last = {
-            let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.0.current.write();
             if current.pool.is_closed() || !due(&current) {
                 return false;
             }
@@ -145,16 +142,12 @@ impl MountedPool {
             drop(last.close());
             last
         };
-        let mut closing = self.closing();
+        let mut closing = self.0.closing.lock();
         while closing.try_join_next().is_some() {}
         closing.spawn(async move {
             let _in_time = timeout(Self::CLOSE_TIMEOUT, last.close()).await;
         });
         true
-    }
-
-    fn closing(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
-        self.0.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,10 +4,10 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hasher as _},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use kube::{ResourceExt, api::DynamicObject};
+use parking_lot::RwLock;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
@@ -125,14 +125,6 @@ impl Cache {
         Self { objects: RwLock::default(), packing: Packing::default(), filled: watch::Sender::new(false), read_facts }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<ObjectName, Cached>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ObjectName, Cached>> {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The object as the last watch event showed it. `None` also when it is no `T` at all.
     #[must_use]
     pub fn get<T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Option<T> {
@@ -141,7 +133,7 @@ impl Cache {
 
     /// What `read` makes of the object's JSON.
     pub fn with<T>(&self, namespace: &str, name: &str, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        let objects = self.read();
+        let objects = self.objects.read();
         let json = self.packing.unpack(&objects.get(&ObjectName::new(namespace, name))?.packed);
         drop(objects);
         Some(read(&json))
@@ -155,7 +147,7 @@ impl Cache {
         struct Shown<S> {
             status: Option<S>,
         }
-        let objects = self.read();
+        let objects = self.objects.read();
         let entry = objects.get(&ObjectName::new(namespace, name)).filter(|entry| *entry.summary.uid == *uid)?;
         match &entry.written {
             Some((_, status)) => serde_json::from_slice(status).ok(),
@@ -166,7 +158,7 @@ impl Cache {
     /// Remembers a status that this process wrote, with the version that came of it: a watch that lags must not make
     /// it write it again.
     pub fn wrote_status(&self, namespace: &str, name: &str, uid: &str, version: &str, status: Vec<u8>) {
-        let mut objects = self.write();
+        let mut objects = self.objects.write();
         if let Some(entry) = objects.get_mut(&ObjectName::new(namespace, name))
             && *entry.summary.uid == *uid
             && number(&entry.version) < number(version)
@@ -177,23 +169,23 @@ impl Cache {
 
     #[must_use]
     pub fn uid(&self, namespace: &str, name: &str) -> Option<Box<str>> {
-        self.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.uid.clone())
+        self.objects.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.uid.clone())
     }
 
     /// Also of an object that cannot be read as its kind.
     #[must_use]
     pub fn facts(&self, namespace: &str, name: &str) -> Option<Facts> {
-        self.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.facts.clone())
+        self.objects.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.facts.clone())
     }
 
     #[must_use]
     pub fn names(&self) -> Vec<ObjectName> {
-        self.read().keys().cloned().collect()
+        self.objects.read().keys().cloned().collect()
     }
 
     /// What `find` makes of the summaries.
     pub fn summaries<T>(&self, find: impl FnOnce(&mut dyn Iterator<Item = (&ObjectName, &Summary)>) -> T) -> T {
-        find(&mut self.read().iter().map(|(name, entry)| (name, &entry.summary)))
+        find(&mut self.objects.read().iter().map(|(name, entry)| (name, &entry.summary)))
     }
 
     /// Names of the objects that refer to `to` in their namespace.
@@ -213,7 +205,7 @@ impl Cache {
         let json = serde_json::to_vec(object).unwrap_or_default();
         let content = content(&json, &version);
         let summary = Summary::of(object, (self.read_facts)(object));
-        let mut objects = self.write();
+        let mut objects = self.objects.write();
         let before = objects.get(&name);
         if before.is_some_and(|before| before.version == version) {
             return None;
@@ -229,12 +221,12 @@ impl Cache {
 
     pub fn remove(&self, object: &DynamicObject) -> Option<Change> {
         let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        self.write().remove(&name).map(|_| Change { name, version: None, outward: true })
+        self.objects.write().remove(&name).map(|_| Change { name, version: None, outward: true })
     }
 
     /// A list is complete: what it did not name is gone, as it was seen last.
     pub fn listed(&self, seen: &HashSet<ObjectName>) -> Vec<(Change, DynamicObject)> {
-        let mut objects = self.write();
+        let mut objects = self.objects.write();
         let gone: Vec<_> = objects.extract_if(|name, _| !seen.contains(name)).collect();
         objects.shrink_to_fit();
         drop(objects);

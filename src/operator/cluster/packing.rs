@@ -1,7 +1,8 @@
 //! Objects of one kind differ little: each is compressed against the first one that was seen.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Fast, and beside such a dictionary hardly larger than the best.
@@ -33,15 +34,11 @@ impl Coders {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Packing {
     /// The first text is what all others are packed against.
     pub fn pack(&self, text: &[u8]) -> Box<[u8]> {
         let coders = self.0.get_or_init(|| Coders::like(text).ok());
-        let packed = coders.as_ref().and_then(|coders| lock(&coders.compressor).compress(text).ok());
+        let packed = coders.as_ref().and_then(|coders| coders.compressor.lock().compress(text).ok());
         let (length, body) = match (&packed, u32::try_from(text.len())) {
             (Some(packed), Ok(length)) if packed.len() < text.len() => (length, packed.as_slice()),
             _ => (0, text),
@@ -54,7 +51,7 @@ impl Packing {
         let Some((length, body)) = packed.split_first_chunk::<LENGTH>() else { return Vec::new() };
         match (u32::from_le_bytes(*length) as usize, self.0.get()) {
             (0, _) => body.to_vec(),
-            (length, Some(Some(coders))) => lock(&coders.decompressor).decompress(body, length).unwrap_or_default(),
+            (length, Some(Some(coders))) => coders.decompressor.lock().decompress(body, length).unwrap_or_default(),
             _ => Vec::new(),
         }
     }

@@ -11,8 +11,9 @@ mod login;
 mod projects;
 pub mod tombstones;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::{
@@ -49,7 +50,7 @@ impl Databases {
     pub fn own(&self) -> DatabaseState {
         let state = self.own.borrow().clone();
         if let DatabaseState::Ready(database) = &state {
-            let mut installation = self.installation.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut installation = self.installation.lock();
             let reached = database.admin.installation().as_str();
             if installation.as_deref() != Some(reached) {
                 *installation = Some(reached.to_owned());
@@ -76,7 +77,7 @@ impl Databases {
     /// Installation of the own database that was reached last.
     #[must_use]
     pub fn last_installation(&self) -> Option<String> {
-        self.installation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.installation.lock().clone()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject},
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -86,7 +87,7 @@ impl ProjectDatabases {
     /// The state of the database. The first call begins to connect.
     #[must_use]
     pub fn state(&self, namespace: &str, secret: &str) -> DatabaseState {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let entry = entries.entry((namespace.into(), secret.into())).or_insert_with(|| {
             self.asked.notify_one();
             let (sender, states) = watch::channel(DatabaseState::Connecting);
@@ -125,7 +126,7 @@ impl ProjectDatabases {
     }
 
     fn start(&self, keeping: &Keeping, headroom: &Headroom, keepers: &mut JoinSet<()>) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         for ((namespace, secret), entry) in &mut *entries {
             let Some(sender) = entry.sender.take() else { continue };
             let keeper = Keeper {
@@ -151,7 +152,7 @@ impl ProjectDatabases {
     }
 
     fn close_unnamed(&self, named: &BTreeSet<SecretName>) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         entries.retain(|name, entry| {
             let kept = named.contains(name) || entry.asked.elapsed() < KEPT;
             if !kept {
@@ -182,7 +183,7 @@ impl ProjectDatabases {
         let connected = self.clone();
         let touched = move |change: Change, _: &DynamicObject| {
             let name = (change.name.namespace.to_string(), change.name.name.to_string());
-            let entries = connected.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = connected.entries.lock();
             if let Some(entry) = entries.get(&name) {
                 entry.changed.notify_one();
             }

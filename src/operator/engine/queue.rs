@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rand::RngExt;
 use tokio::{
     sync::Notify,
@@ -71,7 +72,7 @@ impl Echoes {
 
     pub fn wrote(&self, version: Option<&str>) {
         let Some(version) = version else { return };
-        let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut versions = self.0.lock();
         if versions.known.insert(version.into()) {
             versions.oldest_first.push_back(version.into());
         }
@@ -83,7 +84,7 @@ impl Echoes {
     }
 
     fn contains(&self, version: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).known.contains(version)
+        self.0.lock().known.contains(version)
     }
 }
 
@@ -160,13 +161,9 @@ impl Queue {
         Self { state: Mutex::default(), wake: Notify::new(), echoes, metrics }
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Asks for a first look at everything that is there at the start; [`Self::started`] tells when it is done.
     pub fn seed(&self, names: &[ObjectName]) {
-        self.lock().unseen.extend(names.iter().cloned());
+        self.state.lock().unseen.extend(names.iter().cloned());
         for name in names {
             self.push(name, Urgency::Routine);
         }
@@ -175,7 +172,7 @@ impl Queue {
     /// Whether everything that was there at the start has had a pass, however it went.
     #[must_use]
     pub fn started(&self) -> bool {
-        self.lock().unseen.is_empty()
+        self.state.lock().unseen.is_empty()
     }
 
     /// A watch showed this version of the object or of what it owns; `None`: that something is gone.
@@ -184,7 +181,7 @@ impl Queue {
         if self.echoes.contains(version) {
             return;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(item) = state.items.get_mut(name)
             && matches!(item.phase, Phase::Running { .. })
         {
@@ -198,7 +195,7 @@ impl Queue {
     /// Asks for a pass. One that is asked for already is not repeated; one under way is followed by another.
     pub fn push(&self, name: &ObjectName, urgency: Urgency) {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let item =
             state.items.entry(name.clone()).or_insert(Item { phase: Phase::Idle, failures: 0, shown: Vec::new() });
         match &mut item.phase {
@@ -247,7 +244,7 @@ impl Queue {
     /// The next one that is due, or when the next one will be.
     fn take(&self) -> Result<ObjectName, Option<Instant>> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.waiting.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, name)) = state.waiting.pop_first() else { break };
             let failed = state.items.get(&name).is_some_and(|item| item.failures > 0);
@@ -278,7 +275,7 @@ impl Queue {
     /// Takes in how the pass over `name` went. Returns the pause before another attempt, when it failed.
     pub fn done(&self, name: &ObjectName, done: Done) -> Option<Duration> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.running = state.running.saturating_sub(1);
         state.unseen.remove(name);
         let item = state.items.get_mut(name)?;
@@ -319,7 +316,7 @@ impl Queue {
     /// Measures how long the passes under way have taken so far. Returns the longest.
     pub fn observe_running(&self) -> Duration {
         let now = Instant::now();
-        let state = self.lock();
+        let state = self.state.lock();
         if state.running == 0 {
             self.metrics.unfinished(0.0, 0.0);
             return Duration::ZERO;
@@ -415,7 +412,7 @@ mod tests {
         queue.push(&name("a"), Urgency::Changed);
         let a = queue.next().await;
         assert_eq!(queue.done(&a, Done::Await), None);
-        assert!(queue.lock().items.is_empty(), "nothing is remembered of an object that needs nothing");
+        assert!(queue.state.lock().items.is_empty(), "nothing is remembered of an object that needs nothing");
     }
 
     #[tokio::test]

@@ -1,11 +1,9 @@
 //! Children as the process applies them: whether one has drifted, and the write that puts it right.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use kube::{Client, api::DynamicObject};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -39,10 +37,6 @@ impl ChildWriter {
         Self { client, echoes, applied: Mutex::default() }
     }
 
-    fn applied(&self) -> MutexGuard<'_, HashMap<ChildKey, Applied>> {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How the child differs from what it should be. What the last apply made of it is no difference.
     #[must_use]
     pub fn drift(&self, child: &Child, live: Option<Arc<DynamicObject>>) -> Drift {
@@ -50,7 +44,7 @@ impl ChildWriter {
         if drift != Drift::Changed {
             return drift;
         }
-        match (self.applied().get(&key(child)), live) {
+        match (self.applied.lock().get(&key(child)), live) {
             (Some(last), Some(live))
                 if last.manifest == digest(child) && last.version == version(&live) && child.same_metadata(&live) =>
             {
@@ -68,14 +62,14 @@ impl ChildWriter {
         prune(child.kind, live);
         if ensured.written && child.kind != ChildKind::Secret {
             let applied = Applied { manifest: digest(child), version: version(live) };
-            self.applied().insert(key(child), applied);
+            self.applied.lock().insert(key(child), applied);
         }
         Ok(ensured)
     }
 
     /// Forgets what was applied under this name, whatever its kind.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.applied().retain(|(_, of, called), _| of != namespace || called != name);
+        self.applied.lock().retain(|(_, of, called), _| of != namespace || called != name);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -15,6 +15,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::events::EventType,
 };
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::{error, warn};
@@ -183,14 +184,14 @@ impl Tombstones {
 
     pub(super) async fn owed(&self) -> Result<Vec<Owed>, ApplyError> {
         let changes = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known.lock();
             if let Some(owed) = &known.owed {
                 return Ok(owed.clone());
             }
             known.changes
         };
         let owed = read_pages(&self.api, &self.name).await?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if known.changes == changes {
             self.metrics.tombstones.set(i64::try_from(owed.len()).unwrap_or(i64::MAX));
             known.owed = Some(owed.clone());
@@ -199,7 +200,7 @@ impl Tombstones {
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Owed>)) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.changes += 1;
         if let Some(owed) = &mut known.owed {
             change(owed);
@@ -215,7 +216,7 @@ impl Tombstones {
             self.write(page, &removal.collect::<serde_json::Map<_, _>>().into()).await?;
         }
         if !settled.is_empty() {
-            let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut retries = self.retries.lock();
             for (_, entry) in settled {
                 retries.remove(entry.tombstone.uid());
             }
@@ -227,7 +228,7 @@ impl Tombstones {
 
     /// Forgets what was read before, so that the next look reads the pages anew.
     pub(super) fn read_anew(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).owed = None;
+        self.known.lock().owed = None;
     }
 
     async fn write(&self, page: usize, data: &serde_json::Value) -> Result<usize, ApplyError> {

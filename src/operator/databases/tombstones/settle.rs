@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -209,13 +209,13 @@ impl Tombstones {
     }
 
     fn is_postponed(&self, uid: &str) -> bool {
-        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        let retries = self.retries.lock();
         retries.get(uid).is_some_and(|until| *until > Instant::now())
     }
 
     /// Postpones the tombstone of this uid. Returns whether it is the first time.
     fn postpone(&self, uid: &str) -> bool {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retries = self.retries.lock();
         retries.insert(uid.to_owned(), Instant::now() + HOPELESS).is_none()
     }
 }

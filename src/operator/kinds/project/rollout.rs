@@ -3,11 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use kube::{Resource, ResourceExt, api::DynamicObject};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::warn;
 
@@ -192,7 +192,7 @@ impl Rollouts {
         limit: u32,
         caches: &Caches,
     ) -> Option<Held> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.0.lock();
         if turns.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
             turns.look(newer, caches);
         }
