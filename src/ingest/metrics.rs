@@ -6,8 +6,11 @@ use std::time::Duration;
 use http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::outcomes::Outcomes;
-use crate::telemetry::build_info::{self, Component};
+use super::outcomes::{Category, Contents, OutcomeReason, Outcomes};
+use crate::{
+    dsn::PublicKey,
+    telemetry::build_info::{self, Component},
+};
 
 /// Sizes of batches: powers of two up to the largest batch.
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
@@ -18,7 +21,7 @@ const COMMIT_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 /// Seconds of one request: from a refusal that reads nothing to a body that arrives slowly.
 const REQUEST_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// What became of an event that reached a writer.
+/// What became of an event that was ready to be stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Written {
     Stored,
@@ -72,7 +75,10 @@ impl Metrics {
         )?;
         registry.register(Box::new(request_seconds.clone()))?;
         let events = IntCounterVec::new(
-            Opts::new("errortracking_ingest_events_total", "Events that reached the writers, by what became of them."),
+            Opts::new(
+                "errortracking_ingest_events_total",
+                "Events that were ready to be stored, by what became of them.",
+            ),
             &["outcome"],
         )?;
         let outcomes = IntCounterVec::new(
@@ -121,6 +127,16 @@ impl Metrics {
     /// Counts events that have left a writer.
     pub fn written(&self, written: Written, events: u64) {
         self.events.with_label_values(&[written.label()]).inc_by(events);
+    }
+
+    /// Counts what was ready to be stored and is not, wherever that shows: both metrics tell of the same events.
+    pub fn lost(&self, key: Option<&PublicKey>, contents: Contents, reason: OutcomeReason) {
+        for (category, quantity) in contents.0.into_iter().filter(|(_, quantity)| *quantity > 0) {
+            if matches!(category, Category::Error | Category::Security) {
+                self.written(Written::Lost, quantity);
+            }
+            self.outcomes.count(key, category, reason, quantity);
+        }
     }
 
     /// Counts one answer and the time that it took. Every status is one of ours: clients cannot invent label values.

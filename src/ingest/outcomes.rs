@@ -15,7 +15,7 @@ use crate::{
     dsn::PublicKey,
     filters::FilterReason,
     protocol::{client_report::Discarded, envelope::ItemKind, rate_limits::ReasonCode},
-    store::ingest::{EventKind, Outcome, OutcomeRow},
+    store::ingest::{EventKind, Outcome, OutcomeRow, Row},
 };
 
 /// Different outcomes that wait for the store; what comes on top is summed up as `other`. Clients name the reasons of
@@ -97,6 +97,30 @@ impl From<EventKind> for Category {
             EventKind::Error | EventKind::Default => Self::Error,
             EventKind::Csp => Self::Security,
         }
+    }
+}
+
+/// How much of each category something has. Its own counts are none of it: they are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents(pub [(Category, u64); 4]);
+
+impl Contents {
+    #[must_use]
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>, sessions: usize, feedback: usize) -> Self {
+        let (mut errors, mut security) = (0, 0);
+        for row in rows {
+            match Category::from(row.kind) {
+                Category::Security => security += 1,
+                _ => errors += 1,
+            }
+        }
+        let (sessions, feedback) = (sessions as u64, feedback as u64);
+        Self([
+            (Category::Error, errors),
+            (Category::Security, security),
+            (Category::Session, sessions),
+            (Category::Feedback, feedback),
+        ])
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     durable::{NotStored, Verdict},
+    outcomes::Contents,
     prepare,
     refusal::Refusal,
 };
@@ -60,6 +61,11 @@ impl Unit {
     /// What counts towards [`BATCH_EVENTS`].
     fn items(&self) -> usize {
         self.rows.len() + self.sessions.len() + self.feedback.len()
+    }
+
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        Contents::of(&self.rows, self.sessions.len(), self.feedback.len())
     }
 
     #[must_use]

@@ -98,6 +98,8 @@ pub struct Submission<'a> {
     admitted: bool,
     /// Events that are counted towards the limits.
     charged: usize,
+    /// What was lost is counted by what it was.
+    counted: bool,
     rules: Arc<Rules>,
     peer: Option<Peer>,
 }
@@ -121,6 +123,7 @@ impl<'a> Submission<'a> {
             key: None,
             admitted: false,
             charged: 0,
+            counted: false,
             rules: ingest.keys.rules(),
             peer,
         }
@@ -134,6 +137,11 @@ impl<'a> Submission<'a> {
     /// The key that was sent, if it is one of the project's.
     pub fn admitted_key(&self) -> Option<&PublicKey> {
         self.key.as_ref().filter(|_| self.admitted)
+    }
+
+    /// Whether what the refused request brought is counted already.
+    pub fn counted(&self) -> bool {
+        self.counted
     }
 
     /// What a refusal of the whole request is about.
@@ -230,7 +238,16 @@ impl<'a> Submission<'a> {
         // The rows hold what is needed from here on: let the next body in.
         drop(memory);
         if !unit.is_empty() {
-            self.ingest.pipeline.store(Unit { key: self.key.clone(), ..unit }).await?;
+            let (key, contents) = (self.key.clone(), unit.contents());
+            let stored = self.ingest.pipeline.store(Unit { key, ..unit }).await;
+            if let Err(refusal) = &stored {
+                // What has reached a writer is counted there, whether anybody waits for the answer or not.
+                if matches!(refusal, Refusal::Overloaded) {
+                    self.ingest.metrics.lost(self.admitted_key(), contents, refusal.reason());
+                }
+                self.counted = true;
+            }
+            stored?;
         }
         let answer = match endpoint {
             Endpoint::Envelope | Endpoint::Store => Answer::Id(event_id),

@@ -2,9 +2,10 @@
 
 use super::{
     durable::Durable,
-    metrics::{Metrics, Written},
+    metrics::Metrics,
     pipeline::Queue,
     record::{Record, Stream},
+    refusal::Refusal,
 };
 
 /// Writers of one process: one prepares and sends its batch while the other waits for its commit.
@@ -24,8 +25,12 @@ impl<D: Durable> Writer<D> {
         while let Some(taken) = self.queue.take().await {
             let record = Record::new(self.marks.next_mark(), taken.units);
             let kept = self.durable.keep(record, &mut self.marks, taken.deadline).await;
-            let lost: usize = kept.left.iter().map(|part| part.rows.len()).sum();
-            self.metrics.written(Written::Lost, lost as u64);
+            // Here and not where requests are answered: some have gone away meanwhile.
+            for (share, contents) in kept.left.iter().flat_map(Record::contents) {
+                if let Some(Err(not_stored)) = kept.verdicts.get(share.unit) {
+                    self.metrics.lost(share.key.as_ref(), contents, Refusal::from(*not_stored).reason());
+                }
+            }
             for (waiting, verdict) in taken.waiting.into_iter().zip(kept.verdicts) {
                 waiting.answer(verdict);
             }
@@ -44,7 +49,6 @@ mod tests {
         pipeline::{self, Unit},
         prepare,
         record::Streams,
-        refusal::Refusal,
     };
 
     /// Stands in for any place: durable when a turn is free, but for the last unit of a record.
@@ -55,7 +59,10 @@ mod tests {
             self.0.acquire().await.unwrap().forget();
             let mut verdicts = vec![Ok(()); record.shares.len()];
             *verdicts.last_mut().unwrap() = Err(NotStored::Unavailable);
-            Kept { verdicts, left: vec![record] }
+            let mut left = record.clone();
+            left.rows.truncate(1);
+            left.shares.drain(..left.shares.len() - 1);
+            Kept { verdicts, left: vec![left] }
         }
     }
 
@@ -69,7 +76,7 @@ mod tests {
         assert!(futures::poll!(&mut requests).is_pending());
         let marks = Streams::default().open();
         let mut writing = JoinSet::new();
-        writing.spawn(Writer { queue, durable: elsewhere, marks, metrics }.run());
+        writing.spawn(Writer { queue, durable: elsewhere, marks, metrics: metrics.clone() }.run());
         tokio::task::yield_now().await;
         assert!(futures::poll!(&mut requests).is_pending(), "nothing is durable yet");
         elsewhere.0.add_permits(1);

@@ -91,3 +91,28 @@ async fn a_silent_network_is_503_and_does_not_need_a_restart() {
     until("events are stored again", async || world.send(&world.post("store", EVENT)).await.status == 200).await;
     assert_eq!(world.stored().await, 2);
 }
+
+#[tokio::test]
+async fn what_is_lost_counts_the_same_everywhere_also_when_a_client_does_not_wait() {
+    let faults = Faults::default();
+    let mut world = behind_proxy(&faults).await;
+    assert_eq!(world.send(&world.post("store", EVENT)).await.status, 200);
+    faults.silent.store(true, Ordering::Relaxed);
+    let post = world.post("store", EVENT);
+    let waits = futures::future::join_all((0..4).map(async |_| world.send(&post).await.status));
+    let leaves = tokio::time::timeout(Duration::from_secs(1), world.send(&post));
+    let (answers, left) = tokio::join!(waits, leaves);
+    assert_eq!(answers, [503; 4]);
+    assert!(left.is_err(), "it did not wait for its answer");
+    let lost = async || {
+        let reason = "errortracking_ingest_outcomes_total{outcome=\"lost\",reason=\"database_unavailable\"}";
+        [world.metric("errortracking_ingest_events_total{outcome=\"lost\"}").await, world.metric(reason).await]
+    };
+    until("all that was lost is counted", async || lost().await == [5, 5]).await;
+    faults.silent.store(false, Ordering::Relaxed);
+    until("events are stored again", async || world.send(&world.post("store", EVENT)).await.status == 200).await;
+    assert_eq!(lost().await, [5, 5]);
+    world.end().await;
+    let outcomes = world.outcomes().await;
+    assert!(outcomes.contains(&"error lost database_unavailable x5".to_owned()), "{outcomes:?}");
+}

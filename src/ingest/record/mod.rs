@@ -12,7 +12,10 @@ pub use self::{
     format::FormatError,
     stream::{Mark, Stream, Streams},
 };
-use super::{outcomes::Category, pipeline::Unit};
+use super::{
+    outcomes::{Category, Contents},
+    pipeline::Unit,
+};
 use crate::{
     dsn::PublicKey,
     store::ingest::{Batch, FeedbackRow, Outcome, OutcomeRow, Row, SessionRow, UsageLimit},
@@ -83,6 +86,14 @@ impl Record {
     /// The units that have a share in it.
     pub fn units(&self) -> impl Iterator<Item = usize> {
         self.shares.iter().map(|share| share.unit)
+    }
+
+    /// What each unit has in it.
+    pub fn contents(&self) -> impl Iterator<Item = (&Share, Contents)> {
+        let mut rows = self.rows.iter();
+        self.shares
+            .iter()
+            .map(move |share| (share, Contents::of(rows.by_ref().take(share.rows), share.sessions, share.feedback)))
     }
 
     /// The outcome `accepted` of its events, by key and category. It follows from the rows, so that the parts of a
