@@ -84,11 +84,10 @@ hands_the_guards_to_the_operator() {
     local out
     out=$(render image.repository=example/operator 'guards.allowedDatabaseHosts={db.example,*.databases.svc}' \
         guards.maxProjectsPerNamespace=0 guards.maxKeysPerNamespace=1000000 guards.maxRollouts=2) \
-        && grep -qF -- '- "--allowed-database-host=db.example"' <<<"$out" \
-        && grep -qF -- '- "--allowed-database-host=*.databases.svc"' <<<"$out" \
+        && grep -A1 ERROR_TRACKING_ALLOWED_DATABASE_HOSTS <<<"$out" | grep -qF 'value: "db.example,*.databases.svc"' \
         && grep -q -- '- --max-projects-per-namespace=0$' <<<"$out" && grep -q -- '- --max-keys-per-namespace=1000000$' <<<"$out" \
         && grep -q -- '- --max-rollouts=2$' <<<"$out" \
-        && out=$(render image.repository=example/operator) && ! grep -qE -- '--(allowed-database-host|max-(projects|keys)-)' <<<"$out"
+        && out=$(render image.repository=example/operator) && ! grep -qE -- 'ALLOWED_DATABASE_HOSTS|--max-(projects|keys)-' <<<"$out"
 }
 
 monitors_only_where_the_prometheus_operator_is() {

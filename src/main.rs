@@ -23,6 +23,7 @@ enum Command {
     /// Serve the web pages.
     Console(console::Config),
     Decode(commands::Decode),
+    Projects(commands::Projects),
     Retained(commands::Retained),
     Adopt(commands::Adopt),
     Release(commands::Release),
@@ -38,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
         Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
         Command::Decode(command) => commands::decode(&command, operator::ingest_settings).map_err(Into::into),
+        Command::Projects(command) => commands::projects(command).await.map_err(Into::into),
         Command::Retained(command) => commands::retained(command).await.map_err(Into::into),
         Command::Adopt(command) => commands::adopt(command).await.map_err(Into::into),
         Command::Release(command) => commands::release(command).await.map_err(Into::into),

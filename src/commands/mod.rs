@@ -5,12 +5,15 @@
 mod adopt;
 mod crds;
 mod decode;
+mod projects;
 mod release;
 mod retained;
+mod table;
 
 pub use adopt::{Adopt, adopt};
 pub use crds::{Crds, crds};
 pub use decode::{Decode, DecodeError, decode};
+pub use projects::{Projects, projects};
 pub use release::{Release, release};
 pub use retained::{Retained, retained};
 
@@ -36,6 +39,14 @@ pub struct Installation {
     namespace: String,
     #[arg(long, env = "ERROR_TRACKING_LEASE_NAME", default_value = "error-tracking-operator")]
     lease_name: String,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Output {
+    #[default]
+    Table,
+    Json,
 }
 
 /// A command did not do what it was called for. `Display` is the sentence for people.
@@ -68,6 +79,11 @@ async fn client() -> Result<Client, CommandError> {
 
 /// The operator's own database, as its leader has left it.
 async fn database(client: &Client, namespace: &str, name: &str) -> Result<Admin, CommandError> {
+    Ok(database_at(client, namespace, name).await?.1)
+}
+
+/// As [`database`], and where it is, for people.
+async fn database_at(client: &Client, namespace: &str, name: &str) -> Result<(String, Admin), CommandError> {
     let secret = format!("{namespace}/{name}");
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let found = api.get(name).await.map_err(KubeError::on("read", "Secret", &secret))?;
@@ -79,5 +95,6 @@ async fn database(client: &Client, namespace: &str, name: &str) -> Result<Admin,
         .collect();
     let connection = Connection::from_map(&values).map_err(|source| CommandError::Database { secret, source })?;
     connection.probe().await?;
-    Ok(Admin::attach(connection.pool(PoolSize { min: 0, max: 2 }, "error-tracking-operator command")).await?)
+    let pool = connection.pool(PoolSize { min: 0, max: 2 }, "error-tracking-operator command");
+    Ok((connection.server(), Admin::attach(pool).await?))
 }

@@ -1,5 +1,6 @@
 //! Lists what is in Postgres without an object in the cluster, and what deleted objects are still owed.
 
+mod drop;
 mod keys;
 
 use std::{collections::BTreeSet, fmt::Debug, io::Write};
@@ -9,9 +10,13 @@ use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::keys::OrphanedKey;
-use super::{CommandError, Installation, client, database};
+use super::{
+    CommandError, Installation, Output, client, database,
+    table::{align, size},
+};
 use crate::{
     crd::ErrorTrackingProject,
+    dsn::ProjectId,
     kubernetes::KubeError,
     operator::databases::tombstones::{self, Tombstone},
     store::{
@@ -39,13 +44,12 @@ pub struct Retained {
     /// Revoke the key with this number, which no object has any more, instead of listing.
     #[arg(long, value_name = "KEY", conflicts_with = "forget")]
     revoke: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Output {
-    #[default]
-    Table,
-    Json,
+    /// Drop everything that is stored of the retained project with this number, instead of listing. Asks first.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["forget", "revoke"])]
+    drop: Option<ProjectId>,
+    /// Drop without a question.
+    #[arg(long, requires = "drop")]
+    yes: bool,
 }
 
 /// Everything that the command says.
@@ -121,6 +125,11 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
         return Ok(());
     }
     let living = uids::<ErrorTrackingProject>(&client).await?;
+    if let Some(project) = command.drop {
+        let dropped = drop::drop(&admin, &living, project, command.yes).await?;
+        writeln!(std::io::stdout().lock(), "{dropped}")?;
+        return Ok(());
+    }
     let mut projects = Vec::new();
     for project in admin.catalog_projects().await? {
         let Some(state) = state(&project, &living) else { continue };
@@ -227,42 +236,9 @@ fn table(answer: &Answer) -> String {
     text
 }
 
-/// Columns as wide as their widest cell, as kubectl writes them.
-fn align<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let line = |row: &[String; COLUMNS]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("   ").trim_end())
-    };
-    rows.iter().map(line).collect()
-}
-
-fn size(bytes: i64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut tenths = i128::from(bytes) * 10;
-    let mut unit = "B";
-    for larger in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        (tenths, unit) = (tenths / 1024, larger);
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (3 << 40, "3.0 TiB")]
-        {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn the_list_says_what_is_kept_and_what_is_owed() {

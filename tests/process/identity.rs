@@ -307,3 +307,40 @@ async fn a_second_installation_on_the_same_database_is_refused() {
     second.kill();
     namespace.ready_project("blog").await;
 }
+
+#[tokio::test]
+async fn the_platform_team_lists_projects_and_drops_what_is_retained() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let web = world.namespace("web").await;
+    for name in ["shop", "blog"] {
+        web.ready_project(name).await;
+    }
+    let number = web.field("ErrorTrackingProject", "shop", "/status/projectID").await.to_string();
+    let listed = command(&world, &["projects", "--output", "json"]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let names: Vec<_> = listed["projects"].as_array().unwrap().iter().map(|project| &project["name"]).collect();
+    assert_eq!(names, ["blog", "shop"]);
+    let shop = &listed["projects"][1];
+    assert_eq!((shop["id"].to_string(), &shop["retentionDays"]), (number.clone(), &json!(90)));
+    assert_eq!(shop["last24Hours"], json!({"events": 0, "dropped": []}));
+    assert!(shop["bytes"].as_i64() > Some(0) && shop["database"]["problem"].is_null(), "{shop}");
+    assert!(text(&command(&world, &["projects"])).starts_with("NAMESPACE"));
+
+    let drop = |arguments: &[&str]| command(&world, &[&["retained", "--drop", number.as_str()], arguments].concat());
+    let refused = drop(&["--yes"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("which exists"));
+    for kind in ["ErrorTrackingProject", "ClientKey"] {
+        web.delete(kind, "shop").await;
+        web.gone(kind, "shop").await;
+    }
+    let asked = drop(&[]);
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("or with --yes"), "nobody is at a terminal");
+    let dropped = text(&drop(&["--yes"]));
+    assert!(dropped.starts_with(&format!("Dropped schema project_{number} of {}/shop", web.name)), "{dropped}");
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'project_{number}'")).await, "0");
+    assert!(!drop(&["--yes"]).status.success());
+    web.ready("ErrorTrackingProject", "blog").await;
+}

@@ -132,3 +132,27 @@ async fn the_oldest_event_is_found_behind_empty_partitions() {
     store.admin.retire_project(shop, DeletionPolicy::Delete).await.unwrap();
     assert_eq!(store.admin.project_bytes(shop).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn what_a_project_received_is_told_by_reason() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    store
+        .execute(
+            shop,
+            "INSERT INTO {schema}.outcome_counts (hour, outcome, key_id, category, reason, part, quantity) VALUES
+                (date_trunc('hour', now()), 'accepted', 1, 'error', '', 0, 7),
+                (date_trunc('hour', now()), 'accepted', 1, 'security', '', 1, 2),
+                (date_trunc('hour', now()), 'accepted', 1, 'session', '', 0, 100),
+                (date_trunc('hour', now()), 'rate_limited', 1, 'error', 'project_quota', 0, 3),
+                (date_trunc('hour', now()), 'rate_limited', 2, 'error', 'project_quota', 1, 1),
+                (date_trunc('hour', now()), 'dropped', 1, 'transaction', 'unsupported_item', 0, 5),
+                (date_trunc('hour', now() - interval '30 hours'), 'filtered', 1, 'error', 'crawler', 0, 9)",
+        )
+        .await;
+    let usage = store.admin.project_usage(shop, Timestamp::now() - days(1)).await.unwrap();
+    let told: Vec<_> = usage.outcomes.iter().map(|of| (of.outcome.as_str(), of.reason.as_str(), of.quantity)).collect();
+    assert_eq!(told, [("accepted", "", 9), ("dropped", "unsupported_item", 5), ("rate_limited", "project_quota", 4)]);
+    assert_eq!(usage.oldest_event, None);
+    assert!(usage.bytes > 0);
+}

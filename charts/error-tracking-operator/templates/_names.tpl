@@ -86,6 +86,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
   value: {{ include "error-tracking.name" . }}-operator
 - name: ERROR_TRACKING_DATABASE_SECRET
   value: {{ include "error-tracking.databaseSecret" . | quote }}
+{{- with .Values.guards.allowedDatabaseHosts }}
+- name: ERROR_TRACKING_ALLOWED_DATABASE_HOSTS
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: RUST_LOG
   value: {{ .Values.operator.logLevel | quote }}
 {{- end -}}

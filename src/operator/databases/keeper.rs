@@ -23,6 +23,7 @@ use super::{
     error::ConnectError,
     hosts::AllowedHosts,
     login::{LoginValues, create, login, publish_console_login, random_password, read},
+    reach::connection_of_project,
 };
 use crate::{
     kubernetes::KubeError,
@@ -254,18 +255,14 @@ impl Keeper {
             secret = Some(values);
         }
         let values = secret.ok_or_else(|| ConnectError::NoSecret { name: name.into(), of_project })?;
-        let mut connection = Connection::from_map(&values).map_err(|source| ConnectError::BadSecret {
-            name: name.into(),
-            source,
-            of_project,
-        })?;
-        if let DatabaseOwner::Projects { namespace, hosts, .. } = &self.owner {
-            let host = in_cluster(&connection.host, namespace);
-            if !hosts.allows(&host) && !hosts.allows(&connection.host) {
-                return Err(ConnectError::HostNotAllowed { secret: name.into(), host: connection.host });
-            }
-            connection.host = host;
-        }
+        let connection = match &self.owner {
+            DatabaseOwner::Installation => Connection::from_map(&values).map_err(|source| ConnectError::BadSecret {
+                name: name.into(),
+                source,
+                of_project,
+            })?,
+            DatabaseOwner::Projects { namespace, hosts, .. } => connection_of_project(&values, hosts, namespace, name)?,
+        };
         let address =
             DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
         let secret_name = if of_project { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
@@ -377,16 +374,6 @@ fn silent() -> StoreError {
     StoreError::Unavailable { message: format!("no answer within {} s", ANSWER.as_secs()) }
 }
 
-/// The host as every pod of the cluster finds it: a Service of the Secret's namespace is named as "pg" or, by
-/// `CloudNativePG`, as "pg.web". Other hosts are names already.
-fn in_cluster(host: &str, namespace: &str) -> String {
-    match host.strip_suffix(namespace).and_then(|rest| rest.strip_suffix('.')) {
-        Some(service) if !service.is_empty() && !service.contains('.') => format!("{host}.svc"),
-        None if !host.contains(['.', ':', '/']) => format!("{host}.{namespace}.svc"),
-        _ => host.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -445,22 +432,5 @@ mod tests {
         assert!(!headroom.take(i64::from(i32::MAX)) && !headroom.take(i64::MAX));
         assert!(headroom.take(400_000) && headroom.clone().take(600_000));
         assert!(!headroom.take(1));
-    }
-
-    #[test]
-    fn a_service_of_the_secrets_namespace_is_named_as_every_pod_finds_it() {
-        for (host, found) in [
-            ("pg", "pg.web.svc"),
-            ("pg-rw.web", "pg-rw.web.svc"),
-            ("pg-rw.web.svc", "pg-rw.web.svc"),
-            ("pg-rw.other", "pg-rw.other"),
-            ("db.example.web", "db.example.web"),
-            ("web", "web.web.svc"),
-            ("10.0.0.7", "10.0.0.7"),
-            ("fd00::1", "fd00::1"),
-            ("/var/run/postgresql", "/var/run/postgresql"),
-        ] {
-            assert_eq!(in_cluster(host, "web"), found, "{host}");
-        }
     }
 }

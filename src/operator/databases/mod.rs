@@ -1,6 +1,6 @@
 //! Connections to Postgres: the operator's own database and those that projects name; and tombstones, the debts of
 //! deleted objects there. A Secret comes in; a database that answers, or the cause why it does not, goes out. The
-//! kinds and the jobs call it, and the commands for the list of tombstones.
+//! kinds and the jobs call it, and the commands for the list of tombstones and of projects.
 
 mod backend;
 mod database;
@@ -9,6 +9,7 @@ mod hosts;
 mod keeper;
 mod login;
 mod projects;
+pub mod reach;
 pub mod tombstones;
 
 use std::sync::Arc;

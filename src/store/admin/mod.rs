@@ -29,6 +29,7 @@ pub use self::{
     retention::Expired,
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,
+    usage::{OutcomeCount, ProjectUsage},
 };
 use crate::{
     dsn::{ProjectId, PublicKey},

@@ -139,23 +139,54 @@ impl Admin {
         Ok(())
     }
 
-    async fn drop_ingest_roles(&self, project: ProjectId, object_uid: Option<&str>) -> Result<(), StoreError> {
-        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(()) };
-        for role in self.existing_ingest_roles(&mut transaction, project).await? {
-            roles::drop_role(&mut transaction, &role).await?;
+    /// The roles that were there.
+    async fn drop_ingest_roles(&self, project: ProjectId, object_uid: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(Vec::new()) };
+        let roles = self.existing_ingest_roles(&mut transaction, project).await?;
+        for role in &roles {
+            roles::drop_role(&mut transaction, role).await?;
         }
         sqlx::query("DELETE FROM errortracking.former_logins WHERE project_id = $1")
             .bind(project.as_i64())
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(roles)
     }
 
     async fn drop_schema(&self, project: ProjectId, object_uid: Option<&str>) -> Result<(), StoreError> {
-        let schema = project.schema();
         let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(()) };
-        match self.schema_comment(&mut transaction, project).await? {
+        self.drop_own_schema(&mut transaction, project).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Drops what the deletion of a project's object has left, if it is retained still; `None` when it is not. Returns the
+    /// logins that were left: they go after the schema that they may have rights in.
+    pub async fn drop_retained(&self, project: ProjectId) -> Result<Option<Vec<String>>, StoreError> {
+        let dropped = async {
+            let Some(mut transaction) = self.begin_for(project, None).await? else { return Ok(None) };
+            let deleted = sqlx::query(
+                "UPDATE errortracking.projects SET state = 'deleted', deletion_policy = 'Delete'
+                 WHERE project_id = $1 AND state = 'retained'",
+            )
+            .bind(project.as_i64())
+            .execute(&mut *transaction)
+            .await?;
+            if deleted.rows_affected() == 0 {
+                return Ok(None);
+            }
+            self.drop_own_schema(&mut transaction, project).await?;
+            transaction.commit().await?;
+            Ok(Some(self.drop_ingest_roles(project, None).await?))
+        };
+        self.naming_missing_rights(dropped.await).await
+    }
+
+    /// One that is not there is dropped already; one of somebody else stays.
+    async fn drop_own_schema(&self, transaction: &mut PgConnection, project: ProjectId) -> Result<(), StoreError> {
+        let schema = project.schema();
+        match self.schema_comment(transaction, project).await? {
             None => {}
             Some(comment) if comment == self.expected_comment(project) => {
                 sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE")))
@@ -172,7 +203,6 @@ impl Admin {
             .bind(project.as_i64())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
         Ok(())
     }
 }

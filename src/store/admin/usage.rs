@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
 use super::Admin;
@@ -14,7 +15,46 @@ use crate::{
 /// Longest statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a project has received and stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectUsage {
+    /// Of the schema on disk, with indexes.
+    pub bytes: i64,
+    /// When it was received.
+    pub oldest_event: Option<Timestamp>,
+    /// The most first.
+    pub outcomes: Vec<OutcomeCount>,
+}
+
+/// How much of what was sent had this outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeCount {
+    /// As `store::ingest::Outcome` writes it, or a later version.
+    pub outcome: String,
+    pub reason: String,
+    pub quantity: i64,
+}
+
 impl Admin {
+    /// What was received since then, in whole hours, and what is stored.
+    pub async fn project_usage(&self, project: ProjectId, since: Timestamp) -> Result<ProjectUsage, StoreError> {
+        let counts: Vec<(String, String, i64)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT outcome, reason, sum(quantity)::bigint FROM {}.outcomes_since($1)
+             WHERE outcome <> 'accepted' OR category IN ('error', 'security')
+             GROUP BY outcome, reason ORDER BY 3 DESC, outcome, reason",
+            project.schema()
+        )))
+        .bind(since.to_sqlx())
+        .fetch_all(&mut *self.begin_reading().await?)
+        .await?;
+        let count = |(outcome, reason, quantity)| OutcomeCount { outcome, reason, quantity };
+        Ok(ProjectUsage {
+            bytes: self.project_bytes(project).await?,
+            oldest_event: self.oldest_event(project).await?,
+            outcomes: counts.into_iter().map(count).collect(),
+        })
+    }
+
     /// Bytes of the project's schema on disk, with indexes.
     pub async fn project_bytes(&self, project: ProjectId) -> Result<i64, StoreError> {
         let (bytes,): (i64,) = sqlx::query_as(
