@@ -177,10 +177,10 @@ mod tests {
     fn the_table_says_of_each_project_what_it_received_and_stores() {
         assert_eq!(
             table(&answer()),
-            "NAMESPACE   NAME   NUMBER   EVENTS(24h)   DROPPED(24h)                            SIZE      RETENTION   OLDEST                 DATABASE\n\
-             ops         till   -        -             -                                       -         90d         -                      Secret pg is away: no answer within 3 s\n\
+            "NAMESPACE   NAME   NUMBER   EVENTS(24h)   DROPPED(24h)                                SIZE      RETENTION   OLDEST                 DATABASE\n\
+             ops         till   -        -             -                                           -         90d         -                      Secret pg is away: no answer within 3 s\n\
              web         shop   7        1234          56 project_quota, 1 crawler, 7 by clients   3.0 MiB   90d         1970-01-01T00:00:00Z   pg:5432/errors\n\
-             web         till   7        0             0                                       3.0 MiB   90d         -                      pg:5432/errors\n"
+             web         till   7        0             0                                           3.0 MiB   90d         -                      pg:5432/errors\n"
         );
         assert_eq!(table(&Answer { projects: vec![] }), "There is no project.\n");
     }
