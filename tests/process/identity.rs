@@ -206,7 +206,7 @@ async fn the_platform_team_gives_a_kept_project_to_a_namespace_that_was_made_ane
         assert!(listed.status.success());
         serde_json::from_slice::<serde_json::Value>(&listed.stdout).unwrap()
     };
-    assert_eq!(kept(), json!({"projects": [], "owed": []}));
+    assert_eq!(kept(), json!({"projects": [], "keys": [], "owed": []}));
     let to_other = format!("{}/shop", other.name);
     let refused = command(&world, &["adopt", &number, "--to", &to_other]);
     assert!(!refused.status.success());
@@ -238,7 +238,7 @@ async fn the_platform_team_gives_a_kept_project_to_a_namespace_that_was_made_ane
     other.ready("ErrorTrackingProject", "shop").await;
     other.ready("ClientKey", "shop").await;
     assert_eq!(world.sql(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'project_{empty}'")).await, "0");
-    assert_eq!(kept(), json!({"projects": [], "owed": []}));
+    assert_eq!(kept(), json!({"projects": [], "keys": [], "owed": []}));
     assert!(!operator.logged("panicked"));
 }
 
