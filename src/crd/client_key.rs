@@ -27,7 +27,7 @@ use super::{schema, settings::RateLimit};
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the Secret is named after it"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name"),
     validation = Rule::new("!has(oldSelf.status) || !(has(oldSelf.status.active) || has(oldSelf.status.secretName)) || self.spec.projectRef == oldSelf.spec.projectRef").message("projectRef is immutable once a key was made: create another ClientKey for another project"),
-    validation = Rule::new("!has(oldSelf.status) || !(has(oldSelf.status.active) || has(oldSelf.status.secretName)) || (has(self.spec.secretTemplate) && has(self.spec.secretTemplate.name) ? self.spec.secretTemplate.name : '') == (has(oldSelf.spec.secretTemplate) && has(oldSelf.spec.secretTemplate.name) ? oldSelf.spec.secretTemplate.name : '')").message("secretTemplate.name is immutable once a key was made: create another ClientKey with the new name, move its users over, then delete this one"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.secretName) || (has(self.spec.secretTemplate) && has(self.spec.secretTemplate.name) ? self.spec.secretTemplate.name : '') == (has(oldSelf.spec.secretTemplate) && has(oldSelf.spec.secretTemplate.name) ? oldSelf.spec.secretTemplate.name : '')").message("secretTemplate.name is immutable once the Secret was written: create another ClientKey with the new name, move its users over, then delete this one"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Project", type_ = "string", json_path = ".spec.projectRef.name"),
@@ -88,7 +88,7 @@ pub enum Endpoint {
 /// Name, labels and annotations of the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct SecretTemplate {
-    /// "<name of the ClientKey>-dsn" when absent; it cannot be changed once a key was made.
+    /// "<name of the ClientKey>-dsn" when absent; it cannot be changed once the Secret was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!self.endsWith('-database')").message("secretTemplate.name must not end in '-database': that is the login Secret of a project"))]
