@@ -203,7 +203,7 @@ fn look(namespace: &Namespace, object: &str, limit: Duration, found: impl Fn() -
     format!("in vain after {limit:?}: {}", namespace.try_kubectl(&["describe", object]).unwrap_or_else(|error| error))
 }
 
-/// The message of a condition once it has this reason. `kubectl get` must show the reason of Ready as well.
+/// The message of a condition once it has this reason.
 fn sentence(namespace: &Namespace, object: &str, condition: &str, reason: &str) -> String {
     look(namespace, object, SOON, || {
         (namespace.condition(object, condition, "reason") == reason)
