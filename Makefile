@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-alerts: ## Each alert of the chart fires when it must, and only then
 
 test-first-day: ## The mistakes of a first day, and what each is told, in a cluster of its own (root)
 	@hack/test-first-day.sh
+
+test-hostile: ## What one tenant does to hurt the others, in a cluster of its own, and how it is held (root)
+	@hack/test-hostile.sh
 
 test-postgres: ## Against a real Postgres that the tests start
 	@hack/test.sh postgres

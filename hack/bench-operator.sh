@@ -6,30 +6,12 @@
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-name=${BENCH_CLUSTER:-bench}
 log=$logs/bench-operator.log
-summary=
-
-# shellcheck disable=SC2317 # called by the trap
-finish() {
-    local code=$?
-    [ "${KEEP_CLUSTER-}" = 1 ] || cluster down --name "$name" || code=1
-    if [ "$code" = 0 ]; then
-        summary=$(grep '^operator: ' "$log" | tail -n 1) || code=1
-    fi
-    [ -z "$summary" ] || echo "$summary"
-    exit "$code"
-}
-
 hack/prerequisites.sh build postgres cluster
 say "building with the release profile (cold, 2 cores: about 15 minutes)"
 # Across crates the optimiser gains little here, and linking takes minutes.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_BENCH_LTO=off
 nice cargo bench --locked --quiet --no-run --bench operator
-trap finish EXIT
-trap 'exit 130' INT TERM
-cluster up --name "$name"
-environment=$(cluster env --name "$name")
-eval "$environment"
+in_own_cluster "${BENCH_CLUSTER:-bench}" "$log" 'operator: '
 say "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date --utc +%F)"
 cargo bench --locked --quiet --bench operator 2>&1 | tee "$log"

@@ -5,28 +5,11 @@
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-name=${CRASH_CLUSTER:-crash}
 log=$logs/crash-operator.log
-
-# shellcheck disable=SC2317 # called by the trap
-finish() {
-    local code=$?
-    [ "${KEEP_CLUSTER-}" = 1 ] || cluster down --name "$name" || code=1
-    # What a program that died has not said is no result.
-    grep -h '^fault points: ' "$log" 2>/dev/null | tail -n 1 || code=1
-    exit "$code"
-}
-
 hack/prerequisites.sh build postgres cluster
 say "building the operator and its tests"
 cargo test --locked --quiet --no-run --test process
-rm -f "$log"
-trap finish EXIT
-trap 'exit 130' INT TERM
-cluster up --name "$name"
-environment=$(cluster env --name "$name")
-eval "$environment"
-export ERROR_TRACKING_CLUSTER=$name
+in_own_cluster "${CRASH_CLUSTER:-crash}" "$log" 'fault points: '
 say "killing the operator at every step (about 12 minutes on 2 cores); the whole log: $log"
 cargo test --locked --quiet --test process -- --exact --ignored --nocapture crash::the_operator_is_killed_at_every_step \
     >"$log" 2>&1 &

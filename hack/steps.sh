@@ -69,6 +69,28 @@ end_beside() {
 # cluster COMMAND…: the local Kubernetes (tests/cluster).
 cluster() { (cd "$root/tests/cluster" && go run ./cmd/cluster "$@"); }
 
+# in_own_cluster NAME LOG PREFIX: starts a cluster that ends with the script (KEEP_CLUSTER=1 leaves it up), and takes over its
+# environment. The script's last line is the last one of LOG that begins with PREFIX; without one the script has failed.
+in_own_cluster() {
+    own_cluster=$1 own_log=$2 own_prefix=$3
+    rm -f "$own_log"
+    trap end_own_cluster EXIT
+    trap 'exit 130' INT TERM
+    cluster up --name "$own_cluster"
+    local environment
+    environment=$(cluster env --name "$own_cluster")
+    eval "$environment"
+    export ERROR_TRACKING_CLUSTER=$own_cluster
+}
+# shellcheck disable=SC2317 # called by the trap
+end_own_cluster() {
+    local code=$?
+    [ "${KEEP_CLUSTER-}" = 1 ] || cluster down --name "$own_cluster" || code=1
+    # What a program that died has not said is no result.
+    grep -h "^$own_prefix" "$own_log" 2>/dev/null | tail -n 1 || code=1
+    exit "$code"
+}
+
 # helm is on PATH, or was built for the cluster: the newest of several.
 helm_program() {
     command -v helm && return

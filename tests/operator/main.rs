@@ -15,6 +15,7 @@ mod drift;
 mod exposure;
 mod first_day;
 mod guards;
+mod hostile;
 mod lifecycle;
 mod outages;
 mod pod_template;

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# test-hostile.sh: what one tenant does to hurt the others, in a local cluster of its own that this script starts and ends
+# (root), with the chart's limits and rights. The last line is "hostile: A attacks, H held, others waited at most S s".
+# HOSTILE_ATTACKS is a word of the names of those that are made; HOSTILE_CLUSTER names another cluster than "hostile";
+# KEEP_CLUSTER=1 leaves it up.
+# shellcheck source=hack/steps.sh
+. "$(dirname "$0")/steps.sh"
+
+log=$logs/hostile.log
+hack/prerequisites.sh build cluster
+hack/images.sh dev
+cargo test --locked --quiet --no-run --test operator
+in_own_cluster "${HOSTILE_CLUSTER:-hostile}" "$log" 'hostile: '
+hack/install.sh "$ERROR_TRACKING_CLUSTER"
+cargo test --locked --quiet --test operator -- --exact --ignored --nocapture hostile::no_tenant_hurts_another 2>&1 | tee "$log"
