@@ -1,11 +1,8 @@
 //! The one login of this process: calls of the store take turns on its few connections, each for a limited time.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use sqlx::PgPool;
 use tokio::{
     sync::Semaphore,
@@ -151,7 +148,7 @@ impl Database {
     }
 
     fn contact(&self) -> MutexGuard<'_, Contact> {
-        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contact.lock()
     }
 
     /// Follows the files of the Secret until `shutdown`.

@@ -1,13 +1,10 @@
 //! Which client keys may send, how much, and what the project asks for, followed once a second; and when each key was
 //! last used.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, Unit};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{
     database::{Database, Failure},
@@ -109,7 +106,7 @@ impl Keys {
     }
 
     fn table_to_write(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write().unwrap_or_else(PoisonError::into_inner)
+        self.table.write()
     }
 
     /// The version of what is followed; 0 before the first poll.
@@ -133,13 +130,13 @@ impl Keys {
     }
 
     fn table(&self) -> RwLockReadGuard<'_, Table> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner)
+        self.table.read()
     }
 
     /// Notes that an accepted key sent something.
     pub fn used(&self, key: &PublicKey, at: Timestamp) {
         let at = at.round(Unit::Second).unwrap_or(at);
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = self.usage.lock();
         match usage.get_mut(key) {
             Some(last) => *last = at.max(*last),
             None => {
@@ -150,7 +147,7 @@ impl Keys {
 
     /// The last uses since the last call, for the store.
     pub fn take_usage(&self) -> Vec<(PublicKey, Timestamp)> {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+        self.usage.lock().drain().collect()
     }
 
     /// Puts back what [`Self::take_usage`] gave and the store did not take.

@@ -2,12 +2,10 @@
 //!
 //! An instance counts what it admits at once; what the others have stored comes back with each of its batches.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{dsn::PublicKey, store::ingest::Usage};
 
@@ -100,7 +98,7 @@ impl Limits {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Holder, Window>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,12 +2,9 @@
 //! a second, and a bounded number of questions a second, so that a client with a wrong key (or somebody
 //! who tries keys) cannot keep Postgres busy, nor the connections that events are stored by.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OnceCell, Semaphore},
     time::{Instant, timeout},
@@ -81,7 +78,7 @@ impl Lookups {
     }
 
     fn question(&self, key: &PublicKey, now: Instant) -> Option<Arc<OnceCell<KeyLookup>>> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         if let Some(asked) = inner.answers.get(key).filter(|asked| now < asked.at + ANSWER_LIFETIME) {
             return Some(Arc::clone(&asked.answer));
         }
@@ -161,6 +158,6 @@ mod tests {
             let allowed = (0..=255).filter(|number| lookups.question(&key(*number), now).is_some()).count();
             assert_eq!(allowed, QUESTIONS_PER_SECOND as usize, "in second {second}");
         }
-        assert!(lookups.inner.lock().unwrap().answers.len() <= 2 * QUESTIONS_PER_SECOND as usize);
+        assert!(lookups.inner.lock().answers.len() <= 2 * QUESTIONS_PER_SECOND as usize);
     }
 }

@@ -1,13 +1,10 @@
 //! What became of everything that was sent: for `/metrics`, and for the store, where it is kept by hour, key, category
 //! and reason. The store gets them with the batches, so that a batch that is sent again counts once.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntCounterVec;
 
 use super::reading::{ItemOutcome, ItemResult};
@@ -336,7 +333,7 @@ impl Outcomes {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Slot, u64>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 

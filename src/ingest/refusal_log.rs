@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tracing::info;
 
 use super::{outcomes::OutcomeReason, refusal::Refusal};
@@ -45,7 +45,7 @@ impl RefusalLog {
 
     /// `Some` with the number of lines that were left out when a line may be written now.
     fn may_write(&self, reason: OutcomeReason, now: Instant) -> Option<u64> {
-        let mut last_lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_lines = self.0.lock();
         match last_lines.get_mut(&reason) {
             Some(last) if now < last.at + INTERVAL => {
                 last.left_out += 1;

@@ -1,11 +1,8 @@
 //! What `/livez` watches over: parts of the process that must give a sign from time to time.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +24,7 @@ pub struct Expected {
 
 impl Liveness {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// From now on `part` must give a sign at least every `within`.

@@ -12,12 +12,13 @@ mod listing;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -163,7 +164,7 @@ impl Databases {
             warn!("Could not list the keys of the database Secret.");
             return;
         };
-        let gone = self.0.others.write().unwrap_or_else(PoisonError::into_inner).take_up(&self.0.directory, &keys);
+        let gone = self.0.others.write().take_up(&self.0.directory, &keys);
         for database in gone {
             closing.spawn(async move {
                 let _in_time = tokio::time::timeout(MountedPool::CLOSE_TIMEOUT, database.close()).await;
@@ -172,12 +173,12 @@ impl Databases {
     }
 
     fn others(&self) -> (BTreeMap<String, Database>, BTreeSet<String>) {
-        let others = self.0.others.read().unwrap_or_else(PoisonError::into_inner);
+        let others = self.0.others.read();
         (others.databases.clone(), others.unreadable.clone())
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<ProjectId, String>> {
-        self.0.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remembered(&self) -> parking_lot::MutexGuard<'_, HashMap<ProjectId, String>> {
+        self.0.found.lock()
     }
 }
 

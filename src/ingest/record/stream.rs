@@ -1,7 +1,8 @@
 //! Marks, by which the store knows what it has applied.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 /// Name of a record for the store, which applies it only if its sequence is above all that it has applied of the stream.
@@ -34,14 +35,14 @@ impl Streams {
     #[must_use]
     pub fn open(&self) -> Stream {
         let stream = Uuid::new_v4();
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.0.lock();
         *ids = ids.iter().copied().chain([stream]).collect();
         Stream { last: Mark { stream, sequence: 0 } }
     }
 
     #[must_use]
     pub fn ids(&self) -> Arc<[Uuid]> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.lock())
     }
 }
 

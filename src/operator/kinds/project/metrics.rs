@@ -6,10 +6,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::{
     IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
@@ -114,7 +115,7 @@ impl ProjectMetrics {
     }
 
     fn led(&self) -> MutexGuard<'_, Option<Led>> {
-        self.0.led.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.led.lock()
     }
 
     fn gauges(&self) -> [&IntGaugeVec; 5] {
