@@ -17,7 +17,7 @@ pub use projects::{Projects, projects};
 pub use release::{Release, release};
 pub use retained::{Retained, retained};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client};
@@ -47,6 +47,21 @@ enum Output {
     #[default]
     Table,
     Json,
+}
+
+impl Output {
+    /// Prints the answer of a command as it was asked for.
+    fn print<A: serde::Serialize>(self, answer: &A, table: fn(&A) -> String) -> Result<(), CommandError> {
+        let mut out = std::io::stdout().lock();
+        match self {
+            Self::Json => {
+                serde_json::to_writer_pretty(&mut out, answer)?;
+                writeln!(out)?;
+            }
+            Self::Table => write!(out, "{}", table(answer))?,
+        }
+        Ok(())
+    }
 }
 
 /// A command did not do what it was called for. `Display` is the sentence for people.

@@ -138,15 +138,7 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
     let keys = keys::orphaned(&admin, &client).await?;
     let owed = tombstones::list(client, namespace, lease_name).await?;
     let answer = Answer { projects, keys, owed: owed.iter().map(owed_by).collect() };
-    let mut out = std::io::stdout().lock();
-    match command.output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &answer)?;
-            writeln!(out)?;
-        }
-        Output::Table => write!(out, "{}", table(&answer))?,
-    }
-    Ok(())
+    command.output.print(&answer, table)
 }
 
 /// Uids of the objects of a kind in the cluster.

@@ -2,7 +2,7 @@
 
 mod answer;
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -57,15 +57,7 @@ pub async fn projects(command: Projects) -> Result<(), CommandError> {
     let mut projects: Vec<Project> = listed.into_iter().flatten().collect();
     projects.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     let answer = Answer { projects };
-    let mut out = std::io::stdout().lock();
-    match command.output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &answer)?;
-            writeln!(out)?;
-        }
-        Output::Table => write!(out, "{}", table(&answer))?,
-    }
-    Ok(())
+    command.output.print(&answer, table)
 }
 
 /// One object; one that cannot be read must not hide the others.
