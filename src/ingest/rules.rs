@@ -1,5 +1,7 @@
 //! How a project wants what it is sent to be read: its settings, compiled once for each change of them.
 
+use tracing::warn;
+
 use super::limits::{Limit, QUOTA_WINDOW};
 use crate::{filters, protocol::proxies::TrustedProxies, scrub::Scrubber, settings::Settings};
 
@@ -17,16 +19,24 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The operator has refused what does not compile; here it is left out. May take seconds for a project with a
-    /// hundred large expressions.
+    /// The operator leaves out what does not compile, and says so in the project; one of another version may have let it
+    /// pass: then the log says it. May take seconds for a project with a hundred large expressions.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let (filters, refused) = filters::Compiled::new(&settings.filters);
+        for error in refused {
+            warn!(%error, "An entry of the project's filters cannot be used, and is not followed.");
+        }
+        let proxies = TrustedProxies::parse(&settings.trusted_proxies).unwrap_or_else(|error| {
+            warn!(%error, "The project's list of trusted proxies cannot be used: no proxy is trusted.");
+            TrustedProxies::default()
+        });
         Self {
             active: settings.active,
             scrubber: Scrubber::new(&settings.privacy),
             keeps_addresses: !settings.privacy.scrub_ip_addresses,
-            filters: filters::Compiled::new(&settings.filters).0,
-            proxies: TrustedProxies::parse(&settings.trusted_proxies).unwrap_or_default(),
+            filters,
+            proxies,
             retention_days: settings.retention_days,
             quota: settings.events_per_minute.map(|events| Limit { events: events.into(), window: QUOTA_WINDOW }),
             settings,

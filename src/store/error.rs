@@ -99,6 +99,8 @@ impl From<sqlx::Error> for StoreError {
                 .map_or_else(|| Self::Other { message: error.message().to_owned(), sqlstate: None }, of_server),
             sqlx::Error::Io(error) => Self::Unavailable { message: error.to_string() },
             sqlx::Error::Tls(error) => Self::Unavailable { message: format!("TLS: {error}") },
+            // As of a server that takes connections and closes them, or of a proxy with nothing behind it.
+            sqlx::Error::Protocol(error) => Self::Unavailable { message: format!("no answer of Postgres: {error}") },
             sqlx::Error::PoolTimedOut => Self::Unavailable { message: "no connection became free in time".to_owned() },
             sqlx::Error::PoolClosed => Self::Unavailable { message: "the pool is closed".to_owned() },
             sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {

@@ -57,7 +57,7 @@ async fn a_database_that_is_away_hides_nothing_of_the_others() {
     };
     world.await_page("/", both).await;
 
-    for mode in [Mode::Closed, Mode::Silent] {
+    for mode in [Mode::Closed, Mode::Silent, Mode::Refuse] {
         other.network.set(mode);
         let page = world.await_page("/", |page| page.body.contains(away)).await;
         assert!(page.status == 200 && page.body.contains(&format!("<code>{}</code>", other.server)), "{}", page.body);
