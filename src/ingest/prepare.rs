@@ -47,7 +47,7 @@ pub fn event(
     project: ProjectId,
 ) -> Result<Prepared, Refusal> {
     if payload.len() > event::MAX_BYTES {
-        return Err(EventError::TooLarge.into());
+        return Err(EventError::TooLarge(event::MAX_BYTES).into());
     }
     let payload = rules.scrubber.clean(payload, receipt.client_ip)?.payload;
     let event = event::parse_core(&payload, receipt)?;

@@ -97,7 +97,7 @@ impl Refusal {
             Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
-            | Self::Event(EventError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            | Self::Event(EventError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::KeysUnavailable
             | Self::Body(BodyError::Overloaded)
             | Self::Overloaded
@@ -125,7 +125,7 @@ impl Refusal {
             Self::Body(BodyError::TimedOut | BodyError::Broken) => OutcomeReason::BrokenBody,
             Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
-            | Self::Event(EventError::TooLarge) => OutcomeReason::TooLarge,
+            | Self::Event(EventError::TooLarge(_)) => OutcomeReason::TooLarge,
             Self::Body(BodyError::Overloaded) | Self::Overloaded => OutcomeReason::Overloaded,
             Self::Encoding(_) => OutcomeReason::UnsupportedEncoding,
             Self::Decode(DecodeError::Corrupt) => OutcomeReason::CorruptEncoding,

@@ -68,9 +68,12 @@ const PLATFORMS: [&str; 28] = [
 /// Why an event was refused. No attribute of the wrong type is a reason.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// 413.
-    #[error("envelope exceeded size limits for type 'event' (https://develop.sentry.dev/sdk/envelopes/#size-limits)")]
-    TooLarge,
+    /// 413. Holds the most bytes that an event may have.
+    #[error(
+        "envelope exceeded size limits for type 'event': at most {0} bytes \
+         (https://develop.sentry.dev/sdk/envelopes/#size-limits)"
+    )]
+    TooLarge(usize),
     /// 400.
     #[error("invalid JSON data")]
     InvalidJson(#[source] serde_json::Error),
@@ -94,7 +97,7 @@ pub fn parse_core(payload: &[u8], receipt: &Receipt) -> Result<Event, EventError
 
 fn parsed<const LINES: bool>(payload: &[u8], receipt: &Receipt) -> Result<Event, EventError> {
     if payload.len() > MAX_CLEANED_BYTES {
-        return Err(EventError::TooLarge);
+        return Err(EventError::TooLarge(MAX_CLEANED_BYTES));
     }
     let draft = match read::<LINES>(payload) {
         Err(error) => match repaired(payload) {
