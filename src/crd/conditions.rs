@@ -3,8 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::PAUSED_ANNOTATION;
+
 /// Longest message written: what does not fit helps nobody, and the server's limit is 32768.
-const MESSAGE_LIMIT: usize = 1024;
+const MESSAGE_LIMIT: usize = 2048;
+/// So much of a value that a user wrote is repeated, in characters.
+const MOST_OF_A_VALUE: usize = 40;
 
 /// Types of the conditions of our kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +99,7 @@ pub enum Reason {
     RolloutHalted,
     GatewayApiMissing,
     NoExternalUrl,
+    NoAddress,
     LimitExceeded,
     ProjectNotFound,
     ProjectNotReady,
@@ -133,6 +138,7 @@ impl Reason {
             Self::RolloutHalted => "RolloutHalted",
             Self::GatewayApiMissing => "GatewayAPIMissing",
             Self::NoExternalUrl => "NoExternalURL",
+            Self::NoAddress => "NoAddress",
             Self::LimitExceeded => "LimitExceeded",
             Self::ProjectNotFound => "ProjectNotFound",
             Self::ProjectNotReady => "ProjectNotReady",
@@ -183,6 +189,8 @@ impl<'a> Conditions<'a> {
     /// something stalls.
     pub fn set_progress(&mut self, under_way: Option<(Reason, String)>, stalled: Option<(Reason, String)>) {
         let (on, off) = (ConditionStatus::True, ConditionStatus::False);
+        let not_stalled =
+            if under_way.is_some() { "Reconciling says what it waits for." } else { "Nothing is left for you to do." };
         match under_way {
             Some((reason, message)) if stalled.is_none() => self.set(ConditionType::Reconciling, on, reason, message),
             _ => {
@@ -193,8 +201,16 @@ impl<'a> Conditions<'a> {
         }
         match stalled {
             Some((reason, message)) => self.set(ConditionType::Stalled, on, reason, message),
-            None => self.set(ConditionType::Stalled, off, Reason::Idle, "Nothing is left for you to do."),
+            None => self.set(ConditionType::Stalled, off, Reason::Idle, not_stalled),
         }
+    }
+
+    /// Says that the value of the annotation that pauses does not pause.
+    pub fn set_pause_ignored(&mut self, value: &str) {
+        let value: String = value.chars().take(MOST_OF_A_VALUE).collect();
+        let message =
+            format!("The annotation {PAUSED_ANNOTATION} is {value:?}, and only \"true\" pauses: nothing is paused.");
+        self.set(ConditionType::Paused, ConditionStatus::False, Reason::Invalid, message);
     }
 
     /// Conditions that others have written stay.
@@ -244,6 +260,20 @@ mod tests {
         let before = build(&[], at(2_000));
         assert_eq!(build(&before, at(1_000)), before);
         assert_eq!(build(&before, at(9_000_000)), before);
+    }
+
+    #[test]
+    fn an_object_that_waits_does_not_say_that_nothing_is_left() {
+        let message = |under_way: Option<(Reason, String)>| {
+            let mut conditions = Conditions::new(&[], Some(1), Timestamp::UNIX_EPOCH);
+            conditions.set_progress(under_way, None);
+            let stalled = conditions.finish().into_iter().find(|condition| condition.type_ == "Stalled").unwrap();
+            assert_eq!(stalled.status, "False");
+            stalled.message
+        };
+        assert_eq!(message(None), "Nothing is left for you to do.");
+        let waits = Some((Reason::ProjectNotFound, "create it, or delete this key".into()));
+        assert_eq!(message(waits), "Reconciling says what it waits for.");
     }
 
     #[test]

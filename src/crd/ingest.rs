@@ -14,7 +14,7 @@ use super::{project::SecretReference, schema};
 /// The pods that receive a project's events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("ingest.replicas and ingest.autoscaling exclude each other: take one out"))]
+#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("set ingest.replicas or ingest.autoscaling, not both: take one out"))]
 #[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.gateway))").message("ingest.ingress and ingest.gateway exclude each other: take one out"))]
 #[x_kube(validation = Rule::new("!has(self.autoscaling) || !has(self.podTemplate) || !has(self.podTemplate.resources) || (has(self.podTemplate.resources.requests) && 'cpu' in self.podTemplate.resources.requests) || (has(self.podTemplate.resources.limits) && 'cpu' in self.podTemplate.resources.limits)").message("ingest.autoscaling measures against the CPU request: set podTemplate.resources.requests.cpu, or leave resources out"))]
 pub struct Ingest {

@@ -51,6 +51,27 @@ fn the_pod_template_reaches_the_pods_and_what_is_wrong_in_it_is_named() {
     assert_eq!(template(".metadata.labels.team"), "");
 }
 
+/// The right to list pods has no other use, and tests/process/rights.rs names this test for it.
+#[test]
+fn pods_that_cannot_be_scheduled_are_quoted() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("unschedulable");
+    let resources = "{requests: {cpu: 4k, memory: 64Mi}}";
+    let ingest = format!("{{replicas: 1, podTemplate: {{resources: {resources}}}}}");
+    namespace.project("shop", &format!("{{backend: {{integrated: {{ingest: {ingest}}}}}}}"));
+    namespace.kubectl(&["annotate", "etp/shop", "errortracking.dev/paused=True"]);
+    wait_for("an annotation that does not pause is said", SOON, || {
+        namespace.condition("etp/shop", "Paused", "message").contains("only \"true\" pauses").then_some(())
+    });
+    wait_for("the pods count as failing", Duration::from_mins(4), || {
+        (namespace.condition("etp/shop", "Ready", "reason") == "PodsFailing").then_some(())
+    });
+    let message = namespace.condition("etp/shop", "IngestReady", "message");
+    println!("{message}");
+    assert!(message.contains("Insufficient cpu"), "{message}");
+    assert!(message.contains("kubectl describe pod -n t-unschedulable -l errortracking.dev/project=shop"), "{message}");
+}
+
 #[test]
 fn an_inactive_project_has_no_pods_and_keeps_everything_else() {
     let _turn = beside_others();

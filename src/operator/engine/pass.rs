@@ -98,7 +98,7 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
         })?;
         let steps = P::plan(&observed);
         let done = steps.is_empty() || round == P::ROUNDS;
-        let mut failure = pass.obstacle(&observed);
+        let mut failure = None;
         for named in steps {
             let performed = async {
                 let performed = timeout(STEP_LIMIT, pass.perform(&observed, named)).await;
@@ -110,6 +110,8 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
             }
         }
         if done || failure.is_some() {
+            // What keeps one piece back does not slow the others down: it is told when these are done.
+            let failure = failure.or_else(|| pass.obstacle(&observed));
             break (observed, failure);
         }
         round += 1;

@@ -122,6 +122,12 @@ impl Failure {
         self.outlook() == Outlook::Stalled
     }
 
+    /// The same step is tried again in a moment.
+    #[must_use]
+    pub fn is_retried(&self) -> bool {
+        self.outlook() == Outlook::RetrySoon
+    }
+
     /// The project's database is away, refuses, or has not answered in time.
     #[must_use]
     pub fn is_caused_by_database(&self) -> bool {

@@ -122,5 +122,15 @@ fn reconcile<K: Kind>(name: &ObjectName, context: &Arc<Context>) -> Option<Recon
 }
 
 fn is_paused(metadata: &ObjectMeta) -> bool {
-    metadata.annotations.as_ref().and_then(|all| all.get(PAUSED_ANNOTATION)).is_some_and(|value| value == "true")
+    pause(metadata) == Some("true")
+}
+
+fn pause(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.annotations.as_ref()?.get(PAUSED_ANNOTATION).map(String::as_str)
+}
+
+/// The value of the annotation that pauses, when it says neither yes nor no.
+#[must_use]
+pub fn unread_pause(metadata: &ObjectMeta) -> Option<&str> {
+    pause(metadata).filter(|value| !matches!(*value, "true" | "false" | ""))
 }

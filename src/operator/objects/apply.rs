@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     ApplyError,
     child::{Child, ChildKind, Drift, Ownership, holder, owned_by, ownership, prune},
+    edit::{self, Edit},
 };
 use crate::{crd::FINALIZER, kubernetes::names::FIELD_MANAGER};
 
@@ -28,11 +29,13 @@ pub struct Ensured {
     pub live: DynamicObject,
     /// Whether anything had to be written.
     pub written: bool,
+    /// What somebody else had changed.
+    pub edit: Option<Edit>,
 }
 
 impl Ensured {
     fn written(live: DynamicObject) -> Self {
-        Self { live, written: true }
+        Self { live, written: true, edit: None }
     }
 }
 
@@ -43,9 +46,7 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Ensured, ApplyErro
     let found = api.get_opt(&child.name).await.map_err(ApplyError::kubernetes("get", kind, &child.name))?;
     if let Some(found) = found {
         return match child.ownership(&found) {
-            Ownership::Foreign => {
-                Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder: holder(&found) })
-            }
+            Ownership::Foreign => Err(conflict(child, holder(&found))),
             Ownership::Predecessor if found.metadata.deletion_timestamp.is_some() => {
                 Err(ApplyError::Leaving { kind: child.kind, name: child.name.clone() })
             }
@@ -65,11 +66,13 @@ pub async fn ensure(client: &Client, child: &Child) -> Result<Ensured, ApplyErro
         .map_err(|source| ApplyError::kubernetes("write", kind, &child.name)(kube::Error::SerdeError(source)))?;
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     match api.create(&parameters, &object).await {
-        Err(error) if is_status(&error, 409) => {
-            Err(ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder: None })
-        }
+        Err(error) if is_status(&error, 409) => Err(conflict(child, None)),
         result => result.map(Ensured::written).map_err(ApplyError::kubernetes("create", kind, &child.name)),
     }
+}
+
+fn conflict(child: &Child, holder: Option<String>) -> ApplyError {
+    ApplyError::Conflict { kind: child.kind, name: child.name.clone(), holder, owner: child.owner.kind.clone() }
 }
 
 async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -> Result<Ensured, ApplyError> {
@@ -79,12 +82,13 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -
         child.compare(Some(&cached)) != Drift::None
     };
     if !drifted(&found) {
-        return Ok(Ensured { live: found, written: false });
+        return Ok(Ensured { live: found, written: false, edit: None });
     }
+    let edit = edit::find(child, &found);
     take_over_created_fields(api, child, &found).await?;
     let updated = patch(api, child, found.uid().as_deref()).await?;
     if !drifted(&updated) {
-        return Ok(Ensured::written(updated));
+        return Ok(Ensured { live: updated, written: true, edit });
     }
     // An apply leaves alone what others put beside ours: keys of a Secret, which envFrom would give to the
     // application, and entries of lists, as ports of a Service. A merge takes lists as they are.
@@ -98,7 +102,8 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -
             whole["data"][key] = Value::Null;
         }
     }
-    merge(api, child, &whole).await.map(Ensured::written)
+    let live = merge(api, child, &whole).await?;
+    Ok(Ensured { live, written: true, edit })
 }
 
 /// An apply takes away what its manager applied before and does not any more. What we created, or merged, is recorded

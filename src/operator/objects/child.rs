@@ -247,6 +247,12 @@ pub fn holder(object: &DynamicObject) -> Option<String> {
     }
 }
 
+/// Whether what was applied last of `live` is `child`, but for a Secret's values.
+pub(super) fn is_applied_as(child: &Child, live: &DynamicObject) -> bool {
+    let applied = live.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED_ANNOTATION));
+    applied.is_some_and(|applied| child.manifest["metadata"]["annotations"][APPLIED_ANNOTATION] == **applied)
+}
+
 /// Drops what a comparison does not need and turns a Secret's values into digests: the cache holds no secrets.
 /// Items of a list do not say their kind, so it is written in.
 pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
@@ -325,7 +331,7 @@ fn keys(object: &Value) -> Vec<&String> {
 
 /// Whether every field of `desired` is in `live` with the same value: what others set beside it, and what the
 /// API server fills in, does not count. Lists must agree in length, since ours are owned whole.
-fn is_part_of(desired: &Value, live: &Value) -> bool {
+pub(super) fn is_part_of(desired: &Value, live: &Value) -> bool {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(key, value)| match live.get(key) {
             Some(found) => is_part_of(value, found),

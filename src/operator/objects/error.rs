@@ -1,12 +1,21 @@
 //! Why a write to the Kubernetes API did not happen.
 
+use kube::Resource;
+
 use super::child::ChildKind;
-use crate::kubernetes::KubeError;
+use crate::{crd::ClientKey, kubernetes::KubeError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    #[error("{}", describe_conflict(*kind, name, holder.as_deref()))]
-    Conflict { kind: ChildKind, name: String, holder: Option<String> },
+    #[error("{}", describe_conflict(*kind, name, holder.as_deref(), owner))]
+    Conflict {
+        kind: ChildKind,
+        name: String,
+        /// Whose it is, if the operator made it.
+        holder: Option<String>,
+        /// Kind of the custom resource that asks for it.
+        owner: String,
+    },
     #[error("{kind} {name} of the deleted object of this name is not gone yet")]
     Leaving { kind: ChildKind, name: String },
     #[error(transparent)]
@@ -20,17 +29,18 @@ impl ApplyError {
     }
 }
 
-/// What to do depends on whose the object is: the operator made it for another resource, or somebody else made it.
-fn describe_conflict(kind: ChildKind, name: &str, holder: Option<&str>) -> String {
+/// What to do depends on whose the object is (the operator made it for another resource, or somebody else made it), and on
+/// who can take another name: a key as long as it has no Secret.
+fn describe_conflict(kind: ChildKind, name: &str, holder: Option<&str>, owner: &str) -> String {
+    let rename = if owner == ClientKey::kind(&()) {
+        "set spec.secretTemplate.name to another name".to_owned()
+    } else {
+        format!("make this {owner} anew under another name")
+    };
     match holder {
-        Some(holder) => format!("{kind} {name} belongs to {holder}: make this object anew under another name"),
-        None if kind == ChildKind::Secret => format!(
-            "Secret {name} was not made by the operator and is left alone: delete it if nobody needs it, or make this \
-             object anew under another name"
-        ),
+        Some(holder) => format!("{kind} {name} belongs to {holder}: {rename}"),
         None => format!(
-            "{kind} {name} was not made by the operator and is left alone: delete it if nobody needs it, or give this \
-             object another name"
+            "{kind} {name} was not made by the operator and is left alone: delete it if nobody needs it, or {rename}"
         ),
     }
 }

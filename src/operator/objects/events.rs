@@ -36,6 +36,8 @@ pub enum EventReason {
     KeyEnabled,
     KeyDisabled,
     SecretPublished,
+    /// Somebody changed a child, and it is as it was again.
+    PutBack,
     TombstoneLost,
 }
 
@@ -52,6 +54,7 @@ impl EventReason {
             Self::KeyEnabled => "KeyEnabled",
             Self::KeyDisabled => "KeyDisabled",
             Self::SecretPublished => "SecretPublished",
+            Self::PutBack => "PutBack",
             Self::TombstoneLost => "TombstoneLost",
         }
     }

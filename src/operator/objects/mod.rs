@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod child;
 mod children;
+mod edit;
 mod error;
 mod events;
 mod status;

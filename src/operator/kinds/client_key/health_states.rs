@@ -45,6 +45,7 @@ fn published() -> Scene {
             active: Some(Active { key_id: KeyId::new("7"), enabled: true, rate_limit: None }),
             secret: Drift::None,
             no_external_url: false,
+            no_address: false,
             past_limit: None,
         },
         failure: None,
@@ -149,7 +150,12 @@ pub fn all() -> Vec<HealthState> {
         state(
             "stalled: the Secret is somebody else's",
             |scene| {
-                let conflict = ApplyError::Conflict { kind: ChildKind::Secret, name: "shop-dsn".into(), holder: None };
+                let conflict = ApplyError::Conflict {
+                    kind: ChildKind::Secret,
+                    name: "shop-dsn".into(),
+                    holder: None,
+                    owner: "ClientKey".into(),
+                };
                 scene.failure = Some(conflict.into());
                 scene.observed.secret = Drift::Foreign;
             },

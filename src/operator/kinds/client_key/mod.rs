@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     backend::{DsnSource, Key, Keys},
-    crd::{ActiveKey, ClientKey, ClientKeyStatus, Endpoint, ErrorTrackingProject, FINALIZER},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Endpoint, ErrorTrackingProject, FINALIZER, Reason},
     dsn::Dsn,
     kubernetes::names::CLIENT_KEY_LABEL,
     operator::{
@@ -119,6 +119,16 @@ impl<'a> KeyPass<'a> {
         }
     }
 
+    /// Whether the DSN names an external URL that leads nowhere yet.
+    fn no_address(&self) -> bool {
+        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let status = project.as_deref().and_then(|project| project.0.as_ref().ok()?.status.as_ref());
+        let waits = |condition: &Condition| {
+            condition.type_ == ConditionType::Reconciling.as_str() && condition.reason == Reason::NoAddress.as_str()
+        };
+        self.key.spec.endpoint == Endpoint::External && status.is_some_and(|status| status.conditions.iter().any(waits))
+    }
+
     fn rate_limit(&self) -> Option<RateLimit> {
         self.key.spec.rate_limit.as_ref()?.settings()
     }
@@ -175,6 +185,7 @@ impl Pass for KeyPass<'_> {
                 rate_limit: key.rate_limit,
             }),
             secret,
+            no_address: self.no_address(),
             no_external_url: matches!(project, Project::Known) && self.endpoint().is_none(),
             past_limit: self.past_limit(),
             project,
@@ -197,6 +208,7 @@ impl Pass for KeyPass<'_> {
         let in_the_way = match observed.secret {
             Drift::Foreign => ApplyError::Conflict {
                 holder: self.context.caches.child(kind, &self.namespace, &name).as_deref().and_then(holder),
+                owner: ClientKey::NAME.into(),
                 kind,
                 name,
             },
@@ -255,7 +267,9 @@ impl Pass for KeyPass<'_> {
                 let desired = secret::desired(self.key, key, dsn);
                 let ensured = self.context.children.ensure(&desired).await?;
                 self.written = Some(Arc::new(ensured.live));
-                if ensured.written {
+                if let Some(edit) = &ensured.edit {
+                    self.context.events.announce(self.key, EventReason::PutBack, &edit.to_string());
+                } else if ensured.written {
                     let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
                     self.context.events.announce(self.key, EventReason::SecretPublished, &note);
                 }

@@ -8,6 +8,7 @@ use crate::{
 
 /// A key and everything that it owns, as they were observed.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Observed {
     pub has_finalizer: bool,
     pub project: Project,
@@ -21,6 +22,8 @@ pub struct Observed {
     pub secret: Drift,
     /// The spec asks for the project's external URL, and it has none.
     pub no_external_url: bool,
+    /// The external URL that the DSN names leads nowhere yet.
+    pub no_address: bool,
     /// The most keys that the namespace may have, when this one is past it.
     pub past_limit: Option<u32>,
 }
@@ -129,6 +132,7 @@ mod tests {
             active: Some(active()),
             secret: Drift::None,
             no_external_url: false,
+            no_address: false,
             past_limit: None,
         }
     }

@@ -1,11 +1,16 @@
 //! The status of a key, made from the observation and the failure. Pure.
 
+use std::fmt::Write as _;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::plan::{Observed, Project};
 use crate::{
     crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, ConditionType, Conditions, Reason},
-    operator::{kinds::failure::Failure, objects::child::Drift},
+    operator::{
+        kinds::{failure::Failure, kind::unread_pause},
+        objects::child::Drift,
+    },
 };
 
 /// How long the project of a new key may be applied after it without anybody being warned.
@@ -43,6 +48,9 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     let expected = reason == Reason::ProjectNotFound && is_new(view.key, now);
     let secret_published = if expected { ConditionStatus::Unknown } else { published.into() };
     conditions.set(ConditionType::SecretPublished, secret_published, reason, &message);
+    if let Some(value) = unread_pause(&view.key.metadata) {
+        conditions.set_pause_ignored(value);
+    }
     ClientKeyStatus {
         observed_generation: view.key.metadata.generation,
         conditions: conditions.finish(),
@@ -70,11 +78,12 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
             Reason::ProjectNotFound,
             match view.observed.secret {
                 Drift::None => format!(
-                    "There is no ErrorTrackingProject {project} in this namespace: create it, or delete this key. Secret \
-                     {secret} still holds the key, which is refused."
+                    "There is no ErrorTrackingProject {project} in this namespace: create it, or delete this key. The key in \
+                     Secret {secret} is refused; a new project gives it another key."
                 ),
                 _ => format!(
-                    "There is no ErrorTrackingProject {project} in this namespace: create it, or delete this key."
+                    "There is no ErrorTrackingProject {project} in this namespace: create it, correct spec.projectRef, or \
+                     delete this key."
                 ),
             },
         ),
@@ -88,7 +97,11 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
         }
         // An outage takes nothing back: the Secret is there, and ingest pods know the key.
         Project::Known | Project::DatabaseUnavailable(_) if view.observed.secret == Drift::None => {
-            (true, Reason::Published, format!("Secret {secret} holds SENTRY_DSN."))
+            let mut message = format!("Secret {secret} holds SENTRY_DSN.");
+            if view.observed.no_address {
+                let _ = write!(message, " Its URL leads nowhere yet: ErrorTrackingProject {project} has no address.");
+            }
+            (true, Reason::Published, message)
         }
         Project::DatabaseUnavailable(unavailable) => (false, unavailable.reason(), unavailable.to_string()),
         Project::Known => (false, Reason::Progressing, format!("Secret {secret} is being written.")),
@@ -118,6 +131,7 @@ mod tests {
             active: None,
             secret: Drift::Absent,
             no_external_url: false,
+            no_address: false,
             past_limit: None,
         };
         let mut before = ClientKeyStatus::default();

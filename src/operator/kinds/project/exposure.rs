@@ -1,7 +1,9 @@
 //! The way in from outside of the cluster: an Ingress or an `HTTPRoute` to the ingest Service. Pure, but for the look
 //! at the `HTTPRoute`, which no watch shows: its kind may be absent.
 
-use kube::{Api, Client, api::DynamicObject};
+use std::fmt;
+
+use kube::{Api, Client, ResourceExt, api::DynamicObject};
 use serde_json::{Value, json};
 
 use super::names::SERVICE_PORT;
@@ -53,6 +55,61 @@ pub fn http_route(service: &str, ingest: &Ingest, route: &GatewayRoute, id: Proj
     spec
 }
 
+/// A way in that no controller has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAddress {
+    Ingress { name: String, class: Option<String> },
+    Route { name: String },
+}
+
+impl fmt::Display for NoAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reached = "or set ingest.externalURL if it is reached without one";
+        match self {
+            Self::Ingress { name, class: Some(class) } => write!(
+                formatter,
+                "Ingress {name} has no address: no controller has taken its class, {class}. Set ingest.ingress.className to a \
+                 class of this cluster (kubectl get ingressclass), {reached}."
+            ),
+            Self::Ingress { name, class: None } => write!(
+                formatter,
+                "Ingress {name} has no address: no controller has taken it, and it names no class. Set \
+                 ingest.ingress.className to a class of this cluster (kubectl get ingressclass), {reached}."
+            ),
+            Self::Route { name } => write!(
+                formatter,
+                "HTTPRoute {name} has no address: no Gateway has accepted it. Correct ingest.gateway.parentRefs (kubectl get \
+                 gateway -A), ask the platform team whether that Gateway takes routes of this namespace, {reached}."
+            ),
+        }
+    }
+}
+
+/// Whether the way in leads nowhere. Who sets `externalURL` says how it is reached: some controllers publish no address.
+#[must_use]
+pub fn no_address(
+    ingest: &Ingest,
+    ingress: Option<&DynamicObject>,
+    route: Option<&DynamicObject>,
+) -> Option<NoAddress> {
+    if ingest.external_url.is_some() {
+        return None;
+    }
+    let is_empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    if let (Some(asked), Some(live)) = (&ingest.ingress, ingress) {
+        let missing = is_empty(&live.data["status"]["loadBalancer"]["ingress"]);
+        return missing.then(|| NoAddress::Ingress { name: live.name_any(), class: asked.class_name.clone() });
+    }
+    let route = route.filter(|_| ingest.gateway.is_some())?;
+    let accepted = |parent: &Value| {
+        let conditions = parent["conditions"].as_array().into_iter().flatten();
+        conditions.into_iter().any(|condition| condition["type"] == "Accepted" && condition["status"] == "True")
+    };
+    let parents = route.data["status"]["parents"].as_array();
+    let missing = !parents.is_some_and(|parents| parents.iter().any(accepted));
+    missing.then(|| NoAddress::Route { name: route.name_any() })
+}
+
 /// What was found where the `HTTPRoute` should be.
 #[derive(Clone, Debug, Default)]
 pub enum Route {
@@ -101,6 +158,34 @@ mod tests {
             (json!({"gateway": {"parentRefs": [{"name": "g"}]}}), "/api/42"),
         ] {
             assert_eq!(path(&ingest(spec.clone()), id), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_way_in_that_nobody_has_taken_is_told() {
+        let live = |status: Value| -> DynamicObject {
+            serde_json::from_value(json!({"metadata": {"name": "shop-ingest"}, "status": status})).unwrap()
+        };
+        let parents = |accepted: &str| {
+            let condition = json!({"type": "Accepted", "status": accepted});
+            live(json!({"parents": [{"conditions": [condition]}]}))
+        };
+        let (by_ingress, by_route) =
+            (json!({"host": "e.example", "className": "c"}), json!({"parentRefs": [{"name": "g"}]}));
+        let elsewhere = json!({"ingress": by_ingress, "externalURL": "https://e.example"});
+        for (spec, live, says) in [
+            (json!({"ingress": by_ingress}), live(json!({})), "class, c. Set"),
+            (json!({"ingress": {"host": "e.example"}}), live(json!({"loadBalancer": {}})), "it names no class"),
+            (json!({"ingress": by_ingress}), live(json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}})), ""),
+            (elsewhere, live(json!({})), ""),
+            (json!({"gateway": by_route}), live(json!({})), "no Gateway has accepted it"),
+            (json!({"gateway": by_route}), parents("False"), "no Gateway has accepted it"),
+            (json!({"gateway": by_route}), parents("True"), ""),
+            (json!({}), live(json!({})), ""),
+        ] {
+            let told = no_address(&ingest(spec.clone()), Some(&live), Some(&live)).map(|told| told.to_string());
+            assert_eq!(told.is_some(), !says.is_empty(), "{spec}: {told:?}");
+            assert!(told.unwrap_or_default().contains(says), "{spec}");
         }
     }
 

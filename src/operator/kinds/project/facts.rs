@@ -4,7 +4,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use crate::{
-    crd::ConditionType,
+    crd::{ConditionType, Reason},
     operator::cluster::cache::{Facts, digest},
     settings::DEFAULT_RETENTION_DAYS,
 };
@@ -18,8 +18,9 @@ pub fn read(object: &DynamicObject) -> Facts {
         conditions.filter(|condition| condition["type"] == kind.as_str()).map(|condition| &condition["status"]).next()
     };
     let database_ready = condition(ConditionType::DatabaseReady);
+    let has_address = condition_reason(status, ConditionType::Reconciling) != Reason::NoAddress.as_str();
     let outward = format!(
-        "{:?} {:?} {} {} {database_ready:?}",
+        "{:?} {:?} {} {} {database_ready:?} {has_address}",
         object.metadata.generation,
         object.metadata.deletion_timestamp.is_some(),
         status["projectID"],
@@ -35,6 +36,12 @@ pub fn read(object: &DynamicObject) -> Facts {
         stalled: is_true(ConditionType::Stalled),
         retention_days: retention_days(&spec["backend"]),
     }
+}
+
+fn condition_reason(status: &Value, kind: ConditionType) -> &str {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    let found = conditions.find(|condition| condition["type"] == kind.as_str());
+    found.and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
 
 /// The API server has put defaults in, but not into what it stored before there were any.
@@ -68,6 +75,9 @@ mod tests {
             let conditions = json!([{"type": "DatabaseReady", "status": ready, "message": message}]);
             json!({"projectID": id, "ingest": {"externalURL": url}, "conditions": conditions})
         };
+        let mut leads_nowhere = status(7, "https://e.example", "True", "");
+        let reconciling = json!({"type": "Reconciling", "status": "True", "reason": "NoAddress"});
+        leads_nowhere["conditions"].as_array_mut().unwrap().push(reconciling);
         let before = read(&project(&status(7, "https://e.example", "True", "")));
         assert_eq!((before.number, &*before.refers_to), (7, "pg"));
         for (case, status, wakes) in [
@@ -75,6 +85,7 @@ mod tests {
             ("another number", status(8, "https://e.example", "True", ""), true),
             ("another way in", status(7, "https://f.example", "True", ""), true),
             ("Postgres away", status(7, "https://e.example", "False", ""), true),
+            ("a way in that leads nowhere", leads_nowhere, true),
         ] {
             assert_eq!(read(&project(&status)).outward != before.outward, wakes, "{case}");
         }

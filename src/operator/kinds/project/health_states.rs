@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
+    exposure::NoAddress,
     plan::{CatalogRow, Catalogued, Observed},
     rollout::{Held, Rollout},
     status,
@@ -43,13 +44,15 @@ fn settled() -> Scene {
             database: CatalogRow::Known(Catalogued::settled()),
             database_secret: Drift::None,
             secret_password: Some("aa".into()),
-            workload: vec![(ChildKind::Deployment, Drift::None)],
+            workload: vec![(ChildKind::Service, Drift::None), (ChildKind::Deployment, Drift::None)],
             unwanted: vec![],
             hand_over: false,
             gateway_api_missing: false,
             rollout: rollout(2, false),
             held: None,
             autoscaler_trouble: None,
+            pod_trouble: None,
+            no_address: None,
         },
         failure: None,
         id: ProjectId::new(42),
@@ -101,7 +104,8 @@ fn state(
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<HealthState> {
     let stalled = |kind, holder: Option<&str>| {
-        Some(Failure::from(ApplyError::Conflict { kind, name: "shop-ingest".into(), holder: holder.map(Into::into) }))
+        let (name, owner) = ("shop-ingest".into(), "ErrorTrackingProject".into());
+        Some(Failure::from(ApplyError::Conflict { kind, name, holder: holder.map(Into::into), owner }))
     };
     let refused = || {
         let status = json!({"status": "Failure", "code": 422, "message": "Deployment shop-ingest is invalid"});
@@ -171,7 +175,7 @@ pub fn all() -> Vec<HealthState> {
                 scene.failure = Some(Failure::from(StoreError::Migration {
                     schema: "project_42".into(),
                     migration: "1",
-                    source: Box::new(StoreError::Busy { message: "lock timeout".into() }),
+                    source: Box::new(StoreError::Other { message: "no such column".into(), sqlstate: None }),
                 }));
             },
             "MigrationFailed Reconciling",
@@ -187,31 +191,61 @@ pub fn all() -> Vec<HealthState> {
         ),
         state(
             "stalled: a name is taken",
-            |scene| scene.failure = stalled(ChildKind::Service, None),
+            |scene| {
+                scene.observed.workload = vec![(ChildKind::Service, Drift::Foreign)];
+                scene.failure = stalled(ChildKind::Service, None);
+            },
             "NameConflict Stalled",
             "Failed",
             "Degraded",
         ),
         state(
-            "stalled: the spec is refused",
-            |scene| scene.failure = refused(),
+            "stalled: the spec of a new project is refused",
+            |scene| {
+                scene.observed.rollout = Rollout::default();
+                scene.failure = refused();
+            },
             "Rejected Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: a changed spec is refused, and pods receive events",
+            |scene| scene.failure = refused(),
+            "Available Ready Stalled",
             "Failed",
             "Degraded",
         ),
         state(
             "stalled: a filter that cannot be used",
             |scene| scene.failure = Some(Unmet::Setting("It cannot be had here.".into()).into()),
-            "Invalid Stalled",
+            "Available Ready Stalled",
             "Failed",
             "Degraded",
         ),
         state(
             "stalled: the cluster has no Gateway API",
             |scene| scene.failure = Some(Unmet::GatewayApi.into()),
-            "GatewayAPIMissing Stalled",
+            "Available Ready Stalled",
             "Failed",
             "Degraded",
+        ),
+        state(
+            "a step failed beside pods that receive events, and is tried again",
+            |scene| scene.failure = Some(Failure::from(StoreError::Busy { message: "lock timeout".into() })),
+            "Available Ready Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "the Ingress has no address",
+            |scene| {
+                let name = "shop-ingest".into();
+                scene.observed.no_address = Some(NoAddress::Ingress { name, class: Some("nobody".into()) });
+            },
+            "Available Ready Reconciling",
+            "InProgress",
+            "Progressing",
         ),
         state(
             "stalled: past the limit of the namespace",

@@ -10,6 +10,7 @@ mod login;
 mod metrics;
 mod names;
 mod plan;
+mod pods;
 mod refusal;
 mod rollout;
 mod scale;
@@ -29,7 +30,7 @@ use kube::{ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 
 use self::{
-    exposure::Route,
+    exposure::{NoAddress, Route},
     names::{database_secret_name, ingest_name},
     plan::{CatalogRow, Catalogued, Observed, Step},
     rollout::{Held, Rollout},
@@ -218,6 +219,12 @@ impl<'a> ProjectPass<'a> {
         Ok(())
     }
 
+    fn no_address(&self) -> Option<NoAddress> {
+        let ingest = &self.project.spec.backend.integrated.as_ref()?.ingest;
+        let (ingress, route) = (self.own(ChildKind::Ingress), self.own(ChildKind::HttpRoute));
+        exposure::no_address(ingest, ingress.as_deref(), route.as_deref())
+    }
+
     fn child_name(&self, kind: ChildKind) -> String {
         match kind {
             ChildKind::Secret => database_secret_name(&self.name),
@@ -225,11 +232,14 @@ impl<'a> ProjectPass<'a> {
         }
     }
 
-    /// Whether anything was written.
+    /// Whether anything new was written. What was only put back is told here.
     async fn ensure(&mut self, child: &Child) -> Result<bool, Failure> {
         let ensured = self.context.children.ensure(child).await.map_err(|error| refusal::explain(child.kind, error))?;
         self.written.push((child.kind, child.name.clone(), ensured.live));
-        Ok(ensured.written)
+        if let Some(edit) = &ensured.edit {
+            self.context.events.announce(self.project, EventReason::PutBack, &edit.to_string());
+        }
+        Ok(ensured.written && ensured.edit.is_none())
     }
 }
 
@@ -279,6 +289,8 @@ impl Pass for ProjectPass<'_> {
         let rollout = deployment.as_deref().map(Rollout::of).unwrap_or_default();
         let changed = workload.contains(&(ChildKind::Deployment, Drift::Changed));
         let autoscaler = self.own(ChildKind::HorizontalPodAutoscaler);
+        let pod_trouble =
+            if rollout.failing { pods::trouble(&self.context.client, &self.namespace, &self.name).await } else { None };
         Ok(Observed {
             has_finalizer,
             past_limit: self.past_limit(),
@@ -292,6 +304,8 @@ impl Pass for ProjectPass<'_> {
             rollout,
             held: self.held.clone(),
             autoscaler_trouble: autoscaler.as_deref().and_then(scale::autoscaler_trouble),
+            pod_trouble,
+            no_address: self.no_address(),
         })
     }
 
@@ -319,7 +333,12 @@ impl Pass for ProjectPass<'_> {
         let name = self.child_name(kind);
         let in_the_way = match drift {
             Drift::Leaving => ApplyError::Leaving { kind, name },
-            _ => ApplyError::Conflict { holder: self.live(kind, &name).as_deref().and_then(holder), kind, name },
+            _ => ApplyError::Conflict {
+                holder: self.live(kind, &name).as_deref().and_then(holder),
+                owner: ErrorTrackingProject::NAME.into(),
+                kind,
+                name,
+            },
         };
         Some(in_the_way.into())
     }
@@ -329,7 +348,9 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn waits(observed: &Observed) -> bool {
-        matches!(observed.database, CatalogRow::Unavailable(_)) || observed.held.is_some()
+        // No watch shows a route.
+        let route_waits = matches!(observed.no_address, Some(NoAddress::Route { .. }));
+        matches!(observed.database, CatalogRow::Unavailable(_)) || observed.held.is_some() || route_waits
     }
 
     fn name(step: Step) -> &'static str {

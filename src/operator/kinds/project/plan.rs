@@ -1,6 +1,9 @@
 //! What a project needs next: a pure function from what was observed to named steps.
 
-use super::rollout::{Held, Rollout};
+use super::{
+    exposure::NoAddress,
+    rollout::{Held, Rollout},
+};
 use crate::operator::{
     databases::Unavailable,
     objects::child::{ChildKind, Drift},
@@ -30,6 +33,19 @@ pub struct Observed {
     pub held: Option<Held>,
     /// Why the autoscaler does not scale, in its own word.
     pub autoscaler_trouble: Option<String>,
+    /// Why new pods do not come up, in their own words.
+    pub pod_trouble: Option<String>,
+    /// The way in from outside is there, and leads nowhere yet.
+    pub no_address: Option<NoAddress>,
+}
+
+impl Observed {
+    /// Whether the Service that the DSNs name is there and ours.
+    #[must_use]
+    pub fn has_service(&self) -> bool {
+        let missing = |drift: &Drift| matches!(drift, Drift::Absent | Drift::Foreign | Drift::Leaving);
+        !self.workload.iter().any(|(kind, drift)| *kind == ChildKind::Service && missing(drift))
+    }
 }
 
 /// The project in Postgres, as it was observed.
@@ -70,6 +86,14 @@ pub struct Catalogued {
     pub password: Option<String>,
     /// Two spans after the current one exist.
     pub partitions_complete: bool,
+}
+
+impl Catalogued {
+    /// Pods can log in: the login is made last, so schema and partitions are there.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.password.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +247,8 @@ mod tests {
             rollout: Rollout { desired: 2, ready: 2, updated: 2, existing: 2, seen: true, ..Rollout::default() },
             held: None,
             autoscaler_trouble: None,
+            pod_trouble: None,
+            no_address: None,
         }
     }
 

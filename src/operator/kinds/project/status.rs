@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     names::internal_url,
     plan::{CatalogRow, Observed},
+    rollout::Rollout,
 };
 use crate::{
     crd::{
@@ -15,7 +16,10 @@ use crate::{
     },
     dsn::ProjectId,
     kubernetes::names::PROJECT_LABEL,
-    operator::{databases::Database, kinds::failure::Failure},
+    operator::{
+        databases::Database,
+        kinds::{failure::Failure, kind::unread_pause},
+    },
 };
 
 /// Everything a status is made from.
@@ -66,7 +70,7 @@ impl Verdict {
 pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     let project = view.project;
     let database = database(view);
-    let ingest = ingest(view);
+    let ingest = ingest(view, &database);
     let stalled = view.failure.filter(|failure| failure.stalls());
     let ready = ready(view, &database, &ingest);
     let under_way = under_way(view, &ready, &ingest);
@@ -76,6 +80,9 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
     conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
     conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
+    if let Some(value) = unread_pause(&project.metadata) {
+        conditions.set_pause_ignored(value);
+    }
 
     let id = view.id.map(ProjectId::as_i64).or(view.before.project_id);
     let namespace = project.metadata.namespace.as_deref().unwrap_or_default();
@@ -115,6 +122,9 @@ fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reas
     if ready.status != ConditionStatus::True {
         return Some((ready.reason, ready.message.clone()));
     }
+    if let Some(failure) = view.failure {
+        return Some((failure.reason(), failure.to_string()));
+    }
     let reason = match &view.observed.held {
         Some(held) if held.halted_by.is_some() => Reason::RolloutHalted,
         Some(_) => Reason::RolloutWaiting,
@@ -124,7 +134,7 @@ fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reas
             let idle = before.is_some_and(|condition| condition.status == ConditionStatus::False.as_str())
                 && view.before.observed_generation == view.project.metadata.generation;
             if view.observed.rollout.settled(view.project.scale(), idle) {
-                return None;
+                return view.observed.no_address.as_ref().map(|route| (Reason::NoAddress, route.to_string()));
             }
             if view.observed.rollout.failing { Reason::PodsFailing } else { Reason::WaitingForPods }
         }
@@ -133,15 +143,22 @@ fn under_way(view: &View<'_>, ready: &Verdict, ingest: &Verdict) -> Option<(Reas
 }
 
 fn database(view: &View<'_>) -> Verdict {
-    if let Some(failure) = view.failure.filter(|failure| failure.is_of_database()) {
+    let in_use = matches!(&view.observed.database, CatalogRow::Known(known) if known.in_use());
+    // What is tried again in a moment takes nothing away from pods that work.
+    let counts = |failure: &&Failure| failure.is_of_database() && !(in_use && failure.is_retried());
+    if let Some(failure) = view.failure.filter(counts) {
         return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
     }
     match &view.observed.database {
         CatalogRow::Unavailable(unavailable) => {
             Verdict::new(ConditionStatus::False, unavailable.reason(), unavailable.to_string())
         }
-        CatalogRow::Known(known) if known.migrated && known.partitions_complete && known.password.is_some() => {
+        CatalogRow::Known(known) if known.in_use() => {
             let schema = view.id.map(ProjectId::schema).unwrap_or_default();
+            if !(known.migrated && known.partitions_complete) {
+                let message = format!("Schema {schema} is in use, and is being brought up to date.");
+                return Verdict::new(ConditionStatus::True, Reason::Available, message);
+            }
             let shared = view.home.as_ref().and_then(|home| home.shared_login.as_deref());
             let (reason, message) = match shared {
                 Some(role) => (
@@ -160,7 +177,7 @@ fn database(view: &View<'_>) -> Verdict {
     }
 }
 
-fn ingest(view: &View<'_>) -> Verdict {
+fn ingest(view: &View<'_>, database: &Verdict) -> Verdict {
     let (rollout, wanted) = (&view.observed.rollout, desired(view));
     if !view.project.spec.active {
         let message = "spec.active is false: events are refused; everything stored stays readable.";
@@ -169,6 +186,10 @@ fn ingest(view: &View<'_>) -> Verdict {
     if wanted == 0 {
         let message = "spec.backend.integrated.ingest.replicas is 0: nothing receives events.";
         return Verdict::new(ConditionStatus::False, Reason::ScaledToZero, message);
+    }
+    if *rollout == Rollout::default() && database.status != ConditionStatus::True {
+        let message = "Ingest pods follow once the database is ready.";
+        return Verdict::new(ConditionStatus::False, Reason::WaitingForPods, message);
     }
     let mut message = match view.observed.database {
         CatalogRow::Unavailable(_) if rollout.ready > 0 => {
@@ -183,7 +204,12 @@ fn ingest(view: &View<'_>) -> Verdict {
         let _ = write!(message, " Pods cannot be made: {refused}.");
     } else if rollout.failing {
         let name = view.project.metadata.name.as_deref().unwrap_or_default();
-        let _ = write!(message, " New pods do not come up. See why: kubectl describe pod -l {PROJECT_LABEL}={name}");
+        let namespace = view.project.metadata.namespace.as_deref().unwrap_or_default();
+        match &view.observed.pod_trouble {
+            Some(trouble) => _ = write!(message, " New pods do not come up: {}.", trouble.trim_end_matches('.')),
+            None => message.push_str(" New pods do not come up."),
+        }
+        let _ = write!(message, " See why: kubectl describe pod -n {namespace} -l {PROJECT_LABEL}={name}");
     } else if let Some(trouble) = &view.observed.autoscaler_trouble {
         let _ = write!(
             message,
@@ -201,17 +227,18 @@ fn ingest(view: &View<'_>) -> Verdict {
 }
 
 /// Ready sums up: events can be received and are stored. A project that was asked to have no pods is as it should be.
+/// A failure beside pods that receive events shows in Reconciling or Stalled alone.
 fn ready(view: &View<'_>, database: &Verdict, ingest: &Verdict) -> Verdict {
+    let at_rest = matches!(ingest.reason, Reason::ScaledToZero | Reason::Inactive);
+    let receives = ingest.status == ConditionStatus::True && view.observed.has_service();
+    if database.status == ConditionStatus::True && (at_rest || receives) {
+        return Verdict::new(ConditionStatus::True, ingest.reason, &ingest.message);
+    }
     if let Some(failure) = view.failure {
         return Verdict::new(ConditionStatus::False, failure.reason(), failure.to_string());
     }
-    if database.status != ConditionStatus::True {
-        return Verdict::new(ConditionStatus::False, database.reason, &database.message);
-    }
-    if matches!(ingest.reason, Reason::ScaledToZero | Reason::Inactive) {
-        return Verdict::new(ConditionStatus::True, ingest.reason, &ingest.message);
-    }
-    Verdict::new(ingest.status, ingest.reason, &ingest.message)
+    let missing = if database.status == ConditionStatus::True { ingest } else { database };
+    Verdict::new(ConditionStatus::False, missing.reason, &missing.message)
 }
 
 #[cfg(test)]
@@ -241,6 +268,8 @@ mod tests {
             rollout,
             held: None,
             autoscaler_trouble: None,
+            pod_trouble: None,
+            no_address: None,
         }
     }
 
