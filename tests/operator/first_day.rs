@@ -240,7 +240,6 @@ fn event(namespace: &Namespace, object: &str, reason: &str, part: &str) -> Strin
 }
 
 #[test]
-#[ignore = "make test-first-day runs it: not every sentence is clear today"]
 fn each_mistake_of_a_first_day_is_told_with_what_to_do() {
     let _turn = beside_others();
     let namespace = Namespace::new("first-day");
