@@ -150,6 +150,7 @@ pub struct ClientKeyStatus {
     pub active: Option<ActiveKey>,
     /// Name of the Secret that holds the DSN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub secret_name: Option<String>,
 }
 
@@ -159,8 +160,10 @@ pub struct ClientKeyStatus {
 pub struct ActiveKey {
     /// The key's number in the store.
     #[serde(rename = "keyID")]
+    #[schemars(length(max = 64))]
     pub key_id: String,
     /// The first eight characters of the public key.
+    #[schemars(length(max = 8))]
     pub public_key_prefix: String,
     /// When the key was made.
     pub created_at: Time,

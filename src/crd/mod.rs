@@ -76,3 +76,57 @@ fn refuse_null(schema: &mut serde_json::Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Bytes of the largest value that the schema lets in, names of fields not counted. A character takes up to four,
+    /// unless a rule names those that may be there.
+    /// `summed`: a rule further up bounds what is here as well.
+    fn largest(schema: &Value, at: &str, summed: bool) -> u64 {
+        let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+        let sum = rules.filter(|rule| rule["message"].as_str().is_some_and(|says| says.contains("bytes all together")));
+        let sum: Option<u64> = sum.filter_map(|rule| rule["rule"].as_str()?.rsplit_once(" <= ")?.1.parse().ok()).next();
+        let summed = summed || sum.is_some();
+        let rules = schema["x-kubernetes-validations"].to_string();
+        let ascii =
+            schema.get("pattern").is_some() || ["matches('^[a-z", "isIP("].iter().any(|says| rules.contains(says));
+        let bound = |name: &str| {
+            let bound = schema[name].as_u64();
+            bound.unwrap_or_else(|| panic!("{at} has no {name}"))
+        };
+        let inner = if let Some(values) = schema.get("additionalProperties") {
+            // Their keys have no bound of their own.
+            assert!(summed, "{at} has no rule about the sum");
+            bound("maxProperties") * largest(values, &format!("{at}[]"), summed)
+        } else if let Some(items) = schema.get("items") {
+            let of_items = bound("maxItems") * largest(items, &format!("{at}[]"), summed);
+            if ascii { of_items / 4 } else { of_items }
+        } else if let Some(fields) = schema["properties"].as_object() {
+            fields.iter().map(|(name, field)| largest(field, &format!("{at}.{name}"), summed)).sum()
+        } else if schema["type"] == "string" && schema.get("enum").is_none() && schema["format"] != "date-time" {
+            bound("maxLength") * if ascii { 1 } else { 4 }
+        } else {
+            assert!(schema.get("x-kubernetes-preserve-unknown-fields").is_none(), "{at} may hold anything");
+            32
+        };
+        sum.unwrap_or(inner)
+    }
+
+    #[test]
+    fn an_object_at_every_bound_is_small() {
+        for (file, manifest) in manifests().unwrap() {
+            let definition: Value = serde_yaml::from_str(&manifest).unwrap();
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            let (spec, status) = (largest(&schema["spec"], "spec", false), largest(&schema["status"], "status", false));
+            println!("{file}: spec {spec}, status {status}");
+            assert!(spec <= 64 << 10, "{file}: a spec may hold {spec} bytes");
+            assert!(status <= 128 << 10, "{file}: a status may hold {status} bytes");
+            let messages = &schema["status"]["properties"]["conditions"]["items"]["properties"]["message"];
+            assert_eq!(messages["maxLength"], conditions::MESSAGE_LIMIT, "what is written must be let in");
+        }
+    }
+}

@@ -216,11 +216,14 @@ pub struct ErrorTrackingProjectStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseStatus {
     /// The Postgres schema, as "project_42".
+    #[schemars(length(max = 63))]
     pub schema: String,
     /// The server and database, as "db.example:5432/errors".
+    #[schemars(length(max = 1024))]
     pub server: String,
     /// Id of the database, which a backup of it shows too: tells it from another one at the same address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub installation: Option<String>,
 }
 
@@ -232,9 +235,11 @@ pub struct IngestStatus {
     pub mode: IngestMode,
     /// Where pods of this cluster send events.
     #[serde(rename = "internalURL")]
+    #[schemars(length(max = 512))]
     pub internal_url: String,
     /// Where senders outside the cluster send events: from externalURL, ingress or gateway.
     #[serde(rename = "externalURL", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub external_url: Option<String>,
     /// Pods asked for.
     pub replicas: i32,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A map from a resource's name to its quantity, which Kubernetes takes as an integer or a string.
 pub fn quantities(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    let schema = json!({
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {
@@ -14,12 +14,13 @@ pub fn quantities(_: &mut SchemaGenerator) -> Schema {
             "pattern": r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$",
             "x-kubernetes-int-or-string": true
         }
-    })
+    });
+    limited("a list of resources", 1024, schema)
 }
 
 /// A map of labels, whose values Kubernetes bounds.
 pub fn labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    let schema = json!({
         "type": "object",
         "maxProperties": 64,
         "additionalProperties": {
@@ -27,16 +28,18 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
             "maxLength": 63,
             "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
         }
-    })
+    });
+    limited("labels", 2048, schema)
 }
 
 /// A map of annotations.
 pub fn annotations(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    let schema = json!({
         "type": "object",
         "maxProperties": 64,
         "additionalProperties": {"type": "string", "maxLength": 4096}
-    })
+    });
+    limited("annotations", 4096, schema)
 }
 
 /// Kubernetes' own conditions: one entry a type.
@@ -67,11 +70,11 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
                     "description": "When the status changed last."
                 },
                 "reason": {
-                    "type": "string", "minLength": 1, "maxLength": 1024,
+                    "type": "string", "minLength": 1, "maxLength": 128,
                     "description": "Why, as one word for machines."
                 },
                 "message": {
-                    "type": "string", "maxLength": 32768,
+                    "type": "string", "maxLength": 1024,
                     "description": "Why, and what to do about it."
                 }
             }
@@ -81,7 +84,7 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
 
 /// Gateways that a route attaches to.
 pub fn parent_references(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    let schema = json!({
         "type": "array",
         "minItems": 1,
         "maxItems": 16,
@@ -108,12 +111,13 @@ pub fn parent_references(_: &mut SchemaGenerator) -> Schema {
                 }
             }
         }
-    })
+    });
+    limited("gateway.parentRefs", 2048, schema)
 }
 
 /// Host names of a route; the first label may be `*`.
 pub fn hostnames(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    let schema = json!({
         "type": "array",
         "maxItems": 16,
         "x-kubernetes-list-type": "set",
@@ -123,14 +127,15 @@ pub fn hostnames(_: &mut SchemaGenerator) -> Schema {
             "maxLength": 253,
             "pattern": r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
         }
-    })
+    });
+    limited("gateway.hostnames", 2048, schema)
 }
 
-/// Secrets by name.
+/// Secrets by name. The admission policy of the chart has a line for each.
 pub fn secret_references(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    let schema = json!({
         "type": "array",
-        "maxItems": 16,
+        "maxItems": 8,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
         "items": {
@@ -143,26 +148,76 @@ pub fn secret_references(_: &mut SchemaGenerator) -> Schema {
                 }
             }
         }
-    })
+    });
+    limited("podTemplate.imagePullSecrets", 1024, schema)
 }
 
 pub fn affinity(generator: &mut SchemaGenerator) -> Schema {
-    of_kubernetes::<Affinity>(generator)
+    limited("podTemplate.affinity", 6144, of_kubernetes::<Affinity>(generator))
 }
 
 pub fn tolerations(generator: &mut SchemaGenerator) -> Schema {
-    of_kubernetes::<Vec<Toleration>>(generator)
+    limited("podTemplate.tolerations", 2048, of_kubernetes::<Vec<Toleration>>(generator))
 }
 
 pub fn topology_spread_constraints(generator: &mut SchemaGenerator) -> Schema {
-    of_kubernetes::<Vec<TopologySpreadConstraint>>(generator)
+    let constraints = of_kubernetes::<Vec<TopologySpreadConstraint>>(generator);
+    limited("podTemplate.topologySpreadConstraints", 4096, constraints)
 }
 
 /// Kubernetes' own type, whose schema bounds nothing.
-fn of_kubernetes<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+fn of_kubernetes<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     let mut schema = generator.subschema_for::<T>().to_value();
     bound(&mut schema);
+    schema
+}
+
+/// The schema with a rule about all keys and texts in it together: many that are each within their own bound can be
+/// more than the API server should hand to everybody who watches.
+fn limited(what: &str, bytes: u32, mut schema: Value) -> Schema {
+    schema["x-kubernetes-validations"] = json!([{
+        "rule": format!("{} <= {bytes}", size(&schema, "self", 0)),
+        "message": format!(
+            "{what} may hold at most {bytes} bytes all together, keys included: take some out, or shorten them"
+        ),
+    }]);
     Schema::try_from(schema).unwrap_or_default()
+}
+
+/// A CEL expression for the bytes of all keys and texts of the value at `path`.
+fn size(schema: &Value, path: &str, depth: u8) -> String {
+    // Of its own for each level: a, b, c.
+    let item = char::from(b'a' + depth);
+    if let Some(values) = schema.get("additionalProperties") {
+        let value = size(values, &format!("{path}[{item}]"), depth + 1);
+        return format!("{path}.map({item}, bytes({item}).size() + {value}).sum()");
+    }
+    if let Some(items) = schema.get("items") {
+        return format!("{path}.map({item}, {}).sum()", size(items, &item.to_string(), depth + 1));
+    }
+    if let Some(Value::Object(fields)) = schema.get("properties") {
+        let required = |name: &str| {
+            let names = schema["required"].as_array().into_iter().flatten();
+            names.filter_map(Value::as_str).any(|required| required == name)
+        };
+        let sizes = fields.iter().filter(|(_, field)| !is_number(field)).map(|(name, field)| {
+            // A word of the language.
+            let name = if name == "namespace" { "__namespace__" } else { name };
+            let at = format!("{path}.{name}");
+            let size = size(field, &at, depth);
+            if required(name) { size } else { format!("(has({at}) ? {size} : 0)") }
+        });
+        return sizes.collect::<Vec<_>>().join(" + ");
+    }
+    match schema.get("maxLength") {
+        // A quantity can be an integer, which has no length.
+        Some(longest) if schema.get("type").is_none() => longest.to_string(),
+        _ => format!("bytes({path}).size()"),
+    }
+}
+
+fn is_number(schema: &Value) -> bool {
+    matches!(schema.get("type").and_then(Value::as_str), Some("integer" | "number" | "boolean"))
 }
 
 /// Longest name in a pod template: a label's key, which is a domain, a slash and 63 characters.
@@ -175,8 +230,8 @@ fn bound(schema: &mut Value) {
         Value::Object(fields) => {
             let limits: &[(&str, u32)] = match fields.get("type").and_then(Value::as_str) {
                 Some("string") => &[("maxLength", LONGEST_NAME)],
-                Some("array") => &[("maxItems", 32)],
-                Some("object") if fields.contains_key("additionalProperties") => &[("maxProperties", 64)],
+                Some("array") => &[("maxItems", 16)],
+                Some("object") if fields.contains_key("additionalProperties") => &[("maxProperties", 16)],
                 _ => &[],
             };
             for (name, limit) in limits {

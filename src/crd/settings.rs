@@ -51,12 +51,14 @@ pub struct Privacy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.map(text, bytes(text).size()).sum() <= 2048").message("privacy.sensitiveFields may hold at most 2048 bytes all together: take some out, or shorten them"))]
     pub sensitive_fields: Vec<String>,
 
     /// Names of fields whose values are kept as they are, in any case, as "passwordPolicy". They win over sensitiveFields and everything that is built in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.map(text, bytes(text).size()).sum() <= 2048").message("privacy.safeFields may hold at most 2048 bytes all together: take some out, or shorten them"))]
     pub safe_fields: Vec<String>,
 }
 
@@ -91,18 +93,21 @@ pub struct Filters {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.map(text, bytes(text).size()).sum() <= 8192").message("filters.ignoreErrors may hold at most 8192 bytes all together: take some out, or shorten them"))]
     pub ignore_errors: Vec<String>,
 
     /// Releases, as patterns: "shop@0.*".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 250)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.map(text, bytes(text).size()).sum() <= 4096").message("filters.ignoreReleases may hold at most 4096 bytes all together: take some out, or shorten them"))]
     pub ignore_releases: Vec<String>,
 
     /// Environments, as patterns: "dev-*".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.map(text, bytes(text).size()).sum() <= 1024").message("filters.ignoreEnvironments may hold at most 1024 bytes all together: take some out, or shorten them"))]
     pub ignore_environments: Vec<String>,
 
     /// From which pages browsers may send: "https://shop.example.com", "https://*.example.com" for the domain and all below it, "*.example.com", with a port if need be. "*", the default, is everywhere; an empty list is nowhere. What is not a browser is not asked.
@@ -110,6 +115,7 @@ pub struct Filters {
     #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new(r"self.all(origin, origin.matches('^(([*]|[A-Za-z][-A-Za-z0-9+.]*)://)?([*]|([*][.])?[-A-Za-z0-9_.]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))").message("filters.allowedOrigins must be '*', or origins as https://shop.example.com or https://*.example.com:8443: no path"))]
+    #[x_kube(validation = Rule::new("self.map(text, bytes(text).size()).sum() <= 4096").message("filters.allowedOrigins may hold at most 4096 bytes all together: take some out, or shorten them"))]
     pub allowed_origins: Vec<String>,
 
     /// Whether events of pages and servers on localhost are not wanted.

@@ -14,6 +14,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
 mod bad_input;
+mod bounds;
 mod crash;
 mod databases;
 mod identity;

@@ -23,7 +23,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, Row as _, ValueRef as _};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -121,6 +121,30 @@ impl World {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.chart.database_secret}, "stringData": values,
         }))
         .await;
+    }
+
+    /// Stores an object as a version did whose schema allowed more: the rules of its definition are loosened for the
+    /// moment of the write.
+    pub async fn store_unchecked(&self, namespace: &Namespace, object: &Value) {
+        let plural = resource(object["kind"].as_str().unwrap()).plural;
+        let definition = self.chart.definition(&plural);
+        let mut loose = definition.clone();
+        for version in loose["spec"]["versions"].as_array_mut().unwrap() {
+            version["schema"] =
+                json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+            version.as_object_mut().unwrap().remove("selectableFields");
+        }
+        self.chart.apply(&self.client, &loose, true).await;
+        // The API server takes a moment to serve the new schema.
+        for attempt in 0.. {
+            match namespace.try_apply(object).await {
+                Ok(_) => break,
+                Err(error) if attempt > 50 => panic!("{error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+        self.chart.apply(&self.client, &definition, true).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     /// The namespace that the operator runs in.

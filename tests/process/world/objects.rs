@@ -106,7 +106,11 @@ impl Namespace {
 
     /// A merge patch.
     pub async fn patch(&self, kind: &str, name: &str, patch: Value) -> DynamicObject {
-        self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+        self.try_patch(kind, name, patch).await.unwrap()
+    }
+
+    pub async fn try_patch(&self, kind: &str, name: &str, patch: Value) -> Result<DynamicObject, kube::Error> {
+        self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
     }
 
     pub async fn patch_status(&self, kind: &str, name: &str, patch: Value) {
