@@ -26,6 +26,7 @@ enum Command {
     Projects(commands::Projects),
     Retained(commands::Retained),
     Adopt(commands::Adopt),
+    NextNumber(commands::NextNumber),
     Release(commands::Release),
     Crds(commands::Crds),
 }
@@ -42,6 +43,7 @@ async fn main() -> ExitCode {
         Command::Projects(command) => commands::projects(command).await.map_err(Into::into),
         Command::Retained(command) => commands::retained(command).await.map_err(Into::into),
         Command::Adopt(command) => commands::adopt(command).await.map_err(Into::into),
+        Command::NextNumber(command) => commands::next_number(command).await.map_err(Into::into),
         Command::Release(command) => commands::release(command).await.map_err(Into::into),
         Command::Crds(command) => commands::crds(&command).map_err(Into::into),
     };

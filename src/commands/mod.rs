@@ -5,6 +5,7 @@
 mod adopt;
 mod crds;
 mod decode;
+mod next_number;
 mod projects;
 mod release;
 mod retained;
@@ -13,6 +14,7 @@ mod table;
 pub use adopt::{Adopt, adopt};
 pub use crds::{Crds, crds};
 pub use decode::{Decode, DecodeError, decode};
+pub use next_number::{NextNumber, next_number};
 pub use projects::{Projects, projects};
 pub use release::{Release, release};
 pub use retained::{Retained, retained};

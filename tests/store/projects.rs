@@ -1,8 +1,11 @@
 //! Projects: ids, schemas, leaders.
 
-use error_tracking_operator::store::{
-    Admin, StoreError,
-    admin::{DeletionPolicy, Phase, SchemaOwner},
+use error_tracking_operator::{
+    dsn::ProjectId,
+    store::{
+        Admin, StoreError,
+        admin::{DeletionPolicy, Phase, SchemaOwner},
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,7 +24,7 @@ async fn allocating_again_gives_the_same_id() {
 async fn new_ids_are_above_everything_seen() {
     let store = Store::create().await;
     let allocate = async |name: &str, floor: Option<u64>| {
-        let floor = floor.map(|floor| error_tracking_operator::dsn::ProjectId::new(floor).unwrap());
+        let floor = floor.map(|floor| ProjectId::new(floor).unwrap());
         let identity = project_identity(name, "u1");
         store.admin.allocate_project(&identity, floor, DeletionPolicy::Delete).await.unwrap().get()
     };
@@ -31,6 +34,50 @@ async fn new_ids_are_above_everything_seen() {
     // A backup brought an older sequence back.
     sqlx::query("SELECT setval('errortracking.project_ids', 3)").execute(&store.pool).await.unwrap();
     assert_eq!(allocate("d", None).await, 43);
+}
+
+/// What a status claims is an offer of whoever may write it.
+#[tokio::test]
+async fn a_number_that_cannot_have_been_given_out_uses_none_up() {
+    let store = Store::create().await;
+    let id = |number: u64| ProjectId::new(number).unwrap();
+    let allocate = async |name: &str, floor: u64| {
+        let identity = project_identity(name, "u1");
+        store.admin.allocate_project(&identity, Some(id(floor)), DeletionPolicy::Delete).await.unwrap().get()
+    };
+    let last = ProjectId::MAX - 1;
+    assert_eq!(allocate("a", last).await, 1);
+    assert_eq!(allocate("b", 10_002).await, 2, "one more than can have been lost");
+    assert_eq!(store.admin.largest_credible_number().await.unwrap(), id(10_002));
+    assert_eq!(allocate("c", 10_002).await, 10_003);
+
+    // The row of an object that claimed the last number before there was a bound.
+    store.admin.restore_project(id(last), &project_identity("forged", "u1"), DeletionPolicy::Retain).await.unwrap();
+    assert_eq!(allocate("d", 1).await, 10_004);
+    assert_eq!(store.admin.next_number().await.unwrap(), Some(id(10_005)));
+}
+
+#[tokio::test]
+async fn the_next_number_can_be_lowered_to_one_that_nobody_had() {
+    let store = Store::create().await;
+    let id = |number: u64| ProjectId::new(number).unwrap();
+    store.project("shop").await;
+    sqlx::query("SELECT setval('errortracking.project_ids', 2147483647)").execute(&store.pool).await.unwrap();
+    assert_eq!(store.admin.next_number().await.unwrap(), None);
+    assert!(store.admin.allocate_project(&project_identity("b", "u1"), None, DeletionPolicy::Retain).await.is_err());
+
+    let taken = store.admin.set_next_number(id(1)).await.unwrap().unwrap();
+    assert_eq!((taken.number, taken.name.as_str()), (id(1), "shop"));
+    assert_eq!(store.admin.next_number().await.unwrap(), None);
+    assert_eq!(store.admin.set_next_number(id(2)).await.unwrap(), None);
+    assert_eq!(store.project("blog").await, id(2));
+
+    // Numbers that were given out further on are passed when the sequence comes near.
+    store.admin.restore_project(id(15_000), &project_identity("far", "u1"), DeletionPolicy::Retain).await.unwrap();
+    assert_eq!(store.admin.set_next_number(id(4_000)).await.unwrap(), None);
+    assert_eq!(store.project("wiki").await, id(4_000));
+    sqlx::query("SELECT setval('errortracking.project_ids', 5000)").execute(&store.pool).await.unwrap();
+    assert_eq!(store.project("last").await, id(15_001));
 }
 
 #[tokio::test]
@@ -83,7 +130,7 @@ async fn the_end_of_a_lost_object_leaves_its_successor_alone() {
 #[tokio::test]
 async fn a_lost_row_is_put_back_with_its_id() {
     let store = Store::create().await;
-    let shop = error_tracking_operator::dsn::ProjectId::new(17).unwrap();
+    let shop = ProjectId::new(17).unwrap();
     let identity = project_identity("shop", "u1");
     for _ in 0..2 {
         store.admin.restore_project(shop, &identity, DeletionPolicy::Retain).await.unwrap();

@@ -5,8 +5,9 @@ use std::{
     sync::Arc,
 };
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject},
 };
 use tokio::task::JoinSet;
@@ -35,6 +36,9 @@ use crate::{
     },
     telemetry::Liveness,
 };
+
+/// Objects that are named when many are wrong in the same way.
+const MOST_NAMED: usize = 5;
 
 /// The objects of one kind, and those of them that wait for a pass.
 pub struct Reconciled {
@@ -100,12 +104,34 @@ impl Caches {
         self.of::<ErrorTrackingProject>().get(&ObjectName::new(namespace, name))
     }
 
-    /// The largest number that any status names: new ones start above it, even after a restore of Postgres.
+    /// The largest number that a status names, up to `credible`: new ones start above it, even after a restore of
+    /// Postgres.
     #[must_use]
-    pub fn largest_project_id(&self) -> Option<ProjectId> {
+    pub fn largest_project_id(&self, credible: ProjectId) -> Option<ProjectId> {
         let projects = self.of::<ErrorTrackingProject>().cache;
-        let largest = projects.summaries(|all| all.map(|(_, summary)| summary.facts.number).max())?;
-        ProjectId::try_from(largest).ok()
+        projects.summaries(|all| {
+            let numbers = all.filter_map(|(_, project)| ProjectId::try_from(project.facts.number).ok());
+            numbers.filter(|number| *number <= credible).max()
+        })
+    }
+
+    /// Some of the projects whose statuses name a number beyond `credible`, with that number.
+    #[must_use]
+    pub fn incredible_project_ids(&self, credible: ProjectId) -> Vec<(ObjectReference, i64)> {
+        let projects = self.of::<ErrorTrackingProject>().cache;
+        projects.summaries(|all| {
+            let beyond = all.filter(|(_, project)| project.facts.number > credible.as_i64());
+            let reference = |name: &ObjectName, uid: &str| ObjectReference {
+                namespace: Some(name.namespace.to_string()),
+                name: Some(name.name.to_string()),
+                uid: Some(uid.to_owned()),
+                ..ErrorTrackingProject::default().object_ref(&())
+            };
+            beyond
+                .map(|(name, project)| (reference(name, &project.uid), project.facts.number))
+                .take(MOST_NAMED)
+                .collect()
+        })
     }
 
     /// Waits until every cache has seen its first list.

@@ -39,6 +39,7 @@ pub enum EventReason {
     /// Somebody changed a child, and it is as it was again.
     PutBack,
     TombstoneLost,
+    NumberIgnored,
 }
 
 impl EventReason {
@@ -56,6 +57,7 @@ impl EventReason {
             Self::SecretPublished => "SecretPublished",
             Self::PutBack => "PutBack",
             Self::TombstoneLost => "TombstoneLost",
+            Self::NumberIgnored => "NumberIgnored",
         }
     }
 }

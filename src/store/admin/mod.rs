@@ -7,6 +7,7 @@
 mod catalog;
 mod keys;
 mod leader;
+mod numbers;
 mod observe;
 mod partitions;
 mod projects;
@@ -26,6 +27,7 @@ use sqlx::PgPool;
 pub use self::{
     catalog::CatalogProject,
     leader::Leader,
+    numbers::NumberTaken,
     retention::Expired,
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,

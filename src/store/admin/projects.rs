@@ -2,7 +2,11 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Admin, DeletionPolicy, Location, ProjectIdentity, ProjectSettings, roles};
+use super::{
+    Admin, DeletionPolicy, Location, ProjectIdentity, ProjectSettings,
+    numbers::{raise_sequence, take_number},
+    roles,
+};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
@@ -10,7 +14,7 @@ use crate::{
 
 impl Admin {
     /// The id of the object's project; idempotent. A project that was left by a lost object of the same
-    /// namespace (by uid) and name is taken over with its id. New ids are above `floor`, the largest id
+    /// namespace (by uid) and name is taken over with its id. New ids are above `floor`, the largest credible id
     /// that any status names, and above every id this database ever gave out.
     pub async fn allocate_project(
         &self,
@@ -25,10 +29,7 @@ impl Admin {
             transaction.commit().await?;
             return Ok(project);
         }
-        raise_sequence(&mut transaction, floor).await?;
-        let (id,): (i64,) =
-            sqlx::query_as("SELECT nextval('errortracking.project_ids')").fetch_one(&mut *transaction).await?;
-        let project = project_id(id)?;
+        let project = take_number(&mut transaction, floor).await?;
         insert(&mut transaction, project, identity, deletion_policy).await?;
         transaction.commit().await?;
         Ok(project)
@@ -283,20 +284,6 @@ async fn take_over(
         .await?;
     }
     project_id(id).map(Some)
-}
-
-/// The next id is above `floor` and above every row, also when a backup brought an older sequence back.
-async fn raise_sequence(transaction: &mut PgConnection, floor: Option<ProjectId>) -> Result<(), StoreError> {
-    sqlx::query(
-        "SELECT setval('errortracking.project_ids', seen)
-         FROM (SELECT greatest($1, max(project_id)) AS seen FROM errortracking.projects) AS floor,
-            errortracking.project_ids
-         WHERE seen > 0 AND (seen > last_value OR (seen = last_value AND NOT is_called))",
-    )
-    .bind(floor.map_or(0, ProjectId::as_i64))
-    .execute(transaction)
-    .await?;
-    Ok(())
 }
 
 async fn insert(

@@ -1,6 +1,8 @@
 //! The identity of a project: its number, and the database that has it.
 
 use jiff::Timestamp;
+use kube::runtime::events::EventType;
+use tracing::warn;
 
 use super::{
     ProjectPass, catalogued,
@@ -76,8 +78,31 @@ impl ProjectPass<'_> {
     }
 
     /// The number that the object had in this database, as its status says.
-    fn number_before(&self) -> Option<ProjectId> {
-        ProjectId::try_from(self.project.status.as_ref()?.project_id?).ok()
+    fn number_before(&self, credible: ProjectId) -> Option<ProjectId> {
+        let number = ProjectId::try_from(self.project.status.as_ref()?.project_id?).ok()?;
+        Some(number).filter(|number| *number <= credible)
+    }
+
+    /// The largest number that any status may name and be believed, in the database that gives them. Whoever wrote
+    /// more is told.
+    async fn largest_credible_number(&self, giver: &Admin) -> Result<ProjectId, StoreError> {
+        let credible = giver.largest_credible_number().await?;
+        for (object, number) in self.context.caches.incredible_project_ids(credible) {
+            let note = format!(
+                "status.projectID is {number}, and no number above {credible} can have been given out: it is ignored. \
+                 Nobody but the operator writes the status; see who else may patch errortrackingprojects/status here."
+            );
+            let (namespace, name) = (&object.namespace, &object.name);
+            warn!(?namespace, ?name, number, %credible, "A status claims a number that was never given out.");
+            self.context.events.publish(
+                &object,
+                EventType::Warning,
+                "Reconcile",
+                EventReason::NumberIgnored.as_str(),
+                &note,
+            );
+        }
+        Ok(credible)
     }
 
     /// Takes a number for the project, or the one it had before: that of its row, of a lost object of its namespace and
@@ -96,9 +121,19 @@ impl ProjectPass<'_> {
             name: self.name.clone(),
             object_uid: self.uid.clone(),
         };
-        let (policy, floor) = (self.project.spec.deletion_policy.into(), self.context.caches.largest_project_id());
+        let own = match self.location(database) {
+            Some(_) => match self.context.databases.own() {
+                DatabaseState::Ready(own) => Some(own),
+                _ => return Err(Waiting::NoNumber.into()),
+            },
+            None => None,
+        };
+        let credible = self.largest_credible_number(&own.as_deref().unwrap_or(database).admin).await?;
+        let before = self.number_before(credible);
+        let (policy, floor) =
+            (self.project.spec.deletion_policy.into(), self.context.caches.largest_project_id(credible));
         // The number of the status is an offer: without a row it is taken, unless somebody has it.
-        let take = async |admin: &Admin| match self.number_before() {
+        let take = async |admin: &Admin| match before {
             Some(id) if self.id.is_none() => match admin.restore_project(id, &identity, policy).await {
                 Ok(()) => Ok(id),
                 Err(StoreError::SchemaMismatch { .. }) => admin.allocate_project(&identity, floor, policy).await,
@@ -106,14 +141,11 @@ impl ProjectPass<'_> {
             },
             _ => admin.allocate_project(&identity, floor, policy).await,
         };
-        let id = if let Some(location) = self.location(database) {
-            let DatabaseState::Ready(own) = self.context.databases.own() else {
-                return Err(Waiting::NoNumber.into());
-            };
+        let id = if let (Some(location), Some(own)) = (self.location(database), own) {
             // The events decide: they are under the number that their database has. But the people of the namespace can
             // write anything there: it must be one that the object can have had.
             let id = match database.admin.find_project(&identity).await? {
-                Some(id) if self.number_before() == Some(id) || own.admin.may_have_number(id, &identity).await? => {
+                Some(id) if before == Some(id) || own.admin.may_have_number(id, &identity).await? => {
                     own.admin.restore_project(id, &identity, policy).await?;
                     id
                 }
