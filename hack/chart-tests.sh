@@ -90,6 +90,16 @@ hands_the_guards_to_the_operator() {
         && out=$(render image.repository=example/operator) && ! grep -qE -- 'ALLOWED_DATABASE_HOSTS|--max-(projects|keys)-' <<<"$out"
 }
 
+hands_registry_and_user_on_to_ingest_pods() {
+    local out
+    out=$(render image.repository=example/operator 'imagePullSecrets[0].name=registry' 'imagePullSecrets[1].name=mirror' \
+        podSecurityContext.runAsUser=1000700000) \
+        && grep -q -- '- --ingest-image-pull-secret=registry$' <<<"$out" && grep -q -- '- --ingest-image-pull-secret=mirror$' <<<"$out" \
+        && grep -q -- '- --ingest-user-id=1000700000$' <<<"$out" \
+        && out=$(render image.repository=example/operator) && ! grep -q -- '--ingest-image-pull-secret' <<<"$out" \
+        && grep -q -- '- --ingest-user-id=65532$' <<<"$out"
+}
+
 monitors_only_where_the_prometheus_operator_is() {
     local out apis=()
     ! out=$(render image.repository=example/operator metrics.podMonitor.enabled=true) && grep -q 'monitoring.coreos.com' <<<"$out" \
@@ -103,7 +113,7 @@ leaves_the_user_ids_to_the_platform_when_asked() {
     local out
     out=$(render image.repository=example/operator podSecurityContext.runAsUser=null podSecurityContext.runAsGroup=null \
         podSecurityContext.fsGroup=null postgresql.runAsUser=null) \
-        && ! grep -qE '(runAsUser|runAsGroup|fsGroup):' <<<"$out" && [ "$(grep -c 'runAsNonRoot: true$' <<<"$out")" = 4 ] \
+        && ! grep -qE '(runAsUser|runAsGroup|fsGroup):' <<<"$out" && grep -q -- '- --ingest-user-id=none$' <<<"$out" && [ "$(grep -c 'runAsNonRoot: true$' <<<"$out")" = 4 ] \
         && out=$(render image.repository=example/operator postgresql.runAsUser=70) && [ "$(grep -cE '(runAsUser|runAsGroup|fsGroup): 70$' <<<"$out")" = 3 ] \
         && [ "$(grep -cE '(runAsUser|runAsGroup|fsGroup): 65532$' <<<"$out")" = 9 ]
 }
@@ -267,6 +277,7 @@ chart_tests() {
         leaves_the_finalizers_on_when_asked \
         lets_a_secret_be_named_by_those_who_may_read_it_only \
         hands_the_guards_to_the_operator \
+        hands_registry_and_user_on_to_ingest_pods \
         monitors_only_where_the_prometheus_operator_is \
         leaves_the_user_ids_to_the_platform_when_asked \
         ships_a_dashboard_that_a_sidecar_finds_when_asked \

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use super::{
     databases::{AllowedHosts, Secrets},
-    kinds::{KINDS, Limits, project::IngestImage},
+    kinds::{
+        KINDS, Limits,
+        project::{IngestImage, IngestPods},
+    },
 };
 
 /// Settings of the operator.
@@ -21,6 +24,8 @@ pub struct Config {
     pub(super) image: String,
     #[arg(long, env = "INGEST_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub(super) image_pull_policy: String,
+    #[command(flatten)]
+    pub(super) pods: IngestPods,
     /// Secret with the keys host, port, dbname, username and password, or uri.
     #[arg(long, env = "ERROR_TRACKING_DATABASE_SECRET")]
     pub(super) database_secret: String,

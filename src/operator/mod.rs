@@ -201,6 +201,7 @@ async fn work(
         tombstones,
         metrics: metrics.clone(),
         image: config.image(),
+        pods: config.pods.clone(),
         limits: config.limits,
         rollouts: project::Rollouts::default(),
     });

@@ -8,6 +8,12 @@
 {{- toYaml $context -}}
 {{- end -}}
 
+{{/* The user of the ingest pods, as the operator is told: that of the chart's own pods, or none. */}}
+{{- define "error-tracking.ingestUser" -}}
+{{- $user := .Values.podSecurityContext.runAsUser -}}
+{{- if kindIs "invalid" $user }}none{{ else }}{{ int64 $user }}{{ end -}}
+{{- end -}}
+
 {{/* Where the pod may run. Takes the values of a component. */}}
 {{- define "error-tracking.scheduling" -}}
 {{- with .nodeSelector }}

@@ -6,7 +6,7 @@ use super::{
     caches::Caches,
     kind::Kind,
     limits::Limits,
-    project::{IngestImage, Rollouts},
+    project::{IngestImage, IngestPods, Rollouts},
     warnings::warnings,
 };
 use crate::operator::{
@@ -27,6 +27,7 @@ pub struct Context {
     pub tombstones: Tombstones,
     pub metrics: Metrics,
     pub image: IngestImage,
+    pub pods: IngestPods,
     pub limits: Limits,
     pub rollouts: Rollouts,
 }

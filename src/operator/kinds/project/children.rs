@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::{
     exposure,
-    names::{IngestImage, SERVICE_PORT, database_secret_name, ingest_name},
+    names::{IngestImage, IngestPods, SERVICE_PORT, UserId, database_secret_name, ingest_name},
     scale::autoscaler,
 };
 use crate::{
-    crd::{ErrorTrackingProject, Ingest, PodTemplate, Scale},
+    crd::{ErrorTrackingProject, PodTemplate, Scale, SecretReference},
     dsn::ProjectId,
     kubernetes::names::PROJECT_LABEL,
     operator::{
@@ -24,8 +24,6 @@ use crate::{
 
 const INGEST_PORT: u16 = 8080;
 const PROBE_PORT: u16 = 8081;
-/// User and group of the image.
-const NON_ROOT: i64 = 65532;
 /// Where the Secret of the login is mounted.
 const DATABASE_DIRECTORY: &str = "/etc/error-tracking/database";
 /// More than an ingest pod needs to end by itself: 5 s until the endpoints are updated, 15 s for requests under way,
@@ -38,7 +36,13 @@ const ROUTED_ANNOTATION: &str = "errortracking.dev/routed-by";
 
 /// Everything that receives the project's events but the Secret of its login, in the order of making.
 #[must_use]
-pub fn workload(project: &ErrorTrackingProject, id: ProjectId, image: &IngestImage, database_port: u16) -> Vec<Child> {
+pub fn workload(
+    project: &ErrorTrackingProject,
+    id: ProjectId,
+    image: &IngestImage,
+    pods: &IngestPods,
+    database_port: u16,
+) -> Vec<Child> {
     let ingest =
         project.spec.backend.integrated.as_ref().map(|integrated| integrated.ingest.clone()).unwrap_or_default();
     let scale = project.scale();
@@ -49,12 +53,17 @@ pub fn workload(project: &ErrorTrackingProject, id: ProjectId, image: &IngestIma
     if ingest.gateway.is_some() {
         routed.insert(ROUTED_ANNOTATION.into(), ChildKind::HttpRoute.to_string());
     }
+    let template = ingest.pod_template.clone().unwrap_or_default();
+    let pod = json!({
+        "metadata": pod_metadata(&template, selector.clone()),
+        "spec": pod(&project, &template, id, image, pods),
+    });
     let budget = json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}}});
     let mut children = vec![
         project.child(ChildKind::ServiceAccount, &name, json!({"automountServiceAccountToken": false})),
         project.child(ChildKind::NetworkPolicy, &name, json!({"spec": network_policy(&selector, database_port)})),
         project.child(ChildKind::Service, &name, json!({"spec": service(&selector)})).annotated(&routed),
-        project.child(ChildKind::Deployment, &name, json!({"spec": deployment(&project, &ingest, scale, id, image)})),
+        project.child(ChildKind::Deployment, &name, json!({"spec": deployment(&selector, scale, &pod)})),
         project.child(ChildKind::PodDisruptionBudget, &name, budget),
     ];
     if let Scale::Automatic(bounds) = scale {
@@ -158,14 +167,12 @@ fn service(selector: &BTreeMap<String, String>) -> Value {
 }
 
 /// Without a number of replicas while an autoscaler chooses it.
-fn deployment(project: &Owned, ingest: &Ingest, scale: Scale, id: ProjectId, image: &IngestImage) -> Value {
-    let selector = project.selector();
-    let template = ingest.pod_template.clone().unwrap_or_default();
+fn deployment(selector: &BTreeMap<String, String>, scale: Scale, template: &Value) -> Value {
     let mut spec = json!({
         "progressDeadlineSeconds": 120,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "selector": {"matchLabels": selector},
-        "template": {"metadata": pod_metadata(&template, selector), "spec": pod(project, &template, id, image)},
+        "template": template,
     });
     if let Scale::Fixed(replicas) = scale {
         spec["replicas"] = json!(replicas);
@@ -185,7 +192,7 @@ fn pod_metadata(template: &PodTemplate, selector: BTreeMap<String, String>) -> V
     metadata
 }
 
-fn pod(project: &Owned, template: &PodTemplate, id: ProjectId, image: &IngestImage) -> Value {
+fn pod(project: &Owned, template: &PodTemplate, id: ProjectId, image: &IngestImage, pods: &IngestPods) -> Value {
     let probe =
         |path: &str| json!({"httpGet": {"path": path, "port": "probes"}, "periodSeconds": 2, "failureThreshold": 5});
     let mut pod = json!({
@@ -193,13 +200,7 @@ fn pod(project: &Owned, template: &PodTemplate, id: ProjectId, image: &IngestIma
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": NON_ROOT,
-            "runAsGroup": NON_ROOT,
-            "fsGroup": NON_ROOT,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{
             "name": "ingest",
             "image": image.image,
@@ -225,21 +226,32 @@ fn pod(project: &Owned, template: &PodTemplate, id: ProjectId, image: &IngestIma
             "secret": {"secretName": database_secret_name(&project.name), "defaultMode": 0o440},
         }],
     });
-    for (field, asked) in scheduling(template) {
+    if let UserId::Number(id) = pods.user {
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            pod["securityContext"][field] = json!(id);
+        }
+    }
+    for (field, asked) in scheduling(template, pods) {
         pod[field] = asked;
     }
     pod
 }
 
-/// What the project says of where and how its pods run; the API server checks it.
-fn scheduling(template: &PodTemplate) -> impl Iterator<Item = (&'static str, Value)> {
+/// What the project says of where and how its pods run, and the installation of their registry; the API server checks it.
+fn scheduling(template: &PodTemplate, pods: &IngestPods) -> impl Iterator<Item = (&'static str, Value)> {
+    let mut pull_secrets = template.image_pull_secrets.clone();
+    for name in &pods.pull_secrets {
+        if pull_secrets.iter().all(|secret| secret.name != *name) {
+            pull_secrets.push(SecretReference { name: name.clone() });
+        }
+    }
     [
         ("nodeSelector", json!(template.node_selector)),
         ("tolerations", json!(template.tolerations)),
         ("affinity", json!(template.affinity)),
         ("topologySpreadConstraints", json!(template.topology_spread_constraints)),
         ("priorityClassName", json!(template.priority_class_name)),
-        ("imagePullSecrets", json!(template.image_pull_secrets)),
+        ("imagePullSecrets", json!(pull_secrets)),
     ]
     .into_iter()
     .filter(|(_, asked)| match asked {
@@ -273,8 +285,12 @@ mod tests {
     }
 
     fn made(project: &ErrorTrackingProject) -> Vec<Child> {
+        made_with(project, &IngestPods::default())
+    }
+
+    fn made_with(project: &ErrorTrackingProject, pods: &IngestPods) -> Vec<Child> {
         let image = IngestImage { image: "operator:1".into(), pull_policy: "IfNotPresent".into() };
-        workload(project, ProjectId::new(42).unwrap(), &image, 5432)
+        workload(project, ProjectId::new(42).unwrap(), &image, pods, 5432)
     }
 
     fn find(children: &[Child], kind: ChildKind) -> Option<&Child> {
@@ -359,6 +375,25 @@ mod tests {
         let bare = made(&project(&json!({"podTemplate": {"tolerations": []}})));
         let bare = &find(&bare, ChildKind::Deployment).unwrap().manifest["spec"]["template"];
         assert!(bare["spec"].get("tolerations").is_none() && bare["spec"].get("affinity").is_none(), "{bare}");
+    }
+
+    #[test]
+    fn the_installation_says_whose_registry_and_which_user_the_pods_have() {
+        let pod = |template: &Value, pods: &IngestPods| {
+            let children = made_with(&project(&json!({"podTemplate": template})), pods);
+            find(&children, ChildKind::Deployment).unwrap().manifest["spec"]["template"]["spec"].clone()
+        };
+        let plain = pod(&json!({}), &IngestPods::default());
+        assert!(plain.get("imagePullSecrets").is_none(), "{plain}");
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            assert_eq!(plain["securityContext"][field], 65532, "{field}");
+        }
+
+        let pods = IngestPods { pull_secrets: vec!["registry".into(), "pull".into()], user: UserId::Platform };
+        let both = pod(&json!({"imagePullSecrets": [{"name": "pull"}]}), &pods);
+        assert_eq!(both["imagePullSecrets"], json!([{"name": "pull"}, {"name": "registry"}]), "each once");
+        let context = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+        assert_eq!(both["securityContext"], context);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod settings;
 mod status;
 
 pub use metrics::ProjectMetrics;
-pub use names::{IngestImage, internal_url};
+pub use names::{IngestImage, IngestPods, internal_url};
 pub use rollout::Rollouts;
 pub use settings::ingest_settings;
 
@@ -142,7 +142,7 @@ impl<'a> ProjectPass<'a> {
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
-        children::workload(self.project, id, &self.image, database.address.port)
+        children::workload(self.project, id, &self.image, &self.context.pods, database.address.port)
     }
 
     /// Everything in the Secret but the password, which is compared by its digest.
