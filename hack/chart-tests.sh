@@ -72,21 +72,25 @@ leaves_the_finalizers_on_when_asked() {
     out=$(render image.repository=example/operator uninstall.releaseFinalizers=false) && ! grep -q 'helm.sh/hook' <<<"$out"
 }
 
-lets_a_secret_be_named_by_those_who_may_read_it_only() {
-    local out
+lets_a_project_ask_only_for_what_its_author_may_do() {
+    local out policy
     out=$(render image.repository=example/operator) \
-        && document ValidatingAdmissionPolicy error-tracking-secret-reference <<<"$out" | grep -q 'failurePolicy: Fail' \
-        && document ValidatingAdmissionPolicyBinding error-tracking-secret-reference <<<"$out" | grep -q 'validationActions: \[Deny\]' \
+        && policy=$(document ValidatingAdmissionPolicy error-tracking-project <<<"$out") \
+        && grep -q 'failurePolicy: Fail' <<<"$policy" && grep -qF '["app.kubernetes.io","cert-manager.io","prometheus.io"]' <<<"$policy" \
+        && [ "$(grep -c 'check("create")' <<<"$policy")" = 2 ] && [ "$(grep -c 'check("get")' <<<"$policy")" = 10 ] \
+        && document ValidatingAdmissionPolicyBinding error-tracking-project <<<"$out" | grep -q 'validationActions: \[Deny\]' \
+        && out=$(render image.repository=example/operator 'guards.allowedKeyPrefixes={*}') && ! grep -q 'variables.prefixes' <<<"$out" \
         && out=$(render image.repository=example/operator admissionPolicy.enabled=false) && ! grep -q 'ValidatingAdmissionPolicy' <<<"$out"
 }
 
 hands_the_guards_to_the_operator() {
     local out
     out=$(render image.repository=example/operator 'guards.allowedDatabaseHosts={db.example,*.databases.svc}' \
-        guards.maxProjectsPerNamespace=0 guards.maxKeysPerNamespace=1000000 guards.maxRollouts=2) \
+        guards.maxProjectsPerNamespace=0 guards.maxKeysPerNamespace=1000000 guards.maxRollouts=2 \
+        'guards.allowedKeyPrefixes={prometheus.io,*.example.com}') \
         && grep -A1 ERROR_TRACKING_ALLOWED_DATABASE_HOSTS <<<"$out" | grep -qF 'value: "db.example,*.databases.svc"' \
         && grep -q -- '- --max-projects-per-namespace=0$' <<<"$out" && grep -q -- '- --max-keys-per-namespace=1000000$' <<<"$out" \
-        && grep -q -- '- --max-rollouts=2$' <<<"$out" \
+        && grep -q -- '- --max-rollouts=2$' <<<"$out" && grep -qF -- '- --allowed-key-prefix=prometheus.io,*.example.com' <<<"$out" \
         && out=$(render image.repository=example/operator) && ! grep -qE -- 'ALLOWED_DATABASE_HOSTS|--max-(projects|keys)-' <<<"$out"
 }
 
@@ -243,6 +247,7 @@ metrics.podMonitor.interval=0s|at '/metrics/podMonitor/interval'
 metrics.podMonitor.enabled=true|monitoring.coreos.com
 guards.allowedDatabaseHosts={*}|at '/guards/allowedDatabaseHosts/0'
 guards.allowedDatabaseHosts={a b}|at '/guards/allowedDatabaseHosts/0'
+guards.allowedKeyPrefixes={prometheus.io/scrape}|at '/guards/allowedKeyPrefixes/0'
 guards.maxRollouts=0|at '/guards/maxRollouts'
 guards.maxKeysPerNamespace=-1|at '/guards/maxKeysPerNamespace'
 VALUES
@@ -275,7 +280,7 @@ chart_tests() {
         gives_the_operator_no_wildcard_right \
         takes_the_finalizers_off_before_an_uninstallation \
         leaves_the_finalizers_on_when_asked \
-        lets_a_secret_be_named_by_those_who_may_read_it_only \
+        lets_a_project_ask_only_for_what_its_author_may_do \
         hands_the_guards_to_the_operator \
         hands_registry_and_user_on_to_ingest_pods \
         monitors_only_where_the_prometheus_operator_is \

@@ -176,6 +176,12 @@ impl ErrorTrackingProject {
         database.secret_ref.as_ref().map(|secret| secret.name.as_str())
     }
 
+    /// What the spec asks of the pods that receive events, and of the way to them.
+    #[must_use]
+    pub fn ingest(&self) -> Ingest {
+        self.spec.backend.integrated.as_ref().map(|integrated| integrated.ingest.clone()).unwrap_or_default()
+    }
+
     /// How many pods should receive events: none while the project is not active.
     #[must_use]
     pub fn scale(&self) -> Scale {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{
     databases::{AllowedHosts, Secrets},
     kinds::{
-        KINDS, Limits,
+        AllowedKeys, KINDS, Limits,
         project::{IngestImage, IngestPods},
     },
 };
@@ -47,6 +47,8 @@ pub struct Config {
     pub(super) hosts: AllowedHosts,
     #[command(flatten)]
     pub(super) limits: Limits,
+    #[command(flatten)]
+    pub(super) keys: AllowedKeys,
 }
 
 impl Config {

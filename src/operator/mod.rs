@@ -203,6 +203,7 @@ async fn work(
         image: config.image(),
         pods: config.pods.clone(),
         limits: config.limits,
+        keys: config.keys.clone(),
         rollouts: project::Rollouts::default(),
     });
     tokio::select! {

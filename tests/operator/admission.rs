@@ -1,31 +1,36 @@
-//! Who may have the operator read a Secret.
+//! What somebody who may create projects can have the operator do: no more than they may do themselves.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use crate::world::{Namespace, beside_others};
+use crate::world::{INSTALLATION, Namespace, alone, beside_others, kubectl, try_kubectl, wait_for};
 
-/// A user who may do everything with projects and nothing with Secrets, but for those named.
-fn tenant(namespace: &Namespace, readable: &[&str]) -> String {
-    let user = format!("tenant-of-{}", namespace.0);
-    let secrets = if readable.is_empty() {
-        String::new()
-    } else {
-        format!("- {{apiGroups: [\"\"], resources: [secrets], resourceNames: [{}], verbs: [get]}}", readable.join(", "))
-    };
+/// Until the API server's authorizer and its policies have followed a change.
+const SOON: Duration = Duration::from_secs(20);
+const POLICY: &str = "validatingadmissionpolicybinding/error-tracking-project";
+
+/// A rule of a role.
+fn rule(group: &str, resource: &str, verb: &str, names: &[&str]) -> String {
+    let names = if names.is_empty() { String::new() } else { format!(", resourceNames: [{}]", names.join(", ")) };
+    format!("- {{apiGroups: [{group:?}], resources: [{resource}], verbs: [{verb}]{names}}}\n")
+}
+
+/// A user who may do everything with projects, what the rules say, and nothing else.
+fn tenant(namespace: &Namespace, name: &str, rules: &[String]) -> String {
+    let user = format!("{name}-of-{}", namespace.0);
     namespace.apply(&format!(
         r"apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {{name: tenant}}
+metadata: {{name: {name}}}
 rules:
 - {{apiGroups: [errortracking.dev], resources: [errortrackingprojects], verbs: ['*']}}
-{secrets}
----
+{}---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {{name: tenant}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}}
+metadata: {{name: {name}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}
 subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
-"
+",
+        rules.concat()
     ));
     user
 }
@@ -38,6 +43,15 @@ fn apply_as(namespace: &Namespace, user: &str, name: &str, integrated: &str) -> 
     );
     fs::write(&file, project).unwrap();
     namespace.try_kubectl(&["--as", user, "apply", "-f", file.to_str().unwrap()])
+}
+
+/// A refusal that says all of this.
+fn refused(answer: Result<String, String>, parts: &[&str]) {
+    let refusal = answer.expect_err(parts[0]);
+    println!("{refusal}");
+    for part in parts.iter().copied().chain(["Forbidden"]) {
+        assert!(refusal.contains(part), "{part} in {refusal}");
+    }
 }
 
 #[test]
@@ -53,33 +67,179 @@ fn a_project_may_only_name_a_secret_that_its_author_may_read() {
             "--from-literal=uri=postgresql://nobody@db.invalid/nothing",
         ]);
     }
-    let user = tenant(&namespace, &["theirs"]);
-    let reference = |secret: &str| format!("{{database: {{secretRef: {{name: {secret}}}}}, ingest: {{replicas: 0}}}}");
+    let may_route = rule("networking.k8s.io", "ingresses", "create", &[]);
+    let user = tenant(&namespace, "tenant", &[rule("", "secrets", "get", &["theirs"]), may_route]);
+    let database = |secret: &str| format!("{{database: {{secretRef: {{name: {secret}}}}}, ingest: {{replicas: 0}}}}");
+    let certificate = |secret: &str| {
+        format!("{{ingest: {{replicas: 0, ingress: {{host: errors.example, tlsSecretName: {secret}}}}}}}")
+    };
+    let registries =
+        |secrets: &str| format!("{{ingest: {{replicas: 0, podTemplate: {{imagePullSecrets: [{secrets}]}}}}}}");
 
-    let refusal = apply_as(&namespace, &user, "shop", &reference("others")).expect_err("it may not read others");
-    println!("{refusal}");
-    for part in ["secretRef names Secret others", &user, "may get it", "Forbidden"] {
-        assert!(refusal.contains(part), "{part} in {refusal}");
-    }
+    refused(
+        apply_as(&namespace, &user, "shop", &database("others")),
+        &["secretRef names Secret others", &user, "may get it"],
+    );
     // A name that does not exist yet is as little theirs to use.
-    assert!(apply_as(&namespace, &user, "shop", &reference("future")).is_err());
+    assert!(apply_as(&namespace, &user, "shop", &database("future")).is_err());
+    let named = "ingest.ingress.tlsSecretName names Secret others";
+    refused(apply_as(&namespace, &user, "tls", &certificate("others")), &[named, &user, "may get it"]);
+    let named = "ingest.podTemplate.imagePullSecrets names Secret others";
+    refused(apply_as(&namespace, &user, "pull", &registries("{name: theirs}, {name: others}")), &[named, "may get it"]);
 
-    apply_as(&namespace, &user, "shop", &reference("theirs")).unwrap();
+    apply_as(&namespace, &user, "shop", &database("theirs")).unwrap();
+    apply_as(&namespace, &user, "tls", &certificate("theirs")).unwrap();
+    apply_as(&namespace, &user, "pull", &registries("{name: theirs}")).unwrap();
+    refused(apply_as(&namespace, &user, "pull", &registries("{name: theirs}, {name: others}")), &[named]);
     apply_as(&namespace, &user, "plain", "{ingest: {replicas: 0}}").unwrap();
     // Namespaced permission counts where the project is, and for those who may read all of them.
     let admin =
         namespace.try_kubectl(&["create", "rolebinding", "secrets", "--clusterrole=admin", "--user=admin-of-it"]);
     admin.unwrap();
-    apply_as(&namespace, "admin-of-it", "wide", &reference("others")).unwrap();
+    apply_as(&namespace, "admin-of-it", "wide", &database("others")).unwrap();
+    // As many as the definition lets in: each is looked at, within what a policy may cost.
+    let most: Vec<_> = (0..8).map(|number| format!("{{name: registry-{number}}}")).collect();
+    let all_kinds = format!(
+        "{{database: {{secretRef: {{name: others}}}}, ingest: {{replicas: 0, ingress: {{host: errors.example, \
+         tlsSecretName: others}}, podTemplate: {{imagePullSecrets: [{}]}}}}}}",
+        most.join(", ")
+    );
+    apply_as(&namespace, "admin-of-it", "most", &all_kinds).unwrap();
 
     // What was allowed once may be changed by who may not read the Secret, and goes.
     for arguments in [
-        &["annotate", "etp/wide", "team=web"][..],
+        &["annotate", "etp/wide", "etp/most", "team=web"][..],
         &["patch", "etp/wide", "--type=merge", "-p", r#"{"spec":{"displayName":"Wide"}}"#],
-        &["delete", "etp/wide", "--timeout=60s"],
+        &["patch", "etp/most", "--type=merge", "-p", r#"{"spec":{"displayName":"Most"}}"#],
+        &["delete", "etp/wide", "etp/most", "--timeout=60s"],
     ] {
         let done = namespace.try_kubectl(&[&["--as", &user][..], arguments].concat());
         assert!(done.is_ok(), "{arguments:?}: {done:?}");
     }
-    namespace.kubectl(&["delete", "etp/shop", "etp/plain", "--timeout=60s"]);
+    namespace.kubectl(&["delete", "etp", "--all", "--timeout=60s"]);
+}
+
+#[test]
+fn a_way_in_from_outside_may_only_be_asked_for_by_those_who_may_make_one() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("admission-routes");
+    let nobody = tenant(&namespace, "nobody", &[]);
+    let router = tenant(
+        &namespace,
+        "router",
+        &[
+            rule("networking.k8s.io", "ingresses", "create", &[]),
+            rule("gateway.networking.k8s.io", "httproutes", "create", &[]),
+        ],
+    );
+    let ingress = |more: &str| format!("{{ingest: {{replicas: 0, ingress: {{host: errors.example}}{more}}}}}");
+    let gateway = "{ingest: {replicas: 0, gateway: {parentRefs: [{name: public}]}}}";
+
+    let says = ["ingest.ingress makes an Ingress", nobody.as_str(), "create ingresses in namespace t-admission-routes"];
+    refused(apply_as(&namespace, &nobody, "shop", &ingress("")), &says);
+    let says = ["ingest.gateway makes an HTTPRoute", nobody.as_str(), "create httproutes.gateway.networking.k8s.io"];
+    refused(apply_as(&namespace, &nobody, "route", gateway), &says);
+
+    apply_as(&namespace, &router, "shop", &ingress("")).unwrap();
+    apply_as(&namespace, &router, "route", gateway).unwrap();
+    // What stays, stays; what would change the Ingress needs the right again: also the path that it takes.
+    let rename =
+        |patch: &str| namespace.try_kubectl(&["--as", &nobody, "patch", "etp/shop", "--type=merge", "-p", patch]);
+    rename(r#"{"spec":{"displayName":"Shop"}}"#).unwrap();
+    let host = r#"{"spec":{"backend":{"integrated":{"ingest":{"ingress":{"host":"bank.example"}}}}}}"#;
+    refused(rename(host), &["ingest.ingress makes an Ingress"]);
+    let path = r#"{"spec":{"backend":{"integrated":{"ingest":{"externalURL":"https://errors.example/login"}}}}}"#;
+    refused(rename(path), &["ingest.ingress makes an Ingress"]);
+    // Taking it out takes nothing from anybody.
+    rename(r#"{"spec":{"backend":{"integrated":{"ingest":{"ingress":null}}}}}"#).unwrap();
+    namespace.kubectl(&["delete", "etp", "--all", "--timeout=60s"]);
+}
+
+#[test]
+fn a_key_that_controllers_act_upon_needs_a_prefix_that_the_installation_allows() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("admission-keys");
+    let user = tenant(&namespace, "tenant", &[rule("networking.k8s.io", "ingresses", "create", &[])]);
+    let pods = |metadata: &str| format!("{{ingest: {{replicas: 0, podTemplate: {{metadata: {metadata}}}}}}}");
+    let ingress = |annotations: &str| {
+        format!("{{ingest: {{replicas: 0, ingress: {{host: e.example, annotations: {annotations}}}}}}}")
+    };
+    for (integrated, field, key) in [
+        (ingress("{note: hello, nginx.org/server-snippets: x}"), "ingress.annotations", "nginx.org/server-snippets"),
+        (pods("{labels: {linkerd.io/inject: enabled}}"), "podTemplate.metadata.labels", "linkerd.io/inject"),
+        (
+            pods("{annotations: {sidecar.istio.io/inject: \"true\"}}"),
+            "podTemplate.metadata.annotations",
+            "sidecar.istio.io/inject",
+        ),
+        (pods("{labels: {x.app.kubernetes.io/a: b}}"), "podTemplate.metadata.labels", "x.app.kubernetes.io/a"),
+    ] {
+        let says = format!("ingest.{field} has the key {key}, whose prefix");
+        refused(apply_as(&namespace, &user, "shop", &integrated), &[&says, "guards.allowedKeyPrefixes"]);
+    }
+    apply_as(&namespace, &user, "shop", &ingress("{note: hello, cert-manager.io/cluster-issuer: letsencrypt}"))
+        .unwrap();
+    apply_as(
+        &namespace,
+        &user,
+        "pods",
+        &pods("{labels: {team: web, app.kubernetes.io/part-of: shop}, annotations: {prometheus.io/scrape: \"true\"}}"),
+    )
+    .unwrap();
+    namespace.kubectl(&["delete", "etp", "--all", "--timeout=60s"]);
+}
+
+/// Until the end of the test the API server asks nobody.
+struct WithoutPolicy(String);
+
+impl WithoutPolicy {
+    fn new() -> Self {
+        let without = Self(kubectl(&["get", POLICY, "-o", "json"]));
+        kubectl(&["delete", POLICY]);
+        without
+    }
+}
+
+impl Drop for WithoutPolicy {
+    fn drop(&mut self) {
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policy-binding.json");
+        let mut binding: serde_json::Value = serde_json::from_str(&self.0).unwrap();
+        for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+            binding["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        fs::write(&file, binding.to_string()).unwrap();
+        kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn what_was_stored_before_the_guard_is_left_out_and_said() {
+    let _turn = alone();
+    let namespace = Namespace::new("guarded-keys");
+    let without = WithoutPolicy::new();
+    let spec = r#"{backend: {integrated: {ingest: {replicas: 0, ingress: {host: e.example, annotations: {note: hello,
+        nginx.org/server-snippets: "return 200;"}}, podTemplate: {metadata: {labels: {team: web, linkerd.io/inject: enabled}}}}}}}"#;
+    let manifest = format!(
+        "apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {{name: shop}}\nspec: {spec}\n"
+    );
+    wait_for("the policy is not asked any more", SOON, || namespace.try_apply(&manifest).ok());
+    drop(without);
+    wait_for("the project stalls", SOON, || {
+        (namespace.condition("etp/shop", "Stalled", "reason") == "KeyNotAllowed").then_some(())
+    });
+    let message = namespace.condition("etp/shop", "Stalled", "message");
+    println!("{message}");
+    assert!(message.contains("ingress.annotations has the key nginx.org/server-snippets"), "{message}");
+    let annotations = namespace.get("ingress/shop-ingest", ".metadata.annotations");
+    assert!(annotations.contains("hello") && !annotations.contains("nginx.org"), "{annotations}");
+    let labels = namespace.get("deploy/shop-ingest", ".spec.template.metadata.labels");
+    assert!(labels.contains("web") && !labels.contains("linkerd.io"), "{labels}");
+
+    // It can be corrected a step at a time.
+    for path in ["ingress/annotations/nginx.org~1server-snippets", "podTemplate/metadata/labels/linkerd.io~1inject"] {
+        let patch = format!(r#"[{{"op":"remove","path":"/spec/backend/integrated/ingest/{path}"}}]"#);
+        namespace.kubectl(&["patch", "etp/shop", "--type=json", "-p", &patch]);
+    }
+    namespace.wait_ready("etp/shop");
+    assert!(try_kubectl(&["get", POLICY]).is_ok(), "{INSTALLATION} has its policy again");
 }

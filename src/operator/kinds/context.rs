@@ -5,7 +5,7 @@ use kube::Client;
 use super::{
     caches::Caches,
     kind::Kind,
-    limits::Limits,
+    limits::{AllowedKeys, Limits},
     project::{IngestImage, IngestPods, Rollouts},
     warnings::warnings,
 };
@@ -29,6 +29,7 @@ pub struct Context {
     pub image: IngestImage,
     pub pods: IngestPods,
     pub limits: Limits,
+    pub keys: AllowedKeys,
     pub rollouts: Rollouts,
 }
 

@@ -55,6 +55,9 @@ pub enum Unmet {
          gateway in its spec.backend.integrated.ingest, or use endpoint: Internal here."
     )]
     ExternalUrl { project: String },
+    /// A label or annotation that the installation's guard keeps out, with its field and the cure.
+    #[error("{0}")]
+    Key(String),
     /// An entry that no rule of the schema can tell to be of no use, with its field and the cure.
     #[error("{0}")]
     Setting(String),
@@ -112,6 +115,7 @@ impl Failure {
             Self::Unmet(Unmet::Limit { .. }) => Reason::LimitExceeded,
             Self::Unmet(Unmet::GatewayApi) => Reason::GatewayApiMissing,
             Self::Unmet(Unmet::ExternalUrl { .. }) => Reason::NoExternalUrl,
+            Self::Unmet(Unmet::Key(_)) => Reason::KeyNotAllowed,
             Self::Unmet(Unmet::Setting(_)) => Reason::Invalid,
         }
     }

@@ -1,8 +1,13 @@
 //! What the installation lets the users of a namespace have. A limit lets the oldest objects in. Pure.
 
+use std::collections::BTreeMap;
+
 use kube::api::ObjectMeta;
 
-use crate::operator::{cluster::cache::Summary, engine::queue::ObjectName};
+use crate::{
+    crd::Ingest,
+    operator::{cluster::cache::Summary, engine::queue::ObjectName},
+};
 
 /// Guards that the platform team sets; by default there is none but the number of rollouts.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -16,6 +21,61 @@ pub struct Limits {
     /// Projects whose ingest pods are taken to a new version at the same time.
     #[arg(long = "max-rollouts", env = "ERROR_TRACKING_MAX_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub rollouts: u32,
+}
+
+/// Keys of labels and annotations that controllers act upon: a project has the operator write them on an Ingress and on
+/// pods, which its author need not have the right to make.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct AllowedKeys {
+    /// Prefix that the keys of a project's ingress annotations and of its pods' labels and annotations may have: the part
+    /// before the slash, `*.suffix` for every prefix below it, or `*` for all. A key without a prefix is its user's own.
+    #[arg(
+        long = "allowed-key-prefix",
+        env = "ERROR_TRACKING_ALLOWED_KEY_PREFIXES",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io,cert-manager.io,prometheus.io"
+    )]
+    pub allowed_key_prefixes: Vec<String>,
+}
+
+impl AllowedKeys {
+    #[must_use]
+    pub fn allows(&self, key: &str) -> bool {
+        let Some((prefix, _)) = key.split_once('/') else { return true };
+        self.allowed_key_prefixes.iter().any(|allowed| match allowed.strip_prefix('*') {
+            // Of a prefix below, not of the suffix itself.
+            Some(suffix) => suffix.is_empty() || (suffix.starts_with('.') && prefix.ends_with(suffix)),
+            None => prefix == allowed,
+        })
+    }
+
+    /// Takes out what is not allowed; the sentence that names the first key of it, with the cure.
+    pub fn enforce(&self, ingest: &mut Ingest) -> Option<String> {
+        let ingress = ingest.ingress.as_mut().map(|route| ("ingress.annotations", &mut route.annotations));
+        let pods = ingest.pod_template.as_mut().and_then(|template| template.metadata.as_mut());
+        let pods = pods.into_iter().flat_map(|of| {
+            [("podTemplate.metadata.labels", &mut of.labels), ("podTemplate.metadata.annotations", &mut of.annotations)]
+        });
+        let mut refused = None;
+        for (field, keys) in ingress.into_iter().chain(pods) {
+            refused = refused.or(self.first_refused(keys).map(|key| refusal(field, key)));
+            keys.retain(|key, _| self.allows(key));
+        }
+        refused
+    }
+
+    fn first_refused<'a>(&self, keys: &'a BTreeMap<String, String>) -> Option<&'a str> {
+        keys.keys().map(String::as_str).find(|key| !self.allows(key))
+    }
+}
+
+/// The admission policy of the chart says the same.
+fn refusal(field: &str, key: &str) -> String {
+    format!(
+        "spec.backend.integrated.ingest.{field} has the key {key}, whose prefix this installation does not allow: take it \
+         out, or ask the platform team to add the prefix to guards.allowedKeyPrefixes. It is left out meanwhile, and \
+         everything else is followed."
+    )
 }
 
 /// Whether the object is past the limit of its namespace: `all` are the objects of its kind, in any namespace. Those
@@ -46,6 +106,50 @@ mod tests {
 
     fn object(namespace: &str, name: &str, created: i64) -> (ObjectName, Summary) {
         (ObjectName::new(namespace, name), Summary { created, ..Summary::default() })
+    }
+
+    #[test]
+    fn a_key_is_allowed_by_its_prefix_or_without_one() {
+        let allowed = |list: &[&str]| AllowedKeys { allowed_key_prefixes: list.iter().map(|&of| of.into()).collect() };
+        let some = allowed(&["prometheus.io", "*.example.com"]);
+        for (key, allows) in [
+            ("team", true),
+            ("prometheus.io/scrape", true),
+            ("a.b.example.com/x", true),
+            ("example.com/x", false),
+            ("badexample.com/x", false),
+            ("sub.prometheus.io/x", false),
+            ("sidecar.istio.io/inject", false),
+            ("/x", false),
+            ("prometheus.io", true),
+        ] {
+            assert_eq!(some.allows(key), allows, "{key}");
+        }
+        assert!(allowed(&["*"]).allows("sidecar.istio.io/inject"));
+        assert!(!allowed(&[""]).allows("/x") && !allowed(&[]).allows("a.b/c"));
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_left_out_and_the_first_is_named() {
+        let mut ingest: Ingest = serde_json::from_value(serde_json::json!({
+            "ingress": {"host": "e.example", "annotations": {"note": "x", "nginx.org/server-snippets": "return 200;"}},
+            "podTemplate": {"metadata": {
+                "labels": {"team": "web", "linkerd.io/inject": "enabled"},
+                "annotations": {"prometheus.io/scrape": "true", "sidecar.istio.io/inject": "true"},
+            }},
+        }))
+        .unwrap();
+        let keys = AllowedKeys { allowed_key_prefixes: vec!["prometheus.io".into()] };
+        let refused = keys.enforce(&mut ingest).unwrap();
+        assert!(refused.contains("ingest.ingress.annotations has the key nginx.org/server-snippets"), "{refused}");
+        let left = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(left(&ingest.ingress.as_ref().unwrap().annotations), ["note"]);
+        let pods = ingest.pod_template.as_ref().unwrap().metadata.as_ref().unwrap();
+        assert_eq!(
+            (left(&pods.labels), left(&pods.annotations)),
+            (vec!["team".into()], vec!["prometheus.io/scrape".into()])
+        );
+        assert_eq!(keys.enforce(&mut ingest), None);
     }
 
     #[test]

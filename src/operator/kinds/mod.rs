@@ -18,7 +18,7 @@ use self::kind::Descriptor;
 pub use self::{
     caches::{Caches, Reconciled},
     context::Context,
-    limits::Limits,
+    limits::{AllowedKeys, Limits},
 };
 use crate::crd::{ClientKey, ErrorTrackingProject};
 

@@ -13,7 +13,7 @@ use super::{
     scale::autoscaler,
 };
 use crate::{
-    crd::{ErrorTrackingProject, PodTemplate, Scale, SecretReference},
+    crd::{ErrorTrackingProject, Ingest, PodTemplate, Scale, SecretReference},
     dsn::ProjectId,
     kubernetes::names::PROJECT_LABEL,
     operator::{
@@ -34,17 +34,17 @@ const TERMINATION_GRACE_SECONDS: i64 = 60;
 /// for.
 const ROUTED_ANNOTATION: &str = "errortracking.dev/routed-by";
 
-/// Everything that receives the project's events but the Secret of its login, in the order of making.
+/// Everything that receives the project's events but the Secret of its login, in the order of making. `ingest` is what
+/// the installation allows of the spec's.
 #[must_use]
 pub fn workload(
     project: &ErrorTrackingProject,
+    ingest: &Ingest,
     id: ProjectId,
     image: &IngestImage,
     pods: &IngestPods,
     database_port: u16,
 ) -> Vec<Child> {
-    let ingest =
-        project.spec.backend.integrated.as_ref().map(|integrated| integrated.ingest.clone()).unwrap_or_default();
     let scale = project.scale();
     let project = Owned::of(project);
     let name = ingest_name(&project.name);
@@ -71,12 +71,12 @@ pub fn workload(
         children.push(project.child(ChildKind::HorizontalPodAutoscaler, &name, json!({"spec": spec})));
     }
     if let Some(route) = &ingest.ingress {
-        let spec = exposure::ingress(&name, &ingest, route, id);
+        let spec = exposure::ingress(&name, ingest, route, id);
         let ingress = project.child(ChildKind::Ingress, &name, json!({"spec": spec}));
         children.push(ingress.annotated(&route.annotations));
     }
     if let Some(route) = &ingest.gateway {
-        let spec = exposure::http_route(&name, &ingest, route, id);
+        let spec = exposure::http_route(&name, ingest, route, id);
         children.push(project.child(ChildKind::HttpRoute, &name, json!({"spec": spec})));
     }
     children
@@ -290,7 +290,7 @@ mod tests {
 
     fn made_with(project: &ErrorTrackingProject, pods: &IngestPods) -> Vec<Child> {
         let image = IngestImage { image: "operator:1".into(), pull_policy: "IfNotPresent".into() };
-        workload(project, ProjectId::new(42).unwrap(), &image, pods, 5432)
+        workload(project, &project.ingest(), ProjectId::new(42).unwrap(), &image, pods, 5432)
     }
 
     fn find(children: &[Child], kind: ChildKind) -> Option<&Child> {

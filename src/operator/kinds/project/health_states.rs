@@ -224,6 +224,13 @@ pub fn all() -> Vec<HealthState> {
             "Degraded",
         ),
         state(
+            "stalled: a label that the installation does not allow",
+            |scene| scene.failure = Some(Unmet::Key("It is left out.".into()).into()),
+            "KeyNotAllowed Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
             "stalled: the cluster has no Gateway API",
             |scene| scene.failure = Some(Unmet::GatewayApi.into()),
             "Available Ready Stalled",

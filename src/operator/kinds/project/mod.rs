@@ -44,7 +44,7 @@ use super::{
     limits,
 };
 use crate::{
-    crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Scale},
+    crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Ingest, Scale},
     dsn::{ProjectId, hex},
     kubernetes::names::PROJECT_LABEL,
     operator::{
@@ -109,6 +109,10 @@ pub struct ProjectPass<'a> {
     finalizer_added: bool,
     /// Boxed: the future of a pass holds it.
     asked: Box<Asked>,
+    /// What the spec asks of the pods and the way in, without what the installation does not allow. Boxed as well.
+    ingest: Box<Ingest>,
+    /// Names what was left out of it.
+    key_refused: Option<String>,
     id: Option<ProjectId>,
     role: Option<String>,
     /// Image of the ingest pods: the installation's, or their present one while they wait for their turn.
@@ -123,6 +127,8 @@ pub struct ProjectPass<'a> {
 
 impl<'a> ProjectPass<'a> {
     fn new(project: &'a ErrorTrackingProject, context: &'a Context) -> Self {
+        let mut ingest = Box::new(project.ingest());
+        let key_refused = context.keys.enforce(&mut ingest);
         Self {
             project,
             context,
@@ -131,6 +137,8 @@ impl<'a> ProjectPass<'a> {
             uid: project.uid().unwrap_or_default(),
             finalizer_added: false,
             asked: Box::new(Asked::of(project)),
+            ingest,
+            key_refused,
             id: None,
             role: None,
             image: context.image.clone(),
@@ -142,7 +150,7 @@ impl<'a> ProjectPass<'a> {
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
-        children::workload(self.project, id, &self.image, &self.context.pods, database.address.port)
+        children::workload(self.project, &self.ingest, id, &self.image, &self.context.pods, database.address.port)
     }
 
     /// Everything in the Secret but the password, which is compared by its digest.
@@ -211,7 +219,7 @@ impl<'a> ProjectPass<'a> {
 
     /// Looks for the route if one is asked for, or was made before.
     async fn look_for_route(&mut self) -> Result<(), Failure> {
-        let wanted = self.project.spec.backend.integrated.as_ref().is_some_and(|of| of.ingest.gateway.is_some());
+        let wanted = self.ingest.gateway.is_some();
         let name = ingest_name(&self.name);
         if wanted || self.own(ChildKind::Service).is_some_and(|service| children::routed(&service)) {
             self.route = exposure::look(&self.context.client, &self.namespace, &name).await?;
@@ -328,7 +336,8 @@ impl Pass for ProjectPass<'_> {
             return Some(Failure::from(unavailable.clone())).filter(Failure::stalls);
         }
         let Some((kind, drift)) = plan::obstacle(observed) else {
-            return self.asked.trouble.clone().map(|trouble| Unmet::Setting(trouble).into());
+            let key = self.key_refused.clone().map(Unmet::Key);
+            return key.or_else(|| self.asked.trouble.clone().map(Unmet::Setting)).map(Failure::from);
         };
         let name = self.child_name(kind);
         let in_the_way = match drift {
