@@ -88,8 +88,9 @@ mod tests {
     /// `summed`: a rule further up bounds what is here as well.
     fn largest(schema: &Value, at: &str, summed: bool) -> u64 {
         let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
-        let sum = rules.filter(|rule| rule["message"].as_str().is_some_and(|says| says.contains("bytes all together")));
-        let sum: Option<u64> = sum.filter_map(|rule| rule["rule"].as_str()?.rsplit_once(" <= ")?.1.parse().ok()).next();
+        let mut sum =
+            rules.filter(|rule| rule["message"].as_str().is_some_and(|says| says.contains("bytes all together")));
+        let sum: Option<u64> = sum.find_map(|rule| rule["rule"].as_str()?.rsplit_once(" <= ")?.1.parse().ok());
         let summed = summed || sum.is_some();
         let rules = schema["x-kubernetes-validations"].to_string();
         let ascii =
