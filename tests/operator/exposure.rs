@@ -76,13 +76,17 @@ fn a_route_waits_for_the_gateway_api_and_takes_nothing_else_down() {
         (namespace.condition("etp/shop", "Stalled", "reason") == "GatewayAPIMissing").then_some(())
     });
     println!("{}", namespace.condition("etp/shop", "Stalled", "message"));
+    assert_eq!(namespace.condition("etp/shop", "Ready", "status"), "True", "the Service in the cluster works");
     assert!(namespace.exists("deploy/shop-ingest"), "what does not need the Gateway API is made");
     namespace.project("other", "{backend: {integrated: {ingest: {replicas: 0}}}}");
     namespace.wait_ready("etp/other");
 
     namespace.apply(GATEWAY_API);
     kubectl(&["wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=30s"]);
-    namespace.wait_ready("etp/shop");
+    wait_for("the project stalls no more", SOON, || {
+        (namespace.condition("etp/shop", "Stalled", "status") == "False").then_some(())
+    });
+    assert_eq!(namespace.condition("etp/shop", "Reconciling", "reason"), "NoAddress", "the tests have no gateway");
     let route = "httproutes.gateway.networking.k8s.io/shop-ingest";
     assert_eq!(namespace.get(route, ".spec.hostnames[1]"), "errors.example");
     assert_eq!(namespace.get("etp/shop", ".status.ingest.externalURL"), "https://errors.example");

@@ -28,7 +28,7 @@ impl Bystander {
         let name = format!("key-{}", self.asked.fetch_add(1, Ordering::Relaxed));
         let began = Instant::now();
         self.namespace.key(&name, "{projectRef: {name: shop}}");
-        self.waits(began, || self.namespace.exists(&format!("secret/{name}-dsn")))
+        waits(began, || self.namespace.exists(&format!("secret/{name}-dsn")))
     }
 
     /// How long a new project takes until it has a number and a schema; it has no pods.
@@ -37,13 +37,13 @@ impl Bystander {
         let began = Instant::now();
         self.namespace.project(&name, "{backend: {integrated: {ingest: {replicas: 0}}}}");
         let ready = || self.namespace.condition(&format!("etp/{name}"), "Ready", "status") == "True";
-        self.waits(began, ready)
+        waits(began, ready)
     }
+}
 
-    fn waits(&self, began: Instant, served: impl Fn() -> bool) -> Duration {
-        while !served() && began.elapsed() < GIVEN_UP {
-            pause(Duration::from_millis(100));
-        }
-        began.elapsed()
+fn waits(began: Instant, served: impl Fn() -> bool) -> Duration {
+    while !served() && began.elapsed() < GIVEN_UP {
+        pause(Duration::from_millis(100));
     }
+    began.elapsed()
 }
