@@ -87,10 +87,14 @@ hands_the_guards_to_the_operator() {
     local out
     out=$(render image.repository=example/operator 'guards.allowedDatabaseHosts={db.example,*.databases.svc}' \
         guards.maxProjectsPerNamespace=0 guards.maxKeysPerNamespace=1000000 guards.maxRollouts=2 \
-        'guards.allowedKeyPrefixes={prometheus.io,*.example.com}') \
+        'guards.allowedKeyPrefixes={prometheus.io,*.example.com}' \
+        guards.maxIngestPodsPerNamespace=7 operator.ingestLoginLifetime=720h) \
         && grep -A1 ERROR_TRACKING_ALLOWED_DATABASE_HOSTS <<<"$out" | grep -qF 'value: "db.example,*.databases.svc"' \
         && grep -q -- '- --max-projects-per-namespace=0$' <<<"$out" && grep -q -- '- --max-keys-per-namespace=1000000$' <<<"$out" \
         && grep -q -- '- --max-rollouts=2$' <<<"$out" && grep -qF -- '- --allowed-key-prefix=prometheus.io,*.example.com' <<<"$out" \
+        && grep -q -- '- --max-ingest-pods-per-namespace=7$' <<<"$out" && grep -q -- '- --ingest-login-lifetime=720h$' <<<"$out" \
+        && out=$(render image.repository=example/operator guards.maxIngestPodsPerNamespace=null) \
+        && ! grep -q -- '--max-ingest-pods' <<<"$out" \
         && out=$(render image.repository=example/operator) && ! grep -qE -- 'ALLOWED_DATABASE_HOSTS|--max-(projects|keys)-' <<<"$out"
 }
 

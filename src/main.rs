@@ -17,7 +17,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Reconcile the custom resources.
-    Operator(operator::Config),
+    Operator(Box<operator::Config>),
     /// Receive the events of one project.
     Ingest(ingest::Config),
     /// Serve the web pages.
@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     telemetry::logs::init();
     let result: Result<(), Box<dyn std::error::Error>> = match arguments.command {
-        Command::Operator(config) => operator::run(config, on_signal()).await.map_err(Into::into),
+        Command::Operator(config) => operator::run(*config, on_signal()).await.map_err(Into::into),
         Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
         Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
         Command::Decode(command) => commands::decode(&command, operator::ingest_settings).map_err(Into::into),

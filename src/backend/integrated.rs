@@ -42,12 +42,20 @@ impl Integrated {
     ) -> Result<(), BackendError> {
         let project = project(keys)?;
         let Ok(dsn) = published.dsn.expose_secret().parse::<Dsn>() else { return Ok(()) };
-        if dsn.project_id != project {
+        if dsn.project_id != project || keys.active().is_some_and(|active| active.public_key == dsn.public_key) {
             return Ok(());
         }
         let key_id = published.id.as_ref().and_then(|id| number(id).ok());
         match self.admin.adopt_key(project, owner, keys.ordinal + 1, &dsn.public_key, key_id).await {
-            Ok(row) => keys.add(row),
+            Ok(row) if row.revoked => {}
+            Ok(row) => {
+                keys.add(row);
+                let before = keys.living.len() - 1;
+                // The Secret is newer than the database: what came before its key was revoked after the backup.
+                for key in keys.living.drain(..before) {
+                    self.admin.revoke_key_of(&owner.client_key_uid, number(&key.id)?).await?;
+                }
+            }
             // Somebody else's key in our Secret: the owner gets one of its own.
             Err(StoreError::SchemaMismatch { .. }) => {}
             Err(error) => return Err(error.into()),

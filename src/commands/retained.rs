@@ -21,7 +21,7 @@ use crate::{
     operator::databases::tombstones::{self, Tombstone},
     store::{
         Admin,
-        admin::{CatalogProject, Phase},
+        admin::{CatalogProject, LeftLogin, Phase},
     },
 };
 
@@ -57,7 +57,23 @@ pub struct Retained {
 struct Answer {
     projects: Vec<RetainedProject>,
     keys: Vec<OrphanedKey>,
+    logins: Vec<LeftBehind>,
     owed: Vec<Owed>,
+}
+
+/// A login that nobody can use any more, and that Postgres keeps because it owns something in another database.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeftBehind {
+    role: String,
+    project_id: u64,
+    databases: Vec<String>,
+}
+
+impl From<LeftLogin> for LeftBehind {
+    fn from(login: LeftLogin) -> Self {
+        Self { role: login.role, project_id: login.project_id.get(), databases: login.databases }
+    }
 }
 
 /// A project without an object.
@@ -137,7 +153,8 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
     }
     let keys = keys::orphaned(&admin, &client).await?;
     let owed = tombstones::list(client, namespace, lease_name).await?;
-    let answer = Answer { projects, keys, owed: owed.iter().map(owed_by).collect() };
+    let logins = admin.left_logins().await?.into_iter().map(LeftBehind::from).collect();
+    let answer = Answer { projects, keys, logins, owed: owed.iter().map(owed_by).collect() };
     command.output.print(&answer, table)
 }
 
@@ -219,6 +236,17 @@ fn table(answer: &Answer) -> String {
     let mut text =
         if answer.projects.is_empty() { "No project is kept without an object.\n".to_owned() } else { align(&rows) };
     text.push_str(&keys::table(&answer.keys));
+    if !answer.logins.is_empty() {
+        let mut rows = vec![["LOGIN", "PROJECT", "OWNS SOMETHING IN"].map(str::to_owned)];
+        rows.extend(
+            answer
+                .logins
+                .iter()
+                .map(|login| [login.role.clone(), login.project_id.to_string(), login.databases.join(", ")]),
+        );
+        text.push('\n');
+        text.push_str(&align(&rows));
+    }
     if !answer.owed.is_empty() {
         let mut rows = vec![["OWED TO", "UID", "WAITS FOR"].map(str::to_owned)];
         rows.extend(answer.owed.iter().map(|owed| [owed.object.clone(), owed.uid.clone(), owed.waits_for.clone()]));
@@ -245,6 +273,11 @@ mod tests {
                 server: None,
             }],
             keys: vec![],
+            logins: vec![LeftBehind {
+                role: "et_1a2b3c4d_7_ingest".into(),
+                project_id: 7,
+                databases: vec!["postgres".into(), "template1".into()],
+            }],
             owed: vec![owed_by(&Tombstone::client_key("u", "web", "shop", Some("pg".into())))],
         };
         assert_eq!(
@@ -252,11 +285,14 @@ mod tests {
             "ID   PROJECT    STATE      SINCE                  SIZE      SERVER\n\
              7    web/shop   retained   1970-01-01T00:00:00Z   2.0 KiB   -\n\
              \n\
+             LOGIN                  PROJECT   OWNS SOMETHING IN\n\
+             et_1a2b3c4d_7_ingest   7         postgres, template1\n\
+             \n\
              OWED TO              UID   WAITS FOR\n\
              ClientKey web/shop   u     the database of Secret web/pg: its keys are to be revoked there\n"
         );
         assert_eq!(
-            table(&Answer { projects: vec![], keys: vec![], owed: vec![] }),
+            table(&Answer { projects: vec![], keys: vec![], logins: vec![], owed: vec![] }),
             "No project is kept without an object.\n"
         );
     }

@@ -15,10 +15,11 @@ use super::pipeline::COMMIT_DEADLINE;
 use crate::store::{
     Mount, MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
+    ingest::CONNECTIONS_A_POD,
 };
 
 /// One idle connection; busy ones for two writers and for the keys and heartbeat together.
-const POOL_SIZE: PoolSize = PoolSize { min: 1, max: 3 };
+const POOL_SIZE: PoolSize = PoolSize { min: 1, max: CONNECTIONS_A_POD };
 
 /// How often the files are read; the kubelet itself takes about a minute to change them.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

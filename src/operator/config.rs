@@ -1,6 +1,8 @@
 //! What the command line and the environment say to the operator.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+
+use jiff::SignedDuration;
 
 use super::{
     databases::{AllowedHosts, Secrets},
@@ -43,12 +45,22 @@ pub struct Config {
     /// Passes under way at once, for each kind.
     #[arg(long, env = "ERROR_TRACKING_CONCURRENCY", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) concurrency: u16,
+    /// After which time the login of a project's ingest pods is replaced by another one, as 2160h; the former one stays
+    /// valid until every pod has the new one. 0s: never.
+    #[arg(long, env = "ERROR_TRACKING_INGEST_LOGIN_LIFETIME", default_value = "2160h", value_parser = duration)]
+    pub(super) ingest_login_lifetime: Duration,
     #[command(flatten)]
     pub(super) hosts: AllowedHosts,
     #[command(flatten)]
     pub(super) limits: Limits,
     #[command(flatten)]
     pub(super) keys: AllowedKeys,
+}
+
+/// `2160h`, `90m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let signed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(signed).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
 impl Config {

@@ -204,6 +204,7 @@ async fn work(
         pods: config.pods.clone(),
         limits: config.limits,
         keys: config.keys.clone(),
+        login_lifetime: config.ingest_login_lifetime,
         rollouts: project::Rollouts::default(),
     });
     tokio::select! {

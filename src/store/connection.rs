@@ -6,10 +6,13 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::StoreError;
+use super::{
+    StoreError,
+    tls::{AUTHORITY, SSL_MODE, SslMode, Tls, is_authority},
+};
 
 const DEFAULT_PORT: u16 = 5432;
 /// A pool hands out a connection that rested longer than this only after a ping.
@@ -26,8 +29,8 @@ pub struct Connection {
     pub dbname: String,
     pub username: String,
     pub password: SecretString,
-    /// `sslmode` of the URI or the key of that name; absent: TLS if the server offers it.
-    pub ssl_mode: Option<PgSslMode>,
+    /// Nothing given: TLS if the server offers it.
+    pub tls: Tls,
 }
 
 /// How many connections a pool keeps and opens at most.
@@ -46,6 +49,8 @@ pub enum ConnectionError {
     Invalid(&'static str),
     #[error("the parameter {0} of the uri is not supported")]
     UnsupportedParameter(String),
+    #[error("sslrootcert of the uri must be system, or end in the name of a key of the same Secret, as ca.crt")]
+    UnknownAuthority,
     #[error("failed to read {file}: {source}")]
     Unreadable { file: &'static str, source: std::io::Error },
     /// The process is ending.
@@ -54,14 +59,27 @@ pub enum ConnectionError {
 }
 
 /// The keys of a database Secret; `uri` wins, because `host` as `CloudNativePG` writes it lacks the namespace.
-const KEYS: [&str; 7] = ["uri", "host", "port", "dbname", "username", "password", "sslmode"];
+const KEYS: [&str; 8] = ["uri", "host", "port", "dbname", "username", "password", SSL_MODE, AUTHORITY];
 
 impl Connection {
-    /// From the decoded data of a Secret: `uri`, or `host`, `port` (5432), `dbname`, `username`, `password`.
+    /// From the decoded data of a Secret: `uri`, or `host`, `port` (5432), `dbname`, `username`, `password`; and `sslmode`
+    /// and `ca.crt`, the certificates of a private CA, which a `uri` need not name.
     pub fn from_map(map: &BTreeMap<String, String>) -> Result<Self, ConnectionError> {
         let get = |key: &'static str| map.get(key).map(|value| value.trim_end_matches(['\r', '\n']));
+        let tls = Tls {
+            given: get(SSL_MODE).filter(|mode| !mode.is_empty()).map(ssl_mode).transpose()?,
+            authority: get(AUTHORITY).filter(|pem| !pem.is_empty()).map(authority).transpose()?,
+        };
         if let Some(uri) = get("uri").filter(|uri| !uri.is_empty()) {
-            return Self::from_uri(uri);
+            let known = tls.authority.clone();
+            let named = |name: &str| {
+                if name == AUTHORITY {
+                    known.ok_or(ConnectionError::Missing(AUTHORITY))
+                } else {
+                    Err(ConnectionError::UnknownAuthority)
+                }
+            };
+            return Self::from_uri(uri, tls, named);
         }
         let need = |key| get(key).filter(|value| !value.is_empty()).ok_or(ConnectionError::Missing(key));
         let port = get("port").filter(|port| !port.is_empty());
@@ -71,7 +89,7 @@ impl Connection {
             dbname: need("dbname")?.to_owned(),
             username: need("username")?.to_owned(),
             password: get("password").unwrap_or_default().into(),
-            ssl_mode: get("sslmode").map(ssl_mode).transpose()?,
+            tls,
         })
     }
 
@@ -92,15 +110,24 @@ impl Connection {
         Self::from_map(&map)
     }
 
-    /// From one file of a mounted Secret, which holds a URI.
+    /// From one file of a mounted Secret, which holds a URI. A CA that the URI names is the file of that name beside it.
     pub fn from_uri_file(path: &Path) -> Result<Self, ConnectionError> {
         let uri =
             std::fs::read_to_string(path).map_err(|source| ConnectionError::Unreadable { file: "uri", source })?;
-        Self::from_uri(uri.trim_end_matches(['\r', '\n']))
+        let named = |name: &str| {
+            let beside = std::fs::read_to_string(path.with_file_name(name));
+            authority(&beside.map_err(|source| ConnectionError::Unreadable { file: "sslrootcert", source })?)
+        };
+        Self::from_uri(uri.trim_end_matches(['\r', '\n']), Tls::default(), named)
     }
 
-    /// `postgresql://user:password@host:port/dbname?sslmode=…`, with one host.
-    fn from_uri(uri: &str) -> Result<Self, ConnectionError> {
+    /// `postgresql://user:password@host:port/dbname?sslmode=…&sslrootcert=…`, with one host. `named` finds the CA of which
+    /// it has the name; a path before the name is that of somebody else's machine.
+    fn from_uri(
+        uri: &str,
+        mut tls: Tls,
+        named: impl FnOnce(&str) -> Result<String, ConnectionError>,
+    ) -> Result<Self, ConnectionError> {
         let invalid = || ConnectionError::Invalid("uri");
         let decode = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| invalid());
         let rest = uri.strip_prefix("postgresql://").or_else(|| uri.strip_prefix("postgres://")).ok_or_else(invalid)?;
@@ -113,13 +140,23 @@ impl Connection {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| invalid())?),
             _ => (address, DEFAULT_PORT),
         };
-        let mut mode = None;
+        let mut root = None;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "sslmode" => mode = Some(ssl_mode(&value)?),
+                SSL_MODE => tls.given = Some(ssl_mode(&value)?),
+                "sslrootcert" => root = Some(value.into_owned()),
                 "application_name" => {}
                 _ => return Err(ConnectionError::UnsupportedParameter(name.into_owned())),
             }
+        }
+        match root.as_deref() {
+            None => {}
+            // As libpq: only who verifies the name can trust all public ones.
+            Some("system") => tls = Tls { given: Some(SslMode::VerifyFull), authority: None },
+            Some(path) => match path.rsplit('/').next() {
+                Some(name) if !name.is_empty() => tls.authority = Some(named(name)?),
+                _ => return Err(ConnectionError::UnknownAuthority),
+            },
         }
         let connection = Self {
             host: decode(host.trim_start_matches('[').trim_end_matches(']'))?,
@@ -127,7 +164,7 @@ impl Connection {
             dbname: decode(dbname)?,
             username: decode(username)?,
             password: decode(password)?.into(),
-            ssl_mode: mode,
+            tls,
         };
         let complete = [&connection.host, &connection.dbname, &connection.username].iter().all(|text| !text.is_empty());
         if complete { Ok(connection) } else { Err(invalid()) }
@@ -152,9 +189,7 @@ impl Connection {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        if let Some(mode) = self.ssl_mode {
-            map.insert("sslmode".to_owned(), ssl_mode_name(mode).to_owned());
-        }
+        map.extend(self.tls.keys().map(|(key, value)| (key.to_owned(), value.to_owned())));
         map
     }
 
@@ -167,7 +202,7 @@ impl Connection {
         } else {
             self.host.clone()
         };
-        let mode = self.ssl_mode.map(|mode| format!("?sslmode={}", ssl_mode_name(mode))).unwrap_or_default();
+        let mode = self.tls.given.map(|mode| format!("?{SSL_MODE}={}", mode.as_str())).unwrap_or_default();
         let (username, password) = (encode(&self.username), encode(self.password.expose_secret()));
         format!("postgresql://{username}:{password}@{host}:{}/{}{mode}", self.port, encode(&self.dbname))
     }
@@ -183,15 +218,19 @@ impl Connection {
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {
         use sqlx::ConnectOptions as _;
-        PgConnectOptions::new_without_pgpass()
+        let options = PgConnectOptions::new_without_pgpass()
             .host(&self.host)
             .port(self.port)
             .database(&self.dbname)
             .username(&self.username)
             .password(self.password.expose_secret())
-            .ssl_mode(self.ssl_mode.unwrap_or(PgSslMode::Prefer))
+            .ssl_mode(self.tls.mode().into())
             .extra_float_digits(None)
-            .disable_statement_logging()
+            .disable_statement_logging();
+        match &self.tls.authority {
+            Some(authority) => options.ssl_root_cert_from_pem(authority.clone().into_bytes()),
+            None => options,
+        }
     }
 
     /// Opens one connection and closes it. A pool only says that it got none in time; this says why.
@@ -233,25 +272,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-const SSL_MODES: [(&str, PgSslMode); 6] = [
-    ("disable", PgSslMode::Disable),
-    ("allow", PgSslMode::Allow),
-    ("prefer", PgSslMode::Prefer),
-    ("require", PgSslMode::Require),
-    ("verify-ca", PgSslMode::VerifyCa),
-    ("verify-full", PgSslMode::VerifyFull),
-];
-
-fn ssl_mode(name: &str) -> Result<PgSslMode, ConnectionError> {
-    let found = SSL_MODES.iter().find(|(known, _)| *known == name);
-    found.map(|(_, mode)| *mode).ok_or(ConnectionError::Invalid("sslmode"))
+fn ssl_mode(name: &str) -> Result<SslMode, ConnectionError> {
+    SslMode::parse(name).ok_or(ConnectionError::Invalid(SSL_MODE))
 }
 
-fn ssl_mode_name(mode: PgSslMode) -> &'static str {
-    SSL_MODES
-        .iter()
-        .find(|(_, known)| std::mem::discriminant(known) == std::mem::discriminant(&mode))
-        .map_or("prefer", |(name, _)| name)
+fn authority(pem: &str) -> Result<String, ConnectionError> {
+    if is_authority(pem) { Ok(format!("{}\n", pem.trim_end())) } else { Err(ConnectionError::Invalid(AUTHORITY)) }
 }
 
 #[cfg(test)]
@@ -294,7 +320,7 @@ mod tests {
     fn the_demanded_encryption_is_kept() {
         let uri = "postgresql://app:pw@pg/errors?sslmode=verify-full";
         let connection = Connection::from_map(&map(&[("uri", uri)])).unwrap();
-        assert!(matches!(connection.ssl_mode, Some(PgSslMode::VerifyFull)));
+        assert_eq!(connection.tls.given, Some(SslMode::VerifyFull));
         assert!(connection.to_map()["uri"].ends_with("/errors?sslmode=verify-full"));
         assert_eq!(connection.to_map()["sslmode"], "verify-full");
     }

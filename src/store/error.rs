@@ -85,6 +85,13 @@ impl StoreError {
         }
     }
 
+    /// A migration could not have its locks, because a transaction is open: it is tried again later, and the schema of
+    /// before goes on serving.
+    #[must_use]
+    pub fn waits_for_a_transaction(&self) -> bool {
+        matches!(self, Self::Migration { source, .. } if source.busy())
+    }
+
     /// The statement lost against another transaction and nothing of it was kept.
     pub(super) fn busy(&self) -> bool {
         matches!(self, Self::Busy { .. })

@@ -2,6 +2,8 @@
 //! transaction under its own lock. A newer version is left as it is: programs of version n−1 run on schema n.
 //! `migrations/README.md` has the rules for the files.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::StoreError;
@@ -9,6 +11,9 @@ use crate::dsn::ProjectId;
 
 /// Key of the advisory lock under which the schema `errortracking` is made.
 const FIRST_INSTALLATION: i64 = 0x6574;
+
+/// How long a statement of a migration waits for other transactions.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 struct Migration {
@@ -29,7 +34,7 @@ macro_rules! migrations {
 
 const SERVER: &[Migration] = migrations!(
     "server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity", 5 "0005_settings",
-    6 "0006_console_servers",
+    6 "0006_console_servers", 7 "0007_ingest_logins",
 );
 
 const PROJECT: &[Migration] = migrations!(
@@ -93,6 +98,11 @@ async fn apply(
     fill: impl Fn(&str) -> String,
 ) -> Result<Option<i32>, StoreError> {
     let mut reached = None;
+    if migrations.iter().any(|migration| migration.version > version) {
+        // Ingest queues behind a lock that waits, as for a backup that is being made.
+        let limit = format!("SET LOCAL lock_timeout = '{}ms'", LOCK_TIMEOUT.as_millis());
+        sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut *transaction).await?;
+    }
     for migration in migrations.iter().filter(|migration| migration.version > version) {
         sqlx::raw_sql(AssertSqlSafe(fill(migration.sql))).execute(&mut *transaction).await.map_err(|error| {
             StoreError::Migration {

@@ -5,6 +5,7 @@
 //! - [`admin`]: what the leading operator changes; every change carries its epoch.
 //! - [`console`]: what the pages show, with a login that only reads.
 //! - [`ingest`]: what an ingest pod may call with a login that reads nothing.
+//! - [`tls`]: how the link is protected.
 //! - [`MountedPool`]: the pool that follows a mounted Secret.
 //! - `migrations`: brings both kinds of schema to the shape this program knows.
 //!
@@ -18,6 +19,7 @@ mod error;
 pub mod ingest;
 mod migrations;
 mod mounted;
+pub mod tls;
 
 pub use admin::Admin;
 pub use connection::Connection;

@@ -150,6 +150,9 @@ fn a_namespace_goes_with_everything_in_it() {
     let _turn = beside_others();
     let namespace = Namespace::new("namespace-deletion");
     let id = namespace.ready_project("shop", 1);
+    sql(&format!(
+        "INSERT INTO project_{id}.quarantine (event_id, received_at, reason, payload) VALUES (gen_random_uuid(), now(), 'kept', 'x')"
+    ));
     kubectl(&["delete", "namespace", &namespace.0, "--timeout=120s"]);
     assert!(try_kubectl(&["get", "namespace", &namespace.0]).is_err());
     assert_eq!(roles(&id), "0", "the login is gone");

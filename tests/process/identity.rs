@@ -206,7 +206,7 @@ async fn the_platform_team_gives_a_kept_project_to_a_namespace_that_was_made_ane
         assert!(listed.status.success());
         serde_json::from_slice::<serde_json::Value>(&listed.stdout).unwrap()
     };
-    assert_eq!(kept(), json!({"projects": [], "keys": [], "owed": []}));
+    assert_eq!(kept(), json!({"projects": [], "keys": [], "logins": [], "owed": []}));
     let to_other = format!("{}/shop", other.name);
     let refused = command(&world, &["adopt", &number, "--to", &to_other]);
     assert!(!refused.status.success());
@@ -214,6 +214,7 @@ async fn the_platform_team_gives_a_kept_project_to_a_namespace_that_was_made_ane
     let nowhere = command(&world, &["adopt", &number, "--to", "no-such-namespace/shop"]);
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("There is no namespace no-such-namespace"));
 
+    world.store_something(&number).await;
     for kind in ["ErrorTrackingProject", "ClientKey"] {
         web.delete(kind, "shop").await;
         web.gone(kind, "shop").await;
@@ -238,7 +239,7 @@ async fn the_platform_team_gives_a_kept_project_to_a_namespace_that_was_made_ane
     other.ready("ErrorTrackingProject", "shop").await;
     other.ready("ClientKey", "shop").await;
     assert_eq!(world.sql(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'project_{empty}'")).await, "0");
-    assert_eq!(kept(), json!({"projects": [], "keys": [], "owed": []}));
+    assert_eq!(kept(), json!({"projects": [], "keys": [], "logins": [], "owed": []}));
     assert!(!operator.logged("panicked"));
 }
 
@@ -332,6 +333,7 @@ async fn the_platform_team_lists_projects_and_drops_what_is_retained() {
     let refused = drop(&["--yes"]);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("which exists"));
+    world.store_something(&number).await;
     for kind in ["ErrorTrackingProject", "ClientKey"] {
         web.delete(kind, "shop").await;
         web.gone(kind, "shop").await;

@@ -14,6 +14,7 @@ async fn a_project_and_a_key_become_ready_and_go_again() {
     assert_eq!(operator.metric("errortracking_operator_leader_election_master_status", "").await, Some(1.0));
     assert!(!world.writes_since(&world.mark()).iter().any(|write| write.code >= 400));
 
+    world.store_something(&id.to_string()).await;
     namespace.delete("ErrorTrackingProject", "shop").await;
     namespace.delete("ClientKey", "shop").await;
     namespace.gone("ErrorTrackingProject", "shop").await;

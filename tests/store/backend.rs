@@ -75,6 +75,34 @@ async fn a_new_object_finds_the_key_that_a_lost_one_left() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_revoked_after_the_backup_does_not_come_back() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let backend = store.backend();
+    // In the backup the former object of this name has its key. Since then it was deleted, which revoked the key, and
+    // its successor got another one, which only the Secret remembers now.
+    let revoked = backend.mint(&mut store.observe("k1").await, &key_identity("shop", "k1")).await.unwrap();
+    let (owner, current) = (key_identity("shop", "k2"), public_key());
+
+    let mut keys = store.observe("k2").await;
+    backend.take_over(&mut keys, &owner).await.unwrap();
+    assert_eq!(keys.active().unwrap().id, revoked.id, "all that the database knows");
+    for _ in 0..2 {
+        backend.put_back(&mut keys, &owner, &published(shop, &current, "7")).await.unwrap();
+        assert_eq!(keys.active().unwrap().public_key, current);
+    }
+    let living = store.admin.living_keys().await.unwrap();
+    let living: Vec<_> = living.into_iter().map(|(_, row)| row.public_key).collect();
+    assert_eq!(living, std::slice::from_ref(&current));
+    assert_eq!(store.observe("k2").await.active().unwrap().public_key, current);
+
+    // A Secret that names the revoked one, as an older one does, brings nothing back.
+    let mut keys = store.observe("k2").await;
+    backend.put_back(&mut keys, &owner, &published(shop, &revoked.public_key, "1")).await.unwrap();
+    assert_eq!(keys.active().unwrap().public_key, current);
+}
+
+#[tokio::test]
 async fn a_published_key_is_put_back_unless_it_is_somebody_elses() {
     let store = Store::create().await;
     let shop = store.project("shop").await;

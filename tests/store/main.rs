@@ -15,8 +15,12 @@ mod reports;
 mod retention;
 mod rights;
 mod roles;
+mod search_path;
 mod sessions;
 mod settings;
+mod tenants;
+mod tls;
+mod waiting;
 mod world;
 
 use world::{Store, applied, heartbeat_of_the_version_before, key_identity, project_identity, public_key, row, send};

@@ -4,7 +4,7 @@ use error_tracking_operator::{
     dsn::ProjectId,
     store::{
         Admin, StoreError,
-        admin::{DeletionPolicy, Phase, SchemaOwner},
+        admin::{DeletionPolicy, Location, Phase, SchemaOwner},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -265,7 +265,8 @@ async fn a_database_that_is_away_is_worth_a_retry() {
 #[tokio::test]
 async fn what_is_retained_is_dropped_and_nothing_else() {
     let store = Store::create().await;
-    let (shop, _ingest) = store.ingesting("shop").await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    send(&ingest, shop, &[row(1)]).await;
     assert_eq!(store.admin.drop_retained(shop).await.unwrap(), None, "it has its object");
     store.admin.retire_project(shop, DeletionPolicy::Retain).await.unwrap();
     assert_eq!(store.admin.drop_retained(shop).await.unwrap(), Some(Vec::new()), "its login went with its object");
@@ -275,4 +276,47 @@ async fn what_is_retained_is_dropped_and_nothing_else() {
     assert_eq!(store.text(shop, row).await, "deleted Delete 0");
     assert_eq!(store.admin.drop_retained(shop).await.unwrap(), None, "it is gone");
     assert_eq!(store.admin.catalog_projects().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_never_used_is_not_retained_and_what_is_retained_counts() {
+    let store = Store::create().await;
+    let retained = async |but_for: &str| store.admin.retained_in("namespace-1", but_for).await.unwrap();
+    // As somebody who creates and deletes under another name again and again.
+    for round in 0..3 {
+        let (project, _) = store.ingesting(&format!("empty-{round}")).await;
+        assert_eq!(store.admin.retire_project(project, DeletionPolicy::Retain).await.unwrap(), DeletionPolicy::Delete);
+        assert_eq!(store.admin.observe_project(project).await.unwrap().unwrap().phase, Phase::Deleted);
+    }
+    let never_migrated = project_identity("never", "u1");
+    let never = store.admin.allocate_project(&never_migrated, None, DeletionPolicy::Retain).await.unwrap();
+    assert_eq!(store.admin.retire_project(never, DeletionPolicy::Retain).await.unwrap(), DeletionPolicy::Delete);
+    assert_eq!(store.admin.catalog_projects().await.unwrap(), []);
+    assert_eq!(retained("shop").await, 0);
+
+    for table in ["events", "quarantine"] {
+        let (project, ingest) = store.ingesting(table).await;
+        if table == "events" {
+            send(&ingest, project, &[row(1)]).await;
+        } else {
+            let aside = "INSERT INTO {schema}.quarantine (event_id, received_at, reason, payload)
+                VALUES (gen_random_uuid(), now(), 'bad', 'x')";
+            store.execute(project, aside).await;
+        }
+        for _ in 0..2 {
+            let done = store.admin.retire_project(project, DeletionPolicy::Retain).await.unwrap();
+            assert_eq!(done, DeletionPolicy::Retain, "{table}");
+        }
+    }
+    assert_eq!(retained("shop").await, 2);
+    assert_eq!(retained("events").await, 1, "its successor takes it over");
+    assert_eq!(store.admin.retained_in("namespace-2", "shop").await.unwrap(), 0);
+
+    // The row of a project whose events are in another database says nothing about them.
+    let elsewhere = project_identity("elsewhere", "u1");
+    let elsewhere = store.admin.allocate_project(&elsewhere, None, DeletionPolicy::Retain).await.unwrap();
+    let location = Location { secret: "pg".into(), server: "pg:5432/errors".into() };
+    store.admin.record_location(elsewhere, Some(&location)).await.unwrap();
+    assert_eq!(store.admin.retire_project(elsewhere, DeletionPolicy::Retain).await.unwrap(), DeletionPolicy::Retain);
+    assert_eq!(store.admin.observe_project(elsewhere).await.unwrap().unwrap().phase, Phase::Retained);
 }

@@ -91,17 +91,22 @@ async fn a_changed_password_comes_with_another_login_and_the_one_before_stays_a_
         assert_eq!(send(&pool, shop, &[row(1)]).await, applied(1, 0), "{role}");
         assert!(!find_key(&pool, shop, &public_key()).await.unwrap());
     }
-    // A third one within the time of the first takes a third name.
+    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 0, "it is not time");
+    // A third one within the time of the first takes a third name, and ends the first: there are two at a time.
     let third = store.admin.ensure_ingest_role(shop, &"again".into()).await.unwrap();
     assert!(third != first && third != second, "{third}");
-    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 0, "it is not time");
+    let refused = find_key(&store.database.pool_as(&first, "secret"), shop, &public_key()).await;
+    assert!(matches!(refused, Err(StoreError::NotPermitted { .. })), "{refused:?}");
+    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 1, "the first");
 
+    let former = store.database.pool_as(&second, "changed");
+    assert_eq!(send(&former, shop, &[row(1)]).await, applied(1, 0));
     let over = "UPDATE errortracking.former_logins SET valid_until = now() - interval '1 second'";
     store.execute(shop, over).await;
     // From then on, whoever removes it: functions refuse, and then nobody gets in.
-    assert!(find_key(&ingest, shop, &public_key()).await.is_err());
-    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 2);
-    let refused = find_key(&store.database.pool_as(&first, "secret"), shop, &public_key()).await;
+    assert!(find_key(&former, shop, &public_key()).await.is_err());
+    assert_eq!(store.admin.drop_former_logins().await.unwrap(), 1);
+    let refused = find_key(&store.database.pool_as(&second, "changed"), shop, &public_key()).await;
     assert!(matches!(refused, Err(StoreError::NotPermitted { .. })), "{refused:?}");
     let left = format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{first}', '{second}', '{third}')");
     assert_eq!(store.number(shop, &left).await, 1);
@@ -123,6 +128,8 @@ async fn nobody_is_refused_while_the_login_changes() {
             // Pods see the new Secret later.
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             *login.write().unwrap() = (role, password);
+            // And nobody uses the one before any more when there is another one.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             connections += 1;
         }
         connections
@@ -263,7 +270,8 @@ async fn a_retired_project_has_no_login_and_no_sessions() {
 #[tokio::test]
 async fn a_login_that_cannot_be_dropped_yet_stores_nothing_more() {
     let store = Store::create().await;
-    let (shop, _) = store.ingesting("shop").await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    send(&ingest, shop, &[row(1)]).await;
     let refuse = "CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
             RAISE EXCEPTION 'not now';
         END $$;

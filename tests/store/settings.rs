@@ -126,6 +126,8 @@ const WITHOUT_SETTINGS: &str = "
     AFTER INSERT OR DELETE OR UPDATE OF project_id, public_key, enabled, revoked_at ON errortracking.client_keys
     FOR EACH ROW EXECUTE FUNCTION errortracking.settings_changed();
     ALTER TABLE errortracking.client_keys DROP COLUMN rate_limit_events, DROP COLUMN rate_limit_seconds;
+    DROP INDEX errortracking.projects_namespace;
+    ALTER TABLE errortracking.projects DROP COLUMN ingest_pods, DROP COLUMN ingest_role_since;
     UPDATE errortracking.schema_version SET version = 4;";
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use error_tracking_operator::store::{Connection, connection::PoolSize};
+use error_tracking_operator::store::{Connection, connection::PoolSize, tls::Tls};
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// The login databases belong to: may create roles, is no superuser.
@@ -131,7 +131,7 @@ impl Server {
             dbname: dbname.to_owned(),
             username: username.to_owned(),
             password: PASSWORD.into(),
-            ssl_mode: None,
+            tls: Tls::default(),
         }
     }
 }

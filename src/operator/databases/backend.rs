@@ -28,6 +28,7 @@ impl Databases {
         match self.of_project(project) {
             DatabaseState::Connecting => BackendState::Unavailable(Unavailable::Connecting),
             DatabaseState::Ready(database) => BackendState::Ready(database.backend()),
+            DatabaseState::Migrating(error) => BackendState::Unavailable(Unavailable::Migrating(error)),
             DatabaseState::Unavailable(error) => BackendState::Unavailable(Unavailable::NotConnected(error)),
         }
     }

@@ -7,7 +7,11 @@ use secrecy::SecretString;
 use super::{error::ConnectError, login::LoginValues};
 use crate::{
     dsn::hex,
-    store::{Admin, Connection, StoreError, admin::password_digest},
+    store::{
+        Admin, Connection, StoreError,
+        admin::password_digest,
+        tls::{LinkProtection, Tls},
+    },
 };
 
 /// Where the pods find Postgres.
@@ -16,6 +20,7 @@ pub struct DatabaseAddress {
     pub host: String,
     pub port: u16,
     pub dbname: String,
+    pub tls: Tls,
 }
 
 /// What is known of the database now.
@@ -23,6 +28,9 @@ pub struct DatabaseAddress {
 pub enum DatabaseState {
     Connecting,
     Ready(Arc<Database>),
+    /// It answers, and its schema waits for a transaction before it can be brought to this version. Pods and console go
+    /// on with it as it is.
+    Migrating(Arc<ConnectError>),
     Unavailable(Arc<ConnectError>),
 }
 
@@ -33,7 +41,7 @@ impl DatabaseState {
         match self {
             Self::Connecting => String::new(),
             Self::Ready(database) => database.fingerprint(),
-            Self::Unavailable(error) => error.to_string(),
+            Self::Migrating(error) | Self::Unavailable(error) => error.to_string(),
         }
     }
 }
@@ -60,10 +68,17 @@ impl Database {
         self.shares_login.then_some((&self.connection.username, &self.connection.password))
     }
 
+    /// How the link to it is protected, that of the pods as that of the operator.
+    #[must_use]
+    pub fn link(&self) -> LinkProtection {
+        self.address.tls.describe(&self.address.host, self.admin.server().tls.as_deref())
+    }
+
     /// Changes with the server, its incarnation, and the login, of which projects may hold a copy.
     fn fingerprint(&self) -> String {
         let password = hex(&password_digest(&self.connection.password));
-        format!("{} {} {} {password}", self.server, self.admin.server().incarnation, self.connection.username)
+        let tls: Vec<_> = self.address.tls.keys().collect();
+        format!("{} {} {} {password} {tls:?}", self.server, self.admin.server().incarnation, self.connection.username)
     }
 
     pub(super) fn failed(&self, source: StoreError) -> ConnectError {

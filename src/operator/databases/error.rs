@@ -14,6 +14,9 @@ use crate::{
 pub enum Unavailable {
     #[error("The operator is connecting to Postgres.")]
     Connecting,
+    /// What was said of it before holds.
+    #[error(transparent)]
+    Migrating(Arc<ConnectError>),
     #[error(transparent)]
     NotConnected(Arc<ConnectError>),
     /// It answers, and refuses what every pass asks first.
@@ -31,7 +34,7 @@ impl Unavailable {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Connecting => Reason::DatabaseUnavailable,
-            Self::NotConnected(error) => error.reason(),
+            Self::Migrating(error) | Self::NotConnected(error) => error.reason(),
             Self::Refused(error) => error.reason(),
         }
     }
@@ -58,6 +61,11 @@ pub enum ConnectError {
          installation has used this database, or somebody has changed errortracking.installation there"
     )]
     EpochAhead { server: String, secret: String, stored: i64, ours: i64 },
+    #[error(
+        "Postgres at {server}: a transaction that is open there keeps its schema from being brought to this version. What \
+         is there goes on as it is; this is tried again until the transaction ends"
+    )]
+    Migrating { server: String, source: StoreError },
     #[error("Secret {0} has changed")]
     SecretChanged(String),
     #[error("Postgres at {0} was started anew")]
@@ -77,6 +85,7 @@ impl ConnectError {
             Self::NoSecret { of_project: true, .. } | Self::BadSecret { of_project: true, .. } => {
                 Reason::DatabaseSecretInvalid
             }
+            Self::Migrating { .. } => Reason::Progressing,
             Self::Kubernetes(_) | Self::NoSecret { .. } | Self::SecretChanged(_) | Self::StartedAnew(_) => {
                 Reason::DatabaseUnavailable
             }

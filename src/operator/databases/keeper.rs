@@ -11,6 +11,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, Client, ResourceExt};
+use rand::RngExt;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
@@ -22,13 +23,18 @@ use super::{
     database::{Database, DatabaseAddress, DatabaseState},
     error::ConnectError,
     hosts::AllowedHosts,
-    login::{LoginValues, create, login, publish_console_login, random_password, read},
+    login::{LoginValues, create, publish_console_login, random_password, read},
     reach::connection_of_project,
 };
 use crate::{
     kubernetes::KubeError,
     operator::engine::metrics::Metrics,
-    store::{Admin, Connection, StoreError, admin::Leader, connection::PoolSize},
+    store::{
+        Admin, Connection, StoreError,
+        admin::{LONGEST_TRANSACTION, Leader},
+        connection::PoolSize,
+        tls::Tls,
+    },
 };
 
 /// Pause between looks at the operator's own server, and between attempts to reach any.
@@ -125,6 +131,8 @@ pub async fn keep(
         let mut announced = None;
         let mut former: Option<Former> = None;
         let mut reached: Option<Arc<Database>> = None;
+        // Attempts in a row to bring the schema to this version.
+        let mut migrations = 0;
         loop {
             let current = *epoch.borrow_and_update();
             let failed = match keeper.connect(current).await {
@@ -161,7 +169,8 @@ pub async fn keep(
                 warn!(error = message, "Postgres of Secret {namespace}/{secret} cannot be used; trying again.");
                 announced = Some(message);
             }
-            let pause = pause_after(&failed);
+            migrations = if matches!(failed, ConnectError::Migrating { .. }) { migrations + 1 } else { 0 };
+            let pause = pause_after(&failed, migrations);
             let bridged = match &former {
                 Some(former) => former.since.elapsed() < PATIENCE && former.database.admin.check_lead().await.is_ok(),
                 None => false,
@@ -169,7 +178,11 @@ pub async fn keep(
             if !bridged {
                 former = None;
                 keeper.observe_ready(0);
-                state.send_replace(DatabaseState::Unavailable(Arc::new(failed)));
+                let failed = Arc::new(failed);
+                state.send_replace(match *failed {
+                    ConnectError::Migrating { .. } => DatabaseState::Migrating(failed),
+                    _ => DatabaseState::Unavailable(failed),
+                });
                 // Nobody need wait for its connections: the next attempt makes others.
                 if let Some(database) = reached.take() {
                     let _ = timeout(CLOSING, database.admin.close()).await;
@@ -184,9 +197,13 @@ pub async fn keep(
     }
 }
 
-/// Pause before the next attempt. It is longer for what only a user can mend.
-fn pause_after(failed: &ConnectError) -> Duration {
+/// Pause before the next attempt. It is longer for what only a user can mend, and for what makes ingest wait each time.
+fn pause_after(failed: &ConnectError, migrations: u32) -> Duration {
     match failed {
+        ConnectError::Migrating { .. } => {
+            let longest = LOOK.saturating_mul(1 << migrations.saturating_sub(1).min(5)).min(ANSWER);
+            longest.mul_f64(rand::rng().random_range(0.5..1.0))
+        }
         ConnectError::NoSecret { of_project: true, .. }
         | ConnectError::BadSecret { of_project: true, .. }
         | ConnectError::HostNotAllowed { .. }
@@ -250,7 +267,9 @@ impl Keeper {
         let of_project = matches!(self.owner, DatabaseOwner::Projects { .. });
         let mut secret = read(&api, name).await?;
         if let (None, Some(host), false) = (&secret, &self.secrets.evaluation_host, of_project) {
-            let values = login(host, 5432, "errortracking", "postgres", &random_password());
+            let address =
+                DatabaseAddress { host: host.clone(), port: 5432, dbname: "errortracking".into(), tls: Tls::default() };
+            let values = address.login("postgres", &random_password());
             create(&api, name, &values).await?;
             secret = Some(values);
         }
@@ -263,10 +282,20 @@ impl Keeper {
             })?,
             DatabaseOwner::Projects { namespace, hosts, .. } => connection_of_project(&values, hosts, namespace, name)?,
         };
-        let address =
-            DatabaseAddress { host: connection.host.clone(), port: connection.port, dbname: connection.dbname.clone() };
+        let address = DatabaseAddress {
+            host: connection.host.clone(),
+            port: connection.port,
+            dbname: connection.dbname.clone(),
+            tls: connection.tls.clone(),
+        };
         let secret_name = if of_project { name.to_owned() } else { format!("{}/{name}", self.secrets.namespace) };
-        let failed = |source| ConnectError::Store { server: connection.server(), secret: secret_name.clone(), source };
+        let failed = |source: StoreError| {
+            let server = connection.server();
+            if source.waits_for_a_transaction() {
+                return ConnectError::Migrating { server, source };
+            }
+            ConnectError::Store { server, secret: secret_name.clone(), source }
+        };
         connection.probe().await.map_err(failed)?;
         let size = if of_project { PROJECT_POOL } else { PoolSize { min: 0, max: self.secrets.connections } };
         let owner = self.installation_owner().await?;
@@ -278,6 +307,13 @@ impl Keeper {
         let (server, secret) = (connection.server(), LoginValues(values));
         let shares_login = of_project && !admin.server().creates_roles;
         let database = Database { admin, address, server, connection, secret_name, secret, shares_login };
+        if self.secrets.evaluation_host.as_ref() == Some(&database.address.host) && !of_project {
+            // Nobody else uses that server.
+            let closed = database.admin.close_databases().await.map_err(|source| database.failed(source))?;
+            if !closed.is_empty() {
+                info!(databases = closed.join(", "), "Only logins that were granted it may connect to these now.");
+            }
+        }
         self.publish_console_login(&database).await?;
         Ok(database)
     }
@@ -330,6 +366,11 @@ impl Keeper {
                 continue;
             }
             upkeep = Instant::now();
+            match answered(database.admin.end_transactions_older_than(LONGEST_TRANSACTION)).await {
+                Ok(0) => {}
+                Ok(ended) => info!(server = database.server, ended, "Ended transactions that ingest logins left open."),
+                Err(error) => warn!(server = database.server, %error, "Could not look for open transactions."),
+            }
             match answered(database.admin.drop_former_logins()).await {
                 Ok(0) => {}
                 Ok(dropped) => info!(server = database.server, dropped, "Removed logins that were replaced."),

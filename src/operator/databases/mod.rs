@@ -20,7 +20,7 @@ use tokio::sync::watch;
 pub use self::{
     backend::BackendState,
     database::{Database, DatabaseAddress, DatabaseState},
-    error::Unavailable,
+    error::{ConnectError, Unavailable},
     hosts::AllowedHosts,
     keeper::{DatabaseOwner, Keeper, Secrets, keep},
     login::random_password,

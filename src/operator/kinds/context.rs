@@ -1,5 +1,7 @@
 //! The parts that every pass uses. Each can be handed over alone.
 
+use std::time::Duration;
+
 use kube::Client;
 
 use super::{
@@ -30,6 +32,8 @@ pub struct Context {
     pub pods: IngestPods,
     pub limits: Limits,
     pub keys: AllowedKeys,
+    /// After which time a login of ingest is replaced; zero: never.
+    pub login_lifetime: Duration,
     pub rollouts: Rollouts,
 }
 

@@ -1,12 +1,14 @@
 //! Why a step of a plan did not work, and what a user can do about it. Each failure holds its cause; the sentence for
 //! people and the word for the condition are made of it at the end.
 
+use std::sync::Arc;
+
 use crate::{
     backend::BackendError,
     crd::Reason,
     kubernetes::{KubeError, Refusal},
     operator::{
-        databases::{Unavailable, tombstones::Unsettled},
+        databases::{ConnectError, Unavailable, tombstones::Unsettled},
         engine::pass::{Outlook, StepFailure},
         objects::{ApplyError, child::ChildKind},
     },
@@ -41,10 +43,16 @@ pub enum Failure {
 #[derive(Debug, thiserror::Error)]
 pub enum Unmet {
     #[error(
-        "Namespace {namespace} has reached its limit of {objects} ({limit}): delete an older one, or ask the platform team \
-         for a higher limit."
+        "Namespace {namespace} has reached its limit of {objects} ({limit}{}): delete an older one, or ask the platform team \
+         for a higher limit.", retained_of(*retained)
     )]
-    Limit { namespace: String, objects: &'static str, limit: u32 },
+    Limit { namespace: String, objects: &'static str, limit: u32, retained: u32 },
+    #[error(
+        "This project asks for {pods} ingest pods, and the other projects of namespace {namespace} have {others} in the \
+         operator's database, where a namespace may have {limit}: lower ingest.replicas or ingest.autoscaling.maxReplicas, \
+         or ask the platform team for a higher limit. The pods stay as they are."
+    )]
+    Pods { namespace: String, pods: u32, others: u32, limit: u32 },
     #[error(
         "ingest.gateway needs the Gateway API (gateway.networking.k8s.io/v1), which this cluster does not have: ask the \
          platform team to install it, or use ingest.ingress."
@@ -68,6 +76,8 @@ pub enum Unmet {
 pub enum Waiting {
     #[error("The operator is connecting to Postgres.")]
     Connecting,
+    #[error(transparent)]
+    Migrating(Arc<ConnectError>),
     #[error("Postgres went away during the pass")]
     PostgresWentAway,
     #[error("the operator's database, which gives the number, is away")]
@@ -77,6 +87,17 @@ pub enum Waiting {
     /// What an object of this name left is still there.
     #[error(transparent)]
     Tombstone(Unsettled),
+}
+
+/// Only the platform team can do something about these.
+fn retained_of(retained: u32) -> String {
+    match retained {
+        0 => String::new(),
+        _ => format!(
+            "; {retained} of them were deleted, and what they stored is retained: the platform team can drop it with \
+             error-tracking-operator retained --drop"
+        ),
+    }
 }
 
 fn describe(error: &ApplyError) -> String {
@@ -112,7 +133,7 @@ impl Failure {
             Self::Backend(error) => error.reason(),
             Self::Database(unavailable) => unavailable.reason(),
             Self::DatabaseChanged { .. } => Reason::DatabaseChanged,
-            Self::Unmet(Unmet::Limit { .. }) => Reason::LimitExceeded,
+            Self::Unmet(Unmet::Limit { .. } | Unmet::Pods { .. }) => Reason::LimitExceeded,
             Self::Unmet(Unmet::GatewayApi) => Reason::GatewayApiMissing,
             Self::Unmet(Unmet::ExternalUrl { .. }) => Reason::NoExternalUrl,
             Self::Unmet(Unmet::Key(_)) => Reason::KeyNotAllowed,

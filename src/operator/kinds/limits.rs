@@ -9,7 +9,7 @@ use crate::{
     operator::{cluster::cache::Summary, engine::queue::ObjectName},
 };
 
-/// Guards that the platform team sets; by default there is none but the number of rollouts.
+/// Guards that the platform team sets; by default there is none here but the number of rollouts.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limits {
     /// Projects that a namespace may have; absent: any number.
@@ -18,6 +18,10 @@ pub struct Limits {
     /// Client keys that a namespace may have; absent: any number.
     #[arg(long = "max-keys-per-namespace", env = "ERROR_TRACKING_MAX_KEYS_PER_NAMESPACE")]
     pub keys_per_namespace: Option<u32>,
+    /// Ingest pods that the projects of a namespace may have together in the operator's own database: each holds up to
+    /// three of its connections, twice as many in a rollout. Absent: any number.
+    #[arg(long = "max-ingest-pods-per-namespace", env = "ERROR_TRACKING_MAX_INGEST_PODS_PER_NAMESPACE")]
+    pub ingest_pods_per_namespace: Option<u32>,
     /// Projects whose ingest pods are taken to a new version at the same time.
     #[arg(long = "max-rollouts", env = "ERROR_TRACKING_MAX_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub rollouts: u32,

@@ -35,7 +35,7 @@ impl Admin {
                 OR EXISTS (SELECT FROM pg_namespace AS n WHERE n.nspname = 'project_' || p.project_id)
              ORDER BY p.project_id",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.read().await?)
         .await?;
         rows.into_iter()
             .map(|(id, namespace, name, object_uid, state, since, secret, server)| {
@@ -57,13 +57,13 @@ impl Admin {
         let schema = project.schema();
         let (exists,): (bool,) = sqlx::query_as("SELECT to_regclass($1) IS NOT NULL")
             .bind(format!("{schema}.events"))
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.read().await?)
             .await?;
         if !exists {
             return Ok(false);
         }
         let (stored,): (bool,) = sqlx::query_as(AssertSqlSafe(format!("SELECT EXISTS (SELECT FROM {schema}.events)")))
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.read().await?)
             .await?;
         Ok(stored)
     }

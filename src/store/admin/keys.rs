@@ -48,7 +48,7 @@ impl Admin {
         .bind(&identity.namespace_uid)
         .bind(&identity.name)
         .bind(&identity.client_key_uid)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.read().await?)
         .await?;
         if left.0 {
             let mut transaction = self.begin().await?;
@@ -141,7 +141,7 @@ impl Admin {
         .bind(client_key_uid)
         .bind(Self::project_schema_version())
         .bind(self.comment_without_project())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.read().await?)
         .await?;
         let id: Option<i64> = match rows.first() {
             Some(row) => row.try_get("of_project")?,
@@ -160,7 +160,7 @@ impl Admin {
     pub async fn keys_of(&self, client_key_uid: &str) -> Result<Vec<KeyRow>, StoreError> {
         let keys = sqlx::query_as("SELECT * FROM errortracking.client_keys WHERE client_key_uid = $1 ORDER BY key_id")
             .bind(client_key_uid)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.read().await?)
             .await?;
         Ok(keys)
     }
@@ -201,7 +201,7 @@ impl Admin {
     /// Every key that is not revoked, with the object that it is for, in the order of their ids.
     pub async fn living_keys(&self) -> Result<Vec<(KeyIdentity, KeyRow)>, StoreError> {
         let rows = sqlx::query("SELECT * FROM errortracking.client_keys WHERE revoked_at IS NULL ORDER BY key_id")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.read().await?)
             .await?;
         rows.iter().map(|row| Ok((KeyIdentity::from_row(row)?, KeyRow::from_row(row)?))).collect()
     }

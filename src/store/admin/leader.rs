@@ -61,6 +61,7 @@ impl Admin {
 
     async fn read_lead(&self) -> Result<bool, StoreError> {
         let leader = self.leader.as_ref();
+        let mut transaction = self.read().await?;
         let (incarnation, stored, namespace, namespace_uid, lease): Seen = sqlx::query_as(AssertSqlSafe(format!(
             "WITH seen AS (
                     UPDATE errortracking.owner AS o SET seen_at = clock_timestamp()
@@ -74,8 +75,9 @@ impl Admin {
         .bind(leader.map(|leader| &leader.namespace_uid))
         .bind(leader.map(|leader| &leader.lease))
         .bind(self.epoch)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         // Before the epoch: over that one, two installations would outbid each other.
         match (leader, namespace, namespace_uid, lease) {
             (Some(leader), Some(namespace), Some(uid), Some(lease))

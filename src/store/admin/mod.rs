@@ -5,12 +5,15 @@
 //! partition, ending a login's sessions) is fenced just before and harmless when repeated.
 
 mod catalog;
+mod former_logins;
+mod ingest_pods;
 mod keys;
 mod leader;
 mod numbers;
 mod observe;
 mod partitions;
 mod projects;
+mod public;
 mod retention;
 mod retire;
 mod rights;
@@ -26,6 +29,8 @@ use sqlx::PgPool;
 
 pub use self::{
     catalog::CatalogProject,
+    former_logins::LeftLogin,
+    ingest_pods::{LONGEST_TRANSACTION, PodGrant, connection_limit},
     leader::Leader,
     numbers::NumberTaken,
     retention::Expired,
@@ -196,6 +201,14 @@ pub struct ProjectRow {
     pub role_exists: bool,
     /// The login may call every function that ingest needs.
     pub grants_ok: bool,
+    /// The login is as this version makes it, or not of our making.
+    pub login_current: bool,
+    /// Sessions that the login may have; `None` without a login of ours.
+    pub connection_limit: Option<i32>,
+    /// Pods that were granted last; `None`: nothing was said yet.
+    pub ingest_pods: Option<u32>,
+    /// When the login became the project's; `None`: nothing is known of it.
+    pub login_since: Option<Timestamp>,
     /// SHA-256 of the password that was set last.
     pub password_digest: Option<[u8; 32]>,
     /// Oldest first.
@@ -219,7 +232,7 @@ impl ProjectRow {
     /// Whether the login exists with its rights and this password.
     #[must_use]
     pub fn login_ready(&self, password_digest: [u8; 32]) -> bool {
-        self.role_exists && self.grants_ok && self.password_digest == Some(password_digest)
+        self.role_exists && self.grants_ok && self.login_current && self.password_digest == Some(password_digest)
     }
 }
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow};
 
 use super::{
     Admin, DeletionPolicy, Location, Partition, Phase, ProjectIdentity, ProjectRow, ProjectSettings, SchemaOwner,
-    projects::project_id,
+    ingest_pods, projects::project_id,
 };
 use crate::{
     dsn::ProjectId,
@@ -20,7 +20,8 @@ SELECT
     p.schema_version, p.ingest_role, p.ingest_password_digest,
     n.oid IS NOT NULL AS schema_exists,
     obj_description(n.oid, 'pg_namespace') AS schema_comment,
-    coalesce(r.rolcanlogin, false) AS role_exists,
+    coalesce(r.rolcanlogin, false) AS role_exists, r.rolconnlimit, coalesce(r.rolconfig, '{}') AS rolconfig,
+    p.ingest_pods, p.ingest_role_since,
     coalesce(
         has_database_privilege(r.oid, current_database(), 'CONNECT')
         AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
@@ -60,13 +61,20 @@ impl Admin {
     /// `None`: the database knows no such project.
     pub async fn observe_project(&self, project: ProjectId) -> Result<Option<ProjectRow>, StoreError> {
         let by_number = format!("{OBSERVE} WHERE p.project_id = $1");
-        self.observed(sqlx::query(AssertSqlSafe(by_number)).bind(project.as_i64()).fetch_optional(&self.pool).await?)
+        self.observed(
+            sqlx::query(AssertSqlSafe(by_number))
+                .bind(project.as_i64())
+                .fetch_optional(&mut *self.read().await?)
+                .await?,
+        )
     }
 
     /// By the uid of the `ErrorTrackingProject`. A deleted project is found until its schema is dropped.
     pub async fn observe_object(&self, object_uid: &str) -> Result<Option<ProjectRow>, StoreError> {
         let by_object = format!("{OBSERVE} {BY_OBJECT}");
-        self.observed(sqlx::query(AssertSqlSafe(by_object)).bind(object_uid).fetch_optional(&self.pool).await?)
+        self.observed(
+            sqlx::query(AssertSqlSafe(by_object)).bind(object_uid).fetch_optional(&mut *self.read().await?).await?,
+        )
     }
 
     /// Number and place of the object's project, as the catalog has them; `None` when nothing of it can be left anywhere.
@@ -80,7 +88,7 @@ impl Admin {
              ORDER BY p.state = 'deleted', p.project_id DESC LIMIT 1",
         )
         .bind(object_uid)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.read().await?)
         .await?;
         let Some((id, secret, server)) = found else { return Ok(None) };
         let location = secret.zip(server).map(|(secret, server)| Location { secret, server });
@@ -95,7 +103,7 @@ impl Admin {
         )
         .bind(namespace)
         .bind(name)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.read().await?)
         .await?;
         Ok(secrets.into_iter().map(|(secret,)| secret).collect())
     }
@@ -110,6 +118,12 @@ impl Admin {
             (true, Some(comment)) if comment == self.expected_comment(state.project_id) => SchemaOwner::Ours,
             (true, _) => SchemaOwner::Other,
         };
+        // A login that the project shares is its owner's to set up.
+        let ours = |role: &String| self.installation.ingest_roles(state.project_id).contains(role);
+        if state.ingest_role.as_ref().is_some_and(ours) {
+            state.login_current = ingest_pods::has_settings(&row.try_get::<Vec<String>, _>("rolconfig")?);
+            state.connection_limit = row.try_get("rolconnlimit")?;
+        }
         Ok(Some(state))
     }
 }
@@ -145,6 +159,10 @@ impl FromRow<'_, PgRow> for ProjectRow {
             ingest_role: row.try_get("ingest_role")?,
             role_exists: row.try_get("role_exists")?,
             grants_ok: row.try_get("grants_ok")?,
+            login_current: true,
+            connection_limit: None,
+            ingest_pods: row.try_get::<Option<i32>, _>("ingest_pods")?.and_then(|pods| u32::try_from(pods).ok()),
+            login_since: row.try_get::<Option<Timestamptz>, _>("ingest_role_since")?.map(Timestamptz::to_jiff),
             password_digest: digest.and_then(|digest| digest.try_into().ok()),
             partitions,
         })

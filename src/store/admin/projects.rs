@@ -82,7 +82,7 @@ impl Admin {
         .bind(&identity.namespace_uid)
         .bind(&identity.name)
         .bind(&identity.object_uid)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.read().await?)
         .await?;
         found.map(|(id,)| project_id(id)).transpose()
     }
@@ -108,7 +108,7 @@ impl Admin {
         .bind(&identity.namespace_uid)
         .bind(&identity.name)
         .bind(&identity.object_uid)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.read().await?)
         .await?;
         Ok(may)
     }

@@ -105,7 +105,8 @@ impl Admin {
     async fn detach(&self, statement: &str) -> Result<(), StoreError> {
         // No transaction is allowed here; the limit goes with the connection.
         let mut connection = self.pool.acquire().await?.detach();
-        let limit = format!("SET statement_timeout = '{}s'", DETACH_TIMEOUT.as_secs());
+        let limit =
+            format!("SET search_path = pg_catalog, pg_temp; SET statement_timeout = '{}s'", DETACH_TIMEOUT.as_secs());
         sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut connection).await?;
         let detached = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
         connection.close().await?;
@@ -120,7 +121,7 @@ impl Admin {
             "SELECT relname::text FROM {schema}.partitions WHERE from_at < $1 AND to_at > $1"
         )))
         .bind(Timestamptz::from(before))
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.read().await?)
         .await?;
         let Some((leaf,)) = leaf else { return Ok(0) };
         let delete = format!(
@@ -149,7 +150,7 @@ impl Admin {
                 break;
             }
             let candidates: Vec<i64> = candidates.into_iter().map(|(issue,)| issue).collect();
-            sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {schema}.ingest_gate IN ACCESS EXCLUSIVE MODE")))
+            sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {schema}.ingest_gate IN EXCLUSIVE MODE")))
                 .execute(&mut *transaction)
                 .await?;
             let expired = sqlx::query(AssertSqlSafe(format!(

@@ -2,16 +2,23 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
-use super::{Admin, DeletionPolicy, Phase, roles};
+use super::{Admin, DeletionPolicy, Phase};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
 };
 
+/// Tables of a project in which something is of use to people.
+const STORED: [&str; 5] = ["events", "issues", "quarantine", "sessions", "user_feedback"];
+
 impl Admin {
-    /// Revokes the keys, removes the login with its sessions and, with `Delete`, drops the schema.
-    /// Repeating it finishes what is left; an unknown project is gone already.
-    pub async fn retire_project(&self, project: ProjectId, policy: DeletionPolicy) -> Result<(), StoreError> {
+    /// Revokes the keys, removes the login with its sessions and, with `Delete` or where nothing was ever stored, drops the
+    /// schema. Repeating it finishes what is left; an unknown project is gone already. What was done with the schema.
+    pub async fn retire_project(
+        &self,
+        project: ProjectId,
+        policy: DeletionPolicy,
+    ) -> Result<DeletionPolicy, StoreError> {
         self.retire(project, None, policy).await
     }
 
@@ -21,7 +28,7 @@ impl Admin {
         project: ProjectId,
         object_uid: &str,
         policy: DeletionPolicy,
-    ) -> Result<(), StoreError> {
+    ) -> Result<DeletionPolicy, StoreError> {
         self.retire(project, Some(object_uid), policy).await
     }
 
@@ -30,14 +37,20 @@ impl Admin {
         project: ProjectId,
         object_uid: Option<&str>,
         policy: DeletionPolicy,
-    ) -> Result<(), StoreError> {
+    ) -> Result<DeletionPolicy, StoreError> {
         let retired = async {
-            self.close_project(project, object_uid, policy).await?;
+            let locked_out = self.close_project(project, object_uid, policy).await?;
+            self.end_sessions(&locked_out).await?;
+            let done = match policy {
+                DeletionPolicy::Delete => {
+                    self.drop_schema(project, object_uid).await?;
+                    DeletionPolicy::Delete
+                }
+                DeletionPolicy::Retain if self.drop_empty(project, object_uid).await? => DeletionPolicy::Delete,
+                DeletionPolicy::Retain => DeletionPolicy::Retain,
+            };
             self.drop_ingest_roles(project, object_uid).await?;
-            if policy == DeletionPolicy::Delete {
-                self.drop_schema(project, object_uid).await?;
-            }
-            Ok(())
+            Ok(done)
         };
         self.naming_missing_rights(retired.await).await
     }
@@ -51,12 +64,13 @@ impl Admin {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
         if let Some(object_uid) = object_uid {
-            let still: Option<(bool,)> =
-                sqlx::query_as("SELECT object_uid = $2 FROM errortracking.projects WHERE project_id = $1 FOR UPDATE")
-                    .bind(project.as_i64())
-                    .bind(object_uid)
-                    .fetch_optional(&mut *transaction)
-                    .await?;
+            let still: Option<(bool,)> = sqlx::query_as(
+                "SELECT object_uid = $2 FROM errortracking.projects WHERE project_id = $1 FOR NO KEY UPDATE",
+            )
+            .bind(project.as_i64())
+            .bind(object_uid)
+            .fetch_optional(&mut *transaction)
+            .await?;
             if still != Some((true,)) {
                 return Ok(None);
             }
@@ -65,18 +79,18 @@ impl Admin {
     }
 
     /// From here on nobody can log in or send with a key, whatever happens to the rest: pods that are still
-    /// connected know the keys from before, but what they send is not taken.
+    /// connected know the keys from before, but what they send is not taken. The logins that there are.
     async fn close_project(
         &self,
         project: ProjectId,
         object_uid: Option<&str>,
         policy: DeletionPolicy,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let phase = match policy {
             DeletionPolicy::Retain => Phase::Retained,
             DeletionPolicy::Delete => Phase::Deleted,
         };
-        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(()) };
+        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(Vec::new()) };
         sqlx::query(
             "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
         )
@@ -86,7 +100,7 @@ impl Admin {
         sqlx::query(
             "UPDATE errortracking.projects
              SET state = $2, deletion_policy = $3, deleted_at = now(),
-                ingest_role = NULL, ingest_password_digest = NULL
+                ingest_role = NULL, ingest_password_digest = NULL, ingest_pods = NULL
              WHERE project_id = $1 AND state NOT IN ('deleted', $2)",
         )
         .bind(project.as_i64())
@@ -95,63 +109,21 @@ impl Admin {
         .execute(&mut *transaction)
         .await?;
         // A login that the project shared with the operator is none of these, and stays.
-        for role in self.existing_ingest_roles(&mut transaction, project).await? {
-            roles::lock_out(&mut transaction, &role).await?;
-            self.revoke_ingest(&mut transaction, project, &role).await?;
+        let mut locked_out = Vec::new();
+        for login in self.existing_ingest_roles(&mut transaction, project).await? {
+            self.lock_out(&mut transaction, project, &login.name).await?;
+            locked_out.push(login.name);
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(locked_out)
     }
 
-    /// The logins of the project that exist.
-    async fn existing_ingest_roles(
-        &self,
-        transaction: &mut PgConnection,
-        project: ProjectId,
-    ) -> Result<Vec<String>, StoreError> {
-        let made: Vec<(String,)> = sqlx::query_as("SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)")
-            .bind(self.installation.ingest_roles(project))
-            .fetch_all(transaction)
-            .await?;
-        Ok(made.into_iter().map(|(role,)| role).collect())
-    }
-
-    /// A schema that is not there, not migrated yet or somebody else's has nothing to take away.
-    async fn revoke_ingest(
-        &self,
-        transaction: &mut PgConnection,
-        project: ProjectId,
-        role: &str,
-    ) -> Result<(), StoreError> {
-        if self.schema_comment(transaction, project).await? != Some(self.expected_comment(project)) {
-            return Ok(());
-        }
-        let schema = project.schema();
-        for function in roles::INGEST_FUNCTIONS {
-            let name = format!("{schema}.{function}");
-            let (exists,): (bool,) =
-                sqlx::query_as("SELECT to_regproc($1) IS NOT NULL").bind(&name).fetch_one(&mut *transaction).await?;
-            if exists {
-                let revoke = format!("REVOKE EXECUTE ON FUNCTION {name} FROM {role}");
-                sqlx::raw_sql(AssertSqlSafe(revoke)).execute(&mut *transaction).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The roles that were there.
+    /// The roles that were dropped. One that owns something in another database stays, and holds nothing up.
     async fn drop_ingest_roles(&self, project: ProjectId, object_uid: Option<&str>) -> Result<Vec<String>, StoreError> {
         let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(Vec::new()) };
-        let roles = self.existing_ingest_roles(&mut transaction, project).await?;
-        for role in &roles {
-            roles::drop_role(&mut transaction, role).await?;
-        }
-        sqlx::query("DELETE FROM errortracking.former_logins WHERE project_id = $1")
-            .bind(project.as_i64())
-            .execute(&mut *transaction)
-            .await?;
+        let dropped = self.drop_locked_logins(&mut transaction, project).await?;
         transaction.commit().await?;
-        Ok(roles)
+        Ok(dropped)
     }
 
     async fn drop_schema(&self, project: ProjectId, object_uid: Option<&str>) -> Result<(), StoreError> {
@@ -159,6 +131,51 @@ impl Admin {
         self.drop_own_schema(&mut transaction, project).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Drops a retained project of this database in which nothing was ever stored: without that, who creates and deletes
+    /// projects again and again leaves a schema for each. Nobody can store anything any more when this is called.
+    async fn drop_empty(&self, project: ProjectId, object_uid: Option<&str>) -> Result<bool, StoreError> {
+        let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(false) };
+        let retained: Option<(bool,)> = sqlx::query_as(
+            "SELECT state = 'retained' AND database_secret IS NULL FROM errortracking.projects WHERE project_id = $1",
+        )
+        .bind(project.as_i64())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        match self.schema_comment(&mut transaction, project).await? {
+            Some(comment) if comment != self.expected_comment(project) => return Ok(false),
+            _ if retained != Some((true,)) => return Ok(false),
+            None => {}
+            Some(_) => {
+                for table in STORED {
+                    if !is_empty(&mut transaction, &format!("{}.{table}", project.schema())).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        sqlx::query("UPDATE errortracking.projects SET state = 'deleted' WHERE project_id = $1")
+            .bind(project.as_i64())
+            .execute(&mut *transaction)
+            .await?;
+        self.drop_own_schema(&mut transaction, project).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Retained projects of this database that the namespace has left, but for the one of this name, which the next
+    /// object takes over.
+    pub async fn retained_in(&self, namespace_uid: &str, but_for: &str) -> Result<u32, StoreError> {
+        let (retained,): (i64,) = sqlx::query_as(
+            "SELECT count(*) FROM errortracking.projects
+             WHERE namespace_uid = $1 AND name <> $2 AND state = 'retained'",
+        )
+        .bind(namespace_uid)
+        .bind(but_for)
+        .fetch_one(&mut *self.read().await?)
+        .await?;
+        Ok(u32::try_from(retained).unwrap_or(u32::MAX))
     }
 
     /// Drops what the deletion of a project's object has left, if it is retained still; `None` when it is not. Returns the
@@ -205,4 +222,17 @@ impl Admin {
             .await?;
         Ok(())
     }
+}
+
+/// A table that is not there yet holds nothing.
+async fn is_empty(transaction: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
+    let (exists,): (bool,) =
+        sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(&mut *transaction).await?;
+    if !exists {
+        return Ok(true);
+    }
+    let (empty,): (bool,) = sqlx::query_as(AssertSqlSafe(format!("SELECT NOT EXISTS (SELECT FROM {table})")))
+        .fetch_one(transaction)
+        .await?;
+    Ok(empty)
 }

@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use super::Admin;
+use super::{Admin, server::BEGIN};
 use crate::store::StoreError;
 
 impl Admin {
@@ -34,6 +34,7 @@ fn innermost(error: &StoreError) -> &StoreError {
 }
 
 async fn missing_rights(pool: &PgPool) -> Result<Vec<String>, StoreError> {
+    let mut transaction = pool.begin_with(BEGIN).await?;
     let (login, database, creates_schemas, creates_roles, owner): (String, String, bool, bool, Option<String>) =
         sqlx::query_as(
             "SELECT
@@ -45,7 +46,7 @@ async fn missing_rights(pool: &PgPool) -> Result<Vec<String>, StoreError> {
                     WHERE nspname = 'errortracking' AND NOT pg_has_role(nspowner, 'USAGE')
                 )",
         )
-        .fetch_one(pool)
+        .fetch_one(&mut *transaction)
         .await?;
     let mut missing = Vec::new();
     if let Some(owner) = owner {

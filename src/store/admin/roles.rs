@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Admin, InstallationId, scram};
+use super::{Admin, InstallationId, ingest_pods, scram};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, migrations},
@@ -45,22 +45,38 @@ const CONSOLE_FUNCTIONS: [&str; 2] = ["outcomes_since", "release_health"];
 /// What an ingest login calls in its project's schema. `ingest_batch` is what the version before calls.
 pub(super) const INGEST_FUNCTIONS: [&str; 3] = ["ingest", "ingest_batch", "quarantine_event"];
 
+/// How old a login is that becomes the project's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// Nobody had it before.
+    New,
+    /// Pods have it already.
+    Known,
+}
+
 impl Admin {
     /// The project's ingest login with this password; its name. Another password than the one in use comes with
     /// another login, and the one before stays valid for [`FORMER_LOGIN_VALID`]: whoever has not seen the new one
-    /// yet is not refused.
+    /// yet is not refused. Any that was to be valid longer ends now: who can change the Secret could have the sessions of
+    /// nine logins otherwise.
     pub async fn ensure_ingest_role(&self, project: ProjectId, password: &SecretString) -> Result<String, StoreError> {
         let ensured = async {
             self.ensure_ingest_group().await?;
             let mut transaction = self.begin().await?;
             let (current, digest) = current_login(&mut transaction, project).await?;
             let ours = current.as_ref().is_some_and(|role| self.installation.ingest_roles(project).contains(role));
+            let mut ended = Vec::new();
             let role = match &current {
                 Some(role) if ours && digest.as_deref() == Some(&password_digest(password)[..]) => role.clone(),
-                _ => self.free_role(&mut transaction, project, current.as_deref()).await?,
+                _ => {
+                    ended = self.end_former_logins(&mut transaction, project).await?;
+                    self.free_role(&mut transaction, project, current.as_deref()).await?
+                }
             };
-            self.set_login(&mut transaction, project, &role, password).await?;
+            ended.retain(|former| *former != role);
+            self.set_login(&mut transaction, project, &role, password, Age::New).await?;
             transaction.commit().await?;
+            self.end_sessions(&ended).await?;
             Ok(role)
         };
         self.naming_missing_rights(ensured.await).await
@@ -82,7 +98,7 @@ impl Admin {
             self.ensure_ingest_group().await?;
             let mut transaction = self.begin().await?;
             current_login(&mut transaction, project).await?;
-            self.set_login(&mut transaction, project, role, password).await?;
+            self.set_login(&mut transaction, project, role, password, Age::Known).await?;
             transaction.commit().await?;
             Ok(())
         };
@@ -93,45 +109,32 @@ impl Admin {
     pub async fn share_login(&self, project: ProjectId, role: &str, password: &SecretString) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         current_login(&mut transaction, project).await?;
-        self.record_login(&mut transaction, project, role, password).await?;
+        self.record_login(&mut transaction, project, role, password, Age::New).await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// Removes logins whose time is over, with their sessions; how many.
-    pub async fn drop_former_logins(&self) -> Result<usize, StoreError> {
-        let due: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT project_id, role FROM errortracking.former_logins WHERE valid_until < clock_timestamp()",
+    /// Ends the overlap of logins that have a successor already; their names.
+    async fn end_former_logins(
+        &self,
+        transaction: &mut PgConnection,
+        project: ProjectId,
+    ) -> Result<Vec<String>, StoreError> {
+        let ended: Vec<(String,)> = sqlx::query_as(
+            "UPDATE errortracking.former_logins SET valid_until = clock_timestamp()
+             WHERE project_id = $1 AND valid_until > clock_timestamp()
+                AND role IN (SELECT rolname FROM pg_roles WHERE rolname = ANY ($2))
+             RETURNING role",
         )
-        .fetch_all(&self.pool)
+        .bind(project.as_i64())
+        .bind(self.installation.ingest_roles(project))
+        .fetch_all(&mut *transaction)
         .await?;
-        for (id, role) in &due {
-            let project = super::projects::project_id(*id)?;
-            let mut transaction = self.begin().await?;
-            migrations::lock_project(&mut transaction, project).await?;
-            // In use again since it was read, or gone.
-            let due: Option<(String,)> = sqlx::query_as(
-                "SELECT role FROM errortracking.former_logins WHERE role = $1 AND valid_until < clock_timestamp()",
-            )
-            .bind(role)
-            .fetch_optional(&mut *transaction)
-            .await?;
-            if due.is_none() {
-                continue;
-            }
-            lock_out(&mut transaction, role).await?;
-            // Nobody comes back between the end of the sessions and that of the role.
-            transaction.commit().await?;
-            let mut transaction = self.begin().await?;
-            migrations::lock_project(&mut transaction, project).await?;
-            drop_role(&mut transaction, role).await?;
-            sqlx::query("DELETE FROM errortracking.former_logins WHERE role = $1")
-                .bind(role)
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
+        let ended: Vec<String> = ended.into_iter().map(|(role,)| role).collect();
+        for role in &ended {
+            self.lock_out(transaction, project, role).await?;
         }
-        Ok(due.len())
+        Ok(ended)
     }
 
     /// The first name that no login of the project has; when all are taken, the one that has been out of use longest.
@@ -161,15 +164,15 @@ impl Admin {
         project: ProjectId,
         role: &str,
         password: &SecretString,
+        age: Age,
     ) -> Result<(), StoreError> {
-        self.record_login(transaction, project, role, password).await?;
+        self.record_login(transaction, project, role, password, age).await?;
         ensure_login(transaction, role, password).await?;
+        ingest_pods::set_limits(transaction, project, role).await?;
         let (group, schema) = (self.installation.ingest_group(), project.schema());
         let functions = INGEST_FUNCTIONS.map(|function| format!("{schema}.{function}")).join(", ");
-        // Whatever the database's default is: `ingest_batch` must see what it waited for.
         let grants = format!(
-            "ALTER ROLE {role} SET default_transaction_isolation = 'read committed';
-             GRANT {group} TO {role};
+            "GRANT {group} TO {role};
              GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT EXECUTE ON FUNCTION {functions} TO {role}"
         );
@@ -183,7 +186,22 @@ impl Admin {
         project: ProjectId,
         role: &str,
         password: &SecretString,
+        age: Age,
     ) -> Result<(), StoreError> {
+        // The successor of a login that comes back was never published: its time has come already.
+        sqlx::query(
+            "UPDATE errortracking.projects AS p
+             SET ingest_role_since = CASE
+                WHEN $3 AND EXISTS (SELECT FROM errortracking.former_logins AS f WHERE f.role = $2) THEN to_timestamp(0)
+                ELSE clock_timestamp()
+             END
+             WHERE project_id = $1 AND ingest_role IS DISTINCT FROM $2",
+        )
+        .bind(project.as_i64())
+        .bind(role)
+        .bind(age == Age::Known)
+        .execute(&mut *transaction)
+        .await?;
         // Of the logins before only those are ours to remove that we made.
         sqlx::query(
             "INSERT INTO errortracking.former_logins (role, project_id, valid_until)
@@ -216,7 +234,7 @@ impl Admin {
     /// must not queue for what is there.
     async fn ensure_ingest_group(&self) -> Result<(), StoreError> {
         let group = self.installation.ingest_group();
-        if ingest_group_is_complete(&mut *self.pool.acquire().await?, &group).await? {
+        if ingest_group_is_complete(&mut *self.read().await?, &group).await? {
             return Ok(());
         }
         let mut transaction = self.begin().await?;
@@ -250,6 +268,7 @@ impl Admin {
         grant_connect(&mut transaction, &role).await?;
         let grants = format!(
             "ALTER ROLE {role} SET default_transaction_read_only = on;
+             ALTER ROLE {role} SET search_path = pg_catalog, pg_temp;
              GRANT USAGE ON SCHEMA errortracking TO {role};
              GRANT SELECT ON errortracking.console_projects, errortracking.console_client_keys TO {role}"
         );
@@ -278,15 +297,15 @@ impl Admin {
         Ok(role)
     }
 
-    /// SHA-256 of the password [`Self::ensure_console_role`] set last, if the role still exists.
+    /// SHA-256 of the password [`Self::ensure_console_role`] set last, if the role is still as this version makes it.
     pub async fn console_password_digest(&self) -> Result<Option<[u8; 32]>, StoreError> {
         let digest: Option<(Vec<u8>,)> = sqlx::query_as(
             "SELECT l.password_digest FROM errortracking.console_login AS l
              JOIN pg_roles AS r ON r.rolname = l.role AND r.rolcanlogin
-             WHERE l.role = $1",
+             WHERE l.role = $1 AND 'search_path=pg_catalog, pg_temp' = ANY (r.rolconfig)",
         )
         .bind(self.installation.console_role())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.read().await?)
         .await?;
         Ok(digest.and_then(|(digest,)| digest.try_into().ok()))
     }
@@ -362,26 +381,6 @@ async fn ingest_group_is_complete(connection: &mut PgConnection, group: &str) ->
     .fetch_one(connection)
     .await?;
     Ok(complete)
-}
-
-/// From the end of the transaction on nobody can log in as the role.
-pub(super) async fn lock_out(transaction: &mut PgConnection, role: &str) -> Result<(), StoreError> {
-    if role_exists(transaction, role).await? {
-        sqlx::raw_sql(AssertSqlSafe(format!("ALTER ROLE {role} NOLOGIN"))).execute(transaction).await?;
-    }
-    Ok(())
-}
-
-/// Ends the role's sessions, which would go on with what they may do for as long as they stay connected, and drops it.
-pub(super) async fn drop_role(transaction: &mut PgConnection, role: &str) -> Result<(), StoreError> {
-    if role_exists(transaction, role).await? {
-        sqlx::query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1")
-            .bind(role)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::raw_sql(AssertSqlSafe(format!("DROP OWNED BY {role}; DROP ROLE {role}"))).execute(transaction).await?;
-    }
-    Ok(())
 }
 
 async fn ensure_login(transaction: &mut PgConnection, role: &str, password: &SecretString) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 
-use super::{Admin, InstallationId, Leader, leader, rights};
+use super::{Admin, InstallationId, LONGEST_TRANSACTION, Leader, ingest_pods, leader, rights};
 use crate::{
     dsn::hex,
     store::{StoreError, migrations},
@@ -25,6 +25,11 @@ pub(super) const INCARNATION: &str = "(
 /// by the server: before the lease of a frozen leader has run out.
 const ABANDONED: Duration = Duration::from_secs(10);
 
+/// Begins every transaction of the operator, in one round trip. Where PUBLIC may create in `public`, as in a database
+/// that was made before Postgres 15, any login can put an operator or a function there that fits better than that of
+/// Postgres, and would run with the rights of who names it. In the transaction, so that it holds behind a pooler too.
+pub(in crate::store) const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_catalog, pg_temp";
+
 /// What the server says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -36,6 +41,8 @@ pub struct ServerFacts {
     pub synchronous_standby: bool,
     /// Changes when the server is started anew and when the database is made anew, as by a restore.
     pub incarnation: String,
+    /// Version of TLS of the link, as the server sees it; `None`: it is not encrypted.
+    pub tls: Option<String>,
     /// Whether the login may create roles: `CloudNativePG`'s owner of a database may not.
     pub creates_roles: bool,
 }
@@ -61,20 +68,34 @@ impl Admin {
 
     /// Acts beside the leader, in the epoch that it has claimed. Makes and migrates nothing.
     pub async fn attach(pool: PgPool) -> Result<Self, StoreError> {
-        let server = facts(&pool).await?;
+        let mut transaction = pool.begin_with(BEGIN).await?;
+        let server = facts(&mut transaction).await?;
         let (installation, epoch): (String, i64) =
-            sqlx::query_as("SELECT id, epoch FROM errortracking.installation").fetch_one(&pool).await?;
+            sqlx::query_as("SELECT id, epoch FROM errortracking.installation").fetch_one(&mut *transaction).await?;
+        transaction.commit().await?;
         Ok(Self { pool, epoch, installation: InstallationId(installation), server, leader: None })
     }
 
     async fn claim_database(pool: &PgPool, epoch: i64, leader: Option<Leader>) -> Result<Self, StoreError> {
-        let server = facts(pool).await?;
-        let mut transaction = pool.begin().await?;
+        let mut transaction = pool.begin_with(BEGIN).await?;
+        let server = facts(&mut transaction).await?;
         sqlx::query("SELECT set_config('lock_timeout', $1, true)")
             .bind(format!("{}ms", LOCK_TIMEOUT.as_millis()))
             .execute(&mut *transaction)
             .await?;
-        migrations::migrate_server(&mut transaction).await?;
+        if let Err(error) = migrations::migrate_server(&mut transaction).await {
+            drop(transaction);
+            if error.waits_for_a_transaction() {
+                // It may be a tenant's, who could keep the operator from ever being upgraded.
+                let installation: Option<(String,)> = sqlx::query_as("SELECT id FROM errortracking.installation")
+                    .fetch_optional(&mut *pool.begin_with(BEGIN).await?)
+                    .await?;
+                if let Some((id,)) = installation {
+                    ingest_pods::end_transactions(pool, &InstallationId(id), LONGEST_TRANSACTION).await?;
+                }
+            }
+            return Err(error);
+        }
         if let Some(leader) = &leader {
             leader::record_leader(&mut transaction, leader).await?;
         }
@@ -99,7 +120,7 @@ impl Admin {
 
     /// Claims the database for a later epoch: what an older leader still sends is refused from now on.
     pub async fn claim(&mut self, epoch: i64) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.read().await?;
         fence(&mut transaction, epoch, LOCK_TIMEOUT).await?;
         transaction.commit().await?;
         self.epoch = epoch;
@@ -131,9 +152,14 @@ impl Admin {
         &self,
         lock_timeout: Duration,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.read().await?;
         fence(&mut transaction, self.epoch, lock_timeout).await?;
         Ok(transaction)
+    }
+
+    /// A transaction that changes nothing, so that it needs no leader. Dropped, it rolls back.
+    pub(super) async fn read(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        Ok(self.pool.begin_with(BEGIN).await?)
     }
 }
 
@@ -152,28 +178,25 @@ async fn fence(transaction: &mut PgConnection, epoch: i64, lock_timeout: Duratio
     Ok(())
 }
 
-async fn facts(pool: &PgPool) -> Result<ServerFacts, StoreError> {
-    let (number, version, fsync, synchronous_standby, creates_roles, incarnation): (
-        i32,
-        String,
-        bool,
-        bool,
-        bool,
-        String,
-    ) = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT
-            current_setting('server_version_num')::integer,
-            current_setting('server_version'),
-            current_setting('fsync')::boolean,
-            current_setting('synchronous_standby_names') <> '',
-            (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user),
-            {INCARNATION}"
-    )))
-    .fetch_one(pool)
-    .await?;
+type Facts = (i32, String, bool, bool, Option<String>, bool, String);
+
+async fn facts(connection: &mut PgConnection) -> Result<ServerFacts, StoreError> {
+    let (number, version, fsync, synchronous_standby, tls, creates_roles, incarnation): Facts =
+        sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT
+                current_setting('server_version_num')::integer,
+                current_setting('server_version'),
+                current_setting('fsync')::boolean,
+                current_setting('synchronous_standby_names') <> '',
+                (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl),
+                (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user),
+                {INCARNATION}"
+        )))
+        .fetch_one(connection)
+        .await?;
     if number < OLDEST {
         Err(StoreError::ServerTooOld { found: version })
     } else {
-        Ok(ServerFacts { version, fsync, synchronous_standby, incarnation, creates_roles })
+        Ok(ServerFacts { version, fsync, synchronous_standby, incarnation, tls, creates_roles })
     }
 }

@@ -89,7 +89,7 @@ impl Admin {
 
     /// A transaction that needs no leader and changes nothing.
     async fn begin_reading(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.read().await?;
         let limits =
             format!("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '{}s'", STATEMENT_TIMEOUT.as_secs());
         sqlx::raw_sql(AssertSqlSafe(limits)).execute(&mut *transaction).await?;

@@ -18,6 +18,7 @@ use crate::{
 /// so they hold behind a transaction pooler too.
 const BEGIN: &str = "\
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SET LOCAL search_path = pg_catalog, pg_temp;
     SET LOCAL statement_timeout = '5s';
     SET LOCAL idle_in_transaction_session_timeout = '30s'";
 

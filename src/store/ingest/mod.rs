@@ -21,6 +21,9 @@ use crate::{
     settings::{RateLimit, Settings},
 };
 
+/// Connections that the pool of an ingest pod opens at most: two writers, and keys and heartbeat together.
+pub const CONNECTIONS_A_POD: u32 = 3;
+
 /// One event, ready to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {

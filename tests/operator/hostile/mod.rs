@@ -3,6 +3,7 @@
 //! their own; the last line is "hostile: A attacks, H held, others waited at most S s".
 
 mod bystander;
+mod logins;
 mod statuses;
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ struct Outcome {
 }
 
 /// One list for each topic.
-const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS];
+const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS, logins::ATTACKS];
 
 #[test]
 #[ignore = "make test-hostile runs it: it floods the cluster, and takes long"]

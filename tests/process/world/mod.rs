@@ -198,6 +198,15 @@ impl World {
         ended
     }
 
+    /// As if the project of this number had received something: what was never used is not retained.
+    pub async fn store_something(&self, project: &str) {
+        let aside = format!(
+            "INSERT INTO project_{project}.quarantine (event_id, received_at, reason, payload)
+             VALUES (gen_random_uuid(), now(), 'kept', 'x')"
+        );
+        self.sql(&aside).await;
+    }
+
     /// Rows of the answer as the superuser, columns by `|`, in the database of this World.
     pub async fn sql(&self, query: &str) -> String {
         let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_all(&self.pool).await;

@@ -15,12 +15,11 @@ use super::{
 };
 use crate::{
     backend::BackendError,
-    crd::DeletionPolicy,
     operator::{
         databases::{Database, DatabaseState, Databases},
         objects::ApplyError,
     },
-    store::StoreError,
+    store::{StoreError, admin},
 };
 
 /// Longest work on one tombstone. Dropping a large schema takes seconds.
@@ -60,19 +59,20 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
         Tombstone::Project { uid, namespace, deletion_policy, .. } => {
             let own = own?;
             let Some((id, location)) = own.admin.locate_object(uid).await? else { return Ok(()) };
-            let policy = (*deletion_policy).into();
+            let mut policy = (*deletion_policy).into();
             if let Some(location) = &location {
                 let waits = || format!("{}, login of Secret {namespace}/{}", location.server, location.secret);
                 let there = answering(databases.projects.state(namespace, &location.secret), waits)?;
                 match there.admin.observe_object(uid).await? {
-                    Some(state) => there.admin.retire_project_of(state.project_id, uid, policy).await?,
+                    // A schema that is dropped because it is empty is not retained here either.
+                    Some(state) => policy = there.admin.retire_project_of(state.project_id, uid, policy).await?,
                     // The Secret names another database by now, which would find nothing and take it for done.
                     None if there.server != location.server => return Err(Unsettled::Waiting(waits())),
                     None => {}
                 }
             }
             own.admin.retire_project_of(id, uid, policy).await?;
-            if location.is_some() && *deletion_policy == DeletionPolicy::Delete {
+            if location.is_some() && policy == admin::DeletionPolicy::Delete {
                 own.admin.record_location(id, None).await?;
             }
         }

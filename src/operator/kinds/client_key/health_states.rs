@@ -90,7 +90,7 @@ fn state(
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<HealthState> {
     let without_key = |project| Observed { project, active: None, secret: Drift::Absent, ..published().observed };
-    let limit = || Unmet::Limit { namespace: "web".into(), objects: "client keys", limit: 1 };
+    let limit = || Unmet::Limit { namespace: "web".into(), objects: "client keys", limit: 1, retained: 0 };
     let seen = written(&published());
     let bare = |name, metadata, status, conditions, kstatus, argocd| HealthState {
         name,

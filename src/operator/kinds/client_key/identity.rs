@@ -33,6 +33,9 @@ impl KeyPass<'_> {
             BackendState::Unavailable(Unavailable::Connecting) if project.database_secret().is_some() => {
                 return Err(Waiting::Connecting.into());
             }
+            BackendState::Unavailable(Unavailable::Migrating(error)) if self.key.status.is_some() => {
+                return Err(Waiting::Migrating(error).into());
+            }
             BackendState::Unavailable(unavailable) => return Ok(Project::DatabaseUnavailable(unavailable)),
         };
         let project_uid = project.metadata.uid.clone().unwrap_or_default();
@@ -74,10 +77,9 @@ impl KeyPass<'_> {
             client_key_uid: self.uid.clone(),
         };
         backend.take_over(&mut self.keys, &owner).await?;
-        if self.keys.active().is_none()
-            && let Some(published) = self.published_key().await?
-        {
-            // After a restore of an older backup: applications have the key, and the backend has lost it.
+        if let Some(published) = self.published_key().await? {
+            // After a restore of an older backup: applications have the key, and the backend has lost it, or knows only
+            // the one of a former object of this name.
             backend.put_back(&mut self.keys, &owner, &published).await?;
         }
         if let Some(key) = self.keys.active() {

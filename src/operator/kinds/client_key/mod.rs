@@ -199,7 +199,7 @@ impl Pass for KeyPass<'_> {
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
         if let Some(limit) = plan::turned_away(observed) {
             let namespace = self.namespace.clone();
-            return Some(Unmet::Limit { namespace, objects: "client keys", limit }.into());
+            return Some(Unmet::Limit { namespace, objects: "client keys", limit, retained: 0 }.into());
         }
         if observed.no_external_url {
             return Some(Unmet::ExternalUrl { project: self.key.spec.project_ref.name.clone() }.into());

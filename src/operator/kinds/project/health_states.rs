@@ -23,7 +23,7 @@ use crate::{
             child::{ChildKind, Drift},
         },
     },
-    store::StoreError,
+    store::{StoreError, tls::Tls},
 };
 
 /// What a status is made from, before it is made.
@@ -80,6 +80,7 @@ fn written(scene: &Scene) -> serde_json::Value {
             server: "db.example:5432/errors".into(),
             installation: "6b1f0c52-5e4b-4d2a-9a39-2f1f6d1c7e11".into(),
             shared_login: None,
+            link: Tls::default().describe("db.web.svc", None),
         }),
         failure: scene.failure.as_ref(),
     };
@@ -258,7 +259,8 @@ pub fn all() -> Vec<HealthState> {
             "stalled: past the limit of the namespace",
             |scene| {
                 nothing_yet(scene, CatalogRow::Unknown);
-                scene.failure = Some(Unmet::Limit { namespace: "web".into(), objects: "projects", limit: 1 }.into());
+                scene.failure =
+                    Some(Unmet::Limit { namespace: "web".into(), objects: "projects", limit: 1, retained: 0 }.into());
             },
             "LimitExceeded Stalled",
             "Failed",

@@ -5,8 +5,10 @@ use kube::runtime::events::EventType;
 use tracing::warn;
 
 use super::{
-    ProjectPass, catalogued,
+    ProjectPass, login,
     plan::{CatalogRow, Catalogued},
+    rollout::Rollout,
+    scale,
 };
 use crate::{
     crd::ErrorTrackingProject,
@@ -17,7 +19,7 @@ use crate::{
             failure::{Failure, Waiting},
             kind::Kind,
         },
-        objects::{EventReason, apply},
+        objects::{EventReason, apply, child::ChildKind},
     },
     store::{
         Admin, StoreError,
@@ -32,7 +34,7 @@ impl ProjectPass<'_> {
             Ok(Some(state)) => {
                 self.id = Some(state.project_id);
                 self.role.clone_from(&state.ingest_role);
-                let known = catalogued(&state, &self.asked, Timestamp::now());
+                let known = self.catalogued(&state, Timestamp::now());
                 let placed = self.is_placed(database, &state).await;
                 Ok(CatalogRow::Known(Catalogued {
                     retired: known.retired || !placed,
@@ -43,6 +45,21 @@ impl ProjectPass<'_> {
             Ok(None) => Ok(self.elsewhere(database).unwrap_or(CatalogRow::Unknown)),
             Err(error) if error.retryable() => Err(error.into()),
             Err(error) => Ok(CatalogRow::Unavailable(Unavailable::refused(error))),
+        }
+    }
+
+    fn catalogued(&self, state: &ProjectRow, now: Timestamp) -> Catalogued {
+        let rollout = self.own(ChildKind::Deployment).as_deref().map(Rollout::of).unwrap_or_default();
+        let pods = scale::pods_to_serve(self.project.scale(), &rollout, state.ingest_pods);
+        Catalogued {
+            retired: state.phase != Phase::Active,
+            settings_recorded: state.settings.as_ref() == Some(&self.asked.settings),
+            migrated: state.migrated(),
+            password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
+            // One that the operator shares is not its own to change.
+            login_due: state.connection_limit.is_some() && login::is_due(state, self.context.login_lifetime, now),
+            pods_granted: state.serves_pods(pods),
+            partitions_complete: state.partitions_ready(now),
         }
     }
 

@@ -1,26 +1,66 @@
 //! The login of a project's ingest pods. Postgres and the Secret must agree, and no pod is refused while it changes.
 
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ProjectPass, children, names::database_secret_name, plan::Observed};
+use super::{
+    ProjectPass, children,
+    names::database_secret_name,
+    plan::{CatalogRow, Observed},
+    scale,
+};
 use crate::{
     dsn::{ProjectId, hex},
     operator::{
         databases::{self, Database},
-        kinds::failure::Failure,
+        kinds::failure::{Failure, Unmet},
         objects::{
             EventReason, apply,
             child::{ChildKind, secret_value, written_by_others},
         },
     },
-    store::admin::password_digest,
+    store::admin::{PodGrant, ProjectRow, password_digest},
 };
 
 /// Shorter ones were not made by us.
 const PASSWORD_LENGTH: usize = 32;
 
+/// Whether the time of the project's login is over. Logins that were made together are replaced over the last tenth of
+/// their time, by the numbers of their projects.
+pub(super) fn is_due(state: &ProjectRow, lifetime: Duration, now: Timestamp) -> bool {
+    let Some(since) = state.login_since.filter(|_| !lifetime.is_zero()) else { return false };
+    // A number is prime to 97 unless it is a multiple: neighbours are spread.
+    let early = lifetime / 970 * u32::try_from(state.project_id.get() * 31 % 97).unwrap_or(0);
+    SignedDuration::try_from(lifetime.saturating_sub(early)).is_ok_and(|time| now.duration_since(since) >= time)
+}
+
 impl ProjectPass<'_> {
+    /// Lets the login have the sessions of the pods that the spec asks for.
+    pub(super) async fn grant_pods(
+        &self,
+        observed: &Observed,
+        database: &Database,
+        id: ProjectId,
+    ) -> Result<(), Failure> {
+        let state = database.admin.observe_project(id).await?;
+        let granted = state.and_then(|state| state.ingest_pods);
+        let pods = scale::pods_to_serve(self.project.scale(), &observed.rollout, granted);
+        // A database of their own is theirs to fill.
+        let limit = match self.project.database_secret() {
+            None => self.context.limits.ingest_pods_per_namespace,
+            Some(_) => None,
+        };
+        match (database.admin.grant_pods(id, pods, limit).await?, limit) {
+            (PodGrant::Refused { others }, Some(limit)) => {
+                Err(Unmet::Pods { namespace: self.namespace.clone(), pods, others, limit }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Publishes the login. A login that we wrote into the Secret stays, because pods use it and a restore may have
     /// removed it from Postgres. Otherwise a new one is made, and Postgres takes the former one for some minutes more.
     pub(super) async fn publish_login(
@@ -32,7 +72,9 @@ impl ProjectPass<'_> {
         let (role, password) = if let Some((role, password)) = database.shared_login() {
             database.admin.share_login(id, role, password).await?;
             (role.to_owned(), password.clone())
-        } else if let Some((role, password)) = self.published_login(database, id).await? {
+        } else if let Some((role, password)) = self.published_login(database, id).await?
+            && !matches!(&observed.database, CatalogRow::Known(known) if known.login_due)
+        {
             let in_use = observed.database.password() == Some(&hex(&password_digest(&password)));
             if !in_use || self.role.as_ref() != Some(&role) {
                 database.admin.restore_ingest_role(id, &role, &password).await?;

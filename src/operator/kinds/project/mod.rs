@@ -32,7 +32,7 @@ use secrecy::SecretString;
 use self::{
     exposure::{NoAddress, Route},
     names::{database_secret_name, ingest_name},
-    plan::{CatalogRow, Catalogued, Observed, Step},
+    plan::{CatalogRow, Observed, Step},
     rollout::{Held, Rollout},
     settings::Asked,
 };
@@ -45,7 +45,7 @@ use super::{
 };
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Ingest, Scale},
-    dsn::{ProjectId, hex},
+    dsn::ProjectId,
     kubernetes::names::PROJECT_LABEL,
     operator::{
         cluster::cache::Facts,
@@ -56,7 +56,6 @@ use crate::{
             child::{self, Child, ChildKind, Drift, cached_digest, holder, owned_by},
         },
     },
-    store::admin::{Phase, ProjectRow},
 };
 
 impl Kind for ErrorTrackingProject {
@@ -115,6 +114,8 @@ pub struct ProjectPass<'a> {
     key_refused: Option<String>,
     id: Option<ProjectId>,
     role: Option<String>,
+    /// Retained projects of the namespace, when that is asked.
+    retained: u32,
     /// Image of the ingest pods: the installation's, or their present one while they wait for their turn.
     image: IngestImage,
     held: Option<Held>,
@@ -141,6 +142,7 @@ impl<'a> ProjectPass<'a> {
             key_refused,
             id: None,
             role: None,
+            retained: 0,
             image: context.image.clone(),
             held: None,
             route: Route::default(),
@@ -186,13 +188,25 @@ impl<'a> ProjectPass<'a> {
         self.live(kind, &self.child_name(kind)).filter(|live| owned_by(live, &self.uid))
     }
 
+    /// Looks for retained projects of the namespace, which count as those that are there: a new one waits for the answer.
+    async fn count_retained(&mut self) -> Result<(), Failure> {
+        if self.context.limits.projects_per_namespace.is_none() || self.id.is_some() {
+            return Ok(());
+        }
+        let DatabaseState::Ready(own) = self.context.databases.own() else { return Ok(()) };
+        let namespace_uid = apply::namespace_uid(&self.context.client, &self.namespace).await?;
+        self.retained = own.admin.retained_in(&namespace_uid, &self.name).await?;
+        Ok(())
+    }
+
     /// The most projects that the namespace may have, when this one is past it.
     fn past_limit(&self) -> Option<u32> {
         let limit = self.context.limits.projects_per_namespace?;
+        let room = limit.saturating_sub(self.retained);
         // A look at every project of the cluster, which only a new one needs.
         let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
         let projects = self.context.caches.of::<ErrorTrackingProject>().cache;
-        let exceeded = || projects.summaries(|all| limits::exceeded(&self.project.metadata, all, limit));
+        let exceeded = || projects.summaries(|all| limits::exceeded(&self.project.metadata, all, room));
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
@@ -277,12 +291,20 @@ impl Pass for ProjectPass<'_> {
             DatabaseState::Connecting if self.project.database_secret().is_some() => {
                 return Err(Waiting::Connecting.into());
             }
+            // So it does while the schema waits for somebody's transaction; a new project is told.
+            DatabaseState::Migrating(error) if self.project.status.is_some() => {
+                return Err(Waiting::Migrating(error.clone()).into());
+            }
+            DatabaseState::Migrating(error) => {
+                (CatalogRow::Unavailable(Unavailable::Migrating(error.clone())), Vec::new(), Drift::Absent)
+            }
             DatabaseState::Connecting => (CatalogRow::Unavailable(Unavailable::Connecting), Vec::new(), Drift::Absent),
             DatabaseState::Unavailable(error) => {
                 let unavailable = Unavailable::NotConnected(error.clone());
                 (CatalogRow::Unavailable(unavailable), Vec::new(), Drift::Absent)
             }
         };
+        self.count_retained().await?;
         let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
         let wanted = |kind: &ChildKind| workload.iter().any(|child| child.kind == *kind);
         let gateway_api_missing = matches!(self.route, Route::NoSuchKind) && wanted(&ChildKind::HttpRoute);
@@ -327,7 +349,7 @@ impl Pass for ProjectPass<'_> {
         }
         if let Some(limit) = plan::turned_away(observed) {
             let namespace = self.namespace.clone();
-            return Some(Unmet::Limit { namespace, objects: "projects", limit }.into());
+            return Some(Unmet::Limit { namespace, objects: "projects", limit, retained: self.retained }.into());
         }
         if observed.gateway_api_missing {
             return Some(Unmet::GatewayApi.into());
@@ -392,6 +414,7 @@ impl Pass for ProjectPass<'_> {
             (Step::CreatePartitions, Some(id)) => {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;
             }
+            (Step::GrantPods, Some(id)) => self.grant_pods(observed, &database, id).await?,
             (Step::PublishLogin, Some(id)) => self.publish_login(observed, &database, id).await?,
             (Step::Remove(kind), _) => {
                 let name = self.child_name(kind);
@@ -430,15 +453,5 @@ impl Pass for ProjectPass<'_> {
         };
         let view = status::View { project: self.project, before: &before, observed, id: self.id, home, failure };
         Ok(self.context.report(self.project, &before, &status::build(&view, Timestamp::now())).await?)
-    }
-}
-
-fn catalogued(state: &ProjectRow, asked: &Asked, now: Timestamp) -> Catalogued {
-    Catalogued {
-        retired: state.phase != Phase::Active,
-        settings_recorded: state.settings.as_ref() == Some(&asked.settings),
-        migrated: state.migrated(),
-        password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
-        partitions_complete: state.partitions_ready(now),
     }
 }

@@ -84,6 +84,10 @@ pub struct Catalogued {
     pub migrated: bool,
     /// SHA-256 of the ingest login's password, in hex; `None` without a login.
     pub password: Option<String>,
+    /// The time of the login is over, by the installation's schedule.
+    pub login_due: bool,
+    /// The login may have the sessions of the pods that the spec asks for, and no more.
+    pub pods_granted: bool,
     /// Two spans after the current one exist.
     pub partitions_complete: bool,
 }
@@ -105,6 +109,8 @@ impl Catalogued {
             settings_recorded: true,
             migrated: true,
             password: Some("aa".into()),
+            login_due: false,
+            pods_granted: true,
             partitions_complete: true,
         }
     }
@@ -121,6 +127,8 @@ pub enum Step {
     RecordSettings,
     Migrate,
     CreatePartitions,
+    /// Lets the login have the sessions of the pods, unless the namespace has too many. Before there are such pods.
+    GrantPods,
     /// Sets a new password and publishes it: what the Secret and what Postgres hold must agree.
     PublishLogin,
     Apply(ChildKind),
@@ -139,6 +147,7 @@ impl Step {
             Self::RecordSettings => "record-settings",
             Self::Migrate => "migrate",
             Self::CreatePartitions => "create-partitions",
+            Self::GrantPods => "grant-pods",
             Self::PublishLogin => "publish-login",
             Self::Apply(ChildKind::Secret) => "apply-secret",
             Self::Apply(ChildKind::ServiceAccount) => "apply-service-account",
@@ -173,7 +182,13 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
         // Pods keep what they have: an outage of Postgres must not roll anything.
         CatalogRow::Unavailable(_) | CatalogRow::Elsewhere { .. } => return steps,
         CatalogRow::Unknown => {
-            steps.extend([Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions]);
+            steps.extend([
+                Step::Allocate,
+                Step::RecordSettings,
+                Step::Migrate,
+                Step::CreatePartitions,
+                Step::GrantPods,
+            ]);
             if !taken {
                 steps.push(Step::PublishLogin);
             }
@@ -191,9 +206,17 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
             if !known.partitions_complete {
                 steps.push(Step::CreatePartitions);
             }
+            // A new login is made with the limit.
+            if !known.pods_granted && known.password.is_none() {
+                steps.push(Step::GrantPods);
+            }
             let agree = known.password.is_some() && known.password == observed.secret_password;
-            if !taken && (observed.database_secret != Drift::None || !agree) {
+            if !taken && (observed.database_secret != Drift::None || !agree || known.login_due) {
                 steps.push(Step::PublishLogin);
+            }
+            // Who is refused more pods keeps a login that pods can use.
+            if !known.pods_granted && known.password.is_some() {
+                steps.push(Step::GrantPods);
             }
         }
     }
@@ -282,7 +305,14 @@ mod tests {
         };
         assert_eq!(
             plan(&observed),
-            [Step::Allocate, Step::RecordSettings, Step::Migrate, Step::CreatePartitions, Step::PublishLogin]
+            [
+                Step::Allocate,
+                Step::RecordSettings,
+                Step::Migrate,
+                Step::CreatePartitions,
+                Step::GrantPods,
+                Step::PublishLogin
+            ]
         );
     }
 
@@ -301,6 +331,8 @@ mod tests {
             ),
             ("old schema", known(|known| known.migrated = false), vec![Step::Migrate]),
             ("few partitions", known(|known| known.partitions_complete = false), vec![Step::CreatePartitions]),
+            ("more pods", known(|known| known.pods_granted = false), vec![Step::GrantPods]),
+            ("an old login", known(|known| known.login_due = true), vec![Step::PublishLogin]),
             ("login gone", known(|known| known.password = None), vec![Step::PublishLogin]),
             ("another password", known(|known| known.password = Some("bb".into())), vec![Step::PublishLogin]),
             ("retained before", known(|known| known.retired = true), vec![Step::Allocate]),

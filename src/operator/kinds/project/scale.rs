@@ -22,6 +22,28 @@ use crate::{
 /// would fall to its default, 1.
 const REPLICAS_MANAGER: &str = "error-tracking-operator-replicas";
 
+/// Most pods that the spec asks for.
+#[must_use]
+pub fn most_pods(scale: Scale) -> u32 {
+    match scale {
+        Scale::Fixed(replicas) => replicas.unsigned_abs(),
+        Scale::Automatic(bounds) => bounds.max_replicas.unsigned_abs(),
+    }
+}
+
+/// Pods that the login must serve: those that the spec asks for. While more are running, as many as were granted: their
+/// last commits need connections.
+#[must_use]
+pub fn pods_to_serve(scale: Scale, rollout: &Rollout, granted: Option<u32>) -> u32 {
+    let asked = most_pods(scale);
+    // One more comes up in a rollout before another one goes.
+    let expected = if asked == 0 { 0 } else { asked.saturating_add(1) };
+    match granted {
+        Some(granted) if granted > asked && rollout.existing.unsigned_abs() > expected => granted,
+        _ => asked,
+    }
+}
+
 /// The spec of the autoscaler for the Deployment of this name.
 #[must_use]
 pub fn autoscaler(deployment: &str, bounds: Autoscaling) -> Value {
@@ -106,6 +128,27 @@ mod tests {
             ("autoscaled at zero", Scale::Automatic(bounds), &Rollout::default(), false, true),
         ] {
             assert_eq!(must_hand_over(scale, rollout, changed), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_login_serves_the_pods_that_are_asked_for_and_those_that_still_run() {
+        let automatic =
+            Scale::Automatic(Autoscaling { min_replicas: 2, max_replicas: 8, target_cpu_utilization_percentage: 80 });
+        for (case, scale, existing, granted, served) in [
+            ("new", Scale::Fixed(2), 0, None, 2),
+            ("as it was", Scale::Fixed(2), 2, Some(2), 2),
+            ("in a rollout", Scale::Fixed(2), 3, Some(2), 2),
+            ("more", Scale::Fixed(5), 2, Some(2), 5),
+            ("fewer, and all are there", Scale::Fixed(2), 5, Some(5), 5),
+            ("fewer, and they are gone", Scale::Fixed(2), 2, Some(5), 2),
+            ("none, and one is there", Scale::Fixed(0), 1, Some(2), 2),
+            ("none", Scale::Fixed(0), 0, Some(2), 0),
+            ("scaled by hand", Scale::Fixed(2), 100, Some(2), 2),
+            ("an autoscaler", automatic, 2, Some(2), 8),
+        ] {
+            let rollout = Rollout { existing, ..Rollout::default() };
+            assert_eq!(pods_to_serve(scale, &rollout, granted), served, "{case}");
         }
     }
 

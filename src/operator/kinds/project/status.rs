@@ -20,6 +20,7 @@ use crate::{
         databases::Database,
         kinds::{failure::Failure, kind::unread_pause},
     },
+    store::tls::LinkProtection,
 };
 
 /// Everything a status is made from.
@@ -39,6 +40,7 @@ pub struct HomeDatabase {
     pub installation: String,
     /// Name of the operator's login, when the ingest pods use it too.
     pub shared_login: Option<String>,
+    pub link: LinkProtection,
 }
 
 impl HomeDatabase {
@@ -48,6 +50,7 @@ impl HomeDatabase {
             server: database.server.clone(),
             installation: database.admin.installation().to_string(),
             shared_login: database.shared_login().map(|(role, _)| role.to_owned()),
+            link: database.link(),
         }
     }
 }
@@ -160,7 +163,8 @@ fn database(view: &View<'_>) -> Verdict {
                 return Verdict::new(ConditionStatus::True, Reason::Available, message);
             }
             let shared = view.home.as_ref().and_then(|home| home.shared_login.as_deref());
-            let (reason, message) = match shared {
+            let exposed = view.home.as_ref().is_some_and(|home| home.link.exposed);
+            let (reason, mut message) = match shared {
                 Some(role) => (
                     Reason::SharedCredentials,
                     format!(
@@ -169,8 +173,12 @@ fn database(view: &View<'_>) -> Verdict {
                          to end that."
                     ),
                 ),
+                None if exposed => (Reason::ServerNotVerified, format!("Schema {schema} is up to date.")),
                 None => (Reason::Available, format!("Schema {schema} is up to date.")),
             };
+            if let Some(home) = &view.home {
+                let _ = write!(message, " {}", home.link.sentence);
+            }
             Verdict::new(ConditionStatus::True, reason, message)
         }
         _ => Verdict::new(ConditionStatus::False, Reason::Progressing, "The schema and its login are being made."),
@@ -253,6 +261,7 @@ mod tests {
         },
         objects::child::Drift,
     };
+    use crate::store::tls::Tls;
 
     fn observed(rollout: Rollout) -> Observed {
         Observed {
@@ -285,7 +294,9 @@ mod tests {
         .unwrap();
         project.metadata.generation = Some(1);
         let id = ProjectId::new(42);
-        let home = HomeDatabase { server: "db:5432/e".into(), installation: "1a2b3c4d".into(), shared_login: None };
+        let link = Tls::default().describe("db.web.svc", None);
+        let home =
+            HomeDatabase { server: "db:5432/e".into(), installation: "1a2b3c4d".into(), shared_login: None, link };
         let view = View { project: &project, before, observed, id, home: Some(home), failure: None };
         build(&view, Timestamp::from_second(1).unwrap())
     }

@@ -1,0 +1,129 @@
+//! What a tenant does with the login of its ingest pods, which it can read from their Secret.
+
+use std::time::{Duration, Instant};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{Attack, Bystander, Outcome};
+use crate::world::{INSTALLATION, Namespace, pause, sql, try_kubectl};
+
+pub const ATTACKS: &[Attack] = &[
+    Attack { name: "large objects and temporary tables in every database that lets the login in", make: litters },
+    Attack { name: "a login that holds 90 sessions", make: holds_sessions },
+    Attack { name: "a login that is changed again and again while its sessions stay", make: changes_its_login },
+    Attack { name: "a project that asks for 100 pods", make: asks_for_many_pods },
+];
+
+/// Longest that a deletion may take.
+const GONE: Duration = Duration::from_secs(30);
+
+/// The login as its tenant has it.
+struct Login {
+    role: String,
+    password: String,
+}
+
+impl Login {
+    fn of(namespace: &Namespace, project: &str) -> Self {
+        let value = |key: &str| {
+            let encoded = namespace.get(&format!("secret/{project}-database"), &format!(".data.{key}"));
+            String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
+        };
+        Self { role: value("username"), password: value("password") }
+    }
+
+    /// What a shell says that has psql and the password, somewhere in the cluster.
+    fn shell(&self, script: &str) -> Result<String, String> {
+        let (pod, host) = (format!("{INSTALLATION}-postgresql-0"), format!("{INSTALLATION}-postgresql"));
+        let environment =
+            format!("export PGHOST={host} PGUSER={} PGPASSWORD={} PGDATABASE=errortracking;", self.role, self.password);
+        try_kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "sh", "-c", &format!("{environment} {script}")])
+    }
+
+    fn sessions(&self) -> i64 {
+        sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE usename LIKE '{}%'", self.role)).parse().unwrap()
+    }
+
+    /// Asks for 90 sessions at once; how many there are after a moment, those of the pods included.
+    fn hold_sessions(&self) -> i64 {
+        self.shell("for n in $(seq 90); do psql -qAtc 'SELECT pg_sleep(20)' >/dev/null 2>&1 & done; sleep 1; exit 0")
+            .unwrap();
+        pause(Duration::from_secs(2));
+        self.sessions()
+    }
+}
+
+fn litters(bystander: &Bystander) -> Outcome {
+    let namespace = Namespace::new("litterer");
+    namespace.project("shop", "{deletionPolicy: Delete, backend: {integrated: {ingest: {replicas: 1}}}}");
+    namespace.wait_ready("etp/shop");
+    let id = namespace.get("etp/shop", ".status.projectID");
+    let login = Login::of(&namespace, "shop");
+    let mut entered = Vec::new();
+    for database in ["postgres", "template1"] {
+        if login.shell(&format!("psql -d {database} -qAtc 'SELECT lo_creat(-1)'")).is_ok() {
+            entered.push(database);
+        }
+    }
+    // In the operator's own database it may log in: what it leaves there goes with it.
+    let _ = login.shell("psql -qAtc 'SELECT lo_creat(-1)'");
+    if login.shell("psql -qAtc 'CREATE TEMPORARY TABLE litter ()'").is_ok() {
+        entered.push("temporary tables");
+    }
+    namespace.kubectl(&["delete", "etp/shop", "--timeout=60s"]);
+    let waited = bystander.waits_for_a_project();
+    let began = Instant::now();
+    let left = || sql(&format!("SELECT count(*) FROM pg_roles WHERE rolname ~ '^et_[0-9a-f]+_{id}_ingest'"));
+    while left() != "0" && began.elapsed() < GONE {
+        pause(Duration::from_secs(1));
+    }
+    let held = match (entered.is_empty(), &*left()) {
+        (true, "0") => Ok("no other database lets it in, and the login is gone".to_owned()),
+        (_, left) => Err(format!("it got {entered:?}, and {left} logins of it are left")),
+    };
+    Outcome { held, waited }
+}
+
+fn holds_sessions(bystander: &Bystander) -> Outcome {
+    let namespace = Namespace::new("holder");
+    namespace.ready_project("shop", 2);
+    let held = Login::of(&namespace, "shop").hold_sessions();
+    let waited = bystander.waits_for_a_key().max(bystander.waits_for_a_project());
+    let told = format!("it has {held} sessions");
+    Outcome { held: if held <= 12 { Ok(told) } else { Err(told) }, waited }
+}
+
+fn changes_its_login(bystander: &Bystander) -> Outcome {
+    let namespace = Namespace::new("changer");
+    namespace.ready_project("shop", 2);
+    let first = Login::of(&namespace, "shop");
+    let mut most = 0;
+    for _ in 0..4 {
+        let before = Login::of(&namespace, "shop");
+        before.hold_sessions();
+        namespace.kubectl(&["delete", "secret/shop-database"]);
+        let began = Instant::now();
+        while namespace.get("secret/shop-database", ".data.username").is_empty() && began.elapsed() < GONE {
+            pause(Duration::from_millis(100));
+        }
+        most = most.max(first.sessions());
+    }
+    let waited = bystander.waits_for_a_key().max(bystander.waits_for_a_project());
+    let told = format!("its logins had {most} sessions together");
+    Outcome { held: if most <= 24 { Ok(told) } else { Err(told) }, waited }
+}
+
+fn asks_for_many_pods(bystander: &Bystander) -> Outcome {
+    let namespace = Namespace::new("greedy");
+    namespace.project("shop", "{backend: {integrated: {ingest: {replicas: 100}}}}");
+    let waited = bystander.waits_for_a_project().max(bystander.waits_for_a_key());
+    let told = namespace.condition("etp/shop", "Stalled", "message");
+    let reason = namespace.condition("etp/shop", "Stalled", "reason");
+    let pods = namespace.get("deploy/shop-ingest", ".spec.replicas");
+    let held = if reason == "LimitExceeded" && pods.is_empty() {
+        Ok(told)
+    } else {
+        Err(format!("{pods} pods were asked for; {reason}: {told}"))
+    };
+    Outcome { held, waited }
+}
