@@ -227,7 +227,7 @@ pub fn all() -> Vec<HealthState> {
         state(
             "stalled: a label that the installation does not allow",
             |scene| scene.failure = Some(Unmet::Key("It is left out.".into()).into()),
-            "KeyNotAllowed Stalled",
+            "Available Ready Stalled",
             "Failed",
             "Degraded",
         ),
