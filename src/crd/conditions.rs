@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::PAUSED_ANNOTATION;
 
 /// Longest message written, in characters: what does not fit helps nobody. The schema's limit is the same.
-pub(super) const MESSAGE_LIMIT: usize = 2048;
+pub(super) const MESSAGE_LIMIT: usize = 1024;
 /// So much of a value that a user wrote is repeated, in characters.
 const MOST_OF_A_VALUE: usize = 40;
 

@@ -74,7 +74,7 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
                     "description": "Why, as one word for machines."
                 },
                 "message": {
-                    "type": "string", "maxLength": 2048,
+                    "type": "string", "maxLength": 1024,
                     "description": "Why, and what to do about it."
                 }
             }
