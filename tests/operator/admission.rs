@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use crate::world::{INSTALLATION, Namespace, alone, beside_others, kubectl, try_kubectl, wait_for};
+use crate::world::{Namespace, alone, beside_others, kubectl, try_kubectl, wait_for};
 
 /// Until the API server's authorizer and its policies have followed a change.
 const SOON: Duration = Duration::from_secs(20);
@@ -230,7 +230,9 @@ fn what_was_stored_before_the_guard_is_left_out_and_said() {
     let message = namespace.condition("etp/shop", "Stalled", "message");
     println!("{message}");
     assert!(message.contains("ingress.annotations has the key nginx.org/server-snippets"), "{message}");
-    let annotations = namespace.get("ingress/shop-ingest", ".metadata.annotations");
+    let annotations = wait_for("everything else is followed", Duration::from_mins(1), || {
+        Some(namespace.get("ingress/shop-ingest", ".metadata.annotations")).filter(|found| !found.is_empty())
+    });
     assert!(annotations.contains("hello") && !annotations.contains("nginx.org"), "{annotations}");
     let labels = namespace.get("deploy/shop-ingest", ".spec.template.metadata.labels");
     assert!(labels.contains("web") && !labels.contains("linkerd.io"), "{labels}");
@@ -241,5 +243,5 @@ fn what_was_stored_before_the_guard_is_left_out_and_said() {
         namespace.kubectl(&["patch", "etp/shop", "--type=json", "-p", &patch]);
     }
     namespace.wait_ready("etp/shop");
-    assert!(try_kubectl(&["get", POLICY]).is_ok(), "{INSTALLATION} has its policy again");
+    assert!(try_kubectl(&["get", POLICY]).is_ok(), "the policy is asked again");
 }

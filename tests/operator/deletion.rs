@@ -60,6 +60,9 @@ fn a_project_that_is_deleted_and_applied_at_once_comes_back() {
     let namespace = Namespace::new("reapply");
     let id = namespace.ready_project("shop", 1);
     let dsn = namespace.get("secret/shop-dsn", ".data.SENTRY_DSN");
+    // One without events would leave nothing behind.
+    namespace.start_sender("shop-dsn");
+    assert_eq!(namespace.send(&["once"]), "200");
     namespace.kubectl(&["delete", "etp/shop", "etk/shop", "--timeout=60s"]);
     assert_eq!(namespace.ready_project("shop", 1), id, "the same namespace and name take the events over");
     assert_ne!(namespace.get("secret/shop-dsn", ".data.SENTRY_DSN"), dsn, "the deleted key stays revoked");
