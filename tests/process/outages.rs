@@ -145,6 +145,35 @@ async fn postgres_goes_away_and_comes_back() {
     }
 }
 
+/// Nothing tells the operator that Postgres is silent when the deletions begin: each of them waits for an answer.
+#[tokio::test]
+async fn deletions_while_postgres_is_silent_end_and_are_made_good() {
+    let (world, operator, namespace) = shop().await;
+    let names: Vec<_> = (0..24).map(|number| format!("key-{number}")).collect();
+    for name in &names {
+        namespace.key(name, "shop").await;
+    }
+    for name in &names {
+        namespace.ready("ClientKey", name).await;
+    }
+    world.postgres.set(Mode::Silent);
+    for name in &names {
+        namespace.delete("ClientKey", name).await;
+    }
+    eventually("every deleted key is gone", Duration::from_mins(1), async || {
+        let left = namespace.list("ClientKey").await.len();
+        (left == 2).then_some(())
+    })
+    .await;
+    assert_eq!(operator.probe("/livez").await.unwrap().0, 200);
+    world.postgres.set(Mode::Forward);
+    eventually("every deleted key is revoked", CATCHES_UP, async || {
+        let live = world.sql("SELECT name FROM errortracking.client_keys WHERE revoked_at IS NULL ORDER BY 1").await;
+        (live == "old\nshop").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_secret_of_the_operators_database_lacks_a_key() {
     let (world, operator, namespace) = shop().await;

@@ -1,6 +1,10 @@
-//! The deletion of an object of any kind: undoes what the object has outside of itself, then lets it go.
+//! The deletion of an object of any kind: undoes what the object has outside of itself, then lets it go. Each thing has its
+//! time, whatever the server on the other side does.
+
+use std::time::Duration;
 
 use kube::api::ObjectMeta;
+use tokio::time::timeout;
 
 use super::{context::Context, failure::Failure, kind::Kind};
 use crate::{
@@ -9,11 +13,14 @@ use crate::{
         databases::tombstones::Tombstone,
         engine::{
             controller::{Action, PassFailed},
-            pass,
+            pass::{self, StepFailure},
         },
         objects::{apply, child::ChildKind},
     },
 };
+
+/// Longest time that a deletion waits for one thing: then Postgres owes it, and the API server is asked again.
+const UNDO_LIMIT: Duration = Duration::from_secs(20);
 
 /// An object that is being deleted.
 pub struct Deleted<'a, K> {
@@ -87,12 +94,20 @@ async fn finish_steps<K: Kind>(metadata: &ObjectMeta, object: Option<&K>, contex
 }
 
 async fn perform(undo: &Undo, namespace: &str, uid: &str, context: &Context) -> Result<(), Failure> {
+    let (client, databases) = (&context.client, &context.databases);
     match undo {
-        Undo::DeleteChild { kind, name, .. } => apply::delete(&context.client, *kind, namespace, name, uid).await?,
-        Undo::OrphanChild { kind, name, .. } => apply::orphan(&context.client, *kind, namespace, name, uid).await?,
+        Undo::DeleteChild { kind, name, .. } => in_time(apply::delete(client, *kind, namespace, name, uid)).await,
+        Undo::OrphanChild { kind, name, .. } => in_time(apply::orphan(client, *kind, namespace, name, uid)).await,
         Undo::Settle { tombstone, .. } => {
-            context.tombstones.settle_or_record(&context.databases, tombstone).await?;
+            context.tombstones.settle_or_record(databases, tombstone, UNDO_LIMIT).await?;
+            Ok(())
         }
     }
-    Ok(())
+}
+
+async fn in_time<E: Into<Failure>>(undoing: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    match timeout(UNDO_LIMIT, undoing).await {
+        Ok(undone) => undone.map_err(Into::into),
+        Err(_) => Err(Failure::no_answer()),
+    }
 }

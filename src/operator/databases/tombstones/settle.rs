@@ -144,13 +144,19 @@ fn is_owed_here(entry: &Record, databases: &Databases) -> bool {
 }
 
 impl Tombstones {
-    /// Does in Postgres what a deletion asks for, or records a tombstone. Returns whether it is done. Fails when this
-    /// process does not lead any more: then the object must not go.
-    pub async fn settle_or_record(&self, databases: &Databases, tombstone: &Tombstone) -> Result<bool, Unsettled> {
-        match settle(databases, tombstone).await {
-            Ok(()) => return Ok(true),
-            Err(fenced) if fenced.is_fenced() => return Err(fenced),
-            Err(error) => warn!(%error, "Could not finish a deletion in Postgres; it is done later."),
+    /// Does in Postgres what a deletion asks for within `limit`, or records a tombstone. Returns whether it is done. Fails
+    /// when this process does not lead any more: then the object must not go.
+    pub async fn settle_or_record(
+        &self,
+        databases: &Databases,
+        tombstone: &Tombstone,
+        limit: Duration,
+    ) -> Result<bool, Unsettled> {
+        match timeout(limit, settle(databases, tombstone)).await {
+            Ok(Ok(())) => return Ok(true),
+            Ok(Err(fenced)) if fenced.is_fenced() => return Err(fenced),
+            Ok(Err(error)) => warn!(%error, "Could not finish a deletion in Postgres; it is done later."),
+            Err(_) => warn!(?limit, "Postgres did not answer about a deletion in time; it is done later."),
         }
         self.record_tombstone(tombstone, databases.last_installation()).await?;
         info!("What the object has in Postgres is settled later.");
