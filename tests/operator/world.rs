@@ -74,8 +74,13 @@ pub fn pause(time: Duration) {
 
 /// The answer to a query on the installation's Postgres, rows by line, columns by `|`.
 pub fn sql(query: &str) -> String {
+    sql_in("errortracking", query)
+}
+
+/// As [`sql`], in another database of the server.
+pub fn sql_in(database: &str, query: &str) -> String {
     let pod = format!("{INSTALLATION}-postgresql-0");
-    kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "psql", "-U", "postgres", "-d", "errortracking", "-Atc", query])
+    kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "psql", "-U", "postgres", "-d", database, "-Atc", query])
 }
 
 /// Takes down the container's process, as the kernel would; one that is being started is waited for.
@@ -152,6 +157,13 @@ impl Namespace {
 
     pub fn condition(&self, object: &str, kind: &str, field: &str) -> String {
         self.get(object, &format!(".status.conditions[?(@.type==\"{kind}\")].{field}"))
+    }
+
+    /// Messages of a condition of every object of a kind, a line each.
+    pub fn messages(&self, kind: &str, condition: &str) -> String {
+        let path =
+            format!("{{range .items[*]}}{{.status.conditions[?(@.type==\"{condition}\")].message}}{{\"\\n\"}}{{end}}");
+        self.try_kubectl(&["get", kind, "-o", &format!("jsonpath={path}")]).unwrap_or_default()
     }
 
     /// As a user would wait.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     support::postgres::Database,
-    world::{Namespace, World, eventually},
+    world::{Namespace, World, condition_of, eventually},
 };
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -123,5 +123,48 @@ async fn a_project_lives_in_its_own_postgres_with_a_login_that_may_not_create_ro
     .await;
     assert_eq!(text(own, "SELECT rolname::text FROM pg_roles WHERE rolname = 'app' AND rolcanlogin").await, ["app"]);
     assert_eq!(world.sql("SELECT state FROM errortracking.projects").await, "deleted");
+    pool.close().await;
+}
+
+/// A database of a tenant answers every look, and lets every change take for ever.
+#[tokio::test]
+async fn a_slow_database_of_a_tenant_holds_up_nobody_else() {
+    let world = World::with_values(&["guards.allowedDatabaseHosts={127.0.0.1}"]).await;
+    let slow = Database::create_owned_by("slow", "").await;
+    let (tenant, bystander) = (world.namespace("slow").await, world.namespace("web").await);
+    let operator = world.start_and_lead().await;
+    secret(&tenant, "pg", json!({"uri": slow.connection.to_map()["uri"]})).await;
+    let spec =
+        json!({"backend": {"integrated": {"database": {"secretRef": {"name": "pg"}}, "ingest": {"replicas": 0}}}});
+    tenant.project("first", spec.clone()).await;
+    tenant.ready("ErrorTrackingProject", "first").await;
+    let pool = slow.superuser();
+    let sleeping = "
+        CREATE FUNCTION public.sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NEW; END';
+        CREATE TRIGGER sleep BEFORE INSERT OR UPDATE ON errortracking.projects
+            FOR EACH ROW EXECUTE FUNCTION public.sleep();
+        CREATE TRIGGER sleep BEFORE INSERT OR UPDATE ON errortracking.client_keys
+            FOR EACH ROW EXECUTE FUNCTION public.sleep()";
+    sqlx::raw_sql(sleeping).execute(&pool).await.unwrap();
+    for number in 0..20 {
+        tenant.project(&format!("slow-{number}"), spec.clone()).await;
+        tenant.key(&format!("slow-{number}"), "first").await;
+    }
+    // Until they hold as many workers as they can.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let began = std::time::Instant::now();
+    bystander.ready_project("shop").await;
+    bystander.delete("ClientKey", "shop").await;
+    bystander.gone("ClientKey", "shop").await;
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(10), "others waited {waited:?}");
+    let told = eventually("the tenant is told", Duration::from_mins(3), async || {
+        let all = tenant.list("ErrorTrackingProject").await;
+        let mut told = all.iter().filter_map(|project| Some(condition_of(project, "Ready")?.message));
+        told.find(|message| message.contains("did not answer in time"))
+    })
+    .await;
+    println!("{told}");
+    assert_eq!(operator.probe("/livez").await.unwrap().0, 200);
     pool.close().await;
 }

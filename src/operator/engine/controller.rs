@@ -23,8 +23,16 @@ const OBSERVE: Duration = Duration::from_secs(1);
 /// When to look at an object again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action {
-    after: Option<Duration>,
+    next: Next,
     outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Change,
+    After(Duration),
+    /// After a pause that grows while nothing changes.
+    Seldom,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,25 +47,31 @@ enum Outcome {
 impl Action {
     #[must_use]
     pub fn requeue(after: Duration) -> Self {
-        Self { after: Some(after), outcome: Outcome::Fine }
+        Self { next: Next::After(after), outcome: Outcome::Fine }
+    }
+
+    /// Now and then: the object waits for something that no watch shows.
+    #[must_use]
+    pub fn wait() -> Self {
+        Self { next: Next::Seldom, outcome: Outcome::Fine }
     }
 
     /// When something happens to it.
     #[must_use]
     pub fn await_change() -> Self {
-        Self { after: None, outcome: Outcome::Fine }
+        Self { next: Next::Change, outcome: Outcome::Fine }
     }
 
-    /// After a failure that ends when somebody else mends it, at once for all objects.
+    /// Now and then, after a failure that ends when somebody else mends it, at once for all objects.
     #[must_use]
-    pub fn failed(after: Duration) -> Self {
-        Self { after: Some(after), outcome: Outcome::Failed }
+    pub fn failed() -> Self {
+        Self { next: Next::Seldom, outcome: Outcome::Failed }
     }
 
-    /// After a failure that only a user can mend.
+    /// Now and then, after a failure that only a user can mend.
     #[must_use]
-    pub fn terminal(after: Duration) -> Self {
-        Self { after: Some(after), outcome: Outcome::Terminal }
+    pub fn terminal() -> Self {
+        Self { next: Next::Seldom, outcome: Outcome::Terminal }
     }
 }
 
@@ -102,6 +116,7 @@ where
 {
     let Controller { name, queue, concurrency, metrics, liveness } = controller;
     metrics.begin(name);
+    queue.share_among(concurrency);
     metrics.max_concurrent.with_label_values(&[name]).set(concurrency.into());
     let mut workers = JoinSet::new();
     for _ in 0..concurrency {
@@ -154,19 +169,24 @@ async fn pass(name: &str, reconcile: impl Future<Output = Result<Action, PassFai
     active.dec();
     metrics.reconcile_seconds.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
     let (result, done) = match ended {
-        Ok(Ok(Action { after, outcome })) => {
+        Ok(Ok(Action { next, outcome })) => {
             if outcome != Outcome::Fine {
                 metrics.reconcile_errors.with_label_values(&[name]).inc();
             }
             if outcome == Outcome::Terminal {
                 metrics.terminal_errors.with_label_values(&[name]).inc();
             }
-            let result = match (outcome, after) {
+            let result = match (outcome, next) {
                 (Outcome::Failed | Outcome::Terminal, _) => "error",
-                (Outcome::Fine, Some(_)) => "requeue_after",
-                (Outcome::Fine, None) => "success",
+                (Outcome::Fine, Next::After(_) | Next::Seldom) => "requeue_after",
+                (Outcome::Fine, Next::Change) => "success",
             };
-            (result, after.map_or(Done::Await, Done::Again))
+            let done = match next {
+                Next::Change => Done::Await,
+                Next::After(pause) => Done::Again(pause),
+                Next::Seldom => Done::Waits,
+            };
+            (result, done)
         }
         Ok(Err(failed)) => {
             metrics.reconcile_errors.with_label_values(&[name]).inc();
@@ -196,8 +216,6 @@ mod tests {
     use super::*;
     use crate::operator::engine::{metrics::QueueMetrics, queue::Echoes};
 
-    const PAUSE: Duration = Duration::from_secs(1);
-
     fn counted(metrics: &Metrics) -> [u64; 3] {
         [&metrics.reconcile_errors, &metrics.terminal_errors, &metrics.panics]
             .map(|counter| counter.with_label_values(&["project"]).get())
@@ -208,8 +226,8 @@ mod tests {
         let failed = |terminal| Err(PassFailed::counted(std::fmt::Error, terminal));
         for (case, ended, expected) in [
             ("fine", Ok(Action::await_change()), [0, 0, 0]),
-            ("somebody else mends it", Ok(Action::failed(PAUSE)), [1, 0, 0]),
-            ("stalled", Ok(Action::terminal(PAUSE)), [1, 1, 0]),
+            ("somebody else mends it", Ok(Action::failed()), [1, 0, 0]),
+            ("stalled", Ok(Action::terminal()), [1, 1, 0]),
             ("tried again", failed(false), [1, 0, 0]),
             ("the user's database", failed(true), [1, 1, 0]),
         ] {

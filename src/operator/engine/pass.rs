@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::{
@@ -13,13 +13,13 @@ use super::{
 
 /// Longest time between two passes over an object that nobody touches.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
-/// Pause while the object waits for something that no watch shows: a database, a right, or a taken name.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// Longest observation. Answers take milliseconds; a server that accepts and stays silent must not hold the workers.
 const OBSERVE_LIMIT: Duration = Duration::from_secs(20);
-/// Longest step; a migration takes longest.
-const STEP_LIMIT: Duration = Duration::from_mins(4);
+/// Longest pass, in which a migration takes longest. A worker that is held for longer is taken for dead.
+const PASS_LIMIT: Duration = Duration::from_mins(4);
+/// Longest pass over an object whose database belongs to its owner, who may let every statement take as long as it can.
+const OWNERS_PASS_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a failure means for the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub trait Pass: Send {
     /// Whether only the object's owner can mend the failure, though it is no reason to stall: theirs is the database.
     fn is_of_owner(&self, failure: &Self::Failure) -> bool;
 
+    /// Whether the object's database belongs to its owner.
+    fn is_in_owners_database(&self) -> bool;
+
     /// Whether the object waits for something that no watch shows.
     fn waits(observed: &Self::Observed) -> bool;
 
@@ -90,8 +93,10 @@ pub trait Pass: Send {
 /// Repeats until nothing is left to do or a step fails, then writes the status.
 pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, PassFailed> {
     let mut round = 1;
+    let limit = if pass.is_in_owners_database() { OWNERS_PASS_LIMIT } else { PASS_LIMIT };
+    let deadline = Instant::now() + limit;
     let (observed, failure) = loop {
-        let observed = timeout(OBSERVE_LIMIT, pass.observe()).await;
+        let observed = timeout_at(deadline.min(Instant::now() + OBSERVE_LIMIT), pass.observe()).await;
         let observed = observed.unwrap_or_else(|_| Err(P::Failure::no_answer())).map_err(|failure| {
             let terminal = pass.is_of_owner(&failure);
             PassFailed::counted(failure, terminal)
@@ -101,7 +106,7 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
         let mut failure = None;
         for named in steps {
             let performed = async {
-                let performed = timeout(STEP_LIMIT, pass.perform(&observed, named)).await;
+                let performed = timeout_at(deadline, pass.perform(&observed, named)).await;
                 performed.unwrap_or_else(|_| Err(P::Failure::no_answer()))
             };
             if let Err(failed) = step(metrics, P::CONTROLLER, P::name(named), performed).await {
@@ -126,14 +131,14 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
     }
     fault::point(P::CONTROLLER, "status", When::After);
     let Some(failure) = failure else {
-        return Ok(Action::requeue(if P::waits(&observed) { WAIT } else { LOOK_AGAIN }));
+        return Ok(if P::waits(&observed) { Action::wait() } else { Action::requeue(LOOK_AGAIN) });
     };
     let terminal = pass.is_of_owner(&failure);
     match failure.outlook() {
         Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed::counted(failure, terminal)),
-        Outlook::Stalled => Ok(Action::terminal(WAIT)),
-        Outlook::Wait if terminal => Ok(Action::terminal(WAIT)),
-        Outlook::Wait => Ok(Action::failed(WAIT)),
+        Outlook::Stalled => Ok(Action::terminal()),
+        Outlook::Wait if terminal => Ok(Action::terminal()),
+        Outlook::Wait => Ok(Action::failed()),
     }
 }
 
@@ -158,7 +163,7 @@ pub fn finished<F: StepFailure>(result: Result<(), F>) -> Result<Action, PassFai
         Ok(()) => Ok(Action::await_change()),
         Err(failure) if failure.outlook() == Outlook::Wait => {
             warn!(error = %failure, "A pass failed.");
-            Ok(Action::failed(WAIT))
+            Ok(Action::failed())
         }
         Err(failure) => {
             let terminal = failure.outlook() == Outlook::Stalled;

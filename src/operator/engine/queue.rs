@@ -1,5 +1,7 @@
 //! The objects of one kind that wait for a pass. An object waits at most once, and never has two passes at a time.
-//! Changed objects come before routine ones; a failing one has its own pause. Our own writes ask for no pass.
+//! Changed objects come before routine ones, and the namespaces take turns: none has more than half of the workers, so
+//! that neither many objects nor slow ones of one tenant hold up the others. A failing object has its own pause, and so
+//! has one that waits. Our own writes ask for no pass.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -16,8 +18,14 @@ use tokio::{
 
 use super::metrics::QueueMetrics;
 
-/// First and longest pause after a failed pass.
-const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
+/// First and longest pause.
+type Pauses = std::ops::RangeInclusive<Duration>;
+
+/// After a failed pass.
+const BACKOFF: Pauses = Duration::from_secs(1)..=Duration::from_mins(5);
+/// While the object waits for something that no watch shows: a database, a right, or a taken name. What has stayed so
+/// for long is looked at seldom.
+const WAITS: Pauses = Duration::from_secs(10)..=Duration::from_mins(5);
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +57,8 @@ pub enum Done {
     Again(Duration),
     /// Nothing more until something happens.
     Await,
+    /// Another look after a pause that grows with each look that finds the object as it was.
+    Waits,
     /// Another attempt after a pause that grows with each failure.
     Failed,
     /// There is no such object any more.
@@ -99,35 +109,116 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct QueueState {
     items: HashMap<ObjectName, Item>,
-    changed: VecDeque<ObjectName>,
-    routine: VecDeque<ObjectName>,
+    changed: Lane,
+    routine: Lane,
     waiting: BTreeSet<(Instant, ObjectName)>,
-    running: usize,
+    running: Running,
     /// Objects that were there at the start and have had no pass yet.
     unseen: HashSet<ObjectName>,
 }
 
-#[derive(Debug)]
+/// Names in the order of their coming, by namespace. The namespaces take turns.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Those that have names, the next one first.
+    turns: VecDeque<Box<str>>,
+    names: HashMap<Box<str>, VecDeque<ObjectName>>,
+}
+
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    fn push(&mut self, name: &ObjectName) {
+        if let Some(names) = self.names.get_mut(&name.namespace) {
+            names.push_back(name.clone());
+        } else {
+            self.turns.push_back(name.namespace.clone());
+            self.names.insert(name.namespace.clone(), VecDeque::from([name.clone()]));
+        }
+    }
+
+    /// The next name of a namespace that may have another pass.
+    fn pop(&mut self, running: &Running) -> Option<ObjectName> {
+        let turn = self.turns.iter().position(|namespace| running.has_room(namespace))?;
+        let namespace = self.turns.remove(turn)?;
+        let names = self.names.get_mut(&namespace)?;
+        let name = names.pop_front();
+        if names.is_empty() {
+            self.names.remove(&namespace);
+            // The room of a burst is given back.
+            if self.names.is_empty() {
+                *self = Self::default();
+            }
+        } else {
+            self.turns.push_back(namespace);
+        }
+        name
+    }
+}
+
+/// Passes under way.
+#[derive(Debug, Default)]
+struct Running {
+    all: usize,
+    by_namespace: HashMap<Box<str>, usize>,
+    /// Most of one namespace; 0: any number.
+    share: usize,
+}
+
+impl Running {
+    fn has_room(&self, namespace: &str) -> bool {
+        self.share == 0 || self.by_namespace.get(namespace).is_none_or(|running| *running < self.share)
+    }
+
+    fn begin(&mut self, namespace: &str) {
+        self.all += 1;
+        *self.by_namespace.entry(namespace.into()).or_default() += 1;
+    }
+
+    fn end(&mut self, namespace: &str) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(running) = self.by_namespace.get_mut(namespace) {
+            *running -= 1;
+            if *running == 0 {
+                self.by_namespace.remove(namespace);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
 struct Item {
     phase: Phase,
     failures: u32,
+    /// Looks in a row that found it waiting.
+    waits: u32,
     /// Versions that watches showed during the pass under way. When it ends, it is known which are its own.
     shown: Vec<Box<str>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
+    #[default]
     Idle,
     Waiting(Instant),
-    Queued { urgency: Urgency, since: Instant },
-    Running { since: Instant, again: Option<Urgency>, early: bool },
+    Queued {
+        urgency: Urgency,
+        since: Instant,
+    },
+    Running {
+        since: Instant,
+        again: Option<Urgency>,
+        early: bool,
+    },
 }
 
 impl QueueState {
     fn enqueue(&mut self, name: &ObjectName, urgency: Urgency, now: Instant) {
         match urgency {
-            Urgency::Changed => self.changed.push_back(name.clone()),
-            Urgency::Routine => self.routine.push_back(name.clone()),
+            Urgency::Changed => self.changed.push(name),
+            Urgency::Routine => self.routine.push(name),
         }
         if let Some(item) = self.items.get_mut(name) {
             item.phase = Phase::Queued { urgency, since: now };
@@ -141,10 +232,10 @@ impl QueueState {
         }
     }
 
-    /// The name at the head of a lane, without those that have been moved to the other one meanwhile.
+    /// The next name of a lane, without those that have been moved to the other one meanwhile.
     fn pop(&mut self, lane: Urgency) -> Option<(ObjectName, Instant)> {
         let names = if lane == Urgency::Changed { &mut self.changed } else { &mut self.routine };
-        while let Some(name) = names.pop_front() {
+        while let Some(name) = names.pop(&self.running) {
             if let Some(Item { phase: Phase::Queued { urgency, since }, .. }) = self.items.get(&name)
                 && *urgency == lane
             {
@@ -159,6 +250,11 @@ impl Queue {
     #[must_use]
     pub fn new(echoes: Echoes, metrics: QueueMetrics) -> Self {
         Self { state: Mutex::default(), wake: Notify::new(), echoes, metrics }
+    }
+
+    /// So many workers take from the queue: one namespace gets at most half of them.
+    pub fn share_among(&self, workers: u16) {
+        self.state.lock().running.share = usize::from(workers / 2).max(1);
     }
 
     /// Asks for a first look at everything that is there at the start; [`Self::started`] tells when it is done.
@@ -196,8 +292,7 @@ impl Queue {
     pub fn push(&self, name: &ObjectName, urgency: Urgency) {
         let now = Instant::now();
         let mut state = self.state.lock();
-        let item =
-            state.items.entry(name.clone()).or_insert(Item { phase: Phase::Idle, failures: 0, shown: Vec::new() });
+        let item = state.items.entry(name.clone()).or_default();
         match &mut item.phase {
             Phase::Running { again, .. } => {
                 *again = (*again).max(Some(urgency));
@@ -259,10 +354,14 @@ impl Queue {
         };
         if let Some(item) = state.items.get_mut(&name) {
             // It did not wait for the pause after its last failure to end.
-            let early = item.failures > 0 && matches!(item.phase, Phase::Queued { urgency: Urgency::Changed, .. });
+            let changed = matches!(item.phase, Phase::Queued { urgency: Urgency::Changed, .. });
+            let early = item.failures > 0 && changed;
+            if changed {
+                item.waits = 0;
+            }
             item.phase = Phase::Running { since: now, again: None, early };
         }
-        state.running += 1;
+        state.running.begin(&name.namespace);
         self.metrics.taken(now.saturating_duration_since(since));
         let more = !state.changed.is_empty() || !state.routine.is_empty();
         drop(state);
@@ -276,32 +375,35 @@ impl Queue {
     pub fn done(&self, name: &ObjectName, done: Done) -> Option<Duration> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        state.running = state.running.saturating_sub(1);
+        state.running.end(&name.namespace);
         state.unseen.remove(name);
         let item = state.items.get_mut(name)?;
         let Phase::Running { since, again, early } = item.phase else { return None };
         let news = std::mem::take(&mut item.shown).iter().any(|version| !self.echoes.contains(version));
         let again = again.max(news.then_some(Urgency::Changed));
         self.metrics.worked(now.saturating_duration_since(since));
-        let mut pause = None;
+        let mut attempt_after = None;
         match done {
             Done::Failed => {
                 // Only attempts that waited their pause out make it grow; triggers from outside do not.
                 if !early {
                     item.failures += 1;
                 }
-                let wait = if again.is_some() { *BACKOFF.start() } else { backoff(item.failures) };
-                pause = Some(wait);
+                let wait = if again.is_some() { *BACKOFF.start() } else { pause(&BACKOFF, item.failures) };
+                attempt_after = Some(wait);
                 state.wait_until(name, now + wait);
             }
-            Done::Gone | Done::Await | Done::Again(_) => {
+            Done::Gone | Done::Await | Done::Again(_) | Done::Waits => {
                 item.failures = 0;
+                item.waits = if done == Done::Waits { item.waits + 1 } else { 0 };
+                let waits = item.waits;
                 match (again, done) {
                     (Some(urgency), _) => {
                         state.enqueue(name, urgency, now);
                         self.metrics.added(1);
                     }
                     (None, Done::Again(after)) => state.wait_until(name, now + after),
+                    (None, Done::Waits) => state.wait_until(name, now + pause(&WAITS, waits)),
                     _ => {
                         state.items.remove(name);
                     }
@@ -310,14 +412,14 @@ impl Queue {
         }
         drop(state);
         self.wake.notify_one();
-        pause
+        attempt_after
     }
 
     /// Measures how long the passes under way have taken so far. Returns the longest.
     pub fn observe_running(&self) -> Duration {
         let now = Instant::now();
         let state = self.state.lock();
-        if state.running == 0 {
+        if state.running.all == 0 {
             self.metrics.unfinished(0.0, 0.0);
             return Duration::ZERO;
         }
@@ -331,9 +433,10 @@ impl Queue {
     }
 }
 
-/// Jitter: objects that failed together must not come back together.
-fn backoff(failures: u32) -> Duration {
-    let doubled = BACKOFF.start().saturating_mul(1 << failures.saturating_sub(1).min(16)).min(*BACKOFF.end());
+/// The pause after the first time is the shortest, and each further one doubles it. Jitter: objects that failed together
+/// must not come back together.
+fn pause(pauses: &Pauses, times: u32) -> Duration {
+    let doubled = pauses.start().saturating_mul(1 << times.saturating_sub(1).min(16)).min(*pauses.end());
     doubled.mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
@@ -396,9 +499,62 @@ mod tests {
 
     #[test]
     fn the_pause_grows_with_each_failure_up_to_five_minutes() {
-        let pauses: Vec<_> = (1..=12).map(|failures| backoff(failures).as_secs_f64()).collect();
+        let pauses: Vec<_> = (1..=12).map(|failures| pause(&BACKOFF, failures).as_secs_f64()).collect();
         assert!(pauses[0] <= 1.2 && pauses[3] >= 6.4 && pauses[11] <= 360.0, "{pauses:?}");
         assert!(pauses[11] >= 240.0, "{pauses:?}");
+    }
+
+    #[tokio::test]
+    async fn namespaces_take_turns_and_none_has_more_than_half_of_the_workers() {
+        let queue = queue();
+        queue.share_among(4);
+        let of = |namespace: &str, number: u32| ObjectName::new(namespace, &number.to_string());
+        for number in 0..1_000 {
+            queue.push(&of("flood", number), Urgency::Changed);
+        }
+        queue.push(&of("web", 0), Urgency::Changed);
+        queue.push(&of("web", 1), Urgency::Routine);
+        queue.push(&of("blog", 0), Urgency::Routine);
+        let mut taken = Vec::new();
+        while let Ok(name) = queue.take() {
+            taken.push(name);
+        }
+        // A flood of changes does not hold up the routine of others.
+        assert_eq!(taken, [of("flood", 0), of("web", 0), of("flood", 1), of("web", 1), of("blog", 0)]);
+        queue.done(&of("flood", 1), Done::Await);
+        assert_eq!(queue.take(), Ok(of("flood", 2)));
+        assert!(queue.take().is_err(), "it has its share again");
+        queue.share_among(1);
+        for running in [of("flood", 0), of("flood", 2)] {
+            queue.done(&running, Done::Await);
+        }
+        assert_eq!(queue.take(), Ok(of("flood", 3)), "one worker serves everybody");
+    }
+
+    #[tokio::test]
+    async fn what_stays_as_it_is_is_looked_at_ever_more_seldom_until_something_happens() {
+        let queue = queue();
+        let due = |queue: &Queue| {
+            let state = queue.state.lock();
+            let (due, _) = state.waiting.first().unwrap();
+            due.saturating_duration_since(Instant::now()).as_secs_f64()
+        };
+        queue.push(&name("a"), Urgency::Changed);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let a = queue.take().unwrap();
+            queue.done(&a, Done::Waits);
+            pauses.push(due(&queue));
+            // As when its time has come.
+            let mut state = queue.state.lock();
+            state.waiting.clear();
+            state.enqueue(&a, Urgency::Routine, Instant::now());
+        }
+        assert!(pauses[0] <= 12.0 && pauses[1] >= 15.0 && pauses[7] >= 230.0 && pauses[7] <= 360.0, "{pauses:?}");
+        queue.push(&name("a"), Urgency::Changed);
+        let a = queue.take().unwrap();
+        queue.done(&a, Done::Waits);
+        assert!(due(&queue) <= 12.0, "something happened to it");
     }
 
     #[tokio::test]

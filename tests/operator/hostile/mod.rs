@@ -3,6 +3,7 @@
 //! their own; the last line is "hostile: A attacks, H held, others waited at most S s".
 
 mod bystander;
+mod databases;
 mod logins;
 mod statuses;
 
@@ -30,7 +31,7 @@ struct Outcome {
 }
 
 /// One list for each topic.
-const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS, logins::ATTACKS];
+const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS, logins::ATTACKS, databases::ATTACKS];
 
 #[test]
 #[ignore = "make test-hostile runs it: it floods the cluster, and takes long"]

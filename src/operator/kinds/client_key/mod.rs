@@ -219,9 +219,13 @@ impl Pass for KeyPass<'_> {
     }
 
     fn is_of_owner(&self, failure: &Failure) -> bool {
+        failure.is_caused_by_database() && self.is_in_owners_database()
+    }
+
+    fn is_in_owners_database(&self) -> bool {
         let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
         let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
-        failure.is_caused_by_database() && project.is_some_and(|project| project.database_secret().is_some())
+        project.is_some_and(|project| project.database_secret().is_some())
     }
 
     fn waits(observed: &Observed) -> bool {

@@ -375,7 +375,11 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn is_of_owner(&self, failure: &Failure) -> bool {
-        failure.is_caused_by_database() && self.project.database_secret().is_some()
+        failure.is_caused_by_database() && self.is_in_owners_database()
+    }
+
+    fn is_in_owners_database(&self) -> bool {
+        self.project.database_secret().is_some()
     }
 
     fn waits(observed: &Observed) -> bool {
