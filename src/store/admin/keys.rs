@@ -1,7 +1,7 @@
 //! Client keys. Every change of a key raises the version of its project's settings (a trigger).
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
 
 use super::{Admin, KeyIdentity, KeyRow, projects::project_id};
 use crate::{
@@ -12,6 +12,12 @@ use crate::{
 
 /// Keys that can have been made since the backup that was brought back: an id further above the newest one is made up.
 const MOST_LOST_KEYS: i64 = 100_000;
+
+/// What a key is read from. The owner of a database can write anything there, of any length.
+const KEY: &str = "k.key_id, k.project_id, k.ordinal, left(k.public_key, 64) AS public_key, k.enabled,
+    k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at";
+/// Most keys of one object that are read, the living ones and the newest first: it has few, and revokes one at a time.
+const MOST_KEYS: i64 = 1_000;
 
 impl Admin {
     /// The key of (`ClientKey`, ordinal): the row that is there and not revoked, else one that a lost object of
@@ -88,7 +94,8 @@ impl Admin {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
         let found: Option<(i64, String, String)> = sqlx::query_as(
-            "SELECT project_id, namespace_uid, name FROM errortracking.client_keys WHERE public_key = $1",
+            "SELECT project_id, left(namespace_uid, 64), left(name, 253)
+             FROM errortracking.client_keys WHERE public_key = $1",
         )
         .bind(public_key.as_str())
         .fetch_optional(&mut *transaction)
@@ -97,9 +104,9 @@ impl Admin {
             Some((id, namespace_uid, name))
                 if id == project.as_i64() && namespace_uid == identity.namespace_uid && name == identity.name =>
             {
-                sqlx::query_as(
-                    "UPDATE errortracking.client_keys SET client_key_uid = $2 WHERE public_key = $1 RETURNING *",
-                )
+                sqlx::query_as(AssertSqlSafe(format!(
+                    "UPDATE errortracking.client_keys AS k SET client_key_uid = $2 WHERE public_key = $1 RETURNING {KEY}"
+                )))
                 .bind(public_key.as_str())
                 .bind(&identity.client_key_uid)
                 .fetch_one(&mut *transaction)
@@ -129,18 +136,19 @@ impl Admin {
         client_key_uid: &str,
     ) -> Result<(Option<ProjectId>, Vec<KeyRow>), StoreError> {
         // Before the schema is there, the project's settings could not be read by an ingest.
-        let rows = sqlx::query(
-            "SELECT p.project_id AS of_project, k.*
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT p.project_id AS of_project, {KEY}
              FROM (VALUES (1)) AS always
              LEFT JOIN errortracking.projects AS p ON p.object_uid = $1 AND p.state = 'active' AND p.schema_version >= $3
                 AND obj_description(to_regnamespace('project_' || p.project_id), 'pg_namespace') = $4 || p.project_id
              LEFT JOIN errortracking.client_keys AS k ON k.client_key_uid = $2
-             ORDER BY k.key_id",
-        )
+             ORDER BY k.revoked_at IS NOT NULL, k.key_id DESC LIMIT $5"
+        )))
         .bind(project_uid)
         .bind(client_key_uid)
         .bind(Self::project_schema_version())
         .bind(self.comment_without_project())
+        .bind(MOST_KEYS)
         .fetch_all(&mut *self.read().await?)
         .await?;
         let id: Option<i64> = match rows.first() {
@@ -153,15 +161,21 @@ impl Admin {
                 keys.push(KeyRow::from_row(row)?);
             }
         }
+        keys.sort_by_key(|key| key.key_id);
         Ok((id.map(project_id).transpose()?, keys))
     }
 
     /// All keys ever minted for the object, oldest first, the revoked ones too.
     pub async fn keys_of(&self, client_key_uid: &str) -> Result<Vec<KeyRow>, StoreError> {
-        let keys = sqlx::query_as("SELECT * FROM errortracking.client_keys WHERE client_key_uid = $1 ORDER BY key_id")
-            .bind(client_key_uid)
-            .fetch_all(&mut *self.read().await?)
-            .await?;
+        let mut keys: Vec<KeyRow> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT {KEY} FROM errortracking.client_keys AS k WHERE k.client_key_uid = $1
+             ORDER BY k.revoked_at IS NOT NULL, k.key_id DESC LIMIT $2"
+        )))
+        .bind(client_key_uid)
+        .bind(MOST_KEYS)
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        keys.sort_by_key(|key| key.key_id);
         Ok(keys)
     }
 
@@ -255,8 +269,8 @@ async fn take_over(
     identity: &KeyIdentity,
     ordinal: i32,
 ) -> Result<Option<KeyRow>, StoreError> {
-    let key = sqlx::query_as(
-        "UPDATE errortracking.client_keys SET client_key_uid = $4
+    let key = sqlx::query_as(AssertSqlSafe(format!(
+        "UPDATE errortracking.client_keys AS k SET client_key_uid = $4
          WHERE key_id = (
             SELECT key_id FROM errortracking.client_keys
             WHERE project_id = $1 AND ordinal = $5 AND revoked_at IS NULL
@@ -264,8 +278,8 @@ async fn take_over(
             ORDER BY client_key_uid = $4 DESC, key_id DESC
             LIMIT 1
          )
-         RETURNING *",
-    )
+         RETURNING {KEY}"
+    )))
     .bind(project.as_i64())
     .bind(&identity.namespace_uid)
     .bind(&identity.name)
@@ -312,16 +326,16 @@ async fn insert(
     secret: Option<&SecretString>,
     key_id: Option<i64>,
 ) -> Result<KeyRow, StoreError> {
-    let key = sqlx::query_as(
-        "INSERT INTO errortracking.client_keys (
+    let key = sqlx::query_as(AssertSqlSafe(format!(
+        "INSERT INTO errortracking.client_keys AS k (
             key_id, project_id, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, secret
          ) OVERRIDING SYSTEM VALUE
          SELECT
             coalesce($9, nextval(pg_get_serial_sequence('errortracking.client_keys', 'key_id'))),
             project_id, $2, $3, $4, $5, $6, $7, $8
          FROM errortracking.projects WHERE project_id = $1 AND state = 'active'
-         RETURNING *",
-    )
+         RETURNING {KEY}"
+    )))
     .bind(project.as_i64())
     .bind(&identity.namespace)
     .bind(&identity.name)

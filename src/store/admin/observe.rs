@@ -12,15 +12,21 @@ use crate::{
     store::{StoreError, Timestamptz},
 };
 
-/// Everything the plan needs, from the catalog rows and from what Postgres itself knows.
+/// Everything the plan needs, from the catalog rows and from what Postgres itself knows. The owner of a database can write
+/// anything there, of any length: no text is read beyond what the operator writes.
 const OBSERVE: &str = "
 SELECT
-    p.project_id, p.namespace, p.name, p.namespace_uid, p.object_uid, p.state, p.deletion_policy,
-    p.display_name, p.platform, p.database_secret, p.server, s.ingest::text AS ingest,
-    p.schema_version, p.ingest_role, p.ingest_password_digest,
+    p.project_id, left(p.namespace, 253) AS namespace, left(p.name, 253) AS name,
+    left(p.namespace_uid, 64) AS namespace_uid, left(p.object_uid, 64) AS object_uid, left(p.state, 64) AS state,
+    left(p.deletion_policy, 64) AS deletion_policy, left(p.display_name, 1000) AS display_name,
+    left(p.platform, 1000) AS platform, left(p.database_secret, 253) AS database_secret, left(p.server, 1000) AS server,
+    left(s.ingest::text, 1000000) AS ingest,
+    p.schema_version, left(p.ingest_role, 64) AS ingest_role,
+    substring(p.ingest_password_digest FOR 32) AS ingest_password_digest,
     n.oid IS NOT NULL AS schema_exists,
-    obj_description(n.oid, 'pg_namespace') AS schema_comment,
-    coalesce(r.rolcanlogin, false) AS role_exists, r.rolconnlimit, coalesce(r.rolconfig, '{}') AS rolconfig,
+    left(obj_description(n.oid, 'pg_namespace'), 1000) AS schema_comment,
+    coalesce(r.rolcanlogin, false) AS role_exists, r.rolconnlimit,
+    (SELECT coalesce(array_agg(left(setting, 1000)), '{}') FROM unnest((r.rolconfig)[:50]) AS setting) AS rolconfig,
     p.ingest_pods, p.ingest_role_since,
     coalesce(
         has_database_privilege(r.oid, current_database(), 'CONNECT')
@@ -40,14 +46,18 @@ LEFT JOIN errortracking.settings AS s USING (project_id)
 LEFT JOIN pg_namespace AS n ON n.nspname = 'project_' || p.project_id
 LEFT JOIN pg_roles AS r ON r.rolname = p.ingest_role
 CROSS JOIN LATERAL (
-    SELECT array_agg(b.bound[1]::timestamptz) AS froms, array_agg(b.bound[2]::timestamptz) AS tos
-    FROM pg_class AS parent
-    JOIN pg_inherits AS i ON i.inhparent = parent.oid AND NOT i.inhdetachpending
-    JOIN pg_class AS leaf ON leaf.oid = i.inhrelid
-    CROSS JOIN LATERAL regexp_match(
-        pg_get_expr(leaf.relpartbound, leaf.oid), $r$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$r$
-    ) AS b (bound)
-    WHERE parent.relnamespace = n.oid AND parent.relname = 'events'
+    SELECT array_agg(a.bound[1]::timestamptz) AS froms, array_agg(a.bound[2]::timestamptz) AS tos
+    FROM (
+        SELECT b.bound
+        FROM pg_class AS parent
+        JOIN pg_inherits AS i ON i.inhparent = parent.oid AND NOT i.inhdetachpending
+        JOIN pg_class AS leaf ON leaf.oid = i.inhrelid
+        CROSS JOIN LATERAL regexp_match(
+            pg_get_expr(leaf.relpartbound, leaf.oid), $r$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$r$
+        ) AS b (bound)
+        WHERE parent.relnamespace = n.oid AND parent.relname = 'events'
+        ORDER BY leaf.relname DESC LIMIT 10000
+    ) AS a
 ) AS l
 ";
 
