@@ -4,7 +4,8 @@
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct AllowedHosts {
     /// Hosts of Postgres that a project may name with `database.secretRef`: a name, or `*.suffix` for every name
-    /// below it. None: projects use the operator's database.
+    /// below it. A Service of the cluster is `name.namespace.svc`, however the Secret names it. None: projects use the
+    /// operator's database.
     #[arg(long = "allowed-database-host", env = "ERROR_TRACKING_ALLOWED_DATABASE_HOSTS", value_delimiter = ',')]
     pub allowed_database_hosts: Vec<String>,
 }

@@ -42,11 +42,12 @@ pub(super) fn connection_of_project(
         source,
         of_project: true,
     })?;
-    let host = in_cluster(&connection.host, namespace);
-    if !hosts.allows(&host) && !hosts.allows(&connection.host) {
+    // The host that is connected to decides: "pg" is a Service that the people of the namespace make, whatever else has
+    // that name elsewhere.
+    connection.host = in_cluster(&connection.host, namespace);
+    if !hosts.allows(&connection.host) {
         return Err(ConnectError::HostNotAllowed { secret: secret.into(), host: connection.host });
     }
-    connection.host = host;
     Ok(connection)
 }
 
@@ -63,6 +64,26 @@ fn in_cluster(host: &str, namespace: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_that_is_connected_to_is_the_one_that_is_allowed() {
+        for (allowed, host, connected) in [
+            ("pg", "pg", None),
+            ("pg.web", "pg.web", None),
+            ("db.example", "db.example", Some("db.example")),
+            ("pg.web.svc", "pg", Some("pg.web.svc")),
+            ("pg.web.svc", "pg.web", Some("pg.web.svc")),
+            ("*.web.svc", "pg", Some("pg.web.svc")),
+            ("*.data.svc", "pg.data.svc", Some("pg.data.svc")),
+            ("*.web", "pg.web", None),
+        ] {
+            let hosts = AllowedHosts { allowed_database_hosts: vec![allowed.into()] };
+            let values = [("host", host), ("dbname", "d"), ("username", "u"), ("password", "p")];
+            let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+            let reached = connection_of_project(&values, &hosts, "web", "pg").map(|connection| connection.host);
+            assert_eq!(reached.ok().as_deref(), connected, "{host} where {allowed} is allowed");
+        }
+    }
 
     #[test]
     fn a_service_of_the_secrets_namespace_is_named_as_every_pod_finds_it() {
