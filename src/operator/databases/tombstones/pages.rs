@@ -91,6 +91,10 @@ impl Tombstones {
         tombstone: &Tombstone,
         installation: Option<String>,
     ) -> Result<(), ApplyError> {
+        if !may_have_another(&self.owed().await?, tombstone) {
+            self.give_up(tombstone);
+            return Ok(());
+        }
         let namespace_uid = self.namespace_uid(tombstone.namespace()).await.unwrap_or_default();
         let entry = Record { installation, namespace_uid, tombstone: tombstone.clone() };
         let data = json!({tombstone.uid(): serde_json::to_string(&entry).unwrap_or_default()});
@@ -236,6 +240,14 @@ impl Tombstones {
     }
 }
 
+/// Whether there is room for a tombstone of that namespace. One may have as many as could still be recorded: however
+/// many objects it deletes while its database is away, the debts of others are not lost.
+fn may_have_another(owed: &[Owed], tombstone: &Tombstone) -> bool {
+    let of_namespace = owed.iter().filter(|(_, entry)| entry.tombstone.namespace() == tombstone.namespace());
+    let again = |(_, entry): &Owed| entry.tombstone.uid() == tombstone.uid();
+    of_namespace.count() < (PAGES * PAGE).saturating_sub(owed.len()) || owed.iter().any(again)
+}
+
 /// Merges `data` into the page; how many entries it has then.
 async fn write_page(api: &Api<ConfigMap>, name: String, data: &serde_json::Value) -> Result<usize, ApplyError> {
     let failed = |verb| ApplyError::kubernetes(verb, "ConfigMap", &name);
@@ -327,6 +339,32 @@ mod tests {
         let usual = Tombstone::client_key(uid, "web", "shop", None);
         let usual = serde_json::to_string(&Record { tombstone: usual, ..entry }).unwrap();
         assert!((usual.len() + 2 * uid.len() + 32) * 3_500 < 1 << 20, "{}", usual.len());
+    }
+
+    #[test]
+    fn a_namespace_has_no_more_than_could_still_be_recorded() {
+        let tombstone =
+            |namespace: &str, number: usize| Tombstone::client_key(&number.to_string(), namespace, "k", None);
+        let all = PAGES * PAGE;
+        for (flood, another, namespace, room) in [
+            (0, 0, "flood", true),
+            (all / 2 - 1, 0, "flood", true),
+            (all / 2, 0, "flood", false),
+            (all / 2, all / 4 - 1, "another", true),
+            (all / 2, all / 4, "another", false),
+            (all / 2, all / 4, "web", true),
+        ] {
+            let owed: Vec<Owed> = (0..flood)
+                .map(|number| tombstone("flood", number))
+                .chain((flood..flood + another).map(|number| tombstone("another", number)))
+                .map(|tombstone| (0, Record { installation: None, namespace_uid: None, tombstone }))
+                .collect();
+            let new = tombstone(namespace, all);
+            assert_eq!(may_have_another(&owed, &new), room, "{namespace} with {flood} and {another}");
+            if flood > 0 {
+                assert!(may_have_another(&owed, &tombstone("flood", 0)), "it is recorded already");
+            }
+        }
     }
 
     #[test]
