@@ -11,14 +11,17 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, ObjectMeta, PostParams},
+    api::{ApiResource, DynamicObject, ObjectMeta, PostParams},
 };
 use tokio::time::{Instant, sleep};
 
-use super::{CommandError, Installation, client, retained::LIST_PAGE};
+use super::{CommandError, Installation, client};
 use crate::{
     crd::FINALIZER,
-    kubernetes::KubeError,
+    kubernetes::{
+        KubeError,
+        pages::{Contents, identity, list_each},
+    },
     operator::{kinds::KINDS, objects::apply::set_finalizer},
 };
 
@@ -114,27 +117,20 @@ struct Freed {
 /// Goes once over all objects of a kind. Without the kind there is nothing to do.
 async fn free(client: &Client, resource: ApiResource, end: Instant) -> Result<Freed, CommandError> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let mut total = Freed::default();
-    let mut next = ListParams::default().limit(LIST_PAGE);
-    loop {
-        let page = match api.list_metadata(&next).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(total),
-            page => page.map_err(KubeError::on("list", resource.plural.clone(), ""))?,
-        };
-        let held = page.items.iter().filter(|object| object.finalizers().iter().any(|name| name == FINALIZER));
-        let results: Vec<bool> = stream::iter(held.map(|object| object.metadata.clone()))
-            .map(|metadata| {
-                let (client, resource) = (client.clone(), resource.clone());
-                async move { Instant::now() < end && set_finalizer(&client, &resource, &metadata, false).await.is_ok() }
-            })
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
-        total.freed += results.iter().filter(|freed| **freed).count();
-        total.left += results.iter().filter(|freed| !**freed).count();
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => next = ListParams::default().limit(LIST_PAGE).continue_token(&token),
-            None => return Ok(total),
+    let mut held = Vec::new();
+    let listed = list_each(&api, Contents::Metadata, |object| {
+        if object.finalizers().iter().any(|name| name == FINALIZER) {
+            held.push(ObjectMeta { finalizers: object.metadata.finalizers.clone(), ..identity(&object.metadata) });
         }
+    });
+    match listed.await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Freed::default()),
+        listed => listed.map_err(KubeError::on("list", resource.plural.clone(), ""))?,
     }
+    let free = async |metadata: ObjectMeta| {
+        Instant::now() < end && set_finalizer(client, &resource, &metadata, false).await.is_ok()
+    };
+    let results: Vec<bool> = stream::iter(held).map(free).buffer_unordered(CONCURRENCY).collect().await;
+    let freed = results.iter().filter(|freed| **freed).count();
+    Ok(Freed { freed, left: results.len() - freed })
 }

@@ -6,7 +6,7 @@ mod keys;
 use std::{collections::BTreeSet, fmt::Debug, io::Write};
 
 use jiff::Timestamp;
-use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use kube::{Api, Client, Resource, ResourceExt, api::ApiResource};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::keys::OrphanedKey;
@@ -17,16 +17,16 @@ use super::{
 use crate::{
     crd::ErrorTrackingProject,
     dsn::ProjectId,
-    kubernetes::KubeError,
+    kubernetes::{
+        KubeError,
+        pages::{Contents, list_each},
+    },
     operator::databases::tombstones::{self, Tombstone},
     store::{
         Admin,
         admin::{CatalogProject, LeftLogin, Phase},
     },
 };
-
-/// Objects of one answer of the API server.
-pub(super) const LIST_PAGE: u32 = 500;
 
 /// List projects and keys that are kept without an object, and deletions that are not finished.
 #[derive(Clone, Debug, clap::Args)]
@@ -163,17 +163,11 @@ async fn uids<K>(client: &Client) -> Result<BTreeSet<String>, CommandError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let api: Api<K> = Api::all(client.clone());
+    let api = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
     let mut living = BTreeSet::new();
-    let mut next = ListParams::default().limit(LIST_PAGE);
-    loop {
-        let page = api.list_metadata(&next).await.map_err(KubeError::on("list", format!("{}s", K::kind(&())), ""))?;
-        living.extend(page.items.iter().filter_map(ResourceExt::uid));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => next = ListParams::default().limit(LIST_PAGE).continue_token(&token),
-            None => return Ok(living),
-        }
-    }
+    let listed = list_each(&api, Contents::Metadata, |object| living.extend(object.uid())).await;
+    listed.map_err(KubeError::on("list", format!("{}s", K::kind(&())), ""))?;
+    Ok(living)
 }
 
 /// `None`: it has its object.

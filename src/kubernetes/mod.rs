@@ -1,7 +1,8 @@
-//! What every process that talks to the Kubernetes API shares: the names that we write there, and what it answers when
-//! it refuses. Called by the operator and the commands; knows no kind of ours and no state.
+//! What every process that talks to the Kubernetes API shares: the names that we write there, lists that are bounded, and
+//! what it answers when it refuses. Called by the operator and the commands; knows no kind of ours and no state.
 
 mod error;
 pub mod names;
+pub mod pages;
 
 pub use error::{KubeError, Refusal, kube_message};

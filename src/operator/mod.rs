@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use kube::Client;
 use prometheus::Registry;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::{interval, sleep},
 };
@@ -41,7 +41,7 @@ use self::{
     },
     jobs::{Retention, SettleTombstones, Waking},
     kinds::{
-        Caches, Context, Reconciled,
+        Caches, Context, LARGE_OBJECTS, Reconciled,
         project::{self, ProjectMetrics},
     },
     objects::{ChildWriter, EventRecorder, StatusWriter},
@@ -206,6 +206,7 @@ async fn work(
         keys: config.keys.clone(),
         login_lifetime: config.ingest_login_lifetime,
         rollouts: project::Rollouts::default(),
+        large_objects: Semaphore::new(LARGE_OBJECTS),
     });
     tokio::select! {
         () = caches.ready() => {}

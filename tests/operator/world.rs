@@ -126,6 +126,12 @@ impl Namespace {
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
 
+    /// Makes new objects; nothing is written down beside them, as an apply does.
+    pub fn try_create(&self, manifests: &str) -> Result<(), String> {
+        let output = run("kubectl", &["-n", &self.0, "create", "-f", "-"], Some(manifests));
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+
     pub fn apply(&self, manifests: &str) {
         self.try_apply(manifests).unwrap();
     }

@@ -20,6 +20,7 @@ mod databases;
 mod identity;
 mod leadership;
 mod lifecycle;
+mod memory;
 mod outages;
 mod quiet;
 mod rights;

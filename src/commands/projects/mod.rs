@@ -6,15 +6,21 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, Client, ResourceExt, api::ListParams, core::DeserializeGuard};
+use kube::{Api, Client, ResourceExt, api::ApiResource, core::DeserializeGuard};
 use tokio::time::timeout;
 
 use self::answer::{Answer, Database, Dropped, Project, Received, table};
-use super::{CommandError, Installation, Output, client, database_at, retained::LIST_PAGE};
+use super::{CommandError, Installation, Output, client, database_at};
 use crate::{
     crd::ErrorTrackingProject,
-    kubernetes::KubeError,
-    operator::databases::{AllowedHosts, reach},
+    kubernetes::{
+        KubeError,
+        pages::{Contents, identity, list_each},
+    },
+    operator::{
+        databases::{AllowedHosts, reach},
+        kinds::project::reduce,
+    },
     store::{
         Admin, StoreError,
         admin::{ProjectUsage, SchemaOwner},
@@ -90,17 +96,17 @@ impl Object {
 }
 
 async fn objects(client: &Client) -> Result<Vec<Object>, CommandError> {
-    let api: Api<DeserializeGuard<ErrorTrackingProject>> = Api::all(client.clone());
+    let api = Api::all_with(client.clone(), &ApiResource::erase::<ErrorTrackingProject>(&()));
     let mut objects = Vec::new();
-    let mut next = ListParams::default().limit(LIST_PAGE);
-    loop {
-        let page = api.list(&next).await.map_err(KubeError::on("list", "ErrorTrackingProjects", ""))?;
-        objects.extend(page.items.into_iter().map(Object));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => next = ListParams::default().limit(LIST_PAGE).continue_token(&token),
-            None => return Ok(objects),
-        }
-    }
+    let listed = list_each(&api, Contents::Whole, |mut object| {
+        // It runs in the operator's pod, whose memory it shares.
+        object.metadata = identity(&object.metadata);
+        reduce(&mut object);
+        let read = serde_json::to_value(object).and_then(serde_json::from_value);
+        objects.extend(read.ok().map(Object));
+    });
+    listed.await.map_err(KubeError::on("list", "ErrorTrackingProjects", ""))?;
+    Ok(objects)
 }
 
 /// The projects of one database.

@@ -1,5 +1,7 @@
 //! Objects as the last watch event showed them. The cache holds packed JSON, which takes a tenth of the memory of the
-//! object, and beside it the few facts that are looked up across objects.
+//! object, and beside it the few facts that are looked up across objects. Of an object that is large even when it is
+//! packed it holds the part that others depend on: whoever needs all of it reads it from the API server. So the memory
+//! depends on the number of objects, and not on what their owners write into them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,10 +11,14 @@ use std::{
 use kube::{ResourceExt, api::DynamicObject};
 use parking_lot::RwLock;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::packing::Packing;
-use crate::operator::engine::queue::ObjectName;
+use crate::{kubernetes::pages::identity, operator::engine::queue::ObjectName};
+
+/// Most bytes that are kept of an object. Usual ones take a few hundred.
+const KEPT: usize = 4 << 10;
 
 /// Facts that are looked up without reading the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,8 +46,21 @@ pub struct Facts {
     pub retention_days: u16,
 }
 
-/// Reads the facts of a kind out of an object.
-pub type ReadFacts = fn(&DynamicObject) -> Facts;
+/// How a kind is cached.
+#[derive(Clone, Copy, Debug)]
+pub struct Caching {
+    /// Reads the facts out of an object.
+    pub facts: fn(&DynamicObject) -> Facts,
+    /// Leaves the part of a large object that others depend on.
+    pub reduce: fn(&mut DynamicObject),
+}
+
+impl Default for Caching {
+    /// Without facts; nothing is kept of a large object but what tells it from others.
+    fn default() -> Self {
+        Self { facts: |_| Facts::default(), reduce: |_| {} }
+    }
+}
 
 impl Summary {
     fn of(object: &DynamicObject, facts: Facts) -> Self {
@@ -61,6 +80,8 @@ struct Cached {
     content: u64,
     summary: Summary,
     packed: Box<[u8]>,
+    /// What is packed is a part of the object.
+    large: bool,
     /// Until the watch shows it: the status that this process wrote, and the version that came of it.
     written: Option<(u64, Box<[u8]>)>,
 }
@@ -109,23 +130,29 @@ pub struct Cache {
     objects: RwLock<HashMap<ObjectName, Cached>>,
     packing: Packing,
     filled: watch::Sender<bool>,
-    read_facts: ReadFacts,
+    caching: Caching,
 }
 
 impl Default for Cache {
-    /// Without facts.
     fn default() -> Self {
-        Self::new(|_| Facts::default())
+        Self::new(Caching::default())
     }
 }
 
 impl Cache {
     #[must_use]
-    pub fn new(read_facts: ReadFacts) -> Self {
-        Self { objects: RwLock::default(), packing: Packing::default(), filled: watch::Sender::new(false), read_facts }
+    pub fn new(caching: Caching) -> Self {
+        Self { objects: RwLock::default(), packing: Packing::default(), filled: watch::Sender::new(false), caching }
     }
 
-    /// The object as the last watch event showed it. `None` also when it is no `T` at all.
+    /// Whether the object is known in part only.
+    #[must_use]
+    pub fn is_large(&self, namespace: &str, name: &str) -> bool {
+        self.objects.read().get(&ObjectName::new(namespace, name)).is_some_and(|entry| entry.large)
+    }
+
+    /// The object as the last watch event showed it, or the part of it that is kept. `None` also when it is no `T` at
+    /// all.
     #[must_use]
     pub fn get<T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Option<T> {
         self.with(namespace, name, |json| serde_json::from_slice(json).ok())?
@@ -140,7 +167,7 @@ impl Cache {
     }
 
     /// The newest status that is known of the object with this uid: what the watch showed, or what this process wrote
-    /// after it.
+    /// after it. `None` also while a large object's is not known.
     #[must_use]
     pub fn status<S: DeserializeOwned>(&self, namespace: &str, name: &str, uid: &str) -> Option<S> {
         #[derive(Deserialize)]
@@ -151,6 +178,7 @@ impl Cache {
         let entry = objects.get(&ObjectName::new(namespace, name)).filter(|entry| *entry.summary.uid == *uid)?;
         match &entry.written {
             Some((_, status)) => serde_json::from_slice(status).ok(),
+            None if entry.large => None,
             None => serde_json::from_slice::<Shown<S>>(&self.packing.unpack(&entry.packed)).ok()?.status,
         }
     }
@@ -198,13 +226,20 @@ impl Cache {
         })
     }
 
-    /// Takes the object in; what that changed, if anything.
-    pub fn put(&self, object: &DynamicObject) -> Option<Change> {
+    /// Takes the object in; what that changed, if anything. Of a large object a part is left.
+    pub fn put(&self, object: &mut DynamicObject) -> Option<Change> {
         let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
         let version: Box<str> = object.resource_version().unwrap_or_default().into();
         let json = serde_json::to_vec(object).unwrap_or_default();
         let content = content(&json, &version);
-        let summary = Summary::of(object, (self.read_facts)(object));
+        let summary = Summary::of(object, (self.caching.facts)(object));
+        let mut packed = self.packing.pack(&json);
+        drop(json);
+        let large = packed.len() > KEPT;
+        if large {
+            (self.caching.reduce)(object);
+            packed = self.pack_part(object);
+        }
         let mut objects = self.objects.write();
         let before = objects.get(&name);
         if before.is_some_and(|before| before.version == version) {
@@ -214,9 +249,22 @@ impl Cache {
         let outward = before.is_none_or(|before| before.summary.facts.outward != summary.facts.outward);
         let same = before.filter(|before| before.summary.uid == summary.uid);
         let written = same.and_then(|before| before.written.clone()).filter(|(written, _)| number(&version) < *written);
-        let packed = self.packing.pack(&json);
-        objects.insert(name.clone(), Cached { version: version.clone(), content, summary, packed, written });
+        objects.insert(name.clone(), Cached { version: version.clone(), content, summary, packed, large, written });
         news.then_some(Change { name, version: Some(version), outward })
+    }
+
+    /// The part that others depend on, or, if that is still large, what tells the object from others.
+    fn pack_part(&self, object: &mut DynamicObject) -> Box<[u8]> {
+        let packed = self.packing.pack(&serde_json::to_vec(object).unwrap_or_default());
+        if packed.len() <= KEPT {
+            return packed;
+        }
+        let labels = object.metadata.labels.take();
+        (object.metadata, object.data) = (identity(&object.metadata), Value::Null);
+        let packed = self.packing.pack(&serde_json::to_vec(object).unwrap_or_default());
+        // By its labels it is known whose it is.
+        object.metadata.labels = labels;
+        packed
     }
 
     pub fn remove(&self, object: &DynamicObject) -> Option<Change> {
@@ -254,7 +302,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -281,12 +329,12 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once_with_what_others_depend_on() {
-        let cache = Cache::new(facts);
-        assert!(cache.put(&project("1", None, "")).unwrap().outward);
-        assert_eq!(cache.put(&project("1", None, "")), None, "seen already");
-        assert_eq!(cache.put(&project("2", None, "")), None, "written without a change");
-        assert!(!cache.put(&project("2a", None, "other words")).unwrap().outward);
-        assert!(cache.put(&project("3", Some(7), "")).unwrap().outward, "it has a number now");
+        let cache = Cache::new(Caching { facts, ..Caching::default() });
+        assert!(cache.put(&mut project("1", None, "")).unwrap().outward);
+        assert_eq!(cache.put(&mut project("1", None, "")), None, "seen already");
+        assert_eq!(cache.put(&mut project("2", None, "")), None, "written without a change");
+        assert!(!cache.put(&mut project("2a", None, "other words")).unwrap().outward);
+        assert!(cache.put(&mut project("3", Some(7), "")).unwrap().outward, "it has a number now");
         assert_eq!(cache.referring("web", "pg"), [ObjectName::new("web", "shop")]);
         assert_eq!(cache.referring("other", "pg"), []);
         assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.facts.number).max()), Some(7));
@@ -295,7 +343,7 @@ mod tests {
     #[test]
     fn a_status_of_our_own_counts_until_the_watch_shows_it() {
         let cache = Cache::default();
-        cache.put(&project("5", None, "old"));
+        cache.put(&mut project("5", None, "old"));
         let id =
             |cache: &Cache, uid| cache.status::<Value>("web", "shop", uid).map(|status| status["projectID"].clone());
         assert_eq!(id(&cache, "u1"), Some(Value::Null));
@@ -303,17 +351,44 @@ mod tests {
         cache.wrote_status("web", "shop", "u1", "4", status(1));
         assert_eq!(id(&cache, "u1"), Some(Value::Null), "the watch was faster");
         cache.wrote_status("web", "shop", "u1", "7", status(7));
-        cache.put(&project("6", Some(6), "somebody else's"));
+        cache.put(&mut project("6", Some(6), "somebody else's"));
         assert_eq!(id(&cache, "u1"), Some(7.into()));
         assert_eq!(id(&cache, "u2"), None, "another object of that name");
-        cache.put(&project("8", Some(8), ""));
+        cache.put(&mut project("8", Some(8), ""));
         assert_eq!(id(&cache, "u1"), Some(8.into()));
+    }
+
+    #[test]
+    fn of_a_large_object_a_part_is_kept() {
+        let noise = |bytes: usize| -> String {
+            let numbers = (0_u64..).flat_map(|n| format!("{:x}", digest(&n.to_le_bytes())).into_bytes());
+            String::from_utf8(numbers.take(bytes).collect()).unwrap()
+        };
+        let cache = Cache::new(Caching { facts, reduce: |object| object.data["spec"]["note"] = Value::Null });
+        for (version, note, status, large, kept) in [
+            ("1", 10, 10, false, Some("pg")),
+            ("2", 1 << 20, 10, true, Some("pg")),
+            ("3", 1 << 20, 1 << 20, true, None),
+            ("4", 10, 10, false, Some("pg")),
+        ] {
+            let mut object = project(version, Some(7), &noise(status));
+            object.data["spec"]["note"] = noise(note).into();
+            assert!(cache.put(&mut object).is_some(), "{version}: a change of the rest is seen");
+            assert_eq!(cache.is_large("web", "shop"), large, "{version}");
+            let part: Value = cache.get("web", "shop").unwrap();
+            assert_eq!(part["metadata"]["uid"], "u1", "{version}");
+            let secret = &part["spec"]["backend"]["integrated"]["database"]["secretRef"]["name"];
+            assert_eq!(secret.as_str(), kept, "{version}");
+            assert_eq!(cache.facts("web", "shop").unwrap().number, 7, "{version}: facts are those of all of it");
+            assert_eq!(cache.status::<Value>("web", "shop", "u1").is_none(), large, "{version}");
+            assert!(cache.objects.read().values().all(|entry| entry.packed.len() <= KEPT), "{version}");
+        }
     }
 
     #[test]
     fn a_new_list_takes_out_what_it_does_not_name() {
         let cache = Cache::default();
-        cache.put(&project("1", None, ""));
+        cache.put(&mut project("1", None, ""));
         assert!(cache.listed(&HashSet::from([ObjectName::new("web", "shop")])).is_empty());
         assert_eq!(cache.listed(&HashSet::new()).len(), 1);
         assert_eq!(cache.get::<Value>("web", "shop"), None);

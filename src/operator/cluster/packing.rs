@@ -1,4 +1,4 @@
-//! Objects of one kind differ little: each is compressed against the first one that was seen.
+//! Objects of one kind differ little: each is compressed against the beginning of the first one that was seen.
 
 use std::sync::OnceLock;
 
@@ -7,6 +7,8 @@ use zstd::bulk::{Compressor, Decompressor};
 
 /// Fast, and beside such a dictionary hardly larger than the best.
 const LEVEL: i32 = 1;
+/// Most of the first text that the others are packed against: who makes the first object chooses how long it is.
+const EXAMPLE: usize = 16 << 10;
 /// In front of what is packed: how long the text is, in bytes; 0: the text follows as it is.
 const LENGTH: usize = size_of::<u32>();
 
@@ -35,9 +37,9 @@ impl Coders {
 }
 
 impl Packing {
-    /// The first text is what all others are packed against.
+    /// The beginning of the first text is what all others are packed against.
     pub fn pack(&self, text: &[u8]) -> Box<[u8]> {
-        let coders = self.0.get_or_init(|| Coders::like(text).ok());
+        let coders = self.0.get_or_init(|| Coders::like(&text[..text.len().min(EXAMPLE)]).ok());
         let packed = coders.as_ref().and_then(|coders| coders.compressor.lock().compress(text).ok());
         let (length, body) = match (&packed, u32::try_from(text.len())) {
             (Some(packed), Ok(length)) if packed.len() < text.len() => (length, packed.as_slice()),

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use kube::{
     Api, ResourceExt,
     api::{DynamicObject, ListParams, WatchParams},
-    core::{ObjectList, PartialObjectMeta, WatchEvent},
+    core::{PartialObjectMeta, WatchEvent},
 };
 use prometheus::IntCounterVec;
 use rand::RngExt;
@@ -20,13 +20,14 @@ use tracing::{debug, warn};
 
 use super::cache::{Cache, Change};
 use crate::{
-    kubernetes::kube_message,
+    kubernetes::{
+        kube_message,
+        pages::{Contents, Page, PageSize, Turn},
+    },
     operator::engine::{DEAD, queue::ObjectName},
     telemetry::Liveness,
 };
 
-/// Objects in one answer to a list.
-const PAGE: u32 = 500;
 /// Seconds after which the API server ends a watch, which then goes on anew. A connection that a proxy on the way has
 /// forgotten is silent for ever, and is noticed because it does not end either.
 const WATCH_SECONDS: u32 = 20;
@@ -72,14 +73,6 @@ pub fn prune_metadata(object: &mut DynamicObject) {
     }
 }
 
-/// What a watch asks for of each object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contents {
-    Whole,
-    /// The API server sends nothing else, as of Secrets whose values nobody needs.
-    Metadata,
-}
-
 /// Keeps one cache true.
 pub struct Watch {
     pub kind: &'static str,
@@ -88,8 +81,8 @@ pub struct Watch {
     /// Labels.
     pub selector: Option<String>,
     pub cache: Arc<Cache>,
-    /// Drops what the cache need not hold.
-    pub prune: Box<dyn Fn(&mut DynamicObject) + Send + Sync>,
+    /// Drops what the cache need not hold; whether it need know of the object at all.
+    pub prune: Box<dyn Fn(&mut DynamicObject) -> bool + Send + Sync>,
     pub operations: IntCounterVec,
     pub liveness: Liveness,
 }
@@ -104,9 +97,10 @@ impl Watch {
         let _expected = self.liveness.expect(self.kind, DEAD);
         let mut version: Option<String> = None;
         let mut failures = 0_u32;
+        let mut size = PageSize::default();
         loop {
             let step = match &mut version {
-                None => self.list(&touched).await.map(|listed| version = Some(listed)),
+                None => self.list(&touched, &mut size).await.map(|listed| version = Some(listed)),
                 Some(version) => self.follow(version, &touched).await,
             };
             // A failure is a sign of life as well: it is the API server that is away.
@@ -138,41 +132,40 @@ impl Watch {
     }
 
     /// Fills the cache from a list, page by page; the version to follow from.
-    async fn list(&self, touched: &Touched) -> Result<String, WatchError> {
-        let mut parameters = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
+    async fn list(&self, touched: &Touched, size: &mut PageSize) -> Result<String, WatchError> {
+        let mut parameters = ListParams { label_selector: self.selector.clone(), ..ListParams::default() };
         let mut seen = HashSet::new();
         // At first everything gets a pass anyway.
         let again = self.cache.is_filled();
         loop {
             self.count("list");
-            let page = timeout(ANSWER, self.page(&parameters)).await.map_err(|_| WatchError::NoAnswer)??;
+            let turn = Turn::wait().await;
+            let page = timeout(ANSWER, Page::read(&self.api, self.contents, &parameters, size, turn)).await;
+            let Ok(page) = page else {
+                // Fewer may come in time.
+                size.lower();
+                return Err(WatchError::NoAnswer);
+            };
             self.liveness.sign(self.kind);
-            for mut object in page.items {
-                (self.prune)(&mut object);
-                seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
-                if let Some(change) = self.cache.put(&object)
-                    && again
-                {
+            let list = page?.take(size, |mut object| {
+                let kept = (self.prune)(&mut object);
+                let change = if kept {
+                    seen.insert(ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any()));
+                    self.cache.put(&mut object)
+                } else {
+                    self.cache.remove(&object)
+                };
+                if let Some(change) = change.filter(|_| again) {
                     // What happened before our own last write may not have been shown.
                     touched(Change { version: None, ..change }, &object);
                 }
-            }
-            parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            })?;
+            parameters.continue_token = list.continue_.filter(|token| !token.is_empty());
             if parameters.continue_token.is_none() {
                 for (change, last_seen) in self.cache.listed(&seen) {
                     touched(change, &last_seen);
                 }
-                return Ok(page.metadata.resource_version.unwrap_or_default());
-            }
-        }
-    }
-
-    async fn page(&self, parameters: &ListParams) -> Result<ObjectList<DynamicObject>, kube::Error> {
-        match self.contents {
-            Contents::Whole => self.api.list(parameters).await,
-            Contents::Metadata => {
-                let ObjectList { types, metadata, items } = self.api.list_metadata(parameters).await?;
-                Ok(ObjectList { types, metadata, items: items.into_iter().map(without_contents).collect() })
+                return Ok(list.resource_version.unwrap_or_default());
             }
         }
     }
@@ -208,9 +201,10 @@ impl Watch {
             };
             let change = match event? {
                 WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
-                    (self.prune)(&mut object);
+                    let kept = (self.prune)(&mut object);
                     object.resource_version().unwrap_or_default().clone_into(version);
-                    self.cache.put(&object).map(|change| (change, object))
+                    let change = if kept { self.cache.put(&mut object) } else { self.cache.remove(&object) };
+                    change.map(|change| (change, object))
                 }
                 WatchEvent::Deleted(object) => {
                     object.resource_version().unwrap_or_default().clone_into(version);

@@ -28,11 +28,8 @@ use super::{
     keeper::{self, DatabaseOwner, Headroom, Keeper},
 };
 use crate::{
-    operator::cluster::{
-        cache::Change,
-        prune_metadata,
-        watch::{Contents, Watch},
-    },
+    kubernetes::pages::{Contents, identity},
+    operator::cluster::{cache::Change, watch::Watch},
     telemetry::Liveness,
 };
 
@@ -173,9 +170,10 @@ impl ProjectDatabases {
             selector: Some(WATCHED.into()),
             cache: Arc::default(),
             prune: Box::new(|secret| {
-                prune_metadata(secret);
+                secret.metadata = identity(&secret.metadata);
                 // That a value has changed shows in the version alone.
                 secret.data = json!({"version": secret.metadata.resource_version});
+                true
             }),
             operations: keeping.keeper.metrics.watches.clone(),
             liveness: keeping.liveness.clone(),

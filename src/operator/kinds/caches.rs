@@ -17,22 +17,24 @@ use super::{
     kind::{Descriptor, Kind},
 };
 use crate::{
-    crd::ErrorTrackingProject,
+    crd::{ErrorTrackingProject, GROUP},
     dsn::ProjectId,
-    kubernetes::names::{MANAGED_BY, MANAGED_BY_LABEL},
+    kubernetes::{
+        names::{MANAGED_BY, MANAGED_BY_LABEL},
+        pages::{Contents, identity},
+    },
     operator::{
         cluster::{
             Guarded, Resources,
-            cache::{Cache, Change},
-            prune_metadata,
-            watch::{Contents, Watch},
+            cache::{Cache, Caching, Change},
+            watch::Watch,
         },
         databases::{Dependents, SecretName},
         engine::{
             metrics::Metrics,
             queue::{ObjectName, Queue, Urgency},
         },
-        objects::child::{ChildKind, prune},
+        objects::child::{self, ChildKind, prune},
     },
     telemetry::Liveness,
 };
@@ -59,10 +61,11 @@ impl Caches {
     pub fn new(queue: impl Fn(&'static str) -> Queue) -> Self {
         let kinds = KINDS.iter().map(|kind| Reconciled {
             kind,
-            cache: Arc::new(Cache::new(kind.facts)),
+            cache: Arc::new(Cache::new(kind.caching)),
             queue: Arc::new(queue(kind.controller)),
         });
-        let children = ChildKind::ALL.into_iter().map(|kind| (kind, Arc::default()));
+        let caching = Caching { reduce: child::reduce, ..Caching::default() };
+        let children = ChildKind::ALL.into_iter().map(|kind| (kind, Arc::new(Cache::new(caching))));
         Self { kinds: kinds.collect(), children: Arc::new(children.collect()) }
     }
 
@@ -84,16 +87,26 @@ impl Caches {
         let metadata = object.meta();
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (namespace, name, uid) = (text(&metadata.namespace), text(&metadata.name), text(&metadata.uid));
-        self.of::<K>().cache.status(&namespace, &name, &uid).unwrap_or_default()
+        let cached = self.of::<K>().cache.status(&namespace, &name, &uid);
+        // That of a large object was read with it.
+        cached.or_else(|| object.known_status().cloned()).unwrap_or_default()
     }
 
-    /// The child as the last watch event showed it; a Secret holds digests instead of values.
+    /// The child as the last watch event showed it; a Secret holds digests instead of values. Of one that no custom
+    /// resource owns it says whose it is and nothing else. `None` also for a large one.
     #[must_use]
     pub fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
-        self.children.get(&kind)?.get(namespace, name).map(Arc::new)
+        let cache = self.children.get(&kind).filter(|cache| !cache.is_large(namespace, name))?;
+        cache.get(namespace, name).map(Arc::new)
     }
 
-    /// All children of a kind. Each is unpacked: only for rare work.
+    /// Whether the child is too large to be kept: it is read from the API server.
+    #[must_use]
+    pub fn is_large_child(&self, kind: ChildKind, namespace: &str, name: &str) -> bool {
+        self.children.get(&kind).is_some_and(|cache| cache.is_large(namespace, name))
+    }
+
+    /// All children of a kind, in part where they are large. Each is unpacked: only for rare work.
     pub fn children(&self, kind: ChildKind) -> impl Iterator<Item = DynamicObject> {
         let cache = self.children.get(&kind).cloned().unwrap_or_default();
         cache.names().into_iter().filter_map(move |name| cache.get(&name.namespace, &name.name))
@@ -183,7 +196,10 @@ impl Caches {
             contents: Contents::Whole,
             selector,
             cache: cache.clone(),
-            prune: Box::new(prune_metadata),
+            prune: Box::new(|object| {
+                prune_resource(object);
+                true
+            }),
             operations: metrics.watches.clone(),
             liveness: liveness.clone(),
         };
@@ -202,11 +218,43 @@ impl Caches {
         for (kind, cache) in self.children.iter() {
             let kind = *kind;
             let mut watch = watch(kind.as_str(), &kind.resource(), Some(ours.clone()), cache);
-            watch.prune = Box::new(move |child| prune(kind, child));
+            let caches = self.clone();
+            watch.prune = Box::new(move |child| caches.prune_child(kind, child));
             let caches = self.clone();
             let touched = move |change: Change, child: &DynamicObject| caches.child_shown(&change, child);
-            tasks.spawn(watch.keep(Box::new(touched)));
+            let caches = self.clone();
+            tasks.spawn(async move {
+                // Whose a child is, is known when the custom resources are.
+                for listed in caches.kinds.iter() {
+                    listed.cache.ready().await;
+                }
+                watch.keep(Box::new(touched)).await;
+            });
         }
+    }
+
+    /// Leaves of a child what is compared, if a custom resource owns it. Anybody may make objects that wear our labels:
+    /// of those it is kept whose they are, in case their name is wanted. Whether the cache need know of it at all.
+    fn prune_child(&self, kind: ChildKind, child: &mut DynamicObject) -> bool {
+        let labels = child.labels();
+        if !self.kinds.iter().any(|listed| labels.contains_key(listed.kind.child_label)) {
+            return false;
+        }
+        if self.is_owned(child) {
+            prune(kind, child);
+        } else {
+            child::reduce(child);
+        }
+        true
+    }
+
+    /// Whether a custom resource that lives owns the child.
+    fn is_owned(&self, child: &DynamicObject) -> bool {
+        let namespace = child.namespace().unwrap_or_default();
+        child.owner_references().iter().any(|owner| {
+            let listed = self.kinds.iter().find(|listed| *listed.kind.name == *owner.kind);
+            listed.and_then(|listed| listed.cache.uid(&namespace, &owner.name)).is_some_and(|uid| *uid == *owner.uid)
+        })
     }
 
     /// Wakes the owner of a child. A child may also carry the label of what its owner depends on: the last kind wins.
@@ -218,6 +266,16 @@ impl Caches {
             listed.queue.shown(&owner, change.version.as_deref());
         }
     }
+}
+
+/// Leaves of a custom resource what its passes need. People may put labels and annotations of 256 KiB beside it.
+fn prune_resource(object: &mut DynamicObject) {
+    let metadata = std::mem::take(&mut object.metadata);
+    object.metadata = identity(&metadata);
+    object.metadata.finalizers = metadata.finalizers;
+    let ours = |annotation: &str| annotation.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    object.metadata.annotations =
+        metadata.annotations.map(|all| all.into_iter().filter(|(name, _)| ours(name)).collect());
 }
 
 impl Dependents for Caches {

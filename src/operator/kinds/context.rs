@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::Semaphore;
 
 use super::{
     caches::Caches,
@@ -16,6 +17,9 @@ use crate::operator::{
     engine::metrics::Metrics,
     objects::{ApplyError, ChildWriter, EventRecorder, StatusWriter},
 };
+
+/// Passes at once over objects that are too large to be kept: each holds its object several times.
+pub const LARGE_OBJECTS: usize = 4;
 
 /// Shared by all passes of the leader.
 pub struct Context {
@@ -35,6 +39,8 @@ pub struct Context {
     /// After which time a login of ingest is replaced; zero: never.
     pub login_lifetime: Duration,
     pub rollouts: Rollouts,
+    /// Room for passes over large objects, [`LARGE_OBJECTS`] at once.
+    pub large_objects: Semaphore,
 }
 
 impl Context {

@@ -17,7 +17,7 @@ mod warnings;
 use self::kind::Descriptor;
 pub use self::{
     caches::{Caches, Reconciled},
-    context::Context,
+    context::{Context, LARGE_OBJECTS},
     limits::{AllowedKeys, Limits},
 };
 use crate::crd::{ClientKey, ErrorTrackingProject};

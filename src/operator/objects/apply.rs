@@ -140,6 +140,17 @@ async fn merge(api: &Api<DynamicObject>, child: &Child, patch: &Value) -> Result
     ))
 }
 
+/// The live object, with its secrets.
+pub async fn read(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    let found = children(client, kind, namespace).get_opt(name).await;
+    found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))
+}
+
 /// The live object, with its secrets, if it is owned by `owner_uid`.
 pub async fn read_owned(
     client: &Client,
@@ -148,8 +159,7 @@ pub async fn read_owned(
     name: &str,
     owner_uid: &str,
 ) -> Result<Option<DynamicObject>, ApplyError> {
-    let found = children(client, kind, namespace).get_opt(name).await;
-    let found = found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
+    let found = read(client, kind, namespace, name).await?;
     Ok(found.filter(|found| owned_by(found, owner_uid)))
 }
 
@@ -161,8 +171,7 @@ pub async fn read_inherited(
     name: &str,
     owner: &OwnerReference,
 ) -> Result<Option<DynamicObject>, ApplyError> {
-    let found = children(client, kind, namespace).get_opt(name).await;
-    let found = found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))?;
+    let found = read(client, kind, namespace, name).await?;
     Ok(found.filter(|found| ownership(found, owner) != Ownership::Foreign))
 }
 

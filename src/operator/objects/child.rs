@@ -15,12 +15,18 @@ use sha2::{Digest, Sha256};
 use crate::{
     crd::{ClientKey, ErrorTrackingProject},
     dsn::hex,
-    kubernetes::names::{CLIENT_KEY_LABEL, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL},
+    kubernetes::{
+        names::{CLIENT_KEY_LABEL, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, PROJECT_LABEL},
+        pages::identity,
+    },
     operator::cluster::prune_metadata,
 };
 
 /// Digest of the manifest that was applied last.
 const APPLIED_ANNOTATION: &str = "errortracking.dev/applied";
+
+/// Most owners that are kept of an object which is not compared: anybody may write any number of them.
+const MOST_OWNERS: usize = 4;
 
 /// What stands in a cached Secret for a value: never the value itself.
 const DIGEST_PREFIX: &str = "sha256:";
@@ -265,6 +271,18 @@ pub fn prune(kind: ChildKind, object: &mut DynamicObject) {
         ChildKind::HorizontalPodAutoscaler => keep_conditions(&mut object.data["status"]),
         _ => {}
     }
+}
+
+/// Leaves what says whose the object is: of one that is not ours, or that is read when it is needed.
+pub fn reduce(object: &mut DynamicObject) {
+    let metadata = std::mem::take(&mut object.metadata);
+    object.metadata = identity(&metadata);
+    let ours = |label: &String| matches!(label.as_str(), MANAGED_BY_LABEL | CLIENT_KEY_LABEL | PROJECT_LABEL);
+    object.metadata.labels =
+        metadata.labels.map(|labels| labels.into_iter().filter(|(label, _)| ours(label)).collect());
+    object.metadata.owner_references =
+        metadata.owner_references.map(|owners| owners.into_iter().take(MOST_OWNERS).collect());
+    object.data = Value::Null;
 }
 
 fn keep_conditions(status: &mut Value) {

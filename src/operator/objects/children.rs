@@ -54,6 +54,18 @@ impl ChildWriter {
         }
     }
 
+    /// The child as the cache would hold it, if it were small enough.
+    pub async fn read(
+        &self,
+        kind: ChildKind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, ApplyError> {
+        let Some(mut found) = apply::read(&self.client, kind, namespace, name).await? else { return Ok(None) };
+        prune(kind, &mut found);
+        Ok(Some(found))
+    }
+
     /// Makes the child what it should be; returns it as the cache would hold it.
     pub async fn ensure(&self, child: &Child) -> Result<Ensured, ApplyError> {
         let mut ensured = apply::ensure(&self.client, child).await?;

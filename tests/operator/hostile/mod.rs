@@ -5,6 +5,7 @@
 mod bystander;
 mod databases;
 mod logins;
+mod memory;
 mod statuses;
 
 use std::time::Duration;
@@ -31,7 +32,7 @@ struct Outcome {
 }
 
 /// One list for each topic.
-const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS, logins::ATTACKS, databases::ATTACKS];
+const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS, logins::ATTACKS, databases::ATTACKS, memory::ATTACKS];
 
 #[test]
 #[ignore = "make test-hostile runs it: it floods the cluster, and takes long"]

@@ -1,5 +1,9 @@
 //! Which keys an object has: its own, those that a lost object of its name left, or what only the Secret remembers.
 
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt};
+
 use super::{KeyPass, plan::Project, secret::KEY_ID_ANNOTATION};
 use crate::{
     backend::{Backend, KeyId, KeyIdentity, PublishedKey},
@@ -16,7 +20,6 @@ use crate::{
         },
     },
 };
-use kube::{Resource, ResourceExt};
 
 impl KeyPass<'_> {
     pub(super) async fn look_up(&mut self) -> Result<Project, Failure> {
@@ -96,11 +99,22 @@ impl KeyPass<'_> {
         Ok(())
     }
 
+    /// Reads the Secret if the cache does not keep it.
+    pub(super) async fn read_large_secret(&mut self) -> Result<(), Failure> {
+        let (kind, name) = (ChildKind::Secret, self.key.secret_name());
+        if self.written.is_none() && self.context.caches.is_large_child(kind, &self.namespace, &name) {
+            self.written = self.context.children.read(kind, &self.namespace, &name).await?.map(Arc::new);
+        }
+        Ok(())
+    }
+
     /// The key that the live Secret names, if the Secret is the object's or that of a lost one of its name.
     async fn published_key(&self) -> Result<Option<PublishedKey>, Failure> {
         let name = self.key.secret_name();
         // Nearly every key is new and has none: the cache says so without a question to the API server.
-        if self.context.caches.child(ChildKind::Secret, &self.namespace, &name).is_none() {
+        let (caches, kind) = (&self.context.caches, ChildKind::Secret);
+        if caches.child(kind, &self.namespace, &name).is_none() && !caches.is_large_child(kind, &self.namespace, &name)
+        {
             return Ok(None);
         }
         let owner = self.key.controller_owner_ref(&()).unwrap_or_default();

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
+use serde_json::json;
 
 use self::plan::{Active, Observed, Project, Step};
 use super::{
@@ -52,6 +53,15 @@ impl Kind for ClientKey {
     fn facts(object: &DynamicObject) -> Facts {
         let project = &object.data["spec"]["projectRef"]["name"];
         Facts { refers_to: project.as_str().unwrap_or_default().into(), ..Facts::default() }
+    }
+
+    /// No object depends on a key.
+    fn reduce(object: &mut DynamicObject) {
+        object.data = json!({"spec": {"projectRef": object.data["spec"]["projectRef"]}});
+    }
+
+    fn known_status(&self) -> Option<&ClientKeyStatus> {
+        self.status.as_ref()
     }
 
     fn pass<'a>(&'a self, context: &'a Context) -> KeyPass<'a> {
@@ -156,6 +166,7 @@ impl Pass for KeyPass<'_> {
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let project = self.look_up().await?;
+        self.read_large_secret().await?;
         let live = self
             .written
             .clone()

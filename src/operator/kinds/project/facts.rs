@@ -44,6 +44,30 @@ fn condition_reason(status: &Value, kind: ConditionType) -> &str {
     found.and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
 
+/// Leaves the part of a large project that its keys, and the jobs, depend on: where it is, and how it is reached.
+pub fn reduce(object: &mut DynamicObject) {
+    let take_out = |value: &mut Value, fields: &[&str]| {
+        if let Some(object) = value.as_object_mut() {
+            object.retain(|field, _| !fields.contains(&field.as_str()));
+        }
+    };
+    let spec = &mut object.data["spec"];
+    take_out(spec, &["displayName", "platform"]);
+    if let Some(integrated) = spec.get_mut("backend").and_then(|backend| backend.get_mut("integrated")) {
+        take_out(integrated, &["filters", "privacy"]);
+        if let Some(ingest) = integrated.get_mut("ingest") {
+            take_out(ingest, &["podTemplate", "trustedProxies"]);
+            if let Some(ingress) = ingest.get_mut("ingress") {
+                take_out(ingress, &["annotations"]);
+            }
+        }
+    }
+    let conditions = object.data["status"].get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        condition["message"] = "".into();
+    }
+}
+
 /// The API server has put defaults in, but not into what it stored before there were any.
 fn retention_days(backend: &Value) -> u16 {
     let days = match backend.get("integrated") {
@@ -89,6 +113,37 @@ mod tests {
         ] {
             assert_eq!(read(&project(&status)).outward != before.outward, wakes, "{case}");
         }
+    }
+
+    #[test]
+    fn a_large_project_leaves_what_its_keys_and_the_jobs_read() {
+        let long = "x".repeat(1_000);
+        let spec = json!({"displayName": long, "backend": {"integrated": {
+            "database": {"secretRef": {"name": "pg"}}, "retentionDays": 30, "filters": {"ignoreErrors": [long]},
+            "privacy": {"sensitiveFields": [long]},
+            "ingest": {
+                "ingress": {"host": "e.example", "annotations": {"note": long}}, "trustedProxies": ["10.0.0.0/8"],
+                "podTemplate": {"metadata": {"annotations": {"note": long}}},
+            },
+        }}});
+        let condition = json!({
+            "type": "Ready", "status": "True", "reason": "Available", "message": long,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let object = json!({
+            "apiVersion": "errortracking.dev/v1alpha1", "kind": "ErrorTrackingProject",
+            "metadata": {"namespace": "web", "name": "shop"}, "spec": spec,
+            "status": {"projectID": 7, "conditions": [condition]},
+        });
+        let mut object: DynamicObject = serde_json::from_value(object).unwrap();
+        let facts = read(&object);
+        reduce(&mut object);
+        assert_eq!(read(&object), facts);
+        let text = serde_json::to_string(&object).unwrap();
+        assert!(text.len() < 1_000, "{text}");
+        let project: crate::crd::ErrorTrackingProject = serde_json::from_str(&text).unwrap();
+        assert_eq!(project.database_secret(), Some("pg"));
+        assert_eq!(project.external_url().as_deref(), Some("http://e.example"));
     }
 
     #[test]

@@ -169,7 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::operator::kinds::project::facts;
+    use crate::operator::{cluster::cache::Caching, kinds::project::facts};
 
     fn project(name: &str, ready: &str) -> DynamicObject {
         serde_json::from_value(json!({
@@ -192,9 +192,9 @@ mod tests {
         metrics.set_bytes("uid-shop", 1);
         assert_eq!(told(), [""; 0], "nobody leads");
 
-        let cache = Arc::new(Cache::new(facts::read));
-        cache.put(&project("shop", "True"));
-        cache.put(&project("blog", "False"));
+        let cache = Arc::new(Cache::new(Caching { facts: facts::read, ..Caching::default() }));
+        cache.put(&mut project("shop", "True"));
+        cache.put(&mut project("blog", "False"));
         let leading = metrics.lead(cache.clone());
         metrics.set_bytes("uid-shop", 4096);
         metrics.set_oldest_event("uid-shop", Some(Timestamp::from_second(1_700_000_000).unwrap()));
@@ -215,7 +215,7 @@ mod tests {
         ];
         assert_eq!(told().iter().filter(of_blog).collect::<Vec<_>>(), blog, "nothing is stored of it");
 
-        cache.put(&project("blog", "True"));
+        cache.put(&mut project("blog", "True"));
         assert!(told().contains(&r#"ready{namespace="web",project="blog"} 1"#.to_owned()));
         cache.remove(&project("blog", "True"));
         assert_eq!(told(), shop);
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(told(), shop);
         cache.remove(&project("shop", "True"));
         metrics.forget_gone();
-        cache.put(&project("shop", "True"));
+        cache.put(&mut project("shop", "True"));
         assert!(told().iter().all(|line| !line.starts_with("schema_bytes")), "it was forgotten");
 
         drop(leading);

@@ -17,6 +17,7 @@ mod scale;
 mod settings;
 mod status;
 
+pub use facts::reduce;
 pub use metrics::ProjectMetrics;
 pub use names::{IngestImage, IngestPods, internal_url};
 pub use rollout::Rollouts;
@@ -70,6 +71,14 @@ impl Kind for ErrorTrackingProject {
 
     fn facts(object: &DynamicObject) -> Facts {
         facts::read(object)
+    }
+
+    fn reduce(object: &mut DynamicObject) {
+        facts::reduce(object);
+    }
+
+    fn known_status(&self) -> Option<&ErrorTrackingProjectStatus> {
+        self.status.as_ref()
     }
 
     fn pass<'a>(&'a self, context: &'a Context) -> ProjectPass<'a> {
@@ -231,6 +240,21 @@ impl<'a> ProjectPass<'a> {
         };
     }
 
+    /// Reads the children that the cache does not keep.
+    async fn read_large_children(&mut self) -> Result<(), Failure> {
+        for kind in ChildKind::ALL {
+            let name = self.child_name(kind);
+            let known = self.written.iter().any(|(of, called, _)| *of == kind && *called == name);
+            if !known
+                && self.context.caches.is_large_child(kind, &self.namespace, &name)
+                && let Some(live) = self.context.children.read(kind, &self.namespace, &name).await?
+            {
+                self.written.push((kind, name, live));
+            }
+        }
+        Ok(())
+    }
+
     /// Looks for the route if one is asked for, or was made before.
     async fn look_for_route(&mut self) -> Result<(), Failure> {
         let wanted = self.ingest.gateway.is_some();
@@ -276,6 +300,7 @@ impl Pass for ProjectPass<'_> {
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
+        self.read_large_children().await?;
         let state = self.context.databases.of_project(self.project);
         let (database, workload, database_secret) = match &state {
             DatabaseState::Ready(database) => {

@@ -25,8 +25,12 @@ rules:
 // etcdAddress is inside the network namespace, where no other cluster's etcd can be.
 const etcdAddress = "127.0.0.1:2379"
 
+// etcdQuota is the largest that etcd's documentation advises: tests store thousands of objects of a megabyte.
+const etcdQuota = 8 << 30
+
 func (c *Cluster) startControlPlane(done func(string)) error {
-	if err := c.keepRunning("etcd", c.tool("etcd"), "--data-dir="+c.path("etcd"), "--listen-client-urls=http://"+etcdAddress); err != nil {
+	if err := c.keepRunning("etcd", c.tool("etcd"), "--data-dir="+c.path("etcd"), "--listen-client-urls=http://"+etcdAddress,
+		fmt.Sprintf("--quota-backend-bytes=%d", etcdQuota)); err != nil {
 		return err
 	}
 	if err := waitFor("etcd", 30*time.Second, func() error {

@@ -49,6 +49,7 @@ func main() {
 // etcdCommand serves one etcd member without fsync: the cluster is thrown away with its folder.
 func etcdCommand() *cobra.Command {
 	var dataDir, clientURL, peerURL string
+	var quota int64
 	command := &cobra.Command{
 		Use:          "etcd",
 		SilenceUsage: true,
@@ -56,6 +57,7 @@ func etcdCommand() *cobra.Command {
 			config := embed.NewConfig()
 			config.Dir = dataDir
 			config.UnsafeNoFsync = true
+			config.QuotaBackendBytes = quota
 			config.LogLevel = "warn"
 			if err := listenOn(config, clientURL, peerURL); err != nil {
 				return err
@@ -77,6 +79,7 @@ func etcdCommand() *cobra.Command {
 	}
 	command.Flags().StringVar(&dataDir, "data-dir", "", "folder of the member")
 	command.Flags().StringVar(&clientURL, "listen-client-urls", "http://127.0.0.1:2379", "URL for clients")
+	command.Flags().Int64Var(&quota, "quota-backend-bytes", 0, "most bytes that are stored; 0: 2 GiB")
 	command.Flags().StringVar(&peerURL, "listen-peer-urls", "http://127.0.0.1:2380", "URL for peers")
 	return command
 }
