@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use kube::{Api, Client, ResourceExt, api::DynamicObject};
+use kube::{Api, Client, ResourceExt, api::DynamicObject, core::Status};
 use serde_json::{Value, json};
 
 use super::names::SERVICE_PORT;
@@ -120,6 +120,14 @@ pub enum Route {
     Absent,
     /// The cluster does not know the kind.
     NoSuchKind,
+    /// The operator may not read it.
+    Forbidden(Box<Status>),
+}
+
+/// That the `HTTPRoute` of this name cannot be read.
+#[must_use]
+pub fn unreadable(name: &str, status: Box<Status>) -> ApplyError {
+    ApplyError::kubernetes("get", ChildKind::HttpRoute.as_str(), name)(kube::Error::Api(status))
 }
 
 /// Looks at the `HTTPRoute`.
@@ -136,6 +144,8 @@ pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Route,
             let named = status.details.as_ref().is_some_and(|details| details.name == name);
             Ok(if named { Route::Absent } else { Route::NoSuchKind })
         }
+        // It is said in the status when all else is done: the pods do not wait for their route.
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Route::Forbidden(status)),
         Err(error) => Err(ApplyError::kubernetes("get", kind.as_str(), name)(error)),
     }
 }

@@ -333,11 +333,18 @@ impl Pass for ProjectPass<'_> {
         let secret = self.live(ChildKind::Secret, &database_secret_name(&self.name));
         let wanted = |kind: &ChildKind| workload.iter().any(|child| child.kind == *kind);
         let gateway_api_missing = matches!(self.route, Route::NoSuchKind) && wanted(&ChildKind::HttpRoute);
+        // What cannot be read is left alone, and so is what says that it is there.
+        let unreadable = matches!(self.route, Route::Forbidden(_));
+        let left_alone = |kind| match kind {
+            ChildKind::HttpRoute => gateway_api_missing || unreadable,
+            ChildKind::Service => unreadable && !wanted(&ChildKind::HttpRoute),
+            _ => false,
+        };
         let unwanted = children::OPTIONAL.into_iter().filter(|kind| !wanted(kind) && self.own(*kind).is_some());
         let unwanted = if workload.is_empty() { Vec::new() } else { unwanted.collect() };
         let workload: Vec<_> = workload
             .iter()
-            .filter(|child| child.kind != ChildKind::HttpRoute || !gateway_api_missing)
+            .filter(|child| !left_alone(child.kind))
             .map(|child| (child.kind, self.context.children.drift(child, self.live(child.kind, &child.name))))
             .collect();
         let deployment = self.own(ChildKind::Deployment);
@@ -375,6 +382,9 @@ impl Pass for ProjectPass<'_> {
         if let Some(limit) = plan::turned_away(observed) {
             let namespace = self.namespace.clone();
             return Some(Unmet::Limit { namespace, objects: "projects", limit, retained: self.retained }.into());
+        }
+        if let Route::Forbidden(status) = &self.route {
+            return Some(exposure::unreadable(&ingest_name(&self.name), status.clone()).into());
         }
         if observed.gateway_api_missing {
             return Some(Unmet::GatewayApi.into());
