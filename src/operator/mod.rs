@@ -39,7 +39,7 @@ use self::{
         metrics::Metrics,
         queue::{Echoes, Queue},
     },
-    jobs::{Retention, SettleTombstones, Waking},
+    jobs::{Retention, SettleTombstones, Turns, Waking},
     kinds::{
         Caches, Context, LARGE_OBJECTS, Reconciled,
         project::{self, ProjectMetrics},
@@ -228,6 +228,7 @@ async fn work(
     tasks.spawn(report_synced(caches.clone(), metrics.clone()));
     let mut jobs = Jobs::new(metrics);
     jobs.start(Waking::new(context.databases.own_changes(), caches.clone()));
+    jobs.start(Turns(context.clone()));
     jobs.start(SettleTombstones(context.clone()));
     jobs.start(Retention { context: context.clone(), metrics: projects });
 

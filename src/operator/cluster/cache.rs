@@ -44,6 +44,8 @@ pub struct Facts {
     pub stalled: bool,
     /// Days that what is stored of it is kept. 0: nothing is.
     pub retention_days: u16,
+    /// Tells the version of what it runs from others. 0: nothing is known of it.
+    pub version: u64,
 }
 
 /// How a kind is cached.
@@ -204,6 +206,11 @@ impl Cache {
     #[must_use]
     pub fn facts(&self, namespace: &str, name: &str) -> Option<Facts> {
         self.objects.read().get(&ObjectName::new(namespace, name)).map(|entry| entry.summary.facts.clone())
+    }
+
+    /// Calls `each` for every name; nothing is copied.
+    pub fn each_name(&self, each: impl FnMut(&ObjectName)) {
+        self.objects.read().keys().for_each(each);
     }
 
     #[must_use]

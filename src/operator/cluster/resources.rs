@@ -44,10 +44,4 @@ impl<K: Resource<DynamicType = ()> + DeserializeOwned> Resources<K> {
             })?
             .map(Arc::new)
     }
-
-    /// All of them. Each is unpacked: only for rare work.
-    #[must_use]
-    pub fn state(&self) -> Vec<Arc<Guarded<K>>> {
-        self.cache.names().into_iter().filter_map(|name| self.get(&name)).collect()
-    }
 }

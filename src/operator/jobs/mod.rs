@@ -1,9 +1,10 @@
-//! The operator's periodic work: removes expired events, settles tombstones, and wakes everything when Postgres has
-//! changed. Each job is a type with a name, an interval and a limit. The context comes in, nothing goes out.
-//! `operator` alone starts them.
+//! The operator's periodic work: removes expired events, settles tombstones, wakes everything when Postgres has changed,
+//! and lets projects have their turn. Each job is a type with a name, an interval and a limit. The context comes in,
+//! nothing goes out. `operator` alone starts them.
 
 mod retention;
 mod tombstones;
+mod turns;
 mod waking;
 
-pub use self::{retention::Retention, tombstones::SettleTombstones, waking::Waking};
+pub use self::{retention::Retention, tombstones::SettleTombstones, turns::Turns, waking::Waking};

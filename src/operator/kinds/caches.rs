@@ -10,11 +10,13 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject},
 };
-use tokio::task::JoinSet;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     KINDS,
     kind::{Descriptor, Kind},
+    project,
 };
 use crate::{
     crd::{ErrorTrackingProject, GROUP},
@@ -47,6 +49,26 @@ pub struct Reconciled {
     pub kind: &'static Descriptor,
     pub cache: Arc<Cache>,
     pub queue: Arc<Queue>,
+    /// Objects that the limit of their namespace keeps out, until one of the others goes.
+    turned_away: Mutex<BTreeSet<ObjectName>>,
+}
+
+impl Reconciled {
+    fn new(kind: &'static Descriptor, queue: Queue) -> Self {
+        let cache = Arc::new(Cache::new(kind.caching));
+        Self { kind, cache, queue: Arc::new(queue), turned_away: Mutex::default() }
+    }
+
+    /// An object of the namespace is gone: another may have its place.
+    fn wake_turned_away(&self, namespace: &str) {
+        let mut turned_away = self.turned_away.lock();
+        let first = ObjectName::new(namespace, "");
+        let of_namespace = turned_away.range(first..).take_while(|name| *name.namespace == *namespace);
+        for name in of_namespace.cloned().collect::<Vec<_>>() {
+            turned_away.remove(&name);
+            self.queue.push(&name, Urgency::Routine);
+        }
+    }
 }
 
 /// Clones share the caches.
@@ -54,19 +76,22 @@ pub struct Reconciled {
 pub struct Caches {
     kinds: Arc<[Reconciled]>,
     children: Arc<BTreeMap<ChildKind, Arc<Cache>>>,
+    /// Notified when a rollout has gone on: others may have their turn.
+    pub rollouts: Arc<Notify>,
 }
 
 impl Caches {
     #[must_use]
     pub fn new(queue: impl Fn(&'static str) -> Queue) -> Self {
-        let kinds = KINDS.iter().map(|kind| Reconciled {
-            kind,
-            cache: Arc::new(Cache::new(kind.caching)),
-            queue: Arc::new(queue(kind.controller)),
+        let kinds = KINDS.iter().map(|kind| Reconciled::new(kind, queue(kind.controller)));
+        let children = ChildKind::ALL.into_iter().map(|kind| {
+            let facts = match kind {
+                ChildKind::Deployment => project::rollout_facts,
+                _ => Caching::default().facts,
+            };
+            (kind, Arc::new(Cache::new(Caching { facts, reduce: child::reduce })))
         });
-        let caching = Caching { reduce: child::reduce, ..Caching::default() };
-        let children = ChildKind::ALL.into_iter().map(|kind| (kind, Arc::new(Cache::new(caching))));
-        Self { kinds: kinds.collect(), children: Arc::new(children.collect()) }
+        Self { kinds: kinds.collect(), children: Arc::new(children.collect()), rollouts: Arc::default() }
     }
 
     #[must_use]
@@ -77,8 +102,27 @@ impl Caches {
     /// The objects of a kind that is in [`KINDS`].
     #[must_use]
     pub fn of<K: Kind>(&self) -> Resources<K> {
-        let listed = self.kinds.iter().find(|listed| listed.kind.controller == K::CONTROLLER);
-        Resources::new(listed.map(|listed| listed.cache.clone()).unwrap_or_default())
+        Resources::new(self.listed::<K>().map(|listed| listed.cache.clone()).unwrap_or_default())
+    }
+
+    fn listed<K: Kind>(&self) -> Option<&Reconciled> {
+        self.kinds.iter().find(|listed| listed.kind.controller == K::CONTROLLER)
+    }
+
+    /// Asks for a pass over the object when another one of its kind and namespace is gone.
+    pub fn turn_away<K: Kind>(&self, namespace: &str, name: &str) {
+        if let Some(listed) = self.listed::<K>() {
+            listed.turned_away.lock().insert(ObjectName::new(namespace, name));
+        }
+    }
+
+    /// Asks for a pass over the object if there is such a one.
+    pub fn wake<K: Kind>(&self, name: &ObjectName) {
+        if let Some(listed) = self.listed::<K>()
+            && listed.cache.uid(&name.namespace, &name.name).is_some()
+        {
+            listed.queue.push(name, Urgency::Routine);
+        }
     }
 
     /// The newest status that is known of an object.
@@ -106,10 +150,10 @@ impl Caches {
         self.children.get(&kind).is_some_and(|cache| cache.is_large(namespace, name))
     }
 
-    /// All children of a kind, in part where they are large. Each is unpacked: only for rare work.
-    pub fn children(&self, kind: ChildKind) -> impl Iterator<Item = DynamicObject> {
-        let cache = self.children.get(&kind).cloned().unwrap_or_default();
-        cache.names().into_iter().filter_map(move |name| cache.get(&name.namespace, &name.name))
+    /// The children of a kind, with their facts.
+    #[must_use]
+    pub fn children(&self, kind: ChildKind) -> Arc<Cache> {
+        self.children.get(&kind).cloned().unwrap_or_default()
     }
 
     #[must_use]
@@ -173,9 +217,7 @@ impl Caches {
     /// Asks for a pass over everything.
     pub fn wake_all(&self) {
         for listed in self.kinds.iter() {
-            for name in listed.cache.names() {
-                listed.queue.push(&name, Urgency::Routine);
-            }
+            listed.cache.each_name(|name| listed.queue.push(name, Urgency::Routine));
         }
     }
 
@@ -204,13 +246,8 @@ impl Caches {
             liveness: liveness.clone(),
         };
         for listed in self.kinds.iter() {
-            let (caches, queue, kind) = (self.clone(), listed.queue.clone(), listed.kind);
-            let touched = move |change: Change, _: &DynamicObject| {
-                queue.shown(&change.name, change.version.as_deref());
-                if change.outward {
-                    caches.wake_dependents(kind, &change.name);
-                }
-            };
+            let (caches, kind) = (self.clone(), listed.kind);
+            let touched = move |change: Change, _: &DynamicObject| caches.object_shown(kind, &change);
             let watch = watch(kind.name, &(kind.resource)(), None, &listed.cache);
             tasks.spawn(watch.keep(Box::new(touched)));
         }
@@ -221,7 +258,7 @@ impl Caches {
             let caches = self.clone();
             watch.prune = Box::new(move |child| caches.prune_child(kind, child));
             let caches = self.clone();
-            let touched = move |change: Change, child: &DynamicObject| caches.child_shown(&change, child);
+            let touched = move |change: Change, child: &DynamicObject| caches.child_shown(kind, &change, child);
             let caches = self.clone();
             tasks.spawn(async move {
                 // Whose a child is, is known when the custom resources are.
@@ -257,8 +294,22 @@ impl Caches {
         })
     }
 
+    fn object_shown(&self, kind: &Descriptor, change: &Change) {
+        let Some(listed) = self.kinds.iter().find(|listed| listed.kind.controller == kind.controller) else { return };
+        listed.queue.shown(&change.name, change.version.as_deref());
+        if change.outward {
+            self.wake_dependents(kind, &change.name);
+        }
+        if change.version.is_none() {
+            listed.wake_turned_away(&change.name.namespace);
+        }
+    }
+
     /// Wakes the owner of a child. A child may also carry the label of what its owner depends on: the last kind wins.
-    fn child_shown(&self, change: &Change, child: &DynamicObject) {
+    fn child_shown(&self, kind: ChildKind, change: &Change, child: &DynamicObject) {
+        if kind == ChildKind::Deployment && change.outward {
+            self.rollouts.notify_one();
+        }
         let labels = child.labels();
         let owner = self.kinds.iter().rev().find_map(|listed| Some((listed, labels.get(listed.kind.child_label)?)));
         if let Some((listed, name)) = owner {

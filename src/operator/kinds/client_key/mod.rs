@@ -209,6 +209,7 @@ impl Pass for KeyPass<'_> {
 
     fn obstacle(&self, observed: &Observed) -> Option<Failure> {
         if let Some(limit) = plan::turned_away(observed) {
+            self.context.caches.turn_away::<ClientKey>(&self.namespace, &self.name);
             let namespace = self.namespace.clone();
             return Some(Unmet::Limit { namespace, objects: "client keys", limit, retained: 0 }.into());
         }

@@ -11,6 +11,7 @@ use super::{
     exposure,
     names::{IngestImage, IngestPods, SERVICE_PORT, UserId, database_secret_name, ingest_name},
     scale::autoscaler,
+    template,
 };
 use crate::{
     crd::{ErrorTrackingProject, Ingest, PodTemplate, Scale, SecretReference},
@@ -63,7 +64,9 @@ pub fn workload(
         project.child(ChildKind::ServiceAccount, &name, json!({"automountServiceAccountToken": false})),
         project.child(ChildKind::NetworkPolicy, &name, json!({"spec": network_policy(&selector, database_port)})),
         project.child(ChildKind::Service, &name, json!({"spec": service(&selector)})).annotated(&routed),
-        project.child(ChildKind::Deployment, &name, json!({"spec": deployment(&selector, scale, &pod)})),
+        project
+            .child(ChildKind::Deployment, &name, json!({"spec": deployment(&selector, scale, &pod)}))
+            .annotated(&BTreeMap::from([(template::ANNOTATION.into(), template::DIGEST.clone())])),
         project.child(ChildKind::PodDisruptionBudget, &name, budget),
     ];
     if let Scale::Automatic(bounds) = scale {
@@ -80,6 +83,12 @@ pub fn workload(
         children.push(project.child(ChildKind::HttpRoute, &name, json!({"spec": spec})));
     }
     children
+}
+
+/// The spec of pods of the project that asks for nothing of its own.
+#[must_use]
+pub fn pod_of(project: &ErrorTrackingProject, id: ProjectId, image: &IngestImage) -> Value {
+    pod(&Owned::of(project), &PodTemplate::default(), id, image, &IngestPods::default())
 }
 
 /// Children that a project has only while its spec asks for them.
@@ -240,6 +249,10 @@ fn pod(project: &Owned, template: &PodTemplate, id: ProjectId, image: &IngestIma
     pod
 }
 
+/// Fields of a pod that are the project's, with the installation's registry.
+pub const SCHEDULING: [&str; 6] =
+    ["nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "imagePullSecrets"];
+
 /// What the project says of where and how its pods run, and the installation of their registry; the API server checks it.
 fn scheduling(template: &PodTemplate, pods: &IngestPods) -> impl Iterator<Item = (&'static str, Value)> {
     let mut pull_secrets = template.image_pull_secrets.clone();
@@ -248,16 +261,15 @@ fn scheduling(template: &PodTemplate, pods: &IngestPods) -> impl Iterator<Item =
             pull_secrets.push(SecretReference { name: name.clone() });
         }
     }
-    [
-        ("nodeSelector", json!(template.node_selector)),
-        ("tolerations", json!(template.tolerations)),
-        ("affinity", json!(template.affinity)),
-        ("topologySpreadConstraints", json!(template.topology_spread_constraints)),
-        ("priorityClassName", json!(template.priority_class_name)),
-        ("imagePullSecrets", json!(pull_secrets)),
-    ]
-    .into_iter()
-    .filter(|(_, asked)| match asked {
+    let asked = [
+        json!(template.node_selector),
+        json!(template.tolerations),
+        json!(template.affinity),
+        json!(template.topology_spread_constraints),
+        json!(template.priority_class_name),
+        json!(pull_secrets),
+    ];
+    SCHEDULING.into_iter().zip(asked).filter(|(_, asked)| match asked {
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
         Value::Null => false,

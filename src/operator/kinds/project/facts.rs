@@ -35,6 +35,7 @@ pub fn read(object: &DynamicObject) -> Facts {
         ready: is_true(ConditionType::Ready),
         stalled: is_true(ConditionType::Stalled),
         retention_days: retention_days(&spec["backend"]),
+        ..Facts::default()
     }
 }
 

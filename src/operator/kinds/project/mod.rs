@@ -16,11 +16,12 @@ mod rollout;
 mod scale;
 mod settings;
 mod status;
+mod template;
 
 pub use facts::reduce;
 pub use metrics::ProjectMetrics;
 pub use names::{IngestImage, IngestPods, internal_url};
-pub use rollout::Rollouts;
+pub use rollout::{Rollouts, facts as rollout_facts};
 pub use settings::ingest_settings;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use self::{
     exposure::{NoAddress, Route},
     names::{database_secret_name, ingest_name},
     plan::{CatalogRow, Observed, Step},
-    rollout::{Held, Rollout},
+    rollout::{Held, Rollout, Version},
     settings::Asked,
 };
 use super::{
@@ -161,7 +162,14 @@ impl<'a> ProjectPass<'a> {
     }
 
     fn workload(&self, id: ProjectId, database: &Database) -> Vec<Child> {
-        children::workload(self.project, &self.ingest, id, &self.image, &self.context.pods, database.address.port)
+        let (pods, port) = (&self.context.pods, database.address.port);
+        let mut workload = children::workload(self.project, &self.ingest, id, &self.image, pods, port);
+        if let (Some(_), Some(live)) = (&self.held, self.own(ChildKind::Deployment)) {
+            for deployment in workload.iter_mut().filter(|child| child.kind == ChildKind::Deployment) {
+                template::keep(deployment, &live);
+            }
+        }
+        workload
     }
 
     /// Everything in the Secret but the password, which is compared by its digest.
@@ -219,24 +227,24 @@ impl<'a> ProjectPass<'a> {
         (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
-    /// Pods that receive events get another image only when it is their turn. Other changes of their template are not
-    /// held back: they must run with the former image.
-    fn choose_image(&mut self) {
-        let newer = &self.context.image;
+    /// Pods that receive events get another image, and what this version of the operator changes in their template, only
+    /// when it is their turn. What the project asks for is not held back: it must run with the former version.
+    fn choose_version(&mut self) {
+        let newer = Version::new(self.context.image.clone());
         let live = self.own(ChildKind::Deployment);
-        let current = live.as_deref().and_then(rollout::image_of).filter(|current| current.image != newer.image);
+        let current = live.as_deref().and_then(Version::of).filter(|current| !current.is(&newer));
         let receiving = live.is_some_and(|live| Rollout::of(&live).ready > 0);
         self.held = match &current {
             Some(current) if receiving && self.project.scale() != Scale::Fixed(0) => {
                 let key = (self.namespace.clone(), self.name.clone());
                 let limit = self.context.limits.rollouts;
-                self.context.rollouts.ask(&key, current, newer, limit, &self.context.caches)
+                self.context.rollouts.ask(&key, current, &newer, limit, &self.context.caches)
             }
             _ => None,
         };
         self.image = match current {
-            Some(current) if self.held.is_some() => current,
-            _ => newer.clone(),
+            Some(current) if self.held.is_some() => current.image,
+            _ => newer.image,
         };
     }
 
@@ -305,7 +313,7 @@ impl Pass for ProjectPass<'_> {
         let (database, workload, database_secret) = match &state {
             DatabaseState::Ready(database) => {
                 let known = self.look_up(database).await?;
-                self.choose_image();
+                self.choose_version();
                 if self.id.is_some() {
                     self.look_for_route().await?;
                 }
@@ -380,6 +388,7 @@ impl Pass for ProjectPass<'_> {
             return Some(Failure::DatabaseChanged { id: *id, server: server.clone() });
         }
         if let Some(limit) = plan::turned_away(observed) {
+            self.context.caches.turn_away::<ErrorTrackingProject>(&self.namespace, &self.name);
             let namespace = self.namespace.clone();
             return Some(Unmet::Limit { namespace, objects: "projects", limit, retained: self.retained }.into());
         }

@@ -1,5 +1,5 @@
 //! The rollout of a Deployment as its status shows it, and which projects may roll when a new version of the operator
-//! changes the image of all ingest pods.
+//! changes the image of all ingest pods, or their template.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::warn;
 
-use super::names::IngestImage;
+use super::{names::IngestImage, template};
 use crate::{
-    crd::{ErrorTrackingProject, Scale},
+    crd::Scale,
     kubernetes::names::PROJECT_LABEL,
     operator::{
+        cluster::cache::{Facts, digest},
         kinds::Caches,
-        objects::child::{ChildKind, owned_by},
+        objects::child::ChildKind,
     },
 };
 
@@ -95,16 +96,62 @@ impl Rollout {
     }
 }
 
-/// Image of the pods that a Deployment asks for.
-#[must_use]
-pub fn image_of(deployment: &DynamicObject) -> Option<IngestImage> {
-    let containers = deployment.data["spec"]["template"]["spec"]["containers"].as_array()?;
-    let container = containers.iter().find(|container| container["name"] == "ingest")?;
-    let text = |field: &str| container[field].as_str().map(str::to_owned);
-    Some(IngestImage { image: text("image")?, pull_policy: text("imagePullPolicy")? })
+/// What a version of the operator decides of ingest pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub image: IngestImage,
+    /// Digest of the operator's part of the template; empty: made before that was written down.
+    template: String,
 }
 
-/// Why a project keeps the image that it has.
+impl Version {
+    /// What this program decides.
+    #[must_use]
+    pub fn new(image: IngestImage) -> Self {
+        Self { image, template: template::DIGEST.clone() }
+    }
+
+    /// That of the pods that a Deployment asks for.
+    #[must_use]
+    pub fn of(deployment: &DynamicObject) -> Option<Self> {
+        let containers = deployment.data["spec"]["template"]["spec"]["containers"].as_array()?;
+        let container = containers.iter().find(|container| container["name"] == "ingest")?;
+        let text = |field: &str| container[field].as_str().map(str::to_owned);
+        let image = IngestImage { image: text("image")?, pull_policy: text("imagePullPolicy")? };
+        let template = deployment.annotations().get(template::ANNOTATION).cloned().unwrap_or_default();
+        Some(Self { image, template })
+    }
+
+    /// Whether pods of the other one are no newer.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.image.image, &self.template) == (&other.image.image, &other.template)
+    }
+
+    /// A number that tells it from others.
+    fn number(&self) -> u64 {
+        digest(format!("{} {}", self.image.image, self.template).as_bytes())
+    }
+}
+
+/// What rollouts ask of a Deployment.
+#[must_use]
+pub fn facts(deployment: &DynamicObject) -> Facts {
+    let rollout = Rollout::of(deployment);
+    let version = Version::of(deployment).map_or(0, |version| version.number());
+    let (ready, stalled) = (rollout.complete(), rollout.stuck());
+    Facts {
+        number: rollout.desired.into(),
+        refers_to: deployment.labels().get(PROJECT_LABEL).map(String::as_str).unwrap_or_default().into(),
+        outward: digest(format!("{version} {ready} {stalled} {}", rollout.desired > 0).as_bytes()),
+        ready,
+        stalled,
+        version,
+        ..Facts::default()
+    }
+}
+
+/// Why a project keeps the version that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Versions, as an image's tag names them.
@@ -130,7 +177,7 @@ impl std::fmt::Display for Held {
     }
 }
 
-/// What counts of a Deployment that has the newer image.
+/// What counts of a Deployment that has the newer version.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     complete: bool,
@@ -145,7 +192,7 @@ enum Turn {
     Halted(ProjectKey),
 }
 
-/// Whose turn it is: `begun` are the other projects that have the newer image, `granted` those that get it in a
+/// Whose turn it is: `begun` are the other projects that have the newer version, `granted` those that get it in a
 /// moment, `proven` those that it has run in: what fails there later fails for another reason.
 fn decide(
     begun: &BTreeMap<ProjectKey, Progress>,
@@ -172,35 +219,41 @@ pub struct Rollouts(Mutex<Turns>);
 
 #[derive(Debug, Default)]
 struct Turns {
-    /// The projects that have the newer image, and when that was looked at.
+    /// The projects that have the newer version, and when that was looked at.
     begun: BTreeMap<ProjectKey, Progress>,
     looked: Option<Instant>,
     granted: BTreeMap<ProjectKey, Instant>,
     proven: BTreeSet<ProjectKey>,
+    /// The projects that wait for their turn.
+    held: BTreeSet<ProjectKey>,
     /// The halting project that was logged last.
     halting: Option<ProjectKey>,
 }
 
 impl Rollouts {
-    /// The reason why the project must keep its `live` image, `None` when it may have the `newer` one. Then it counts
+    /// The reason why the project must keep its `live` version, `None` when it may have the `newer` one. Then it counts
     /// as under way until its Deployment says otherwise.
     pub fn ask(
         &self,
         project: &ProjectKey,
-        live: &IngestImage,
-        newer: &IngestImage,
+        live: &Version,
+        newer: &Version,
         limit: u32,
         caches: &Caches,
     ) -> Option<Held> {
-        let mut turns = self.0.lock();
-        if turns.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
-            turns.look(newer, caches);
+        let fresh = self.0.lock().looked.is_some_and(|looked| looked.elapsed() <= LOOK);
+        if !fresh {
+            // Without the lock: the other passes need not wait for a look at every Deployment.
+            let begun = begun(newer, caches);
+            self.0.lock().take(begun);
         }
+        let mut turns = self.0.lock();
         let mut granted: BTreeSet<_> = turns.granted.keys().cloned().collect();
         granted.remove(project);
         let halted_by = match decide(&turns.begun, &granted, &turns.proven, limit) {
             Turn::Now => {
                 turns.granted.insert(project.clone(), Instant::now());
+                turns.held.remove(project);
                 return None;
             }
             Turn::Later => None,
@@ -212,7 +265,7 @@ impl Rollouts {
                     warn!(
                         namespace,
                         project = name,
-                        image = newer.image,
+                        image = newer.image.image,
                         "The rollout is halted: the new version does not come up here."
                     );
                     turns.halting = Some(halting);
@@ -220,26 +273,41 @@ impl Rollouts {
                 Some(shown)
             }
         };
-        Some(Held { kept: version(&live.image), newer: version(&newer.image), halted_by })
+        turns.held.insert(project.clone());
+        Some(Held { kept: version(&live.image.image), newer: version(&newer.image.image), halted_by })
+    }
+
+    /// The next projects that may ask again, because a rollout has gone on. They are held again when they do.
+    #[must_use]
+    pub fn next(&self, limit: u32) -> Vec<ProjectKey> {
+        let mut turns = self.0.lock();
+        turns.looked = None;
+        let next: Vec<_> = turns.held.iter().take(limit as usize).cloned().collect();
+        for project in &next {
+            turns.held.remove(project);
+        }
+        next
     }
 }
 
-impl Turns {
-    fn look(&mut self, newer: &IngestImage, caches: &Caches) {
-        let projects = caches.of::<ErrorTrackingProject>().cache;
-        self.begun = caches
-            .children(ChildKind::Deployment)
-            .filter(|deployment| image_of(deployment).is_some_and(|image| image.image == newer.image))
-            .filter_map(|deployment| {
-                let key = (deployment.namespace().unwrap_or_default(), deployment.labels().get(PROJECT_LABEL)?.clone());
-                // Labels can be written by anybody.
-                let ours = projects.uid(&key.0, &key.1).is_some_and(|uid| owned_by(&deployment, &uid));
-                ours.then(|| (key, Rollout::of(&deployment)))
+/// The projects that have the newer version, by the facts of their Deployments.
+fn begun(newer: &Version, caches: &Caches) -> BTreeMap<ProjectKey, Progress> {
+    let newer = newer.number();
+    caches.children(ChildKind::Deployment).summaries(|all| {
+        // Where nothing runs, nothing is proven. Of what no project owns no version is known.
+        all.filter(|(_, deployment)| deployment.facts.version == newer && deployment.facts.number > 0)
+            .map(|(name, deployment)| {
+                let facts = &deployment.facts;
+                let key = (name.namespace.to_string(), facts.refers_to.to_string());
+                (key, Progress { complete: facts.ready, stuck: facts.stalled })
             })
-            // Where nothing runs, nothing is proven.
-            .filter(|(_, rollout)| rollout.desired > 0)
-            .map(|(key, rollout)| (key, Progress { complete: rollout.complete(), stuck: rollout.stuck() }))
-            .collect();
+            .collect()
+    })
+}
+
+impl Turns {
+    fn take(&mut self, begun: BTreeMap<ProjectKey, Progress>) {
+        self.begun = begun;
         self.looked = Some(Instant::now());
         let Self { begun, granted, proven, .. } = self;
         granted.retain(|key, since| !begun.contains_key(key) && since.elapsed() < GRANT);
