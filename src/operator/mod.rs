@@ -207,6 +207,7 @@ async fn work(
         login_lifetime: config.ingest_login_lifetime,
         rollouts: project::Rollouts::default(),
         large_objects: Semaphore::new(LARGE_OBJECTS),
+        asked: project::AskedSettings::default(),
     });
     tokio::select! {
         () = caches.ready() => {}

@@ -1,6 +1,6 @@
 //! Removes what is older than each project's retention, a few projects at a time, and reads how much is left.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -49,6 +49,8 @@ impl Job for Retention {
         names.sort_by_cached_key(|name| !facts(name).refers_to.is_empty());
         let work = futures::stream::iter(names).for_each_concurrent(AT_ONCE, |name| self.work_on(name));
         work.await;
+        let living: HashSet<_> = projects.summaries(|all| all.map(|(_, summary)| summary.uid.clone()).collect());
+        self.context.asked.retain(&living);
         self.metrics.forget_gone();
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::{
     caches::Caches,
     kind::Kind,
     limits::{AllowedKeys, Limits},
-    project::{IngestImage, IngestPods, Rollouts},
+    project::{AskedSettings, IngestImage, IngestPods, Rollouts},
     warnings::warnings,
 };
 use crate::operator::{
@@ -41,6 +41,7 @@ pub struct Context {
     pub rollouts: Rollouts,
     /// Room for passes over large objects, [`LARGE_OBJECTS`] at once.
     pub large_objects: Semaphore,
+    pub asked: AskedSettings,
 }
 
 impl Context {

@@ -22,7 +22,7 @@ pub use facts::reduce;
 pub use metrics::ProjectMetrics;
 pub use names::{IngestImage, IngestPods, internal_url};
 pub use rollout::{Rollouts, facts as rollout_facts};
-pub use settings::ingest_settings;
+pub use settings::{AskedSettings, ingest_settings};
 
 use std::sync::Arc;
 
@@ -116,9 +116,9 @@ pub struct ProjectPass<'a> {
     uid: String,
     /// Added in this pass, so the cached object does not show it yet.
     finalizer_added: bool,
-    /// Boxed: the future of a pass holds it.
-    asked: Box<Asked>,
-    /// What the spec asks of the pods and the way in, without what the installation does not allow. Boxed as well.
+    asked: Arc<Asked>,
+    /// What the spec asks of the pods and the way in, without what the installation does not allow. Boxed: the future of a
+    /// pass holds it.
     ingest: Box<Ingest>,
     /// Names what was left out of it.
     key_refused: Option<String>,
@@ -147,7 +147,7 @@ impl<'a> ProjectPass<'a> {
             name: project.name_any(),
             uid: project.uid().unwrap_or_default(),
             finalizer_added: false,
-            asked: Box::new(Asked::of(project)),
+            asked: context.asked.of(project),
             ingest,
             key_refused,
             id: None,

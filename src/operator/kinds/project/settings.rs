@@ -1,6 +1,13 @@
 //! What of a project's spec is written down in its database, for people and for ingest. Pure.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::task::block_in_place;
 
 use crate::{
     crd::ErrorTrackingProject,
@@ -14,7 +21,8 @@ use crate::{
 const LONGEST: usize = 1_000;
 const MOST_CHARS: usize = 40;
 
-/// What the spec comes to. Made once a pass: an expression takes milliseconds to compile.
+/// What the spec comes to.
+#[derive(Debug)]
 pub struct Asked {
     /// What the database should hold, without entries that cannot be used: ingest goes on with the others.
     pub settings: ProjectSettings,
@@ -26,13 +34,52 @@ impl Asked {
     #[must_use]
     pub fn of(project: &ErrorTrackingProject) -> Self {
         let (ingest, unusable) = usable(project.settings());
+        Self { trouble: explained(&unusable), ..Self::as_written(project, ingest) }
+    }
+
+    fn as_written(project: &ErrorTrackingProject, ingest: Settings) -> Self {
         let settings = ProjectSettings {
             deletion_policy: project.spec.deletion_policy.into(),
             display_name: project.spec.display_name.clone(),
             platform: project.spec.platform.clone(),
             ingest,
         };
-        Self { settings, trouble: explained(&unusable) }
+        Self { settings, trouble: None }
+    }
+}
+
+/// What the specs come to that were looked at. An expression takes milliseconds to compile, and a project may have a
+/// hundred: that is done once a generation.
+#[derive(Debug, Default)]
+pub struct AskedSettings(Mutex<HashMap<Box<str>, Judged>>);
+
+#[derive(Debug)]
+struct Judged {
+    generation: Option<i64>,
+    /// `None`: every entry can be used.
+    otherwise: Option<Arc<Asked>>,
+}
+
+impl AskedSettings {
+    #[must_use]
+    pub fn of(&self, project: &ErrorTrackingProject) -> Arc<Asked> {
+        let (uid, generation) = (project.metadata.uid.as_deref().unwrap_or_default(), project.metadata.generation);
+        let judged = self.0.lock().get(uid).filter(|judged| judged.generation == generation).map(|judged| {
+            let otherwise = judged.otherwise.clone();
+            otherwise.unwrap_or_else(|| Arc::new(Asked::as_written(project, project.settings())))
+        });
+        judged.unwrap_or_else(|| {
+            // The other tasks of this thread go on.
+            let asked = Arc::new(block_in_place(|| Asked::of(project)));
+            let otherwise = asked.trouble.is_some().then(|| asked.clone());
+            self.0.lock().insert(uid.into(), Judged { generation, otherwise });
+            asked
+        })
+    }
+
+    /// Forgets the projects that are not among these uids.
+    pub fn retain(&self, living: &HashSet<Box<str>>) {
+        self.0.lock().retain(|uid, _| living.contains(uid));
     }
 }
 
@@ -148,6 +195,25 @@ mod tests {
         assert_eq!(asked.settings.ingest, Settings::default());
         assert_eq!(asked.settings.deletion_policy, DeletionPolicy::Retain);
         assert_eq!(asked.trouble, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_spec_is_judged_once_a_generation() {
+        let judged = AskedSettings::default();
+        let mut asks = project(json!({"backend": {"integrated": {"filters": {"ignoreErrors": ["re:("]}}}}));
+        asks.metadata.uid = Some("u1".into());
+        asks.metadata.generation = Some(1);
+        let (first, second) = (judged.of(&asks), judged.of(&asks));
+        assert!(Arc::ptr_eq(&first, &second) && first.trouble.is_some());
+        asks.spec = project(json!({"backend": {"integrated": {"filters": {"ignoreErrors": ["re:a"]}}}})).spec;
+        asks.metadata.generation = Some(2);
+        for _ in 0..2 {
+            let corrected = judged.of(&asks);
+            assert_eq!(corrected.trouble, None);
+            assert_eq!(corrected.settings.ingest.filters.ignore_errors, ["re:a"]);
+        }
+        judged.retain(&HashSet::new());
+        assert!(judged.0.lock().is_empty());
     }
 
     #[test]
