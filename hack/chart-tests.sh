@@ -108,6 +108,22 @@ hands_registry_and_user_on_to_ingest_pods() {
         && grep -q -- '- --ingest-user-id=65532$' <<<"$out"
 }
 
+makes_roles_and_no_cluster_role_for_some_namespaces() {
+    local out apis=(--api-versions monitoring.coreos.com/v1) kind
+    out=$(render image.repository=example/operator 'watchNamespaces={web,api}' metrics.podMonitor.enabled=true) \
+        && ! grep -qE '^kind: ClusterRole' <<<"$out" || return 1
+    # The operator's and those of the Job before an uninstallation, in both and in the release's own.
+    for kind in Role RoleBinding; do
+        [ "$(grep -c "^kind: $kind\$" <<<"$out")" = 6 ] && [ "$(document "$kind" error-tracking-operator-projects <<<"$out" | grep -cE '^  namespace: (web|api)$')" = 2 ] \
+            || return 1
+    done
+    [ "$(grep -A 1 ERROR_TRACKING_WATCH_NAMESPACES <<<"$out" | grep -c 'value: "web,api"')" = 2 ] \
+        && document ValidatingAdmissionPolicy error-tracking-project <<<"$out" | grep -qF 'values: ["web","api"]' \
+        && grep -A 4 'matchNames:' <<<"$out" | grep -q -- '- api$' \
+        && out=$(render image.repository=example/operator) && ! grep -qE 'WATCH_NAMESPACES|operator-projects' <<<"$out" \
+        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 4 ]
+}
+
 monitors_only_where_the_prometheus_operator_is() {
     local out apis=()
     ! out=$(render image.repository=example/operator metrics.podMonitor.enabled=true) && grep -q 'monitoring.coreos.com' <<<"$out" \
@@ -201,6 +217,8 @@ odd_values() {
     while IFS='|' read -r value words; do
         check "chart: refuses $value" refuses "$value" "$words"
     done <<'VALUES'
+watchNamespaces={web,web}|at '/watchNamespaces'
+watchNamespaces={*}|at '/watchNamespaces/0'
 operator.replica=1|additional properties 'replica' not allowed
 fullnameOverride=Errors|at '/fullnameOverride'
 image.repository=foo:1.2|give the tag as image.tag
@@ -286,6 +304,7 @@ chart_tests() {
         leaves_the_finalizers_on_when_asked \
         lets_a_project_ask_only_for_what_its_author_may_do \
         hands_the_guards_to_the_operator \
+        makes_roles_and_no_cluster_role_for_some_namespaces \
         hands_registry_and_user_on_to_ingest_pods \
         monitors_only_where_the_prometheus_operator_is \
         leaves_the_user_ids_to_the_platform_when_asked \

@@ -25,7 +25,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client};
 
 use crate::{
-    kubernetes::KubeError,
+    kubernetes::{KubeError, Namespaces},
     operator::objects::ApplyError,
     store::{
         Admin, Connection, StoreError,
@@ -41,6 +41,8 @@ pub struct Installation {
     namespace: String,
     #[arg(long, env = "ERROR_TRACKING_LEASE_NAME", default_value = "error-tracking-operator")]
     lease_name: String,
+    #[command(flatten)]
+    namespaces: Namespaces,
 }
 
 /// How a list is written.

@@ -19,7 +19,7 @@ use super::{CommandError, Installation, client};
 use crate::{
     crd::FINALIZER,
     kubernetes::{
-        KubeError,
+        KubeError, Namespaces,
         pages::{Contents, identity, list_each},
     },
     operator::{kinds::KINDS, objects::apply::set_finalizer},
@@ -48,7 +48,7 @@ pub struct Release {
 /// Does it, and says how many on standard output.
 pub async fn release(command: Release) -> Result<(), CommandError> {
     let client = client().await?;
-    let Installation { namespace, lease_name } = &command.installation;
+    let Installation { namespace, lease_name, namespaces } = &command.installation;
     let end = Instant::now() + LIMIT;
     if take_lease(&client, namespace, lease_name, end).await? {
         sleep(LEADER_STOPS).await;
@@ -56,7 +56,7 @@ pub async fn release(command: Release) -> Result<(), CommandError> {
     let mut freed = 0;
     loop {
         let mut left = 0;
-        for total in join_all(KINDS.iter().map(|kind| free(&client, (kind.resource)(), end))).await {
+        for total in join_all(KINDS.iter().map(|kind| free(&client, namespaces, (kind.resource)(), end))).await {
             let total = total?;
             freed += total.freed;
             left += total.left;
@@ -115,20 +115,43 @@ struct Freed {
 }
 
 /// Goes once over all objects of a kind. Without the kind there is nothing to do.
-async fn free(client: &Client, resource: ApiResource, end: Instant) -> Result<Freed, CommandError> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+async fn free(
+    client: &Client,
+    namespaces: &Namespaces,
+    resource: ApiResource,
+    end: Instant,
+) -> Result<Freed, CommandError> {
+    let mut total = Freed::default();
+    for (namespace, api) in namespaces.apis(client, &resource) {
+        let freed = free_listed(client, &api, namespace.is_some(), &resource, end).await?;
+        total.freed += freed.freed;
+        total.left += freed.left;
+    }
+    Ok(total)
+}
+
+async fn free_listed(
+    client: &Client,
+    api: &Api<DynamicObject>,
+    of_namespace: bool,
+    resource: &ApiResource,
+    end: Instant,
+) -> Result<Freed, CommandError> {
     let mut held = Vec::new();
-    let listed = list_each(&api, Contents::Metadata, |object| {
+    let listed = list_each(api, Contents::Metadata, |object| {
         if object.finalizers().iter().any(|name| name == FINALIZER) {
             held.push(ObjectMeta { finalizers: object.metadata.finalizers.clone(), ..identity(&object.metadata) });
         }
     });
     match listed.await {
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Freed::default()),
+        // No such kind, or no such namespace and no role in it.
+        Err(kube::Error::Api(status)) if status.code == 404 || (of_namespace && status.code == 403) => {
+            return Ok(Freed::default());
+        }
         listed => listed.map_err(KubeError::on("list", resource.plural.clone(), ""))?,
     }
     let free = async |metadata: ObjectMeta| {
-        Instant::now() < end && set_finalizer(client, &resource, &metadata, false).await.is_ok()
+        Instant::now() < end && set_finalizer(client, resource, &metadata, false).await.is_ok()
     };
     let results: Vec<bool> = stream::iter(held).map(free).buffer_unordered(CONCURRENCY).collect().await;
     let freed = results.iter().filter(|freed| **freed).count();

@@ -6,7 +6,7 @@ mod keys;
 use std::{collections::BTreeSet, fmt::Debug, io::Write};
 
 use jiff::Timestamp;
-use kube::{Api, Client, Resource, ResourceExt, api::ApiResource};
+use kube::{Client, Resource, ResourceExt, api::ApiResource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::keys::OrphanedKey;
@@ -18,7 +18,7 @@ use crate::{
     crd::ErrorTrackingProject,
     dsn::ProjectId,
     kubernetes::{
-        KubeError,
+        KubeError, Namespaces,
         pages::{Contents, list_each},
     },
     operator::databases::tombstones::{self, Tombstone},
@@ -127,7 +127,7 @@ struct Owed {
 /// Writes the list to standard output.
 pub async fn retained(command: Retained) -> Result<(), CommandError> {
     let client = client().await?;
-    let Installation { namespace, lease_name } = &command.installation;
+    let Installation { namespace, lease_name, namespaces } = &command.installation;
     if let Some(uid) = &command.forget {
         let forgotten = tombstones::forget(client, namespace, lease_name, uid).await?;
         let forgotten = forgotten.ok_or_else(|| CommandError::Refused(format!("nothing is owed to uid {uid}")))?;
@@ -136,11 +136,11 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
     }
     let admin = database(&client, namespace, &command.database_secret).await?;
     if let Some(key_id) = command.revoke {
-        let revoked = keys::revoke(&admin, &client, key_id).await?;
+        let revoked = keys::revoke(&admin, &client, namespaces, key_id).await?;
         writeln!(std::io::stdout().lock(), "{revoked}")?;
         return Ok(());
     }
-    let living = uids::<ErrorTrackingProject>(&client).await?;
+    let living = uids::<ErrorTrackingProject>(&client, namespaces).await?;
     if let Some(project) = command.drop {
         let dropped = drop::drop(&admin, &living, project, command.yes).await?;
         writeln!(std::io::stdout().lock(), "{dropped}")?;
@@ -151,7 +151,7 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
         let Some(state) = state(&project, &living) else { continue };
         projects.push(describe(&admin, project, state).await?);
     }
-    let keys = keys::orphaned(&admin, &client).await?;
+    let keys = keys::orphaned(&admin, &client, namespaces).await?;
     let owed = tombstones::list(client, namespace, lease_name).await?;
     let logins = admin.left_logins().await?.into_iter().map(LeftBehind::from).collect();
     let answer = Answer { projects, keys, logins, owed: owed.iter().map(owed_by).collect() };
@@ -159,14 +159,15 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
 }
 
 /// Uids of the objects of a kind in the cluster.
-async fn uids<K>(client: &Client) -> Result<BTreeSet<String>, CommandError>
+async fn uids<K>(client: &Client, namespaces: &Namespaces) -> Result<BTreeSet<String>, CommandError>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
-    let api = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
     let mut living = BTreeSet::new();
-    let listed = list_each(&api, Contents::Metadata, |object| living.extend(object.uid())).await;
-    listed.map_err(KubeError::on("list", format!("{}s", K::kind(&())), ""))?;
+    for (_, api) in namespaces.apis(client, &ApiResource::erase::<K>(&())) {
+        let listed = list_each(&api, Contents::Metadata, |object| living.extend(object.uid())).await;
+        listed.map_err(KubeError::on("list", format!("{}s", K::kind(&())), ""))?;
+    }
     Ok(living)
 }
 

@@ -1,8 +1,13 @@
-//! What every process that talks to the Kubernetes API shares: the names that we write there, lists that are bounded, and
-//! what it answers when it refuses. Called by the operator and the commands; knows no kind of ours and no state.
+//! What every process that talks to the Kubernetes API shares: the names that we write there, the namespaces that are
+//! looked at, lists that are bounded, and what it answers when it refuses. Called by the operator and the commands; knows
+//! no kind of ours and no state.
 
 mod error;
 pub mod names;
+mod namespaces;
 pub mod pages;
 
-pub use error::{KubeError, Refusal, kube_message};
+pub use self::{
+    error::{KubeError, Refusal, kube_message},
+    namespaces::Namespaces,
+};

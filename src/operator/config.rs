@@ -11,6 +11,7 @@ use super::{
         project::{IngestImage, IngestPods},
     },
 };
+use crate::kubernetes::Namespaces;
 
 /// Settings of the operator.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,6 +50,8 @@ pub struct Config {
     /// valid until every pod has the new one. 0s: never.
     #[arg(long, env = "ERROR_TRACKING_INGEST_LOGIN_LIFETIME", default_value = "2160h", value_parser = duration)]
     pub(super) ingest_login_lifetime: Duration,
+    #[command(flatten)]
+    pub(super) namespaces: Namespaces,
     #[command(flatten)]
     pub(super) hosts: AllowedHosts,
     #[command(flatten)]

@@ -171,7 +171,7 @@ async fn work(
     let caches = Caches::new(|name| Queue::new(echoes.clone(), metrics.queue(name)));
     // Dropped when this function ends, and every task with it.
     let mut tasks = JoinSet::new();
-    caches.start(&mut tasks, &client, &metrics, liveness);
+    caches.start(&mut tasks, &client, &config.namespaces, &metrics, liveness);
     let (state, states) = watch::channel(DatabaseState::Connecting);
     let keeper = Keeper {
         client: client.clone(),
@@ -223,8 +223,8 @@ async fn work(
     let objects = caches.seed();
     info!(objects, "Caches are filled; reconciling.");
     let dependents = Arc::new(caches.clone());
-    let hosts = config.hosts.clone();
-    let keeping = Keeping { keeper, hosts, epochs, raise, dependents, liveness: liveness.clone() };
+    let (hosts, namespaces) = (config.hosts.clone(), config.namespaces.clone());
+    let keeping = Keeping { keeper, hosts, namespaces, epochs, raise, dependents, liveness: liveness.clone() };
     tasks.spawn(context.databases.projects.clone().keep(keeping));
     tasks.spawn(report_synced(caches.clone(), metrics.clone()));
     let mut jobs = Jobs::new(metrics);

@@ -136,6 +136,50 @@ async fn every_right_of_the_chart_is_used() {
     assert_eq!(unused, Vec::<String>::new(), "rights that nothing needs");
 }
 
+#[tokio::test]
+async fn an_installation_of_some_namespaces_has_a_role_in_each_and_no_cluster_role() {
+    let world = World::of_namespaces(&["web", "api"]).await;
+    assert!(world.chart.rights("ClusterRole").is_empty());
+    let mark = world.mark();
+    let operator = world.start_and_lead().await;
+    let standby = world.start_as("standby", &[]).await;
+    let (web, api, other) = (world.served("web"), world.served("api"), world.namespace("other").await);
+    other.project_without_pods("stranger").await;
+    live(&world, &web).await;
+    api.ready_project("blog").await;
+    assert!(other.condition("ErrorTrackingProject", "stranger", "Ready").await.is_none(), "it is not served");
+    drop(standby);
+
+    let (mut used, mut refused) = (BTreeSet::new(), Vec::new());
+    for request in world.requests_since(&mark) {
+        if request.code == 403 {
+            refused.push(request.to_string());
+        }
+        used.insert((request.group.clone(), request.resource.clone(), request.verb.clone()));
+    }
+    assert_eq!(refused, Vec::<String>::new(), "what the roles do not give is not asked for");
+    let unused = world.chart.rights("Role").into_iter().filter(|right| !used.contains(right));
+    let unused: Vec<_> = unused.filter(|(_, resource, verb)| !is_only_checked(resource, verb)).collect();
+    assert_eq!(unused, [], "rights that nothing needs");
+
+    // A namespace that is lost, and its role with it, keeps nobody waiting.
+    drop(operator);
+    api.delete("RoleBinding", &format!("{}-operator-projects", world.name)).await;
+    sleep(Duration::from_secs(1)).await;
+    let operator = world.start_and_lead().await;
+    web.ready_project("after").await;
+    let bindings = world.chart.manifests_of("RoleBinding");
+    for binding in bindings.iter().filter(|binding| binding["metadata"]["namespace"] == api.name) {
+        world.chart.apply(&world.client, binding, false).await;
+    }
+    api.key("late", "blog").await;
+    eventually("the namespace is served again", NOTICED, async || {
+        (api.condition("ClientKey", "late", "Ready").await?.status == "True").then_some(())
+    })
+    .await;
+    drop(operator);
+}
+
 /// What the API server only asks for: the right to create what an apply may make, shown by taking it away above, and the
 /// right to delete a child that gets another owner, which the objects that were lost and applied anew need (identity.rs).
 /// Pods that do not come up need two minutes until they count as failing: `tests/operator/pod_template.rs` has them.

@@ -90,6 +90,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 - name: ERROR_TRACKING_ALLOWED_DATABASE_HOSTS
   value: {{ join "," . | quote }}
 {{- end }}
+{{- with .Values.watchNamespaces }}
+- name: ERROR_TRACKING_WATCH_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: RUST_LOG
   value: {{ .Values.operator.logLevel | quote }}
 {{- end -}}

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, Client, ResourceExt, api::ApiResource, core::DeserializeGuard};
+use kube::{Client, ResourceExt, api::ApiResource, core::DeserializeGuard};
 use tokio::time::timeout;
 
 use self::answer::{Answer, Database, Dropped, Project, Received, table};
@@ -14,7 +14,7 @@ use super::{CommandError, Installation, Output, client, database_at};
 use crate::{
     crd::ErrorTrackingProject,
     kubernetes::{
-        KubeError,
+        KubeError, Namespaces,
         pages::{Contents, identity, list_each},
     },
     operator::{
@@ -55,7 +55,7 @@ type DatabaseName = Option<(String, String)>;
 pub async fn projects(command: Projects) -> Result<(), CommandError> {
     let client = client().await?;
     let mut databases = BTreeMap::<DatabaseName, Vec<Object>>::new();
-    for object in objects(&client).await? {
+    for object in objects(&client, &command.installation.namespaces).await? {
         databases.entry(object.database()).or_default().push(object);
     }
     let listing = databases.into_iter().map(|(name, objects)| list(&command, &client, name, objects));
@@ -95,17 +95,18 @@ impl Object {
     }
 }
 
-async fn objects(client: &Client) -> Result<Vec<Object>, CommandError> {
-    let api = Api::all_with(client.clone(), &ApiResource::erase::<ErrorTrackingProject>(&()));
+async fn objects(client: &Client, namespaces: &Namespaces) -> Result<Vec<Object>, CommandError> {
     let mut objects = Vec::new();
-    let listed = list_each(&api, Contents::Whole, |mut object| {
-        // It runs in the operator's pod, whose memory it shares.
-        object.metadata = identity(&object.metadata);
-        reduce(&mut object);
-        let read = serde_json::to_value(object).and_then(serde_json::from_value);
-        objects.extend(read.ok().map(Object));
-    });
-    listed.await.map_err(KubeError::on("list", "ErrorTrackingProjects", ""))?;
+    for (_, api) in namespaces.apis(client, &ApiResource::erase::<ErrorTrackingProject>(&())) {
+        let listed = list_each(&api, Contents::Whole, |mut object| {
+            // It runs in the operator's pod, whose memory it shares.
+            object.metadata = identity(&object.metadata);
+            reduce(&mut object);
+            let read = serde_json::to_value(object).and_then(serde_json::from_value);
+            objects.extend(read.ok().map(Object));
+        });
+        listed.await.map_err(KubeError::on("list", "ErrorTrackingProjects", ""))?;
+    }
     Ok(objects)
 }
 

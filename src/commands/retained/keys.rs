@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{CommandError, align, uids, whole_seconds};
 use crate::{
     crd::ClientKey,
+    kubernetes::Namespaces,
     store::{
         Admin,
         admin::{KeyIdentity, KeyRow},
@@ -32,17 +33,26 @@ pub(super) struct OrphanedKey {
 }
 
 /// The keys of the operator's database that no object has.
-pub(super) async fn orphaned(admin: &Admin, client: &Client) -> Result<Vec<OrphanedKey>, CommandError> {
+pub(super) async fn orphaned(
+    admin: &Admin,
+    client: &Client,
+    namespaces: &Namespaces,
+) -> Result<Vec<OrphanedKey>, CommandError> {
     // The keys first: an object is there before its key.
     let keys = admin.living_keys().await?;
-    let objects = uids::<ClientKey>(client).await?;
+    let objects = uids::<ClientKey>(client, namespaces).await?;
     Ok(without_object(keys, &objects).map(|(identity, row)| describe(identity, &row)).collect())
 }
 
 /// Revokes such a key; returns the sentence that says so.
-pub(super) async fn revoke(admin: &Admin, client: &Client, key_id: i64) -> Result<String, CommandError> {
+pub(super) async fn revoke(
+    admin: &Admin,
+    client: &Client,
+    namespaces: &Namespaces,
+    key_id: i64,
+) -> Result<String, CommandError> {
     let keys = admin.living_keys().await?;
-    let objects = uids::<ClientKey>(client).await?;
+    let objects = uids::<ClientKey>(client, namespaces).await?;
     let Some((identity, row)) = keys.into_iter().find(|(_, row)| row.key_id == key_id) else {
         return Err(CommandError::Refused(format!("There is no key {key_id} in this database that is accepted.")));
     };

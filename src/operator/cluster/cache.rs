@@ -9,7 +9,7 @@ use std::{
 };
 
 use kube::{ResourceExt, api::DynamicObject};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -126,12 +126,22 @@ fn content(json: &[u8], version: &str) -> u64 {
     hasher.finish()
 }
 
-/// All objects of one kind that a watch selects.
+/// Lists that are awaited before the cache is filled.
+#[derive(Debug)]
+struct Filling {
+    expected: usize,
+    /// By namespace; empty: all.
+    listed: HashSet<Box<str>>,
+}
+
+/// All objects of one kind that a watch selects, or several watches of a namespace each.
 #[derive(Debug)]
 pub struct Cache {
     objects: RwLock<HashMap<ObjectName, Cached>>,
     packing: Packing,
     filled: watch::Sender<bool>,
+    /// What fills the cache: one watch, or one for each namespace.
+    filling: Mutex<Filling>,
     caching: Caching,
 }
 
@@ -144,7 +154,9 @@ impl Default for Cache {
 impl Cache {
     #[must_use]
     pub fn new(caching: Caching) -> Self {
-        Self { objects: RwLock::default(), packing: Packing::default(), filled: watch::Sender::new(false), caching }
+        let filling = Mutex::new(Filling { expected: 1, listed: HashSet::new() });
+        let filled = watch::Sender::new(false);
+        Self { objects: RwLock::default(), packing: Packing::default(), filled, filling, caching }
     }
 
     /// Whether the object is known in part only.
@@ -279,13 +291,28 @@ impl Cache {
         self.objects.write().remove(&name).map(|_| Change { name, version: None, outward: true })
     }
 
-    /// A list is complete: what it did not name is gone, as it was seen last.
-    pub fn listed(&self, seen: &HashSet<ObjectName>) -> Vec<(Change, DynamicObject)> {
+    /// Says how many watches fill the cache, before they begin: one for each namespace.
+    pub fn expect_lists(&self, expected: usize) {
+        self.filling.lock().expected = expected;
+    }
+
+    /// Nothing is known of the namespace, as when it is gone: the others do not wait for it.
+    pub fn pass_over(&self, namespace: Option<&str>) {
+        let mut filling = self.filling.lock();
+        filling.listed.insert(namespace.unwrap_or_default().into());
+        if filling.listed.len() >= filling.expected {
+            self.filled.send_replace(true);
+        }
+    }
+
+    /// A list of the namespace, or of all, is complete: what it did not name is gone, as it was seen last.
+    pub fn listed(&self, namespace: Option<&str>, seen: &HashSet<ObjectName>) -> Vec<(Change, DynamicObject)> {
         let mut objects = self.objects.write();
-        let gone: Vec<_> = objects.extract_if(|name, _| !seen.contains(name)).collect();
+        let meant = |name: &ObjectName| namespace.is_none_or(|of| *name.namespace == *of);
+        let gone: Vec<_> = objects.extract_if(|name, _| meant(name) && !seen.contains(name)).collect();
         objects.shrink_to_fit();
         drop(objects);
-        self.filled.send_replace(true);
+        self.pass_over(namespace);
         let last_seen = |(name, entry): (ObjectName, Cached)| {
             let object = serde_json::from_slice(&self.packing.unpack(&entry.packed)).ok()?;
             Some((Change { name, version: None, outward: true }, object))
@@ -293,7 +320,7 @@ impl Cache {
         gone.into_iter().filter_map(last_seen).collect()
     }
 
-    /// Whether there was a complete list.
+    /// Whether there was a complete list of everything.
     #[must_use]
     pub fn is_filled(&self) -> bool {
         *self.filled.borrow()
@@ -396,8 +423,21 @@ mod tests {
     fn a_new_list_takes_out_what_it_does_not_name() {
         let cache = Cache::default();
         cache.put(&mut project("1", None, ""));
-        assert!(cache.listed(&HashSet::from([ObjectName::new("web", "shop")])).is_empty());
-        assert_eq!(cache.listed(&HashSet::new()).len(), 1);
+        assert!(cache.listed(None, &HashSet::from([ObjectName::new("web", "shop")])).is_empty());
+        assert!(cache.is_filled());
+        assert_eq!(cache.listed(None, &HashSet::new()).len(), 1);
         assert_eq!(cache.get::<Value>("web", "shop"), None);
+    }
+
+    #[test]
+    fn a_list_of_a_namespace_is_about_that_namespace_and_all_are_waited_for() {
+        let cache = Cache::default();
+        cache.expect_lists(2);
+        cache.put(&mut project("1", None, ""));
+        assert!(cache.listed(Some("other"), &HashSet::new()).is_empty());
+        cache.pass_over(Some("other"));
+        assert!(!cache.is_filled(), "nothing is known of web");
+        assert_eq!(cache.listed(Some("web"), &HashSet::new()).len(), 1);
+        assert!(cache.is_filled());
     }
 }

@@ -56,6 +56,12 @@ enum WatchError {
     Expired,
 }
 
+impl WatchError {
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Kubernetes(error) if matches!(&**error, kube::Error::Api(status) if status.code == 403))
+    }
+}
+
 impl From<kube::Error> for WatchError {
     fn from(error: kube::Error) -> Self {
         match error {
@@ -77,6 +83,8 @@ pub fn prune_metadata(object: &mut DynamicObject) {
 pub struct Watch {
     pub kind: &'static str,
     pub api: Api<DynamicObject>,
+    /// The namespace that it is about; `None`: all.
+    pub namespace: Option<String>,
     pub contents: Contents,
     /// Labels.
     pub selector: Option<String>,
@@ -92,9 +100,18 @@ impl Watch {
         self.operations.with_label_values(&[self.kind, operation]).inc();
     }
 
+    /// As liveness knows it.
+    fn part(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{} of {namespace}", self.kind),
+            None => self.kind.to_owned(),
+        }
+    }
+
     /// Never ends.
     pub async fn keep(self, touched: Touched) {
-        let _expected = self.liveness.expect(self.kind, DEAD);
+        let part = self.part();
+        let _expected = self.liveness.expect(&part, DEAD);
         let mut version: Option<String> = None;
         let mut failures = 0_u32;
         let mut size = PageSize::default();
@@ -104,7 +121,7 @@ impl Watch {
                 Some(version) => self.follow(version, &touched).await,
             };
             // A failure is a sign of life as well: it is the API server that is away.
-            self.liveness.sign(self.kind);
+            self.liveness.sign(&part);
             let Err(error) = step else {
                 failures = 0;
                 continue;
@@ -123,10 +140,14 @@ impl Watch {
                     continue;
                 }
             }
+            if version.is_none() && self.namespace.is_some() && error.is_forbidden() {
+                // A namespace that went, and its role with it, keeps nobody waiting. Whatever comes is told.
+                self.cache.pass_over(self.namespace.as_deref());
+            }
             let pause = BACKOFF.start().saturating_mul(1 << failures.min(8)).min(*BACKOFF.end());
             let pause = pause.mul_f64(rand::rng().random_range(0.5..1.0));
             failures += 1;
-            warn!(kind = self.kind, %error, ?pause, "A watch failed; it goes on after a pause.");
+            warn!(watch = part, %error, ?pause, "A watch failed; it goes on after a pause.");
             sleep(pause).await;
         }
     }
@@ -146,7 +167,7 @@ impl Watch {
                 size.lower();
                 return Err(WatchError::NoAnswer);
             };
-            self.liveness.sign(self.kind);
+            self.liveness.sign(&self.part());
             let list = page?.take(size, |mut object| {
                 let kept = (self.prune)(&mut object);
                 let change = if kept {
@@ -162,7 +183,7 @@ impl Watch {
             })?;
             parameters.continue_token = list.continue_.filter(|token| !token.is_empty());
             if parameters.continue_token.is_none() {
-                for (change, last_seen) in self.cache.listed(&seen) {
+                for (change, last_seen) in self.cache.listed(self.namespace.as_deref(), &seen) {
                     touched(change, &last_seen);
                 }
                 return Ok(list.resource_version.unwrap_or_default());
@@ -193,7 +214,7 @@ impl Watch {
             timeout(ANSWER, self.events(&parameters, version)).await.map_err(|_| WatchError::NoAnswer)??;
         loop {
             let next = timeout(SILENCE, events.next()).await.map_err(|_| WatchError::Silent)?;
-            self.liveness.sign(self.kind);
+            self.liveness.sign(&self.part());
             let Some(event) = next else {
                 // A server that ends each watch at once is not asked without a pause.
                 sleep_until(begin + *BACKOFF.start()).await;

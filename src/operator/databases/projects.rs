@@ -7,11 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject},
-};
+use kube::api::{ApiResource, DynamicObject};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
@@ -28,7 +26,10 @@ use super::{
     keeper::{self, DatabaseOwner, Headroom, Keeper},
 };
 use crate::{
-    kubernetes::pages::{Contents, identity},
+    kubernetes::{
+        Namespaces,
+        pages::{Contents, identity},
+    },
     operator::cluster::{cache::Change, watch::Watch},
     telemetry::Liveness,
 };
@@ -74,6 +75,7 @@ pub struct Keeping {
     /// As for the operator's own database.
     pub keeper: Keeper,
     pub hosts: AllowedHosts,
+    pub namespaces: Namespaces,
     pub epochs: watch::Receiver<i64>,
     pub raise: mpsc::Sender<i64>,
     pub dependents: Arc<dyn Dependents>,
@@ -163,9 +165,10 @@ impl ProjectDatabases {
     /// Never ends. Metadata is enough: who keeps the database reads the values.
     async fn watch_secrets(&self, keeping: &Keeping) {
         let secrets = ApiResource::erase::<Secret>(&());
-        let watch = Watch {
+        let watch = |(namespace, api)| Watch {
             kind: "ReferencedSecret",
-            api: Api::all_with(keeping.keeper.client.clone(), &secrets),
+            api,
+            namespace,
             contents: Contents::Metadata,
             selector: Some(WATCHED.into()),
             cache: Arc::default(),
@@ -178,15 +181,19 @@ impl ProjectDatabases {
             operations: keeping.keeper.metrics.watches.clone(),
             liveness: keeping.liveness.clone(),
         };
-        let connected = self.clone();
-        let touched = move |change: Change, _: &DynamicObject| {
-            let name = (change.name.namespace.to_string(), change.name.name.to_string());
-            let entries = connected.entries.lock();
-            if let Some(entry) = entries.get(&name) {
-                entry.changed.notify_one();
+        let touched = || {
+            let connected = self.clone();
+            move |change: Change, _: &DynamicObject| {
+                let name = (change.name.namespace.to_string(), change.name.name.to_string());
+                let entries = connected.entries.lock();
+                if let Some(entry) = entries.get(&name) {
+                    entry.changed.notify_one();
+                }
             }
         };
-        watch.keep(Box::new(touched)).await;
+        let apis = keeping.namespaces.apis(&keeping.keeper.client, &secrets);
+        // A cache for each: nobody waits for them to be filled.
+        join_all(apis.into_iter().map(|api| watch(api).keep(Box::new(touched())))).await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject},
 };
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use crate::{
     crd::{ErrorTrackingProject, GROUP},
     dsn::ProjectId,
     kubernetes::{
+        Namespaces,
         names::{MANAGED_BY, MANAGED_BY_LABEL},
         pages::{Contents, identity},
     },
@@ -230,43 +231,58 @@ impl Caches {
         }
     }
 
-    /// Starts every watch in `tasks`. Watches end only with the process.
-    pub fn start(&self, tasks: &mut JoinSet<()>, client: &Client, metrics: &Metrics, liveness: &Liveness) {
-        let watch = |kind: &'static str, resource: &ApiResource, selector: Option<String>, cache: &Arc<Cache>| Watch {
-            kind,
-            api: Api::all_with(client.clone(), resource),
-            contents: Contents::Whole,
-            selector,
-            cache: cache.clone(),
-            prune: Box::new(|object| {
-                prune_resource(object);
-                true
-            }),
-            operations: metrics.watches.clone(),
-            liveness: liveness.clone(),
+    /// Starts every watch in `tasks`, for each of the namespaces. Watches end only with the process.
+    pub fn start(
+        &self,
+        tasks: &mut JoinSet<()>,
+        client: &Client,
+        namespaces: &Namespaces,
+        metrics: &Metrics,
+        liveness: &Liveness,
+    ) {
+        let watches = |kind: &'static str, resource: &ApiResource, selector: Option<&String>, cache: &Arc<Cache>| {
+            let apis = namespaces.apis(client, resource);
+            cache.expect_lists(apis.len());
+            let watch = |(namespace, api)| Watch {
+                kind,
+                api,
+                namespace,
+                contents: Contents::Whole,
+                selector: selector.cloned(),
+                cache: cache.clone(),
+                prune: Box::new(|object| {
+                    prune_resource(object);
+                    true
+                }),
+                operations: metrics.watches.clone(),
+                liveness: liveness.clone(),
+            };
+            apis.into_iter().map(watch).collect::<Vec<_>>()
         };
         for listed in self.kinds.iter() {
-            let (caches, kind) = (self.clone(), listed.kind);
-            let touched = move |change: Change, _: &DynamicObject| caches.object_shown(kind, &change);
-            let watch = watch(kind.name, &(kind.resource)(), None, &listed.cache);
-            tasks.spawn(watch.keep(Box::new(touched)));
+            for watch in watches(listed.kind.name, &(listed.kind.resource)(), None, &listed.cache) {
+                let (caches, kind) = (self.clone(), listed.kind);
+                let touched = move |change: Change, _: &DynamicObject| caches.object_shown(kind, &change);
+                tasks.spawn(watch.keep(Box::new(touched)));
+            }
         }
         let ours = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
         for (kind, cache) in self.children.iter() {
             let kind = *kind;
-            let mut watch = watch(kind.as_str(), &kind.resource(), Some(ours.clone()), cache);
-            let caches = self.clone();
-            watch.prune = Box::new(move |child| caches.prune_child(kind, child));
-            let caches = self.clone();
-            let touched = move |change: Change, child: &DynamicObject| caches.child_shown(kind, &change, child);
-            let caches = self.clone();
-            tasks.spawn(async move {
-                // Whose a child is, is known when the custom resources are.
-                for listed in caches.kinds.iter() {
-                    listed.cache.ready().await;
-                }
-                watch.keep(Box::new(touched)).await;
-            });
+            for mut watch in watches(kind.as_str(), &kind.resource(), Some(&ours), cache) {
+                let caches = self.clone();
+                watch.prune = Box::new(move |child| caches.prune_child(kind, child));
+                let caches = self.clone();
+                let touched = move |change: Change, child: &DynamicObject| caches.child_shown(kind, &change, child);
+                let caches = self.clone();
+                tasks.spawn(async move {
+                    // Whose a child is, is known when the custom resources are.
+                    for listed in caches.kinds.iter() {
+                        listed.cache.ready().await;
+                    }
+                    watch.keep(Box::new(touched)).await;
+                });
+            }
         }
     }
 

@@ -122,6 +122,14 @@ impl Chart {
         role
     }
 
+    /// Every manifest of the operator of a kind.
+    pub fn manifests_of(&self, kind: &str) -> Vec<Value> {
+        let found = self.manifests.iter().filter(|manifest| {
+            manifest["kind"] == kind && self.is_of_operator(manifest["metadata"]["name"].as_str().unwrap())
+        });
+        found.cloned().collect()
+    }
+
     /// A manifest of the operator by its kind.
     pub fn manifest(&self, kind: &str) -> Value {
         let found = self.manifests.iter().find(|manifest| {
@@ -149,13 +157,16 @@ impl Chart {
         let api: Api<DynamicObject> = if cluster_wide {
             Api::all_with(client.clone(), &resource(&kind))
         } else {
-            Api::namespaced_with(client.clone(), &self.release, &resource(&kind))
+            let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&self.release);
+            Api::namespaced_with(client.clone(), namespace, &resource(&kind))
         };
         api.patch(&name, &PatchParams::apply("helm").force(), &Patch::Apply(&manifest)).await.unwrap();
     }
 
     fn is_of_operator(&self, name: &str) -> bool {
-        name == format!("{}-operator", self.release)
+        let own = format!("{}-operator", self.release);
+        // Of the namespaces that are served, where it does not serve all.
+        name == own || name == format!("{own}-projects")
     }
 
     async fn await_definitions(&self, client: &Client) {

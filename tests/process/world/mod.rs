@@ -65,20 +65,25 @@ pub struct World {
 impl World {
     /// Rights, namespace and database of an installation; no operator runs yet.
     pub async fn new() -> Self {
-        Self::make(&[], false).await
+        Self::make(&[], &[], false).await
+    }
+
+    /// Of an installation that serves some namespaces only, which [`World::served`] names.
+    pub async fn of_namespaces(suffixes: &[&str]) -> Self {
+        Self::make(&[], suffixes, false).await
     }
 
     /// With values of the chart, as `operator.concurrency=2`.
     pub async fn with_values(values: &[&str]) -> Self {
-        Self::make(values, false).await
+        Self::make(values, &[], false).await
     }
 
     /// Without the proxies, which would take a part of what is measured.
     pub async fn direct() -> Self {
-        Self::make(&[], true).await
+        Self::make(&[], &[], true).await
     }
 
-    async fn make(values: &[&str], direct: bool) -> Self {
+    async fn make(values: &[&str], served: &[&str], direct: bool) -> Self {
         let turn = TURN.lock().await;
         let client = administrator().await;
         remove_worlds(&client).await;
@@ -87,7 +92,14 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
 
         make_namespace(&client, &name, &name).await;
-        let chart = Chart::render(&name, values);
+        let served: Vec<_> = served.iter().map(|suffix| format!("{name}-{suffix}")).collect();
+        for namespace in &served {
+            make_namespace(&client, namespace, &name).await;
+        }
+        let namespaces = format!("watchNamespaces={{{}}}", served.join(","));
+        let values: Vec<_> =
+            values.iter().copied().chain((!served.is_empty()).then_some(namespaces.as_str())).collect();
+        let chart = Chart::render(&name, &values);
         chart.install_rights(&client).await;
 
         let database = Database::create().await;
@@ -158,6 +170,12 @@ impl World {
         let name = format!("{}-{suffix}", self.name);
         make_namespace(&self.client, &name, &self.name).await;
         Namespace::of(&self.client, &name)
+    }
+
+    /// A namespace of [`World::of_namespaces`].
+    #[must_use]
+    pub fn served(&self, suffix: &str) -> Namespace {
+        Namespace::of(&self.client, &format!("{}-{suffix}", self.name))
     }
 
     /// A namespace that [`World::namespace`] made.
