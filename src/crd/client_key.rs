@@ -24,6 +24,9 @@ use super::{schema, settings::RateLimit};
     derive = "Default",
     doc = "A key of an ErrorTrackingProject, published as a Secret that holds SENTRY_DSN.",
     selectable = ".spec.projectRef.name",
+    selectable = ".spec.enabled",
+    selectable = ".spec.endpoint",
+    selectable = ".status.secretName",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the Secret is named after it"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name"),
     validation = Rule::new("!has(oldSelf.status) || !(has(oldSelf.status.active) || has(oldSelf.status.secretName)) || self.spec.projectRef == oldSelf.spec.projectRef").message("projectRef is immutable once a key was made: create another ClientKey for another project"),
@@ -141,7 +144,7 @@ pub struct ClientKeyStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, SecretPublished.
+    /// Ready: the Secret is published and events with the key are accepted. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". SecretPublished: the Secret holds the DSN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -26,13 +26,18 @@ use crate::settings::{DEFAULT_RETENTION_DAYS, Settings};
     derive = "PartialEq",
     derive = "Default",
     doc = "One application whose errors are tracked: a store, an ingest endpoint for Sentry SDKs, and pages.",
+    selectable = ".spec.active",
+    selectable = ".spec.deletionPolicy",
+    selectable = ".spec.backend.integrated.database.secretRef.name",
+    selectable = ".status.projectID",
+    selectable = ".status.ingest.mode",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the ingest Service is named after it"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name, and put the long one into spec.displayName"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.projectID) || (has(self.spec.backend) && has(self.spec.backend.integrated) && has(self.spec.backend.integrated.database) && has(self.spec.backend.integrated.database.secretRef) ? self.spec.backend.integrated.database.secretRef.name : '') == (has(oldSelf.spec.backend) && has(oldSelf.spec.backend.integrated) && has(oldSelf.spec.backend.integrated.database) && has(oldSelf.spec.backend.integrated.database.secretRef) ? oldSelf.spec.backend.integrated.database.secretRef.name : '')").message("database.secretRef is immutable once the project has a number: stored events do not move to another server. Create another project for the other database"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Project", type_ = "integer", json_path = ".status.projectID", description = "The number in the DSN"),
-    printcolumn(name = "Ingest", type_ = "integer", json_path = ".status.ingest.readyReplicas", description = "Ready ingest pods"),
+    printcolumn(name = "Ingest", type_ = "string", json_path = ".status.ingest.ready", description = "Ready ingest pods of those asked for"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.ingest.internalURL", priority = 1),
     printcolumn(name = "External URL", type_ = "string", json_path = ".status.ingest.externalURL", priority = 1),
     printcolumn(name = "Schema", type_ = "string", json_path = ".status.database.schema", priority = 1),
@@ -205,15 +210,17 @@ pub struct ErrorTrackingProjectStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, DatabaseReady, IngestReady.
+    /// Ready: events are received and stored. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". DatabaseReady: the schema is up to date and its login works. IngestReady: pods receive events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// The number in the DSN; never used again for another project.
     #[serde(rename = "projectID", default, skip_serializing_if = "Option::is_none")]
     pub project_id: Option<i64>,
+    /// Where the project's events are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,
+    /// What receives the project's events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingest: Option<IngestStatus>,
 }
@@ -251,6 +258,10 @@ pub struct IngestStatus {
     pub replicas: i32,
     /// Pods that receive events now.
     pub ready_replicas: i32,
+    /// Both numbers for people, as "2/2".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub ready: String,
 }
 
 /// Whether the ingest pods are the project's own or serve many projects.

@@ -108,6 +108,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
             external_url: project.external_url(),
             replicas: desired(view),
             ready_replicas: view.observed.rollout.ready,
+            ready: format!("{}/{}", view.observed.rollout.ready, desired(view)),
         }),
     }
 }
@@ -348,7 +349,8 @@ mod tests {
             for kind in ["Ready", "Reconciling", "Stalled", "IngestReady"] {
                 assert_eq!(condition(&after, kind), condition(&before, kind), "{kind} at {rollout:?}");
             }
-            assert_eq!(after.ingest.unwrap().replicas, 4);
+            let ingest = after.ingest.unwrap();
+            assert_eq!((ingest.replicas, ingest.ready), (4, format!("{}/4", rollout.ready)));
         }
     }
 }
