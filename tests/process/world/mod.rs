@@ -103,8 +103,8 @@ impl World {
         chart.install_rights(&client).await;
 
         let database = Database::create().await;
-        let server = format!("{}:{}", database.connection.host, database.connection.port);
-        let (api_server, postgres) = (Proxy::start(&api_server_address()), Proxy::start(&server));
+        let address = format!("{}:{}", database.connection.host, database.connection.port);
+        let (api_server, postgres) = (Proxy::start(&api_server_address()), Proxy::start(&address));
         let pool = database.superuser();
         let world = Self { name, client, chart, database, pool, api_server, postgres, direct, folder, _turn: turn };
         world.publish_database(&world.connection()).await;
