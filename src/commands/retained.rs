@@ -21,7 +21,10 @@ use crate::{
         KubeError, Namespaces,
         pages::{Contents, list_each},
     },
-    operator::databases::tombstones::{self, Tombstone},
+    operator::databases::{
+        AllowedHosts,
+        tombstones::{self, Tombstone},
+    },
     store::{
         Admin,
         admin::{CatalogProject, LeftLogin, Phase},
@@ -36,6 +39,8 @@ pub struct Retained {
     /// Secret of the operator's database.
     #[arg(long, env = "ERROR_TRACKING_DATABASE_SECRET")]
     database_secret: String,
+    #[command(flatten)]
+    hosts: AllowedHosts,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     /// Forget the deletion of the object with this uid, whose database will never come back, instead of listing.
@@ -146,12 +151,13 @@ pub async fn retained(command: Retained) -> Result<(), CommandError> {
         writeln!(std::io::stdout().lock(), "{dropped}")?;
         return Ok(());
     }
+    let catalog = admin.catalog_projects().await?;
+    let keys = keys::orphaned(&admin, &client, namespaces, &command.hosts, &catalog).await?;
     let mut projects = Vec::new();
-    for project in admin.catalog_projects().await? {
+    for project in catalog {
         let Some(state) = state(&project, &living) else { continue };
         projects.push(describe(&admin, project, state).await?);
     }
-    let keys = keys::orphaned(&admin, &client, namespaces).await?;
     let owed = tombstones::list(client, namespace, lease_name).await?;
     let logins = admin.left_logins().await?.into_iter().map(LeftBehind::from).collect();
     let answer = Answer { projects, keys, logins, owed: owed.iter().map(owed_by).collect() };

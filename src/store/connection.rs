@@ -325,6 +325,48 @@ mod tests {
         assert_eq!(connection.to_map()["sslmode"], "verify-full");
     }
 
+    /// Nobody looks at what is in it before a link is made.
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_private_ca_comes_with_the_secret() {
+        let keys = [("host", "pg"), ("dbname", "d"), ("username", "u"), ("ca.crt", CERTIFICATE)];
+        for (more, mode) in [
+            (&[][..], "verify-full"),
+            (&[("sslmode", "require")][..], "verify-ca"),
+            (&[("sslmode", "verify-full")][..], "verify-full"),
+            (&[("uri", "postgresql://u@pg/d")][..], "verify-full"),
+            (&[("uri", "postgresql://u@pg/d?sslmode=require&sslrootcert=/etc/pg/ca.crt")][..], "verify-ca"),
+            (&[("uri", "postgresql://u@pg/d"), ("sslmode", "disable")][..], "disable"),
+        ] {
+            let connection = Connection::from_map(&map(&[&keys[..], more].concat())).unwrap();
+            assert_eq!(connection.tls.mode().as_str(), mode, "{more:?}");
+            assert_eq!(connection.tls.authority.as_deref(), Some(CERTIFICATE), "{more:?}");
+            let again = Connection::from_map(&connection.to_map()).unwrap();
+            assert_eq!(again.tls, connection.tls, "{more:?}");
+        }
+        let system = [("uri", "postgresql://u@pg/d?sslrootcert=system"), ("ca.crt", CERTIFICATE)];
+        let system = Connection::from_map(&map(&system)).unwrap();
+        assert_eq!((system.tls.mode().as_str(), system.tls.authority), ("verify-full", None));
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_used_is_named() {
+        let uri = |uri| ("uri", uri);
+        let named = "postgresql://u@pg/d?sslrootcert=ca.crt";
+        for (pairs, message) in [
+            (&[uri("postgresql://u@pg/d"), ("ca.crt", "no certificate")][..], "key ca.crt is not valid"),
+            (&[uri(named)], "key ca.crt is missing"),
+            (
+                &[uri("postgresql://u@pg/d?sslrootcert=/etc/other.pem"), ("ca.crt", CERTIFICATE)],
+                "sslrootcert of the uri must be system, or end in the name of a key of the same Secret, as ca.crt",
+            ),
+            (&[uri("postgresql://u@pg/d?sslmode=full")], "key sslmode is not valid"),
+        ] {
+            assert_eq!(Connection::from_map(&map(pairs)).unwrap_err().to_string(), message);
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named_without_a_value() {
         for (pairs, message) in [

@@ -18,6 +18,7 @@ mod items;
 mod keys;
 mod limits;
 mod load;
+mod logins;
 mod outages;
 mod privacy;
 mod proxy;

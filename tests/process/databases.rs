@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use error_tracking_operator::store::Connection;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -167,4 +168,31 @@ async fn a_slow_database_of_a_tenant_holds_up_nobody_else() {
     println!("{told}");
     assert_eq!(operator.probe("/livez").await.unwrap().0, 200);
     pool.close().await;
+}
+
+#[tokio::test]
+async fn the_secret_of_the_console_follows_the_database() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let (home, secret) = (world.home(), format!("{}-console-database", world.name));
+    let value = async |key: &str| home.secret(&secret, key).await;
+    let password = eventually("the console has a login", LIMIT, async || value("password").await).await;
+    let port = |connection: &Connection| connection.port.to_string();
+    assert_eq!(value("port").await, Some(port(&world.connection())));
+
+    // The database has moved: it is found elsewhere from now on, with everything in it.
+    let moved = Connection { host: "localhost".into(), ..world.database.connection.clone() };
+    world.publish_database(&moved).await;
+    eventually("the console's Secret follows", LIMIT, async || {
+        (value("port").await? == port(&moved) && value("host").await? == "localhost").then_some(())
+    })
+    .await;
+    assert_eq!(value("password").await.as_deref(), Some(&*password), "the login came along");
+    let username = value("username").await.unwrap();
+    moved.with_login(&username, password.as_str().into()).probe().await.unwrap();
+
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    let message = namespace.reason("ErrorTrackingProject", "shop", "DatabaseReady", "Available").await;
+    assert!(message.ends_with("is up to date. The link to Postgres is not encrypted."), "{message}");
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod backend;
+mod fresh;
 mod identity;
 mod ingest;
 mod keys;

@@ -1,20 +1,29 @@
 //! Keys that are accepted though no `ClientKey` is there for them: it was deleted with `deletionPolicy: Orphan`, or lost.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{Write as _, stderr},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use kube::Client;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::{CommandError, align, uids, whole_seconds};
 use crate::{
     crd::ClientKey,
     kubernetes::Namespaces,
+    operator::databases::{AllowedHosts, reach},
     store::{
         Admin,
-        admin::{KeyIdentity, KeyRow},
+        admin::{CatalogProject, KeyIdentity, KeyRow, Phase},
     },
 };
+
+/// Longest wait for a database that belongs to others.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// A key without an object.
 #[derive(Debug, Serialize)]
@@ -30,18 +39,51 @@ pub(super) struct OrphanedKey {
     since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Timestamp>,
+    /// The server of the project's own database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
 }
 
-/// The keys of the operator's database that no object has.
+/// The keys that no object has: of the operator's database, and of those that projects of the catalog are kept in. One of
+/// these that does not answer is named on standard error.
 pub(super) async fn orphaned(
     admin: &Admin,
     client: &Client,
     namespaces: &Namespaces,
+    hosts: &AllowedHosts,
+    projects: &[CatalogProject],
 ) -> Result<Vec<OrphanedKey>, CommandError> {
     // The keys first: an object is there before its key.
-    let keys = admin.living_keys().await?;
+    let mut keys = vec![(None, admin.living_keys().await?)];
+    let elsewhere: BTreeSet<_> = projects
+        .iter()
+        .filter(|project| project.phase == Phase::Active)
+        .filter_map(|project| Some((&project.namespace, &project.location.as_ref()?.secret)))
+        .collect();
+    for (namespace, secret) in elsewhere {
+        let asked = async {
+            let (server, admin) =
+                reach::visit(client, hosts, namespace, secret).await.map_err(|error| error.to_string())?;
+            let keys = admin.living_keys().await.map_err(|error| error.message().into_owned());
+            admin.close().await;
+            Ok::<_, String>((Some(server), keys?))
+        };
+        match timeout(LIMIT, asked).await.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs()))) {
+            Ok(found) => keys.push(found),
+            Err(message) => {
+                writeln!(
+                    stderr(),
+                    "The keys in the database of Secret {namespace}/{secret} are not listed: {message}"
+                )?;
+            }
+        }
+    }
     let objects = uids::<ClientKey>(client, namespaces).await?;
-    Ok(without_object(keys, &objects).map(|(identity, row)| describe(identity, &row)).collect())
+    let describe = |(server, keys): (Option<String>, Vec<_>)| {
+        let orphans = without_object(keys, &objects);
+        orphans.map(|(identity, row)| describe(identity, &row, server.clone())).collect::<Vec<_>>()
+    };
+    Ok(keys.into_iter().flat_map(describe).collect())
 }
 
 /// Revokes such a key; returns the sentence that says so.
@@ -81,7 +123,7 @@ fn without_object(
     keys.into_iter().filter(|(identity, _)| !objects.contains(&identity.client_key_uid))
 }
 
-fn describe(identity: KeyIdentity, row: &KeyRow) -> OrphanedKey {
+fn describe(identity: KeyIdentity, row: &KeyRow, server: Option<String>) -> OrphanedKey {
     OrphanedKey {
         id: row.key_id,
         public_key_prefix: row.public_key.prefix().to_owned(),
@@ -90,6 +132,7 @@ fn describe(identity: KeyIdentity, row: &KeyRow) -> OrphanedKey {
         name: identity.name,
         since: whole_seconds(row.created_at),
         last_used_at: row.last_used_at.and_then(whole_seconds),
+        server,
     }
 }
 
@@ -99,7 +142,8 @@ pub(super) fn table(keys: &[OrphanedKey]) -> String {
         return String::new();
     }
     let time = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
-    let mut rows = vec![["KEY", "WITHOUT OBJECT", "PROJECT", "PUBLIC KEY", "MADE", "LAST USED"].map(str::to_owned)];
+    let mut rows =
+        vec![["KEY", "WITHOUT OBJECT", "PROJECT", "PUBLIC KEY", "MADE", "LAST USED", "SERVER"].map(str::to_owned)];
     rows.extend(keys.iter().map(|key| {
         [
             key.id.to_string(),
@@ -108,6 +152,7 @@ pub(super) fn table(keys: &[OrphanedKey]) -> String {
             format!("{}…", key.public_key_prefix),
             time(key.since),
             time(key.last_used_at),
+            key.server.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     }));
     format!("\n{}", align(&rows))
@@ -142,12 +187,12 @@ mod tests {
         };
         let objects = BTreeSet::from(["there".to_owned()]);
         let keys: Vec<_> = without_object(vec![key(7, "there"), key(8, "gone")], &objects)
-            .map(|(identity, row)| describe(identity, &row))
+            .map(|(identity, row)| describe(identity, &row, None))
             .collect();
         assert_eq!(
             table(&keys),
-            "\nKEY   WITHOUT OBJECT       PROJECT   PUBLIC KEY   MADE                   LAST USED\n\
-             8     ClientKey web/shop   42        abababab…    1970-01-01T00:00:01Z   -\n"
+            "\nKEY   WITHOUT OBJECT       PROJECT   PUBLIC KEY   MADE                   LAST USED   SERVER\n\
+             8     ClientKey web/shop   42        abababab…    1970-01-01T00:00:01Z   -           -\n"
         );
         assert_eq!(table(&[]), "");
     }

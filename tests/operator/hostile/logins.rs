@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Attack, Bystander, Outcome};
-use crate::world::{INSTALLATION, Namespace, pause, sql, try_kubectl};
+use crate::world::{INSTALLATION, Namespace, pause, sql};
 
 pub const ATTACKS: &[Attack] = &[
     Attack { name: "large objects and temporary tables in every database that lets the login in", make: litters },
@@ -17,39 +17,47 @@ pub const ATTACKS: &[Attack] = &[
 /// Longest that a deletion may take.
 const GONE: Duration = Duration::from_secs(30);
 
-/// The login as its tenant has it.
-struct Login {
+/// A pod of the tenant's own that has psql, and the login of its project as the Secret has it.
+struct Login<'a> {
+    namespace: &'a Namespace,
     role: String,
     password: String,
 }
 
-impl Login {
-    fn of(namespace: &Namespace, project: &str) -> Self {
+impl<'a> Login<'a> {
+    fn of(namespace: &'a Namespace, project: &str) -> Self {
         let value = |key: &str| {
             let encoded = namespace.get(&format!("secret/{project}-database"), &format!(".data.{key}"));
             String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
         };
-        Self { role: value("username"), password: value("password") }
+        if !namespace.exists("pod/sender") {
+            namespace.start_sender(&format!("{project}-database"));
+        }
+        Self { namespace, role: value("username"), password: value("password") }
     }
 
-    /// What a shell says that has psql and the password, somewhere in the cluster.
     fn shell(&self, script: &str) -> Result<String, String> {
-        let (pod, host) = (format!("{INSTALLATION}-postgresql-0"), format!("{INSTALLATION}-postgresql"));
+        let host = format!("{INSTALLATION}-postgresql.{INSTALLATION}.svc");
         let environment =
             format!("export PGHOST={host} PGUSER={} PGPASSWORD={} PGDATABASE=errortracking;", self.role, self.password);
-        try_kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "sh", "-c", &format!("{environment} {script}")])
+        self.namespace.try_kubectl(&["exec", "sender", "--", "sh", "-c", &format!("{environment} {script}")])
     }
 
+    /// Of this login and those that came after it.
     fn sessions(&self) -> i64 {
         sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE usename LIKE '{}%'", self.role)).parse().unwrap()
     }
 
-    /// Asks for 90 sessions at once; how many there are after a moment, those of the pods included.
+    /// Asks for 90 sessions at once; the most that there are then, those of the pods included.
     fn hold_sessions(&self) -> i64 {
-        self.shell("for n in $(seq 90); do psql -qAtc 'SELECT pg_sleep(20)' >/dev/null 2>&1 & done; sleep 1; exit 0")
-            .unwrap();
-        pause(Duration::from_secs(2));
-        self.sessions()
+        self.shell("for n in $(seq 90); do psql -qAtc 'SELECT pg_sleep(20)' >/dev/null 2>&1 & done; exit 0").unwrap();
+        let began = Instant::now();
+        let mut most = 0;
+        while began.elapsed() < Duration::from_secs(5) {
+            most = most.max(self.sessions());
+            pause(Duration::from_millis(500));
+        }
+        most
     }
 }
 
@@ -100,7 +108,7 @@ fn changes_its_login(bystander: &Bystander) -> Outcome {
     let mut most = 0;
     for _ in 0..4 {
         let before = Login::of(&namespace, "shop");
-        before.hold_sessions();
+        most = most.max(before.hold_sessions()).max(first.sessions());
         namespace.kubectl(&["delete", "secret/shop-database"]);
         let began = Instant::now();
         while namespace.get("secret/shop-database", ".data.username").is_empty() && began.elapsed() < GONE {

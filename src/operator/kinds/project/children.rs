@@ -288,6 +288,7 @@ fn resources(template: &PodTemplate) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::tls::{SslMode, Tls};
 
     fn project(ingest: &Value) -> ErrorTrackingProject {
         serde_json::from_value(json!({
@@ -409,6 +410,19 @@ mod tests {
         assert_eq!(both["imagePullSecrets"], json!([{"name": "pull"}, {"name": "registry"}]), "each once");
         let context = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
         assert_eq!(both["securityContext"], context);
+    }
+
+    #[test]
+    fn the_pods_are_told_what_the_operator_verifies() {
+        let keys = |tls: Tls| {
+            let address = DatabaseAddress { host: "db.example".into(), port: 5432, dbname: "e".into(), tls };
+            let secret = database_secret(&project(&json!({})), &address, "role", &"password".into());
+            let data = secret.manifest["data"].as_object().cloned().unwrap_or_default();
+            data.keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(Tls::default()), ["dbname", "host", "password", "port", "username"]);
+        let verified = Tls { given: Some(SslMode::VerifyFull), authority: Some("certificate".into()) };
+        assert_eq!(keys(verified), ["ca.crt", "dbname", "host", "password", "port", "sslmode", "username"]);
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl ProjectPass<'_> {
             migrated: state.migrated(),
             password: state.password_digest.filter(|digest| state.login_ready(*digest)).map(|digest| hex(&digest)),
             // One that the operator shares is not its own to change.
-            login_due: state.connection_limit.is_some() && login::is_due(state, self.context.login_lifetime, now),
+            login_due: state.connection_limit.is_some()
+                && login::is_due(state.project_id, state.login_since, self.context.login_lifetime, now),
             pods_granted: state.serves_pods(pods),
             partitions_complete: state.partitions_ready(now),
         }

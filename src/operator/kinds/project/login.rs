@@ -22,7 +22,7 @@ use crate::{
             child::{ChildKind, secret_value, written_by_others},
         },
     },
-    store::admin::{PodGrant, ProjectRow, password_digest},
+    store::admin::{PodGrant, password_digest},
 };
 
 /// Shorter ones were not made by us.
@@ -30,10 +30,9 @@ const PASSWORD_LENGTH: usize = 32;
 
 /// Whether the time of the project's login is over. Logins that were made together are replaced over the last tenth of
 /// their time, by the numbers of their projects.
-pub(super) fn is_due(state: &ProjectRow, lifetime: Duration, now: Timestamp) -> bool {
-    let Some(since) = state.login_since.filter(|_| !lifetime.is_zero()) else { return false };
-    // A number is prime to 97 unless it is a multiple: neighbours are spread.
-    let early = lifetime / 970 * u32::try_from(state.project_id.get() * 31 % 97).unwrap_or(0);
+pub(super) fn is_due(id: ProjectId, since: Option<Timestamp>, lifetime: Duration, now: Timestamp) -> bool {
+    let Some(since) = since.filter(|_| !lifetime.is_zero()) else { return false };
+    let early = lifetime / 970 * u32::try_from(id.get() * 31 % 97).unwrap_or(0);
     SignedDuration::try_from(lifetime.saturating_sub(early)).is_ok_and(|time| now.duration_since(since) >= time)
 }
 
@@ -114,5 +113,24 @@ impl ProjectPass<'_> {
         let ours = database.admin.installation().ingest_roles(id).contains(&role)
             && password.expose_secret().len() >= PASSWORD_LENGTH;
         Ok(ours.then_some((role, password)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_of_one_day_are_replaced_over_the_last_tenth_of_their_time() {
+        let (since, lifetime) = (Timestamp::UNIX_EPOCH, Duration::from_hours(1000));
+        let due = |number, hours: i64, lifetime| {
+            let now = since + SignedDuration::from_hours(hours);
+            is_due(ProjectId::new(number).unwrap(), Some(since), lifetime, now)
+        };
+        let due_by = |hours| (1..=100).filter(|number| due(*number, hours, lifetime)).count();
+        assert_eq!((due_by(899), due_by(1000)), (0, 100));
+        assert!((40..60).contains(&due_by(950)), "{}", due_by(950));
+        assert!(!due(1, 1_000_000, Duration::ZERO), "0s: never");
+        assert!(!is_due(ProjectId::new(1).unwrap(), None, lifetime, Timestamp::MAX), "nothing is known of it");
     }
 }
