@@ -75,6 +75,7 @@ fn enabled() -> bool {
 /// An ErrorTrackingProject of the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ProjectRef {
+    /// Name of the ErrorTrackingProject.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("projectRef.name must be the name of an ErrorTrackingProject of this namespace"))]
     pub name: String,

@@ -132,7 +132,7 @@ pub struct IngressRoute {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("ingress.tlsSecretName must be a valid Secret name: lower-case letters, digits, '-' and '.'"))]
     pub tls_secret_name: Option<String>,
-    /// Annotations of the Ingress, for its controller.
+    /// Annotations of the Ingress, for its controller. Their keys need a prefix that the installation allows, or none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::annotations")]
     pub annotations: BTreeMap<String, String>,
@@ -204,9 +204,11 @@ pub struct PodTemplate {
 /// Labels and annotations of the pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PodMetadata {
+    /// Labels, whose keys need a prefix that the installation allows, or none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
+    /// Annotations, by the same rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::annotations")]
     pub annotations: BTreeMap<String, String>,
@@ -216,9 +218,11 @@ pub struct PodMetadata {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceRequirements {
+    /// What a node must have free, as cpu: 100m.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub requests: BTreeMap<String, Amount>,
+    /// What the container may not exceed, as memory: 256Mi.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub limits: BTreeMap<String, Amount>,

@@ -17,7 +17,7 @@ fn the_pod_template_reaches_the_pods_and_what_is_wrong_in_it_is_named() {
         );
     };
     project(
-        "{metadata: {labels: {team: web, errortracking.dev/project: other}, annotations: {note: hello}}, \
+        "{metadata: {labels: {team: web, app.kubernetes.io/name: other}, annotations: {note: hello}}, \
          nodeSelector: {kubernetes.io/os: linux}, \
          tolerations: [{key: dedicated, operator: Equal, value: errors, effect: NoSchedule}], \
          affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 10, podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {errortracking.dev/project: shop}}}}]}}, \
@@ -26,7 +26,7 @@ fn the_pod_template_reaches_the_pods_and_what_is_wrong_in_it_is_named() {
     namespace.wait_ready("etp/shop");
     let template = |path: &str| namespace.get("deploy/shop-ingest", &format!(".spec.template{path}"));
     assert_eq!(template(".metadata.labels.team"), "web");
-    assert_eq!(template(".metadata.labels.errortracking\\.dev/project"), "shop");
+    assert_eq!(template(".metadata.labels.app\\.kubernetes\\.io/name"), "error-tracking-ingest");
     assert_eq!(template(".metadata.annotations.note"), "hello");
     assert_eq!(template(".spec.tolerations[0].key"), "dedicated");
     assert_eq!(template(".spec.topologySpreadConstraints[0].maxSkew"), "1");

@@ -19,7 +19,7 @@ use crate::operator::{
 };
 
 /// Passes at once over objects that are too large to be kept: each holds its object several times.
-pub const LARGE_OBJECTS: usize = 4;
+pub const LARGE_OBJECTS: usize = 2;
 
 /// Shared by all passes of the leader.
 pub struct Context {

@@ -49,7 +49,7 @@ impl AllowedKeys {
         self.allowed_key_prefixes.iter().any(|allowed| match allowed.strip_prefix('*') {
             // Of a prefix below, not of the suffix itself.
             Some(suffix) => suffix.is_empty() || (suffix.starts_with('.') && prefix.ends_with(suffix)),
-            None => !allowed.is_empty() && prefix == allowed,
+            None => !prefix.is_empty() && prefix == allowed,
         })
     }
 

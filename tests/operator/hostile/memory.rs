@@ -14,7 +14,7 @@ use crate::world::{INSTALLATION, Namespace, OPERATOR, kubectl, pause, try_kubect
 pub const ATTACKS: &[Attack] =
     &[Attack { name: "objects that are together larger than the memory", make: fills_the_memory }];
 
-/// How many there are of each kind of them.
+/// How many there are of each kind of them; `HOSTILE_OBJECTS` makes fewer, for a short run.
 const OF_THE_DEFINITION: u64 = 1_000;
 const OF_BEFORE: u64 = 200;
 const FOREIGN: u64 = 1_000;
@@ -78,6 +78,8 @@ fn foreign(number: u64) -> Value {
 }
 
 fn create(namespace: &Namespace, count: u64, object: impl Fn(u64) -> Value) {
+    let most = std::env::var("HOSTILE_OBJECTS").ok().and_then(|most| most.parse().ok());
+    let count = count.min(most.unwrap_or(u64::MAX));
     for first in (0..count).step_by(usize::try_from(AT_ONCE).unwrap()) {
         let items: Vec<_> = (first..count.min(first + AT_ONCE)).map(&object).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
@@ -92,7 +94,8 @@ fn create_before_the_upgrade(namespace: &Namespace) {
     let text = kubectl(&["get", DEFINITION, "-o", "json"]);
     let definition: Value = serde_json::from_str(&text).unwrap();
     let now = definition.pointer(template).unwrap();
-    let before = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let name = json!({"type": "string", "maxLength": 253});
+    let before = json!({"type": "object", "properties": {"name": name}, "x-kubernetes-preserve-unknown-fields": true});
     let replace = |schema: &Value| {
         let patch = json!([{"op": "replace", "path": template, "value": schema}]).to_string();
         kubectl(&["patch", DEFINITION, "--type=json", "--patch", &patch]);
@@ -112,8 +115,8 @@ fn memory() -> (u64, u64) {
     let line = metrics.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
     let bytes: f64 = line.and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
     let restarts = "jsonpath={range .items[*]}{.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
-    let component = "app.kubernetes.io/component=operator";
-    let restarts = kubectl(&["get", "pods", "-n", INSTALLATION, "-l", component, "-o", restarts]);
+    let operators = format!("app.kubernetes.io/name={OPERATOR}");
+    let restarts = kubectl(&["get", "pods", "-n", INSTALLATION, "-l", &operators, "-o", restarts]);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
     ((bytes as u64) >> 20, restarts.lines().map(|count| count.parse::<u64>().unwrap()).sum())
 }

@@ -2,6 +2,7 @@
 //! attack is made in a namespace of its own while a bystander goes on. `make test-hostile` runs them all in a cluster of
 //! their own; the last line is "hostile: A attacks, H held, others waited at most S s".
 
+mod bounds;
 mod bystander;
 mod databases;
 mod logins;
@@ -32,7 +33,8 @@ struct Outcome {
 }
 
 /// One list for each topic.
-const ATTACKS: &[&[Attack]] = &[statuses::ATTACKS, logins::ATTACKS, databases::ATTACKS, memory::ATTACKS];
+const ATTACKS: &[&[Attack]] =
+    &[bounds::ATTACKS, statuses::ATTACKS, logins::ATTACKS, databases::ATTACKS, memory::ATTACKS];
 
 #[test]
 #[ignore = "make test-hostile runs it: it floods the cluster, and takes long"]
