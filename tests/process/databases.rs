@@ -196,3 +196,34 @@ async fn the_secret_of_the_console_follows_the_database() {
     let message = namespace.reason("ErrorTrackingProject", "shop", "DatabaseReady", "Available").await;
     assert!(message.ends_with("is up to date. The link to Postgres is not encrypted."), "{message}");
 }
+
+#[tokio::test]
+async fn projects_stay_ready_while_the_operators_schema_waits_for_a_backup() {
+    let world = World::new().await;
+    let namespace = world.namespace("web").await;
+    let operator = world.start_and_lead().await;
+    namespace.ready_project("shop").await;
+    let ready = async || namespace.condition("ErrorTrackingProject", "shop", "Ready").await.unwrap();
+    let before = ready().await;
+    operator.kill();
+
+    // The schema is that of the version before, and a backup holds what pg_dump holds.
+    let undo = "DROP INDEX errortracking.projects_namespace;
+        ALTER TABLE errortracking.projects DROP COLUMN ingest_pods, DROP COLUMN ingest_role_since;
+        UPDATE errortracking.schema_version SET version = 6";
+    let backup = world.database.superuser();
+    sqlx::raw_sql(undo).execute(&backup).await.unwrap();
+    let mut dumping = backup.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE errortracking.projects IN ACCESS SHARE MODE").execute(&mut *dumping).await.unwrap();
+    let _operator = world.start().await;
+    namespace.project("blog", json!({"backend": {"integrated": {"ingest": {"replicas": 0}}}})).await;
+    let message = namespace.reason("ErrorTrackingProject", "blog", "DatabaseReady", "Progressing").await;
+    assert!(message.contains("a transaction that is open there"), "{message}");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let meanwhile = ready().await;
+    assert_eq!((meanwhile.status, meanwhile.reason), (before.status, before.reason), "{}", meanwhile.message);
+
+    dumping.rollback().await.unwrap();
+    namespace.ready("ErrorTrackingProject", "blog").await;
+    assert_eq!(ready().await.status, "True");
+}

@@ -156,7 +156,10 @@ impl Failure {
     /// The project's database is away, refuses, or has not answered in time.
     #[must_use]
     pub fn is_caused_by_database(&self) -> bool {
-        let waits = matches!(self, Self::Waiting(Waiting::Connecting | Waiting::PostgresWentAway | Waiting::NoAnswer));
+        let waits = matches!(
+            self,
+            Self::Waiting(Waiting::Connecting | Waiting::Migrating(_) | Waiting::PostgresWentAway | Waiting::NoAnswer)
+        );
         waits || self.is_of_database()
     }
 
