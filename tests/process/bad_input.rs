@@ -15,7 +15,7 @@ async fn an_object_that_cannot_be_read_says_so_and_stops_nobody() {
     for (kind, spec) in
         [("ErrorTrackingProject", json!({"deletionPolicy": "Shred"})), ("ClientKey", json!({"enabled": true}))]
     {
-        world.store_unchecked(&namespace, &manifest(kind, "odd", spec)).await;
+        world.store_unchecked(&namespace, &[manifest(kind, "odd", spec)]).await;
     }
 
     namespace.ready_project("shop").await;

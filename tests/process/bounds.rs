@@ -177,7 +177,7 @@ async fn what_an_older_definition_let_in_stays_usable_until_that_field_changes()
     let annotations: Map<String, Value> =
         (0..30).map(|number| (format!("note-{number}"), json!("x".repeat(4000)))).collect();
     let spec = json!({"projectRef": {"name": "shop"}, "secretTemplate": {"annotations": annotations}});
-    world.store_unchecked(&namespace, &manifest("ClientKey", "old", spec)).await;
+    world.store_unchecked(&namespace, &[manifest("ClientKey", "old", spec)]).await;
 
     namespace.ready("ClientKey", "old").await;
     namespace.patch("ClientKey", "old", json!({"spec": {"enabled": false}})).await;

@@ -1,5 +1,7 @@
 //! Objects of any size, made by tenants: the operator keeps what it needs of them, and reads a bounded part at a time.
 
+use std::ops::Range;
+
 use futures::{StreamExt as _, stream};
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
@@ -71,14 +73,18 @@ async fn large_objects_of_one_namespace_do_not_fill_the_memory() {
     let (tenant, bystander) = (world.namespace("flood").await, world.namespace("web").await);
     tenant.project_without_pods("shop").await;
     create(&tenant, (0..200).map(large_secret)).await;
-    create(&tenant, (0..80).map(large_key)).await;
+    let large_keys = async |numbers: Range<u64>| {
+        world.store_unchecked(&tenant, &numbers.map(large_key).collect::<Vec<_>>()).await;
+    };
+    // Of a definition that had no bounds for the whole.
+    large_keys(0..80).await;
     create(&tenant, (0..100).map(annotated_project)).await;
     // Everything is listed at the start.
     let operator = world.start_and_lead().await;
     serves(&operator, &bystander, "first").await;
     // And what changes is shown by watches.
     create(&tenant, (200..300).map(large_secret)).await;
-    create(&tenant, (80..120).map(large_key)).await;
+    large_keys(80..120).await;
     serves(&operator, &bystander, "second").await;
     // A key that asks for more than a Secret may have is told so, and nothing else is held up.
     let refused = eventually("a large key is told", std::time::Duration::from_mins(2), async || {

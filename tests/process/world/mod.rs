@@ -16,6 +16,7 @@ use std::{
 };
 
 use error_tracking_operator::store::Connection;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use kube::{
     Api, Client, Config,
@@ -135,10 +136,11 @@ impl World {
         .await;
     }
 
-    /// Stores an object as a version did whose schema allowed more: the rules of its definition are loosened for the
-    /// moment of the write.
-    pub async fn store_unchecked(&self, namespace: &Namespace, object: &Value) {
-        let plural = resource(object["kind"].as_str().unwrap()).plural;
+    /// Stores objects of one kind as a version did whose schema allowed more: the rules of their definition are loosened
+    /// for the moment of the writes.
+    pub async fn store_unchecked(&self, namespace: &Namespace, objects: &[Value]) {
+        let Some((first, others)) = objects.split_first() else { return };
+        let plural = resource(first["kind"].as_str().unwrap()).plural;
         let definition = self.chart.definition(&plural);
         let mut loose = definition.clone();
         for version in loose["spec"]["versions"].as_array_mut().unwrap() {
@@ -149,12 +151,16 @@ impl World {
         self.chart.apply(&self.client, &loose, true).await;
         // The API server takes a moment to serve the new schema.
         for attempt in 0.. {
-            match namespace.try_apply(object).await {
+            match namespace.try_apply(first).await {
                 Ok(_) => break,
                 Err(error) if attempt > 50 => panic!("{error}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
+        let store = async |object| {
+            namespace.try_apply(object).await.unwrap();
+        };
+        stream::iter(others).for_each_concurrent(4, store).await;
         self.chart.apply(&self.client, &definition, true).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
