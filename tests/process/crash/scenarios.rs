@@ -85,6 +85,10 @@ impl Scenario {
     /// What happens. No operator runs; a task that is returned goes on while one does.
     pub async fn act(self, world: &World, namespace: &Namespace, name: &str) -> Option<JoinHandle<()>> {
         let b = format!("{name}-b");
+        if matches!(self, RetainProject | ApplyAgainAfterRetain | RetainWithoutPostgres) {
+            let number = namespace.field("ErrorTrackingProject", name, "/status/projectID").await;
+            world.store_something(&number.to_string()).await;
+        }
         match self {
             Create => {
                 project(namespace, name, "Delete", 90).await;
