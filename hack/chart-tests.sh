@@ -4,6 +4,9 @@
 # What a caller says that the cluster knows beside Kubernetes' own kinds.
 apis=()
 
+# has ARGUMENT…: grep without words. It reads to the end, as -q does not: who writes into the pipe would die of it.
+has() { grep "$@" >/dev/null; }
+
 # render VALUE…: the chart as helm would install it; what helm says on failure comes out too.
 render() {
     local set=() value
@@ -22,7 +25,7 @@ brings_its_own_postgres_by_default() {
 an_existing_database_leaves_the_evaluation_postgres_out() {
     local out
     out=$(render image.repository=example/operator database.existingSecret=pg) \
-        && grep -A 1 'name: ERROR_TRACKING_DATABASE_SECRET' <<<"$out" | grep -q 'value: "pg"$' \
+        && grep -A 1 'name: ERROR_TRACKING_DATABASE_SECRET' <<<"$out" | has 'value: "pg"$' \
         && ! grep -qE 'kind: StatefulSet|--create-database-secret-for|error-tracking-postgresql' <<<"$out"
 }
 
@@ -78,7 +81,7 @@ lets_a_project_ask_only_for_what_its_author_may_do() {
         && policy=$(document ValidatingAdmissionPolicy error-tracking-project <<<"$out") \
         && grep -q 'failurePolicy: Fail' <<<"$policy" && grep -qF '["app.kubernetes.io","cert-manager.io","prometheus.io"]' <<<"$policy" \
         && [ "$(grep -c 'check("create")' <<<"$policy")" = 2 ] && [ "$(grep -c 'check("get")' <<<"$policy")" = 10 ] \
-        && document ValidatingAdmissionPolicyBinding error-tracking-project <<<"$out" | grep -q 'validationActions: \[Deny\]' \
+        && document ValidatingAdmissionPolicyBinding error-tracking-project <<<"$out" | has 'validationActions: \[Deny\]' \
         && out=$(render image.repository=example/operator 'guards.allowedKeyPrefixes={*}') && ! grep -q 'variables.prefixes' <<<"$out" \
         && out=$(render image.repository=example/operator admissionPolicy.enabled=false) && ! grep -q 'ValidatingAdmissionPolicy' <<<"$out"
 }
@@ -89,7 +92,7 @@ hands_the_guards_to_the_operator() {
         guards.maxProjectsPerNamespace=0 guards.maxKeysPerNamespace=1000000 guards.maxRollouts=2 \
         'guards.allowedKeyPrefixes={prometheus.io,*.example.com}' \
         guards.maxIngestPodsPerNamespace=7 operator.ingestLoginLifetime=720h) \
-        && grep -A1 ERROR_TRACKING_ALLOWED_DATABASE_HOSTS <<<"$out" | grep -qF 'value: "db.example,*.databases.svc"' \
+        && grep -A1 ERROR_TRACKING_ALLOWED_DATABASE_HOSTS <<<"$out" | has -F 'value: "db.example,*.databases.svc"' \
         && grep -q -- '- --max-projects-per-namespace=0$' <<<"$out" && grep -q -- '- --max-keys-per-namespace=1000000$' <<<"$out" \
         && grep -q -- '- --max-rollouts=2$' <<<"$out" && grep -qF -- '- --allowed-key-prefix=prometheus.io,*.example.com' <<<"$out" \
         && grep -q -- '- --max-ingest-pods-per-namespace=7$' <<<"$out" && grep -q -- '- --ingest-login-lifetime=720h$' <<<"$out" \
@@ -118,8 +121,8 @@ makes_roles_and_no_cluster_role_for_some_namespaces() {
             || return 1
     done
     [ "$(grep -A 1 ERROR_TRACKING_WATCH_NAMESPACES <<<"$out" | grep -c 'value: "web,api"')" = 2 ] \
-        && document ValidatingAdmissionPolicy error-tracking-project <<<"$out" | grep -qF 'values: ["web","api"]' \
-        && grep -A 4 'matchNames:' <<<"$out" | grep -q -- '- api$' \
+        && document ValidatingAdmissionPolicy error-tracking-project <<<"$out" | has -F 'values: ["web","api"]' \
+        && grep -A 4 'matchNames:' <<<"$out" | has -- '- api$' \
         && out=$(render image.repository=example/operator) && ! grep -qE 'WATCH_NAMESPACES|operator-projects' <<<"$out" \
         && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 4 ]
 }
@@ -173,10 +176,10 @@ runs_as_the_service_accounts_that_are_named() {
     out=$(render image.repository=example/operator operator.serviceAccount.name=errors \
         'operator.serviceAccount.annotations.example\.com/role=reader' \
         console.serviceAccount.create=false console.serviceAccount.name=pages) \
-        && document ServiceAccount errors <<<"$out" | grep -q '^    example.com/role: reader$' \
-        && document Deployment error-tracking-operator <<<"$out" | grep -q 'serviceAccountName: errors$' \
+        && document ServiceAccount errors <<<"$out" | has '^    example.com/role: reader$' \
+        && document Deployment error-tracking-operator <<<"$out" | has 'serviceAccountName: errors$' \
         && [ "$(grep -A 3 '^  - kind: ServiceAccount$' <<<"$out" | grep -c 'name: errors$')" = 2 ] \
-        && document Deployment error-tracking-console <<<"$out" | grep -q 'serviceAccountName: pages$' \
+        && document Deployment error-tracking-console <<<"$out" | has 'serviceAccountName: pages$' \
         && ! grep -q '  name: error-tracking-console$' <(grep -A 3 '^kind: ServiceAccount$' <<<"$out")
 }
 
@@ -185,7 +188,7 @@ operators_deployment() { render image.repository=example/operator "$@" | documen
 spreads_the_operators_own_pods_unless_a_constraint_selects_others() {
     local out
     out=$(operators_deployment) \
-        && grep -A 9 'topologySpreadConstraints:' <<<"$out" | grep -q 'app.kubernetes.io/name: error-tracking-operator$' \
+        && grep -A 9 'topologySpreadConstraints:' <<<"$out" | has 'app.kubernetes.io/name: error-tracking-operator$' \
         && out=$(operators_deployment 'operator.topologySpreadConstraints[0].labelSelector.matchLabels.app=other' \
             'operator.topologySpreadConstraints[0].maxSkew=2' 'operator.topologySpreadConstraints[0].topologyKey=zone' \
             'operator.topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule') \
