@@ -167,9 +167,11 @@ async fn key_b(namespace: &Namespace, name: &str, more: Value) {
     namespace.key_with(&format!("{name}-b"), spec).await;
 }
 
-/// An Ingress, and a key whose DSN names it.
+/// An Ingress, and a key whose DSN names it. The URL says how it is reached, as no controller gives it an address.
 async fn expose(namespace: &Namespace, name: &str) {
-    let ingest = json!({"replicas": 0, "ingress": {"className": "none", "host": format!("{name}.example")}});
+    let host = format!("{name}.example");
+    let url = format!("http://{host}");
+    let ingest = json!({"replicas": 0, "externalURL": url, "ingress": {"className": "none", "host": host}});
     let spec = json!({"deletionPolicy": "Delete", "backend": {"integrated": {"ingest": ingest}}});
     namespace.project(name, spec).await;
     key_b(namespace, name, json!({"endpoint": "External"})).await;
