@@ -93,8 +93,14 @@ impl Laboratory {
         let selection = selection.unwrap_or(runs.len()).min(runs.len());
         let began = Instant::now();
         for index in 0..selection {
-            let (scenario, point) = &runs[index * runs.len() / selection];
-            self.crash(*scenario, point).await;
+            // A point that is not reached this time, as one of objects that the run before has left, gives its place to the
+            // next.
+            let candidates = &runs[index * runs.len() / selection..(index + 1) * runs.len() / selection];
+            for (scenario, point) in candidates {
+                if self.crash(*scenario, point).await {
+                    break;
+                }
+            }
             println!("{}/{selection} after {:.0} s", index + 1, began.elapsed().as_secs_f64());
         }
         self.report
@@ -120,8 +126,8 @@ impl Laboratory {
         points
     }
 
-    /// One run.
-    async fn crash(&mut self, scenario: Scenario, point: &str) {
+    /// One run; whether the operator died at the point.
+    async fn crash(&mut self, scenario: Scenario, point: &str) -> bool {
         let name = self.prepare(scenario).await;
         self.stop();
         self.applying = scenario.act(&self.world, &self.namespace, &name).await;
@@ -130,7 +136,8 @@ impl Laboratory {
         while !armed.has_ended() && started.elapsed() < DIES {
             sleep(Duration::from_millis(20)).await;
         }
-        if armed.has_ended() {
+        let died = armed.has_ended();
+        if died {
             self.report.runs += 1;
         } else {
             // What the scenario did was seen in another order this time.
@@ -140,6 +147,7 @@ impl Laboratory {
         self.operator = Some(self.start(&[]).await);
         self.finish(scenario, &name, Some(point)).await;
         self.judge_the_run_before(scenario, &name).await;
+        died
     }
 
     /// Makes the objects of a run and waits until everything is settled.
