@@ -51,6 +51,8 @@ impl Operator {
             .env("KUBECONFIG", kubeconfig)
             .env("POD_NAMESPACE", &world.name)
             .env("POD_NAME", pod)
+            // As the chart sets it.
+            .env("MALLOC_ARENA_MAX", "2")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(errors.try_clone().unwrap())
