@@ -1,28 +1,19 @@
 //! Objects of any size, made by tenants: the operator keeps what it needs of them, and reads a bounded part at a time.
 
+#[path = "../support/noise.rs"]
+mod noise;
+
 use std::ops::Range;
 
 use futures::{StreamExt as _, stream};
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 
+use self::noise::noise;
 use crate::world::{Namespace, Operator, World, eventually};
 
 /// Half of the chart's limit, in KiB: there are fewer objects than it must withstand.
 const MOST: u64 = 128 << 10;
-
-/// Text that does not get smaller when it is compressed.
-fn noise(seed: u64, characters: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    // Characters of four bytes.
-    (0..characters).map(|_| char::from_u32(0x2_0000 + u32::try_from(next() % 0x8000).unwrap()).unwrap()).collect()
-}
 
 async fn create(namespace: &Namespace, manifests: impl Iterator<Item = Value>) {
     let create = async |manifest: Value| {

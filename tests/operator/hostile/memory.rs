@@ -1,6 +1,9 @@
 //! As many objects as large as they can be: of the present definition with as much beside it as the API server takes, of an
 //! older definition that had no bounds, and foreign ones that wear the operator's labels.
 
+#[path = "../../support/noise.rs"]
+mod noise;
+
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -8,6 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use self::noise::noise;
 use super::{Attack, Bystander, Outcome};
 use crate::world::{INSTALLATION, Namespace, OPERATOR, kubectl, pause, try_kubectl, wait_for};
 
@@ -21,18 +25,6 @@ const FOREIGN: u64 = 1_000;
 
 /// Objects in one call of kubectl.
 const AT_ONCE: u64 = 20;
-
-/// Text of this many characters of four bytes, which does not get smaller when it is compressed.
-fn noise(seed: u64, characters: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..characters).map(|_| char::from_u32(0x2_0000 + u32::try_from(next() % 0x8000).unwrap()).unwrap()).collect()
-}
 
 fn key(name: &str, annotations: &Value, template: &Value) -> Value {
     json!({
