@@ -117,15 +117,9 @@ pub fn database_secret(
     password: &SecretString,
 ) -> Child {
     let project = Owned::of(project);
-    let mut data = BTreeMap::from([
-        ("host", SecretString::from(address.host.clone())),
-        ("port", SecretString::from(address.port.to_string())),
-        ("dbname", SecretString::from(address.dbname.clone())),
-        ("username", SecretString::from(username)),
-        ("password", password.clone()),
-    ]);
     // The pods verify what the operator verifies.
-    data.extend(address.tls.keys().map(|(key, value)| (key, SecretString::from(value))));
+    let login = address.login(username, password);
+    let data = login.iter().map(|(key, value)| (key.as_str(), SecretString::from(value.as_str()))).collect();
     let data = secret_data(&data);
     project.child(ChildKind::Secret, &database_secret_name(&project.name), json!({"type": "Opaque", "data": data}))
 }
