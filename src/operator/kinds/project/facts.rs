@@ -14,11 +14,12 @@ use crate::{
 pub fn read(object: &DynamicObject) -> Facts {
     let (spec, status) = (&object.data["spec"], &object.data["status"]);
     let condition = |kind: ConditionType| {
-        let conditions = status["conditions"].as_array().into_iter().flatten();
-        conditions.filter(|condition| condition["type"] == kind.as_str()).map(|condition| &condition["status"]).next()
+        let mut conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.find(|condition| condition["type"] == kind.as_str())
     };
-    let database_ready = condition(ConditionType::DatabaseReady);
-    let has_address = condition_reason(status, ConditionType::Reconciling) != Reason::NoAddress.as_str();
+    let database_ready = condition(ConditionType::DatabaseReady).map(|condition| &condition["status"]);
+    let has_address =
+        condition(ConditionType::Reconciling).is_none_or(|condition| condition["reason"] != Reason::NoAddress.as_str());
     let outward = format!(
         "{:?} {:?} {} {} {database_ready:?} {has_address}",
         object.metadata.generation,
@@ -27,7 +28,7 @@ pub fn read(object: &DynamicObject) -> Facts {
         status["ingest"]["externalURL"],
     );
     let secret = &spec["backend"]["integrated"]["database"]["secretRef"]["name"];
-    let is_true = |kind| condition(kind).is_some_and(|status| status == "True");
+    let is_true = |kind| condition(kind).is_some_and(|condition| condition["status"] == "True");
     Facts {
         number: status["projectID"].as_i64().unwrap_or_default(),
         refers_to: secret.as_str().unwrap_or_default().into(),
@@ -37,12 +38,6 @@ pub fn read(object: &DynamicObject) -> Facts {
         retention_days: retention_days(&spec["backend"]),
         ..Facts::default()
     }
-}
-
-fn condition_reason(status: &Value, kind: ConditionType) -> &str {
-    let mut conditions = status["conditions"].as_array().into_iter().flatten();
-    let found = conditions.find(|condition| condition["type"] == kind.as_str());
-    found.and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
 
 /// Leaves the part of a large project that its keys, and the jobs, depend on: where it is, and how it is reached.

@@ -274,9 +274,8 @@ impl<'a> ProjectPass<'a> {
     }
 
     fn no_address(&self) -> Option<NoAddress> {
-        let ingest = &self.project.spec.backend.integrated.as_ref()?.ingest;
         let (ingress, route) = (self.own(ChildKind::Ingress), self.own(ChildKind::HttpRoute));
-        exposure::no_address(ingest, ingress.as_deref(), route.as_deref())
+        exposure::no_address(&self.ingest, ingress.as_deref(), route.as_deref())
     }
 
     fn child_name(&self, kind: ChildKind) -> String {
