@@ -7,7 +7,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{schema, settings::RateLimit};
+use super::{
+    rotation::{RetiringKey, Rotation},
+    schema,
+    settings::RateLimit,
+};
 
 /// A key of an ErrorTrackingProject, published as a Secret that holds SENTRY_DSN.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -35,10 +39,13 @@ use super::{schema, settings::RateLimit};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Project", type_ = "string", json_path = ".spec.projectRef.name"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
+    printcolumn(name = "Rotating", type_ = "string", json_path = ".status.conditions[?(@.type=='Rotating')].reason"),
+    printcolumn(name = "Next rotation", type_ = "string", json_path = ".status.nextRotationAt", priority = 1),
     printcolumn(name = "Key", type_ = "string", json_path = ".status.active.publicKeyPrefix", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.rotation) || !has(self.rotation.interval) || (has(self.rotation.overlap) && has(self.rotation.overlap.maximum)) || (has(self.rotation.overlap) && has(self.rotation.overlap.holders) ? self.rotation.overlap.holders == 'Visible' : self.endpoint == 'Internal')").message("rotation.interval needs rotation.overlap.maximum where the holders of a key are unknown, as with endpoint: External: without it the key before would never end, and the next rotation never begin"))]
 pub struct ClientKeySpec {
     /// The project that this key belongs to, in the same namespace.
     pub project_ref: ProjectRef,
@@ -62,6 +69,10 @@ pub struct ClientKeySpec {
     /// How many events are accepted with this key; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+
+    /// When another key takes the place of the active one; never by itself when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
 
     /// What happens to the key and its Secret when this object is deleted. Revoke, the default, refuses the key and deletes the Secret; Orphan leaves both as they are.
     #[serde(default)]
@@ -145,13 +156,19 @@ pub struct ClientKeyStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the Secret is published and events with the key are accepted. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". SecretPublished: the Secret holds the DSN.
+    /// Ready: the Secret is published and events with the key are accepted. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". SecretPublished: the Secret holds the DSN. Rotating: a key takes the place of another. DeadKeyInUse: somebody still sends with a key that is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// The key that the Secret holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<ActiveKey>,
+    /// The key before, which is still accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retiring: Option<RetiringKey>,
+    /// When the next key is due; absent without rotation.interval or a request for later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<Time>,
     /// Name of the Secret that holds the DSN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

@@ -20,10 +20,12 @@ pub enum ConditionType {
     DatabaseReady,
     IngestReady,
     SecretPublished,
+    Rotating,
+    DeadKeyInUse,
 }
 
 impl ConditionType {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -31,6 +33,8 @@ impl ConditionType {
         Self::DatabaseReady,
         Self::IngestReady,
         Self::SecretPublished,
+        Self::Rotating,
+        Self::DeadKeyInUse,
     ];
 
     #[must_use]
@@ -43,6 +47,8 @@ impl ConditionType {
             Self::DatabaseReady => "DatabaseReady",
             Self::IngestReady => "IngestReady",
             Self::SecretPublished => "SecretPublished",
+            Self::Rotating => "Rotating",
+            Self::DeadKeyInUse => "DeadKeyInUse",
         }
     }
 }
@@ -108,6 +114,12 @@ pub enum Reason {
     ProjectDeleted,
     KeyDisabled,
     Published,
+    WaitingForIngest,
+    Publishing,
+    Overlap,
+    HoldersUnknown,
+    Restored,
+    EventsRefused,
     Rejected,
     Forbidden,
 }
@@ -149,6 +161,12 @@ impl Reason {
             Self::ProjectDeleted => "ProjectDeleted",
             Self::KeyDisabled => "KeyDisabled",
             Self::Published => "Published",
+            Self::WaitingForIngest => "WaitingForIngest",
+            Self::Publishing => "Publishing",
+            Self::Overlap => "Overlap",
+            Self::HoldersUnknown => "HoldersUnknown",
+            Self::Restored => "Restored",
+            Self::EventsRefused => "EventsRefused",
             Self::Rejected => "Rejected",
             Self::Forbidden => "Forbidden",
         }

@@ -10,6 +10,7 @@ mod client_key;
 mod conditions;
 mod ingest;
 mod project;
+mod rotation;
 mod schema;
 mod settings;
 
@@ -26,7 +27,8 @@ pub use project::{
     Backend, DatabaseSource, DatabaseStatus, DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectSpec,
     ErrorTrackingProjectStatus, IngestMode, IngestStatus, Integrated, SecretReference,
 };
-pub use settings::{Filters, Privacy, Quota, RateLimit, Window};
+pub use rotation::{HolderWorkload, Holders, Overlap, Period, RetiringKey, Rotation, Window};
+pub use settings::{Filters, Privacy, Quota, RateLimit};
 
 use kube::CustomResourceExt;
 
@@ -38,6 +40,15 @@ pub const FINALIZER: &str = "errortracking.dev/cleanup";
 
 /// With the value "true" on an object of any kind, nothing is done for it; its deletion still works.
 pub const PAUSED_ANNOTATION: &str = "errortracking.dev/paused";
+
+/// On a `ClientKey`: one rotation when the time, as in `spec.rotation.requestedAt`, is later than the active key's.
+pub const ROTATE_ANNOTATION: &str = "errortracking.dev/rotate";
+
+/// On a `ClientKey`: the key with this id is refused for good. The active one gets a successor first.
+pub const REVOKE_ANNOTATION: &str = "errortracking.dev/revoke";
+
+/// On a `ClientKey`: the retired key with this id is accepted again, while the annotation is there.
+pub const RESTORE_ANNOTATION: &str = "errortracking.dev/restore";
 
 /// The YAML of every `CustomResourceDefinition`, with the file name each has in `crds/`.
 pub fn manifests() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
@@ -70,6 +81,9 @@ fn refuse_null(schema: &mut serde_json::Value) {
     match schema {
         serde_json::Value::Object(fields) => {
             fields.remove("nullable");
+            if let Some(values) = fields.get_mut("enum").and_then(serde_json::Value::as_array_mut) {
+                values.retain(|value| !value.is_null());
+            }
             fields.values_mut().for_each(refuse_null);
         }
         serde_json::Value::Array(items) => items.iter_mut().for_each(refuse_null),

@@ -6,10 +6,12 @@
 //! until it is in both.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::project::{ErrorTrackingProject, Integrated};
+use super::{
+    project::{ErrorTrackingProject, Integrated},
+    rotation::Window,
+};
 use crate::settings::{self, Settings};
 
 impl ErrorTrackingProject {
@@ -198,100 +200,11 @@ impl RateLimit {
     }
 }
 
-/// A Go duration of whole seconds, as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct Window {
-    text: String,
-    seconds: u32,
-}
-
-impl Window {
-    /// Length of the longest window.
-    const MOST_SECONDS: u32 = 24 * 60 * 60;
-
-    #[must_use]
-    pub fn seconds(&self) -> u32 {
-        self.seconds
-    }
-}
-
-impl TryFrom<String> for Window {
-    type Error = InvalidWindow;
-
-    fn try_from(text: String) -> Result<Self, InvalidWindow> {
-        match seconds(&text) {
-            Some(seconds) if (1..=Self::MOST_SECONDS).contains(&seconds) => Ok(Self { text, seconds }),
-            _ => Err(InvalidWindow(text)),
-        }
-    }
-}
-
-impl From<Window> for String {
-    fn from(window: Window) -> Self {
-        window.text
-    }
-}
-
-/// The text is not a window that events can be counted in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration of whole seconds between 1s and 24h, as 60s, 10m or 1h30m")]
-pub struct InvalidWindow(String);
-
-/// The sum of numbers with the units h, m and s, as Go's `time.ParseDuration` takes them.
-fn seconds(text: &str) -> Option<u32> {
-    let (mut sum, mut rest) = (0_u32, text);
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(['h', 'm', 's'])?);
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let unit = match after.chars().next()? {
-            'h' => 3600,
-            'm' => 60,
-            _ => 1,
-        };
-        sum = sum.checked_add(number.parse::<u32>().ok()?.checked_mul(unit)?)?;
-        rest = &after[1..];
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_window_is_a_go_duration_of_whole_seconds() {
-        for (text, seconds) in [
-            ("60s", Some(60)),
-            ("10m", Some(600)),
-            ("1h30m", Some(5400)),
-            ("1h0m1s", Some(3601)),
-            ("1s", Some(1)),
-            ("24h", Some(86400)),
-            ("0s", None),
-            ("24h1s", None),
-            ("500ms", None),
-            ("1.5h", None),
-            ("60", None),
-            ("s", None),
-            ("1d", None),
-            ("-1s", None),
-            ("1 s", None),
-            ("99999999999s", None),
-            ("4294967295h", None),
-            ("", None),
-        ] {
-            let window = Window::try_from(text.to_owned());
-            assert_eq!(window.clone().ok().map(|window| window.seconds()), seconds, "{text}");
-            if let Ok(window) = window {
-                assert_eq!(String::from(window), text);
-            }
-        }
-    }
 
     #[test]
     fn an_object_of_an_older_version_reads_with_the_defaults_of_new_fields() {

@@ -55,6 +55,8 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         observed_generation: view.key.metadata.generation,
         conditions: conditions.finish(),
         active: view.active.clone().or_else(|| view.before.active.clone()),
+        retiring: view.before.retiring.clone(),
+        next_rotation_at: view.before.next_rotation_at.clone(),
         secret_name: if published { Some(view.key.secret_name()) } else { view.before.secret_name.clone() },
     }
 }
