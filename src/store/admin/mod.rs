@@ -7,6 +7,7 @@
 mod catalog;
 mod former_logins;
 mod ingest_pods;
+mod instances;
 mod keys;
 mod leader;
 mod numbers;
@@ -31,6 +32,7 @@ pub use self::{
     catalog::CatalogProject,
     former_logins::LeftLogin,
     ingest_pods::{LONGEST_TRANSACTION, PodGrant, connection_limit},
+    instances::{Ended, IngestInstance},
     leader::Leader,
     numbers::NumberTaken,
     retention::Expired,
