@@ -15,6 +15,7 @@ pub mod ingest;
 mod kubernetes;
 pub mod operator;
 pub mod protocol;
+pub mod rotation;
 pub mod scrub;
 pub mod server;
 pub mod settings;
