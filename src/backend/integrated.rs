@@ -1,14 +1,19 @@
 //! Keys in the operator's own store: rows of `errortracking.client_keys`, which ingest follows. A key is idempotent by
 //! (`ClientKey`, ordinal), and a revoked row never answers for its ordinal again.
 
+use jiff::Timestamp;
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{BackendError, DsnSource, Key, KeyId, KeyIdentity, Keys, PublishedKey};
 use crate::{
     dsn::{Dsn, ProjectId, PublicKey, hex},
+    rotation::RESTORABLE_DAYS,
     settings::RateLimit,
-    store::{Admin, StoreError, admin::KeyRow},
+    store::{
+        Admin, StoreError,
+        admin::{IngestInstance, KeyRow},
+    },
 };
 
 /// The database that a project's events are in.
@@ -24,59 +29,98 @@ impl Integrated {
     }
 
     pub(super) async fn observe(&self, project_uid: &str, client_key_uid: &str) -> Result<Keys, BackendError> {
-        let (project, rows) = self.admin.observe_keys(project_uid, client_key_uid).await?;
-        Ok(project.map(|project| keys(project, rows)).unwrap_or_default())
+        let seen = self.admin.observe_keys(project_uid, client_key_uid).await?;
+        Ok(seen.project.map(|project| keys(project, seen.keys, seen.now)).unwrap_or_default())
     }
 
     pub(super) async fn take_over(&self, keys_before: &mut Keys, owner: &KeyIdentity) -> Result<(), BackendError> {
         let project = project(keys_before)?;
-        *keys_before = keys(project, self.admin.take_keys_over(project, owner).await?);
+        *keys_before = keys(project, self.admin.take_keys_over(project, owner).await?, keys_before.now);
         Ok(())
     }
 
     pub(super) async fn put_back(
         &self,
-        keys: &mut Keys,
+        keys_before: &mut Keys,
         owner: &KeyIdentity,
         published: &PublishedKey,
     ) -> Result<(), BackendError> {
-        let project = project(keys)?;
+        let project = project(keys_before)?;
         let Ok(dsn) = published.dsn.expose_secret().parse::<Dsn>() else { return Ok(()) };
-        if dsn.project_id != project || keys.active().is_some_and(|active| active.public_key == dsn.public_key) {
+        let is_known = |public_key: &PublicKey| keys_before.all.iter().any(|key| key.public_key == *public_key);
+        if dsn.project_id != project || is_known(&dsn.public_key) {
             return Ok(());
         }
+        let mut ordinal = keys_before.ordinal;
+        let former = published.retiring.as_ref().filter(|former| !is_known(former));
         let key_id = published.id.as_ref().and_then(|id| number(id).ok());
-        match self.admin.adopt_key(project, owner, keys.ordinal + 1, &dsn.public_key, key_id).await {
-            Ok(row) if row.revoked => {}
-            Ok(row) => {
-                keys.add(row);
-                let before = keys.living.len() - 1;
-                // The Secret is newer than the database: what came before its key was revoked after the backup.
-                for key in keys.living.drain(..before) {
-                    self.admin.revoke_key_of(&owner.client_key_uid, number(&key.id)?).await?;
-                }
+        let mut named = None;
+        for (public_key, key_id) in former.into_iter().map(|former| (former, None)).chain([(&dsn.public_key, key_id)]) {
+            ordinal += 1;
+            match self.admin.adopt_key(project, owner, ordinal, public_key, key_id).await {
+                Ok(row) => named = (row.public_key == dsn.public_key && row.state.is_alive()).then_some(row.key_id),
+                // Somebody else's key in our Secret: the owner gets one of its own.
+                Err(StoreError::SchemaMismatch { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
-            // Somebody else's key in our Secret: the owner gets one of its own.
-            Err(StoreError::SchemaMismatch { .. }) => {}
-            Err(error) => return Err(error.into()),
         }
+        if let Some(named) = named {
+            self.admin.publish_key(named, Some(keys_before.now)).await?;
+            // The Secret is newer than the database: a key that it does not speak of had ended when it was written.
+            let spoken_of = |key: &&Key| published.retiring.as_ref() == Some(&key.public_key);
+            for key in keys_before.living().filter(|key| !spoken_of(key)) {
+                self.admin.end_key(&owner.client_key_uid, number(&key.id)?, false).await?;
+            }
+        }
+        *keys_before = keys(project, self.admin.keys_of(&owner.client_key_uid).await?, keys_before.now);
         Ok(())
     }
 
     pub(super) async fn mint(&self, keys: &mut Keys, owner: &KeyIdentity) -> Result<Key, BackendError> {
-        let public_key = PublicKey::from_random(rand::rng().random());
-        let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
+        let (public_key, secret) = new_key();
         let row = self.admin.mint_key(project(keys)?, owner, keys.ordinal + 1, &public_key, &secret).await?;
         keys.add(row.clone());
         Ok(row.into())
     }
 
-    pub(super) async fn set_enabled(&self, key: &KeyId, enabled: bool) -> Result<(), BackendError> {
-        Ok(self.admin.set_key_enabled(number(key)?, enabled).await?)
+    pub(super) async fn succeed(&self, keys: &mut Keys, active: &KeyId) -> Result<(), BackendError> {
+        let (public_key, secret) = new_key();
+        if let Some(row) = self.admin.succeed_key(number(active)?, keys.ordinal + 1, &public_key, &secret).await? {
+            keys.add(row);
+        }
+        Ok(())
     }
 
-    pub(super) async fn set_rate_limit(&self, key: &KeyId, limit: Option<RateLimit>) -> Result<(), BackendError> {
-        Ok(self.admin.set_key_rate_limit(number(key)?, limit).await?)
+    pub(super) async fn published(&self, key: &KeyId, at: Option<Timestamp>) -> Result<(), BackendError> {
+        Ok(self.admin.publish_key(number(key)?, at).await?)
+    }
+
+    pub(super) async fn end(&self, client_key_uid: &str, key: &KeyId, for_good: bool) -> Result<bool, BackendError> {
+        Ok(self.admin.end_key(client_key_uid, number(key)?, for_good).await?)
+    }
+
+    pub(super) async fn restore(&self, client_key_uid: &str, key: &KeyId) -> Result<bool, BackendError> {
+        Ok(self.admin.restore_key(client_key_uid, number(key)?, RESTORABLE_DAYS).await?)
+    }
+
+    pub(super) async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
+        Ok(self.admin.ingest_instances(project(keys)?).await?)
+    }
+
+    pub(super) async fn instance_is_gone(&self, keys: &Keys, instance: &str) -> Result<(), BackendError> {
+        Ok(self.admin.mark_instance_gone(project(keys)?, instance).await?)
+    }
+
+    pub(super) async fn set_enabled(&self, client_key_uid: &str, enabled: bool) -> Result<(), BackendError> {
+        Ok(self.admin.set_keys_enabled(client_key_uid, enabled).await?)
+    }
+
+    pub(super) async fn set_rate_limit(
+        &self,
+        client_key_uid: &str,
+        limit: Option<RateLimit>,
+    ) -> Result<(), BackendError> {
+        Ok(self.admin.set_keys_rate_limit(client_key_uid, limit).await?)
     }
 
     pub(super) async fn revoke_keys_of(&self, client_key_uid: &str) -> Result<u64, BackendError> {
@@ -92,9 +136,15 @@ fn number(key: &KeyId) -> Result<i64, BackendError> {
     key.as_str().parse().map_err(|_| BackendError::UnknownKey(key.clone()))
 }
 
+/// The public part, and the secret one that only old clients send.
+fn new_key() -> (PublicKey, SecretString) {
+    let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
+    (PublicKey::from_random(rand::rng().random()), secret)
+}
+
 /// The project may have another number than it had: keys of that one are refused, and count for nothing.
-fn keys(project: ProjectId, rows: Vec<KeyRow>) -> Keys {
-    let mut keys = Keys { project: Some(project), ..Keys::default() };
+fn keys(project: ProjectId, rows: Vec<KeyRow>, now: Timestamp) -> Keys {
+    let mut keys = Keys { project: Some(project), now, ..Keys::default() };
     rows.into_iter().filter(|row| row.project_id == project).for_each(|row| keys.add(row));
     keys
 }
@@ -102,9 +152,7 @@ fn keys(project: ProjectId, rows: Vec<KeyRow>) -> Keys {
 impl Keys {
     fn add(&mut self, row: KeyRow) {
         self.ordinal = self.ordinal.max(row.ordinal);
-        if !row.revoked {
-            self.living.push(row.into());
-        }
+        self.all.push(row.into());
     }
 }
 
@@ -117,17 +165,23 @@ impl From<KeyRow> for Key {
             enabled: row.enabled,
             rate_limit: row.rate_limit,
             created_at: row.created_at,
+            state: row.state,
+            published_at: row.published_at,
+            retiring_since: row.retiring_since,
+            ended_at: row.ended_at,
+            restored: row.restored,
+            last_used_at: row.last_used_at,
+            settings_version: row.settings_version,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
+    use crate::rotation::State;
 
-    fn row(project: u64, ordinal: i32, revoked: bool) -> KeyRow {
+    fn row(project: u64, ordinal: i32, state: State) -> KeyRow {
         KeyRow {
             key_id: ordinal.into(),
             project_id: ProjectId::new(project).unwrap(),
@@ -137,22 +191,30 @@ mod tests {
             rate_limit: None,
             created_at: Timestamp::UNIX_EPOCH,
             last_used_at: None,
-            revoked,
+            state,
+            published_at: None,
+            retiring_since: None,
+            ended_at: None,
+            restored: false,
+            settings_version: 0,
         }
     }
 
     #[test]
-    fn the_newest_living_key_of_the_project_is_active_and_ordinals_never_repeat() {
+    fn the_newest_published_key_of_the_project_is_active_and_ordinals_never_repeat() {
+        use State::{Minted, Overlap, Published, Retired, Revoked};
         let project = ProjectId::new(2).unwrap();
         for (case, rows, active, ordinal) in [
             ("new", vec![], None, 0),
-            ("one", vec![row(2, 1, false)], Some("1"), 1),
-            ("two", vec![row(2, 1, false), row(2, 2, false)], Some("2"), 2),
-            ("the newest is revoked", vec![row(2, 1, false), row(2, 2, true)], Some("1"), 2),
-            ("all are revoked", vec![row(2, 1, true), row(2, 2, true)], None, 2),
-            ("of the number that the project had", vec![row(1, 1, false)], None, 0),
+            ("one", vec![row(2, 1, Published)], Some("1"), 1),
+            ("a successor that is not published", vec![row(2, 1, Published), row(2, 2, Minted)], Some("1"), 2),
+            ("an overlap", vec![row(2, 1, Overlap), row(2, 2, Published)], Some("2"), 2),
+            ("a first one that no Secret names", vec![row(2, 1, Minted)], Some("1"), 1),
+            ("the newest is revoked", vec![row(2, 1, Published), row(2, 2, Revoked)], Some("1"), 2),
+            ("all have ended", vec![row(2, 1, Retired), row(2, 2, Revoked)], None, 2),
+            ("of the number that the project had", vec![row(1, 1, Published)], None, 0),
         ] {
-            let keys = keys(project, rows);
+            let keys = keys(project, rows, Timestamp::UNIX_EPOCH);
             assert_eq!(keys.active().map(|key| key.id.as_str()), active, "{case}");
             assert_eq!(keys.ordinal, ordinal, "{case}");
         }

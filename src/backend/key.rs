@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
 use crate::{
     dsn::{ProjectId, PublicKey},
+    rotation::{self, State},
     settings::RateLimit,
 };
 
@@ -33,7 +34,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// A key that is not revoked.
+/// A key of a `ClientKey`, also one that has ended.
 #[derive(Clone, Debug)]
 pub struct Key {
     pub id: KeyId,
@@ -43,6 +44,34 @@ pub struct Key {
     /// `None`: any number of events.
     pub rate_limit: Option<RateLimit>,
     pub created_at: Timestamp,
+    pub state: State,
+    /// When the newest write was that made the Secret name the key, by the API server's clock; `None` while it is written.
+    pub published_at: Option<Timestamp>,
+    /// Of a key in its overlap: since when.
+    pub retiring_since: Option<Timestamp>,
+    /// When it was refused first.
+    pub ended_at: Option<Timestamp>,
+    /// It had ended and is accepted again.
+    pub restored: bool,
+    /// When something was sent with it last.
+    pub last_used_at: Option<Timestamp>,
+    /// An ingest instance that follows settings of this version, or of a later one, accepts the key.
+    pub settings_version: i64,
+}
+
+impl Key {
+    /// The key as the rules of its life see it.
+    #[must_use]
+    pub fn life(&self, silent_for: Option<SignedDuration>) -> rotation::Key {
+        rotation::Key {
+            state: self.state,
+            created_at: self.created_at,
+            retiring_since: self.retiring_since,
+            ended_at: self.ended_at,
+            restored: self.restored,
+            silent_for,
+        }
+    }
 }
 
 /// What the DSN of a key is made of.
@@ -59,10 +88,12 @@ pub enum DsnSource {
 pub struct Keys {
     /// `None`: the project takes no keys yet.
     pub(super) project: Option<ProjectId>,
-    /// Oldest first, without the revoked ones.
-    pub(super) living: Vec<Key>,
+    /// In the order in which they were made; of many that have ended, the newest.
+    pub(super) all: Vec<Key>,
     /// Of the newest key that was ever minted for the object; 0: none was.
     pub(super) ordinal: i32,
+    /// By the backend's clock, which made the times of the keys.
+    pub(super) now: Timestamp,
 }
 
 impl Keys {
@@ -72,10 +103,28 @@ impl Keys {
         self.project.is_some()
     }
 
-    /// The key that the Secret should hold.
+    /// The key that the Secret names, or should name when it is the first.
     #[must_use]
     pub fn active(&self) -> Option<&Key> {
-        self.living.last()
+        let newest = |state| self.all.iter().rfind(|key| key.state == state);
+        newest(State::Published).or_else(|| newest(State::Minted))
+    }
+
+    /// In the order in which they were made.
+    #[must_use]
+    pub fn all(&self) -> &[Key] {
+        &self.all
+    }
+
+    /// Those whose events are accepted, as far as their life goes.
+    pub fn living(&self) -> impl Iterator<Item = &Key> {
+        self.all.iter().filter(|key| key.state.is_alive())
+    }
+
+    /// By the clock that made the times of the keys.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 }
 
@@ -85,4 +134,6 @@ pub struct PublishedKey {
     pub dsn: SecretString,
     /// By the Secret's annotation: whoever may write the Secret may have made it up.
     pub id: Option<KeyId>,
+    /// The key before, by an annotation as well, while it was in its overlap.
+    pub retiring: Option<PublicKey>,
 }

@@ -10,13 +10,15 @@ mod error;
 mod integrated;
 mod key;
 
+use jiff::Timestamp;
+
 pub use self::{
     error::BackendError,
     integrated::Integrated,
     key::{DsnSource, Key, KeyId, Keys, PublishedKey},
 };
 use crate::settings::RateLimit;
-pub use crate::store::admin::KeyIdentity;
+pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity};
 
 /// Keeps the keys of a project. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,8 +42,8 @@ impl Backend {
         }
     }
 
-    /// Puts the key back that a Secret still names and the backend lost, as after a restore of an older backup. A key
-    /// that is not the owner's is left alone.
+    /// Puts the key back that a Secret still names and the backend lost, as after a restore of an older backup, and the one
+    /// that was in its overlap then. A key that is not the owner's is left alone.
     pub async fn put_back(
         &self,
         keys: &mut Keys,
@@ -61,17 +63,61 @@ impl Backend {
         }
     }
 
-    /// Whether events with the key are accepted.
-    pub async fn set_enabled(&self, key: &KeyId, enabled: bool) -> Result<(), BackendError> {
+    /// Makes the key that takes the place of `active`, as [`Self::mint`] does, with its enabling and limit.
+    pub async fn succeed(&self, keys: &mut Keys, active: &KeyId) -> Result<(), BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.set_enabled(key, enabled).await,
+            Self::Integrated(integrated) => integrated.succeed(keys, active).await,
         }
     }
 
-    /// How many events are accepted with the key; `None`: any number.
-    pub async fn set_rate_limit(&self, key: &KeyId, limit: Option<RateLimit>) -> Result<(), BackendError> {
+    /// The Secret names the key since then, by the API server's clock, and the one before is in its overlap; `None`: the
+    /// Secret is about to be written.
+    pub async fn published(&self, key: &KeyId, at: Option<Timestamp>) -> Result<(), BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.set_rate_limit(key, limit).await,
+            Self::Integrated(integrated) => integrated.published(key, at).await,
+        }
+    }
+
+    /// Events with a key of the `ClientKey` are refused from now on, for good or until it is restored; whether they were
+    /// accepted before.
+    pub async fn end(&self, client_key_uid: &str, key: &KeyId, for_good: bool) -> Result<bool, BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.end(client_key_uid, key, for_good).await,
+        }
+    }
+
+    /// A retired key of the `ClientKey` is accepted again; whether it was refused before.
+    pub async fn restore(&self, client_key_uid: &str, key: &KeyId) -> Result<bool, BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.restore(client_key_uid, key).await,
+        }
+    }
+
+    /// What those who receive the events of the keys' project have told of themselves.
+    pub async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.instances(keys).await,
+        }
+    }
+
+    /// Records that such an instance is gone without a last word.
+    pub async fn instance_is_gone(&self, keys: &Keys, instance: &str) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.instance_is_gone(keys, instance).await,
+        }
+    }
+
+    /// Whether events with the living keys of the `ClientKey` are accepted.
+    pub async fn set_enabled(&self, client_key_uid: &str, enabled: bool) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.set_enabled(client_key_uid, enabled).await,
+        }
+    }
+
+    /// How many events are accepted with each living key of the `ClientKey`; `None`: any number.
+    pub async fn set_rate_limit(&self, client_key_uid: &str, limit: Option<RateLimit>) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.set_rate_limit(client_key_uid, limit).await,
         }
     }
 

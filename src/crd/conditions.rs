@@ -207,6 +207,11 @@ impl<'a> Conditions<'a> {
         });
     }
 
+    /// What was said before still holds, as far as anybody knows.
+    pub fn keep(&mut self, kind: ConditionType) {
+        self.built.extend(self.before.iter().filter(|condition| condition.type_ == kind.as_str()).cloned());
+    }
+
     /// Sets Reconciling and Stalled: what is under way, and what a person must do first. Nothing goes on while
     /// something stalls.
     pub fn set_progress(&mut self, under_way: Option<(Reason, String)>, stalled: Option<(Reason, String)>) {

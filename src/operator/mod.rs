@@ -41,7 +41,7 @@ use self::{
     },
     jobs::{Retention, SettleTombstones, Turns, Waking},
     kinds::{
-        Caches, Context, LARGE_OBJECTS, Reconciled,
+        Caches, Context, LARGE_OBJECTS, PodLists, Reconciled,
         project::{self, ProjectMetrics},
     },
     objects::{ChildWriter, EventRecorder, StatusWriter},
@@ -194,6 +194,7 @@ async fn work(
     let context = Arc::new(Context {
         children: ChildWriter::new(client.clone(), echoes.clone()),
         statuses: StatusWriter::new(client.clone(), echoes, events.clone()),
+        pod_lists: PodLists::new(client.clone()),
         client,
         caches: caches.clone(),
         events,

@@ -3,6 +3,7 @@
 use error_tracking_operator::{
     backend::{Backend, BackendError, DsnSource, Integrated, KeyId, Keys, PublishedKey},
     dsn::{Dsn, ProjectId, PublicKey},
+    rotation::State,
 };
 
 use crate::{Store, key_identity, project_identity, public_key};
@@ -21,7 +22,7 @@ impl Store {
 fn published(project: ProjectId, public_key: &PublicKey, id: &str) -> PublishedKey {
     let dsn =
         Dsn { endpoint: "http://shop-ingest.web.svc".into(), public_key: public_key.clone(), project_id: project };
-    PublishedKey { dsn: dsn.expose().into(), id: Some(KeyId::new(id)) }
+    PublishedKey { dsn: dsn.expose().into(), id: Some(KeyId::new(id)), retiring: None }
 }
 
 #[tokio::test]
@@ -42,13 +43,13 @@ async fn a_key_is_made_changed_and_revoked_behind_the_door() {
     // A crash before the key was known: it is minted again, and is the same.
     assert_eq!(backend.mint(&mut unseen.clone(), &owner).await.unwrap().public_key, minted.public_key);
 
-    backend.set_enabled(&minted.id, false).await.unwrap();
+    backend.set_enabled("k1", false).await.unwrap();
     let limit = Some(error_tracking_operator::settings::RateLimit { events: 5, window_seconds: 60 });
-    backend.set_rate_limit(&minted.id, limit).await.unwrap();
+    backend.set_rate_limit("k1", limit).await.unwrap();
     let observed = store.observe("k1").await;
     let active = observed.active().unwrap();
     assert_eq!((active.enabled, active.rate_limit), (false, limit));
-    let unknown = backend.set_enabled(&KeyId::new("glet_1"), true).await.unwrap_err();
+    let unknown = backend.published(&KeyId::new("glet_1"), None).await.unwrap_err();
     assert!(matches!(unknown, BackendError::UnknownKey(_)), "{unknown}");
 
     assert_eq!(backend.revoke_keys_of("k1").await.unwrap(), 1);
@@ -103,6 +104,30 @@ async fn a_key_that_was_revoked_after_the_backup_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn the_key_that_was_in_its_overlap_comes_back_with_the_one_that_the_secret_names() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let (backend, owner) = (store.backend(), key_identity("shop", "k1"));
+    let states = |keys: &Keys| keys.all().iter().map(|key| (key.public_key.clone(), key.state)).collect::<Vec<_>>();
+    let (first, second, third) = (public_key(), public_key(), public_key());
+    let rotated = |public_key, former: &PublicKey| PublishedKey {
+        retiring: Some(former.clone()),
+        ..published(shop, public_key, "7")
+    };
+    // The database knows neither.
+    let mut keys = store.observe("k1").await;
+    backend.put_back(&mut keys, &owner, &rotated(&second, &first)).await.unwrap();
+    let both = [(first.clone(), State::Overlap), (second.clone(), State::Published)];
+    assert_eq!(states(&keys), both);
+    assert_eq!(states(&store.observe("k1").await), both);
+    // It knows the key before, which was the active one then; the one before that had ended.
+    backend.put_back(&mut keys, &owner, &rotated(&third, &second)).await.unwrap();
+    let now = [(first, State::Retired), (second, State::Overlap), (third, State::Published)];
+    assert_eq!(states(&keys), now);
+    assert_eq!(states(&store.observe("k1").await), now);
+}
+
+#[tokio::test]
 async fn a_published_key_is_put_back_unless_it_is_somebody_elses() {
     let store = Store::create().await;
     let shop = store.project("shop").await;
@@ -112,7 +137,7 @@ async fn a_published_key_is_put_back_unless_it_is_somebody_elses() {
     let mut keys = store.observe("k1").await;
     for (case, unusable) in [
         ("another project's", published(blog, &lost, "7")),
-        ("no DSN", PublishedKey { dsn: "nothing".into(), id: None }),
+        ("no DSN", PublishedKey { dsn: "nothing".into(), id: None, retiring: None }),
     ] {
         backend.put_back(&mut keys, &owner, &unusable).await.unwrap();
         assert!(keys.active().is_none(), "{case}");

@@ -1,13 +1,90 @@
 //! Client keys, and what ingest sees of them.
 
-use error_tracking_operator::store::{
-    StoreError,
-    admin::DeletionPolicy,
-    ingest::{Heartbeat, changed_settings, find_key, heartbeat},
+use error_tracking_operator::{
+    dsn::ProjectId,
+    rotation::State,
+    settings::RateLimit,
+    store::{
+        StoreError,
+        admin::{DeletionPolicy, KeyRow},
+        ingest::{Heartbeat, changed_settings, find_key, heartbeat},
+    },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{Store, heartbeat_of_the_version_before, key_identity, public_key};
+
+/// What one look shows, without its time.
+async fn observe(store: &Store, project_uid: &str, key_uid: &str) -> (Option<ProjectId>, Vec<KeyRow>) {
+    let seen = store.admin.observe_keys(project_uid, key_uid).await.unwrap();
+    assert!(seen.now.duration_since(Timestamp::now()).abs() < SignedDuration::from_mins(1));
+    (seen.project, seen.keys)
+}
+
+#[tokio::test]
+async fn a_key_goes_through_its_life_and_each_change_can_be_repeated() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let identity = key_identity("shop", "k1");
+    let states = async || {
+        let keys = store.admin.keys_of("k1").await.unwrap();
+        keys.iter().map(|key| key.state).collect::<Vec<_>>()
+    };
+    let accepted = async || changed_settings(&ingest, shop, 0).await.unwrap().unwrap().keys.len();
+    let first = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+    let limit = Some(RateLimit { events: 5, window_seconds: 60 });
+    store.admin.set_keys_rate_limit("k1", limit).await.unwrap();
+    let next = store.admin.succeed_key(first.key_id, 2, &public_key(), &"s".into()).await.unwrap().unwrap();
+    let again = store.admin.succeed_key(first.key_id, 2, &public_key(), &"s".into()).await.unwrap().unwrap();
+    assert_eq!((&again, next.state, next.rate_limit), (&next, State::Minted, limit), "the same one after a crash");
+    let version = changed_settings(&ingest, shop, 0).await.unwrap().unwrap().version;
+    assert!(next.settings_version > 0 && next.settings_version <= version, "{} {version}", next.settings_version);
+    assert!(changed_settings(&ingest, shop, next.settings_version - 1).await.unwrap().is_some());
+    assert_eq!((states().await, accepted().await), (vec![State::Published, State::Minted], 2));
+
+    let named_at = Timestamp::from_second(1_700_000_000).unwrap();
+    for _ in 0..2 {
+        store.admin.publish_key(next.key_id, Some(named_at)).await.unwrap();
+        assert_eq!((states().await, accepted().await), (vec![State::Overlap, State::Published], 2));
+    }
+    let keys = store.admin.keys_of("k1").await.unwrap();
+    assert_eq!(keys[1].published_at, Some(named_at));
+    assert!(keys[0].retiring_since.is_some() && keys[1].retiring_since.is_none());
+    store.admin.publish_key(next.key_id, None).await.unwrap();
+    assert_eq!(store.admin.keys_of("k1").await.unwrap()[1].published_at, None, "the Secret is about to be written");
+
+    assert!(!store.admin.end_key("k2", first.key_id, false).await.unwrap(), "it is not that object's");
+    assert!(store.admin.end_key("k1", first.key_id, false).await.unwrap());
+    assert!(!store.admin.end_key("k1", first.key_id, false).await.unwrap());
+    assert_eq!((states().await, accepted().await), (vec![State::Retired, State::Published], 1));
+    assert!(!store.admin.restore_key("k2", first.key_id, 90).await.unwrap());
+    assert!(store.admin.restore_key("k1", first.key_id, 90).await.unwrap());
+    assert!(!store.admin.restore_key("k1", first.key_id, 90).await.unwrap());
+    let restored = &store.admin.keys_of("k1").await.unwrap()[0];
+    assert_eq!((restored.state, restored.restored, restored.ended_at), (State::Overlap, true, None));
+    assert_eq!(accepted().await, 2);
+
+    assert!(store.admin.end_key("k1", first.key_id, false).await.unwrap());
+    assert!(!store.admin.restore_key("k1", first.key_id, 0).await.unwrap(), "it ended too long ago");
+    assert!(!store.admin.end_key("k1", first.key_id, true).await.unwrap(), "it was refused already");
+    assert!(!store.admin.restore_key("k1", first.key_id, 90).await.unwrap(), "for good");
+    assert_eq!(states().await, [State::Revoked, State::Published]);
+    assert_eq!(store.admin.succeed_key(first.key_id, 3, &public_key(), &"s".into()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_leader_of_before_changes_no_key() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let key = store.admin.mint_key(shop, &key_identity("shop", "k1"), 1, &public_key(), &"s".into()).await.unwrap();
+    store.execute(shop, "UPDATE errortracking.installation SET epoch = epoch + 1").await;
+    let fenced = |error: StoreError| assert!(matches!(error, StoreError::Fenced { .. }), "{error}");
+    fenced(store.admin.succeed_key(key.key_id, 2, &public_key(), &"s".into()).await.unwrap_err());
+    fenced(store.admin.publish_key(key.key_id, Some(Timestamp::now())).await.unwrap_err());
+    fenced(store.admin.end_key("k1", key.key_id, true).await.unwrap_err());
+    fenced(store.admin.restore_key("k1", key.key_id, 90).await.unwrap_err());
+    assert_eq!(store.admin.keys_of("k1").await.unwrap(), [key]);
+}
 
 #[tokio::test]
 async fn minting_again_gives_the_same_key() {
@@ -33,20 +110,20 @@ async fn one_look_shows_the_project_of_a_key_and_all_that_was_minted_for_it() {
     let store = Store::create().await;
     let shop = store.project("shop").await;
     let project_uid = store.admin.observe_project(shop).await.unwrap().unwrap().identity.object_uid;
-    assert_eq!(store.admin.observe_keys(&project_uid, "k1").await.unwrap(), (Some(shop), vec![]));
+    assert_eq!(observe(&store, &project_uid, "k1").await, (Some(shop), vec![]));
     for ordinal in [1, 2] {
         let identity = key_identity("shop", "k1");
         store.admin.mint_key(shop, &identity, ordinal, &public_key(), &"s".into()).await.unwrap();
     }
     let minted = store.admin.keys_of("k1").await.unwrap();
     assert_eq!(minted.len(), 2);
-    assert_eq!(store.admin.observe_keys(&project_uid, "k1").await.unwrap(), (Some(shop), minted.clone()));
-    assert_eq!(store.admin.observe_keys("another", "k1").await.unwrap(), (None, minted));
+    assert_eq!(observe(&store, &project_uid, "k1").await, (Some(shop), minted.clone()));
+    assert_eq!(observe(&store, "another", "k1").await, (None, minted));
 
     store.admin.retire_project(shop, DeletionPolicy::Retain).await.unwrap();
-    let (project, keys) = store.admin.observe_keys(&project_uid, "k1").await.unwrap();
+    let (project, keys) = observe(&store, &project_uid, "k1").await;
     assert_eq!(project, None, "a project that is gone takes no keys");
-    assert!(keys.iter().all(|key| key.revoked));
+    assert!(keys.iter().all(|key| key.state == State::Revoked));
 }
 
 #[tokio::test]
@@ -76,8 +153,8 @@ async fn all_keys_of_a_lost_object_are_taken_over() {
     let renewed = key_identity("shop", "k2");
     for _ in 0..2 {
         let keys = store.admin.take_keys_over(shop, &renewed).await.unwrap();
-        let ids: Vec<_> = keys.iter().map(|key| (key.key_id, key.revoked)).collect();
-        assert_eq!(ids, [(first.key_id, true), (second.key_id, false)]);
+        let ids: Vec<_> = keys.iter().map(|key| (key.key_id, key.state)).collect();
+        assert_eq!(ids, [(first.key_id, State::Revoked), (second.key_id, State::Published)]);
     }
     assert!(store.admin.keys_of("k1").await.unwrap().is_empty());
     // Whoever has keys of its own takes none.
@@ -117,7 +194,7 @@ async fn a_key_that_a_backup_lost_is_put_back() {
     let identity = key_identity("shop", "k1");
     let key = public_key();
     let adopted = store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap();
-    assert_eq!((adopted.key_id, adopted.ordinal, adopted.revoked), (70, 3, false));
+    assert_eq!((adopted.key_id, adopted.ordinal, adopted.state), (70, 3, State::Published));
     assert_eq!(store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap().key_id, adopted.key_id);
 
     let stolen = store.admin.adopt_key(blog, &key_identity("blog", "k2"), 1, &key, None).await;
@@ -128,7 +205,7 @@ async fn a_key_that_a_backup_lost_is_put_back() {
     let other = store.admin.adopt_key(shop, &key_identity("web", "k3"), 1, &public_key(), Some(71)).await.unwrap();
     assert_eq!(other.key_id, 72);
     store.admin.revoke_key(adopted.key_id).await.unwrap();
-    assert!(store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap().revoked);
+    assert_eq!(store.admin.adopt_key(shop, &identity, 3, &key, Some(70)).await.unwrap().state, State::Revoked);
 }
 
 #[tokio::test]
@@ -174,11 +251,11 @@ async fn ingest_sees_each_change_of_the_keys() {
     assert_eq!(store.number(shop, "SELECT sum(quantity)::bigint FROM {schema}.outcomes").await, 8);
     assert_eq!(store.number(shop, "SELECT count(*) FROM errortracking.ingest_instances").await, 1);
 
-    store.admin.set_key_enabled(key.key_id, false).await.unwrap();
+    store.admin.set_keys_enabled("k1", false).await.unwrap();
     let disabled = changed_settings(&ingest, shop, minted.version).await.unwrap().unwrap();
     assert!(disabled.keys.is_empty());
     assert!(!find_key(&ingest, shop, &key.public_key).await.unwrap());
-    store.admin.set_key_enabled(key.key_id, true).await.unwrap();
+    store.admin.set_keys_enabled("k1", true).await.unwrap();
     assert!(find_key(&ingest, shop, &key.public_key).await.unwrap());
     store.admin.revoke_key(key.key_id).await.unwrap();
     assert!(!find_key(&ingest, shop, &key.public_key).await.unwrap());

@@ -263,7 +263,7 @@ async fn a_retired_project_has_no_login_and_no_sessions() {
         let left = "SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'";
         assert_eq!(store.number(project, left).await, schemas, "{name}");
         assert!(find_key(&ingest, project, &key).await.is_err());
-        assert!(store.admin.keys_of(name).await.unwrap().iter().all(|key| key.revoked));
+        assert!(store.admin.keys_of(name).await.unwrap().iter().all(|key| !key.state.is_alive()));
     }
 }
 

@@ -90,28 +90,28 @@ async fn each_key_comes_with_its_own_limit() {
         assert_eq!(keys[keys.len() - 1].rate_limit, None);
     }
     let limit = |events, window_seconds| Some(RateLimit { events, window_seconds });
-    store.admin.set_key_rate_limit(keys[1].key_id, limit(1000, 60)).await.unwrap();
-    store.admin.set_key_rate_limit(keys[3].key_id, limit(5, 86400)).await.unwrap();
-    store.admin.set_key_enabled(keys[2].key_id, false).await.unwrap();
+    store.admin.set_keys_rate_limit("k2", limit(1000, 60)).await.unwrap();
+    store.admin.set_keys_rate_limit("k4", limit(5, 86400)).await.unwrap();
+    store.admin.set_keys_enabled("k3", false).await.unwrap();
     let followed = changed_settings(&ingest, shop, 0).await.unwrap().unwrap();
     let expected = [(0, None), (1, limit(1000, 60)), (3, limit(5, 86400))];
     assert_eq!(followed.keys, expected.map(|(key, limit)| (keys[key].public_key.clone(), limit)));
     assert_eq!(store.admin.keys_of("k2").await.unwrap()[0].rate_limit, limit(1000, 60));
 
-    store.admin.set_key_rate_limit(keys[1].key_id, limit(1000, 60)).await.unwrap();
+    store.admin.set_keys_rate_limit("k2", limit(1000, 60)).await.unwrap();
     assert_eq!(changed_settings(&ingest, shop, followed.version).await.unwrap(), None, "the same limit");
     let mut version = followed.version;
     for changed in [limit(1000, 61), limit(1001, 61), None] {
-        store.admin.set_key_rate_limit(keys[1].key_id, changed).await.unwrap();
+        store.admin.set_keys_rate_limit("k2", changed).await.unwrap();
         let followed = changed_settings(&ingest, shop, version).await.unwrap().expect("another version");
         assert_eq!(followed.keys[1], (keys[1].public_key.clone(), changed));
         version = followed.version;
     }
     store.admin.revoke_key(keys[0].key_id).await.unwrap();
-    store.admin.set_key_rate_limit(keys[0].key_id, limit(1, 1)).await.unwrap();
+    store.admin.set_keys_rate_limit("k1", limit(1, 1)).await.unwrap();
     assert_eq!(store.admin.keys_of("k1").await.unwrap()[0].rate_limit, None, "a revoked key stays as it was");
     for nonsense in [limit(0, 60), limit(1, 0), limit(1, 86401)] {
-        let refused = store.admin.set_key_rate_limit(keys[1].key_id, nonsense).await;
+        let refused = store.admin.set_keys_rate_limit("k2", nonsense).await;
         assert!(matches!(refused, Err(StoreError::Rejected { .. })), "{refused:?}");
     }
 }

@@ -100,7 +100,7 @@ impl World {
         let key = PublicKey::from_random([1; 16]);
         let key_id = mint(&admin, project, 1, &key).await;
         if start.rate_limit.is_some() {
-            admin.set_key_rate_limit(key_id, start.rate_limit).await.unwrap();
+            admin.set_keys_rate_limit("client-key-1", start.rate_limit).await.unwrap();
         }
 
         let secret = std::env::temp_dir().join(format!("ingest-secret-{}", Uuid::new_v4()));

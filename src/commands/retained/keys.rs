@@ -161,7 +161,10 @@ pub(super) fn table(keys: &[OrphanedKey]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dsn::{ProjectId, PublicKey};
+    use crate::{
+        dsn::{ProjectId, PublicKey},
+        rotation::State,
+    };
 
     #[test]
     fn only_keys_whose_object_is_gone_are_listed() {
@@ -181,7 +184,12 @@ mod tests {
                 rate_limit: None,
                 created_at: Timestamp::from_millisecond(1_500).unwrap(),
                 last_used_at: None,
-                revoked: false,
+                state: State::Published,
+                published_at: None,
+                retiring_since: None,
+                ended_at: None,
+                restored: false,
+                settings_version: 0,
             };
             (identity, row)
         };

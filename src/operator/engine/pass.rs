@@ -72,6 +72,11 @@ pub trait Pass: Send {
     /// Whether the object waits for something that no watch shows.
     fn waits(observed: &Self::Observed) -> bool;
 
+    /// When the object is looked at again at the latest, if something may change by then that nobody tells.
+    fn look_again(_: &Self::Observed) -> Option<Duration> {
+        None
+    }
+
     /// Name of the step in metrics.
     fn name(step: Self::Step) -> &'static str;
 
@@ -131,7 +136,8 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
     }
     fault::point(P::CONTROLLER, "status", When::After);
     let Some(failure) = failure else {
-        return Ok(if P::waits(&observed) { Action::wait() } else { Action::requeue(LOOK_AGAIN) });
+        let after = P::look_again(&observed).map_or(LOOK_AGAIN, |after| after.min(LOOK_AGAIN));
+        return Ok(if P::waits(&observed) { Action::wait() } else { Action::requeue(after) });
     };
     let terminal = pass.is_of_owner(&failure);
     match failure.outlook() {

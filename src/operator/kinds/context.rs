@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     caches::Caches,
+    client_key::PodLists,
     kind::Kind,
     limits::{AllowedKeys, Limits},
     project::{AskedSettings, IngestImage, IngestPods, Rollouts},
@@ -42,6 +43,7 @@ pub struct Context {
     /// Room for passes over large objects, [`LARGE_OBJECTS`] at once.
     pub large_objects: Semaphore,
     pub asked: AskedSettings,
+    pub pod_lists: PodLists,
 }
 
 impl Context {

@@ -1,5 +1,6 @@
 //! Writes to the Kubernetes API: server-side apply by one field manager, never to what is not ours.
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::Namespace,
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference},
@@ -31,11 +32,13 @@ pub struct Ensured {
     pub written: bool,
     /// What somebody else had changed.
     pub edit: Option<Edit>,
+    /// When the object was written by us last, by the API server's clock.
+    pub at: Option<Timestamp>,
 }
 
 impl Ensured {
     fn written(live: DynamicObject) -> Self {
-        Self { live, written: true, edit: None }
+        Self { at: written_at(&live), live, written: true, edit: None }
     }
 }
 
@@ -82,13 +85,13 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -
         child.compare(Some(&cached)) != Drift::None
     };
     if !drifted(&found) {
-        return Ok(Ensured { live: found, written: false, edit: None });
+        return Ok(Ensured { at: written_at(&found), live: found, written: false, edit: None });
     }
     let edit = edit::find(child, &found);
     take_over_created_fields(api, child, &found).await?;
     let updated = patch(api, child, found.uid().as_deref()).await?;
     if !drifted(&updated) {
-        return Ok(Ensured { live: updated, written: true, edit });
+        return Ok(Ensured { at: written_at(&updated), live: updated, written: true, edit });
     }
     // An apply leaves alone what others put beside ours: keys of a Secret, which envFrom would give to the
     // application, and entries of lists, as ports of a Service. A merge takes lists as they are.
@@ -103,7 +106,7 @@ async fn update(api: &Api<DynamicObject>, child: &Child, found: DynamicObject) -
         }
     }
     let live = merge(api, child, &whole).await?;
-    Ok(Ensured { live, written: true, edit })
+    Ok(Ensured { at: written_at(&live), live, written: true, edit })
 }
 
 /// An apply takes away what its manager applied before and does not any more. What we created, or merged, is recorded
@@ -149,6 +152,14 @@ pub async fn read(
 ) -> Result<Option<DynamicObject>, ApplyError> {
     let found = children(client, kind, namespace).get_opt(name).await;
     found.map_err(ApplyError::kubernetes("get", kind.as_str(), name))
+}
+
+/// When we wrote the object last, by the API server's clock, in whole seconds. What changed nothing is no write.
+#[must_use]
+pub fn written_at(live: &DynamicObject) -> Option<Timestamp> {
+    let entries = live.metadata.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.subresource.is_none());
+    ours.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max()
 }
 
 /// The live object, with its secrets, if it is owned by `owner_uid`.

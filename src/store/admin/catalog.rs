@@ -82,7 +82,8 @@ impl Admin {
         if let Some(replaced) = replaced {
             // In the same transaction: the operator would give the object a new number in between.
             for statement in [
-                "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
+                "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
+             WHERE project_id = $1 AND revoked_at IS NULL",
                 "UPDATE errortracking.projects SET state = 'deleted', deletion_policy = 'Delete', deleted_at = now(),
                     ingest_role = NULL, ingest_password_digest = NULL
                  WHERE project_id = $1",

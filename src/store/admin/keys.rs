@@ -1,11 +1,13 @@
 //! Client keys. Every change of a key raises the version of its project's settings (a trigger).
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
 
-use super::{Admin, KeyIdentity, KeyRow, projects::project_id};
+use super::{Admin, KeyIdentity, KeyRow, ObservedKeys, projects::project_id};
 use crate::{
     dsn::{ProjectId, PublicKey},
+    rotation::State,
     settings::RateLimit,
     store::{StoreError, Timestamptz, ingest::rate_limit, migrations},
 };
@@ -14,10 +16,11 @@ use crate::{
 const MOST_LOST_KEYS: i64 = 100_000;
 
 /// What a key is read from. The owner of a database can write anything there, of any length.
-const KEY: &str = "k.key_id, k.project_id, k.ordinal, left(k.public_key, 64) AS public_key, k.enabled,
-    k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at";
+const KEY: &str = "k.key_id, k.project_id, k.ordinal, pg_catalog.left(k.public_key, 64) AS public_key, k.enabled,
+    k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at,
+    pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version";
 /// Most keys of one object that are read, the living ones and the newest first: it has few, and revokes one at a time.
-const MOST_KEYS: i64 = 1_000;
+const MOST_KEYS: i64 = 100;
 
 impl Admin {
     /// The key of (`ClientKey`, ordinal): the row that is there and not revoked, else one that a lost object of
@@ -128,16 +131,12 @@ impl Admin {
         Ok(key)
     }
 
-    /// What a pass over a key needs, in one round trip: the project of this object when it can take keys, and all keys ever
-    /// minted for the key's object, oldest first, the revoked ones too.
-    pub async fn observe_keys(
-        &self,
-        project_uid: &str,
-        client_key_uid: &str,
-    ) -> Result<(Option<ProjectId>, Vec<KeyRow>), StoreError> {
+    /// What a pass over a key needs, in one round trip: the project of this object when it can take keys, and the newest keys
+    /// that were minted for the key's object.
+    pub async fn observe_keys(&self, project_uid: &str, client_key_uid: &str) -> Result<ObservedKeys, StoreError> {
         // Before the schema is there, the project's settings could not be read by an ingest.
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT p.project_id AS of_project, {KEY}
+            "SELECT clock_timestamp() AS now, p.project_id AS of_project, {KEY}
              FROM (VALUES (1)) AS always
              LEFT JOIN errortracking.projects AS p ON p.object_uid = $1 AND p.state = 'active' AND p.schema_version >= $3
                 AND obj_description(to_regnamespace('project_' || p.project_id), 'pg_namespace') = $4 || p.project_id
@@ -151,18 +150,17 @@ impl Admin {
         .bind(MOST_KEYS)
         .fetch_all(&mut *self.read().await?)
         .await?;
-        let id: Option<i64> = match rows.first() {
-            Some(row) => row.try_get("of_project")?,
-            None => None,
-        };
+        let Some(first) = rows.first() else { return Err(sqlx::Error::RowNotFound.into()) };
+        let id: Option<i64> = first.try_get("of_project")?;
+        let now = first.try_get::<Timestamptz, _>("now")?.to_jiff();
         let mut keys = Vec::with_capacity(rows.len());
         for row in &rows {
             if row.try_get::<Option<i64>, _>("key_id")?.is_some() {
                 keys.push(KeyRow::from_row(row)?);
             }
         }
-        keys.sort_by_key(|key| key.key_id);
-        Ok((id.map(project_id).transpose()?, keys))
+        keys.sort_by_key(|key| (key.ordinal, key.key_id));
+        Ok(ObservedKeys { project: id.map(project_id).transpose()?, keys, now })
     }
 
     /// All keys ever minted for the object, oldest first, the revoked ones too.
@@ -175,18 +173,77 @@ impl Admin {
         .bind(MOST_KEYS)
         .fetch_all(&mut *self.read().await?)
         .await?;
-        keys.sort_by_key(|key| key.key_id);
+        keys.sort_by_key(|key| (key.ordinal, key.key_id));
         Ok(keys)
     }
 
-    /// A key that is not enabled is refused and keeps its place; no effect on a revoked one.
-    pub async fn set_key_enabled(&self, key_id: i64, enabled: bool) -> Result<(), StoreError> {
+    /// The key that comes after `active`, with its enabling and limit: the row of this ordinal that is there, else a new one
+    /// with `public_key` and `secret`. `None`: `active` has ended, or the project is gone.
+    pub async fn succeed_key(
+        &self,
+        active: i64,
+        ordinal: i32,
+        public_key: &PublicKey,
+        secret: &SecretString,
+    ) -> Result<Option<KeyRow>, StoreError> {
+        let key = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT {KEY} FROM errortracking.succeed_key($1, $2, $3, $4, $5) AS k"
+        )))
+        .bind(self.epoch)
+        .bind(active)
+        .bind(ordinal)
+        .bind(public_key.as_str())
+        .bind(secret.expose_secret())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(key)
+    }
+
+    /// The Secret names the key since then, by the API server's clock, and the one before is in its overlap; `None`: the
+    /// Secret is about to be written.
+    pub async fn publish_key(&self, key_id: i64, at: Option<Timestamp>) -> Result<(), StoreError> {
+        sqlx::query("SELECT errortracking.publish_key($1, $2, $3)")
+            .bind(self.epoch)
+            .bind(key_id)
+            .bind(at.map(Timestamptz::from))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Events with the key of this object are refused from now on, for good or until it is restored; whether they were
+    /// accepted before. One that has retired can be revoked still.
+    pub async fn end_key(&self, client_key_uid: &str, key_id: i64, for_good: bool) -> Result<bool, StoreError> {
+        let (ended,) = sqlx::query_as("SELECT errortracking.end_key($1, $2, $3, $4)")
+            .bind(self.epoch)
+            .bind(client_key_uid)
+            .bind(key_id)
+            .bind(for_good)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(ended)
+    }
+
+    /// A key of this object that has retired within `days` is accepted again; whether it was refused before.
+    pub async fn restore_key(&self, client_key_uid: &str, key_id: i64, days: i32) -> Result<bool, StoreError> {
+        let (restored,) = sqlx::query_as("SELECT errortracking.restore_key($1, $2, $3, $4)")
+            .bind(self.epoch)
+            .bind(client_key_uid)
+            .bind(key_id)
+            .bind(days)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(restored)
+    }
+
+    /// Keys of the object that are not enabled are refused and keep their place; no effect on those that have ended.
+    pub async fn set_keys_enabled(&self, client_key_uid: &str, enabled: bool) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query(
             "UPDATE errortracking.client_keys SET enabled = $2
-             WHERE key_id = $1 AND enabled <> $2 AND revoked_at IS NULL",
+             WHERE client_key_uid = $1 AND enabled <> $2 AND revoked_at IS NULL",
         )
-        .bind(key_id)
+        .bind(client_key_uid)
         .bind(enabled)
         .execute(&mut *transaction)
         .await?;
@@ -194,16 +251,16 @@ impl Admin {
         Ok(())
     }
 
-    /// How many events are accepted with the key; `None`: any number. No effect on a revoked one.
-    pub async fn set_key_rate_limit(&self, key_id: i64, limit: Option<RateLimit>) -> Result<(), StoreError> {
+    /// How many events are accepted with each key of the object; `None`: any number. No effect on those that have ended.
+    pub async fn set_keys_rate_limit(&self, client_key_uid: &str, limit: Option<RateLimit>) -> Result<(), StoreError> {
         let number = |of: fn(RateLimit) -> u32| limit.map(|limit| i32::try_from(of(limit)).unwrap_or(i32::MAX));
         let mut transaction = self.begin().await?;
         sqlx::query(
             "UPDATE errortracking.client_keys SET rate_limit_events = $2, rate_limit_seconds = $3
-             WHERE key_id = $1 AND revoked_at IS NULL
+             WHERE client_key_uid = $1 AND revoked_at IS NULL
                 AND (rate_limit_events, rate_limit_seconds) IS DISTINCT FROM ($2, $3)",
         )
-        .bind(key_id)
+        .bind(client_key_uid)
         .bind(number(|limit| limit.events))
         .bind(number(|limit| limit.window_seconds))
         .execute(&mut *transaction)
@@ -224,7 +281,7 @@ impl Admin {
     pub async fn revoke_key_of(&self, client_key_uid: &str, key_id: i64) -> Result<bool, StoreError> {
         let mut transaction = self.begin().await?;
         let revoked = sqlx::query(
-            "UPDATE errortracking.client_keys SET revoked_at = now()
+            "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
              WHERE key_id = $1 AND client_key_uid = $2 AND revoked_at IS NULL",
         )
         .bind(key_id)
@@ -238,7 +295,7 @@ impl Admin {
     /// For good. Repeating it changes nothing.
     pub async fn revoke_key(&self, key_id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        sqlx::query("UPDATE errortracking.client_keys SET revoked_at = now() WHERE key_id = $1 AND revoked_at IS NULL")
+        sqlx::query("UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked' WHERE key_id = $1 AND revoked_at IS NULL")
             .bind(key_id)
             .execute(&mut *transaction)
             .await?;
@@ -250,7 +307,7 @@ impl Admin {
     pub async fn revoke_keys_of(&self, client_key_uid: &str) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let revoked = sqlx::query(
-            "UPDATE errortracking.client_keys SET revoked_at = now()
+            "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
              WHERE client_key_uid = $1 AND revoked_at IS NULL",
         )
         .bind(client_key_uid)
@@ -317,6 +374,7 @@ async fn free_key_id(transaction: &mut PgConnection, key_id: Option<i64>) -> Res
     Ok((!taken).then_some(key_id))
 }
 
+/// A key that no other one comes before: its Secret is written next.
 async fn insert(
     transaction: &mut PgConnection,
     project: ProjectId,
@@ -328,11 +386,11 @@ async fn insert(
 ) -> Result<KeyRow, StoreError> {
     let key = sqlx::query_as(AssertSqlSafe(format!(
         "INSERT INTO errortracking.client_keys AS k (
-            key_id, project_id, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, secret
+            key_id, project_id, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, secret, state
          ) OVERRIDING SYSTEM VALUE
          SELECT
             coalesce($9, nextval(pg_get_serial_sequence('errortracking.client_keys', 'key_id'))),
-            project_id, $2, $3, $4, $5, $6, $7, $8
+            project_id, $2, $3, $4, $5, $6, $7, $8, 'published'
          FROM errortracking.projects WHERE project_id = $1 AND state = 'active'
          RETURNING {KEY}"
     )))
@@ -376,7 +434,43 @@ impl FromRow<'_, PgRow> for KeyRow {
             rate_limit: rate_limit(row.try_get("rate_limit_events")?, row.try_get("rate_limit_seconds")?),
             created_at: row.try_get::<Timestamptz, _>("created_at")?.to_jiff(),
             last_used_at: instant("last_used_at")?,
-            revoked: instant("revoked_at")?.is_some(),
+            state: state(row.try_get("state")?, instant("revoked_at")?.is_some()),
+            published_at: instant("published_at")?,
+            retiring_since: instant("retiring_since")?,
+            ended_at: instant("revoked_at")?,
+            restored: row.try_get("restored")?,
+            settings_version: row.try_get("settings_version")?,
         })
+    }
+}
+
+/// An operator of the version before ends a key without a word about its state.
+fn state(word: &str, ended: bool) -> State {
+    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+    match known {
+        Some(state) if state.is_alive() != ended => state,
+        _ if ended => State::Revoked,
+        _ => State::Published,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_ended_without_a_word_is_revoked() {
+        for (word, ended, expected) in [
+            ("minted", false, State::Minted),
+            ("published", false, State::Published),
+            ("overlap", false, State::Overlap),
+            ("retired", true, State::Retired),
+            ("revoked", true, State::Revoked),
+            ("published", true, State::Revoked),
+            ("retired", false, State::Published),
+            ("of a newer version", false, State::Published),
+        ] {
+            assert_eq!(state(word, ended), expected, "{word}, {ended}");
+        }
     }
 }

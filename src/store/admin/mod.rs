@@ -42,6 +42,7 @@ pub use self::{
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
+    rotation::State,
     settings::{RateLimit, Settings},
 };
 
@@ -258,5 +259,26 @@ pub struct KeyRow {
     pub rate_limit: Option<RateLimit>,
     pub created_at: Timestamp,
     pub last_used_at: Option<Timestamp>,
-    pub revoked: bool,
+    pub state: State,
+    /// When the newest write was that made the Secret name the key, by the API server's clock; `None` while it is written.
+    pub published_at: Option<Timestamp>,
+    /// Of a key in its overlap: since when.
+    pub retiring_since: Option<Timestamp>,
+    /// When it was refused first.
+    pub ended_at: Option<Timestamp>,
+    /// It had ended and is accepted again.
+    pub restored: bool,
+    /// The version of the project's settings that holds the key first.
+    pub settings_version: i64,
+}
+
+/// What one look shows of the keys of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedKeys {
+    /// The project, when it can take keys.
+    pub project: Option<ProjectId>,
+    /// The newest, oldest first, the dead ones too.
+    pub keys: Vec<KeyRow>,
+    /// By the database's clock.
+    pub now: Timestamp,
 }

@@ -92,7 +92,8 @@ impl Admin {
         };
         let Some(mut transaction) = self.begin_for(project, object_uid).await? else { return Ok(Vec::new()) };
         sqlx::query(
-            "UPDATE errortracking.client_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL",
+            "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
+             WHERE project_id = $1 AND revoked_at IS NULL",
         )
         .bind(project.as_i64())
         .execute(&mut *transaction)

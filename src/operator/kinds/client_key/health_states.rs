@@ -5,12 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{
-    plan::{Active, Observed, Project},
+    plan::{Observed, Project, tests::settled},
+    rotating::Rotating,
     status,
 };
 use crate::{
-    backend::KeyId,
-    crd::{ActiveKey, ClientKey, ClientKeyStatus},
+    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, Reason},
     operator::{
         databases::Unavailable,
         kinds::{
@@ -30,26 +30,18 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 struct Scene {
     enabled: bool,
     observed: Observed,
+    rotating: Option<Rotating>,
     failure: Option<Failure>,
 }
 
 /// The Secret holds an active key.
 fn published() -> Scene {
-    Scene {
-        enabled: true,
-        observed: Observed {
-            has_finalizer: true,
-            project: Project::Known,
-            enabled: true,
-            rate_limit: None,
-            active: Some(Active { key_id: KeyId::new("7"), enabled: true, rate_limit: None }),
-            secret: Drift::None,
-            no_external_url: false,
-            no_address: false,
-            past_limit: None,
-        },
-        failure: None,
-    }
+    Scene { enabled: true, observed: settled(), rotating: None, failure: None }
+}
+
+fn rotating(reason: Reason) -> Rotating {
+    let (status, message) = (ConditionStatus::True, "As it says.".to_owned());
+    Rotating { retiring: None, next_rotation_at: None, status, reason, message }
 }
 
 fn spec(enabled: bool) -> serde_json::Value {
@@ -58,8 +50,8 @@ fn spec(enabled: bool) -> serde_json::Value {
 
 fn written(scene: &Scene) -> serde_json::Value {
     let key: ClientKey = serde_json::from_value(object("ClientKey", json!({}), spec(scene.enabled), None)).unwrap();
-    let active = scene.observed.active.as_ref().map(|active| ActiveKey {
-        key_id: active.key_id.to_string(),
+    let active = scene.observed.living.first().map(|_| ActiveKey {
+        key_id: "7".into(),
         public_key_prefix: "0a1b2c3d".into(),
         created_at: Time(NOW),
     });
@@ -68,6 +60,7 @@ fn written(scene: &Scene) -> serde_json::Value {
         before: &ClientKeyStatus::default(),
         observed: &scene.observed,
         active,
+        rotating: scene.rotating.as_ref(),
         failure: scene.failure.as_ref(),
     };
     let status = status::build(&view, NOW);
@@ -89,7 +82,7 @@ fn state(
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn all() -> Vec<HealthState> {
-    let without_key = |project| Observed { project, active: None, secret: Drift::Absent, ..published().observed };
+    let without_key = |project| Observed { project, living: vec![], secret: Drift::Absent, ..settled() };
     let limit = || Unmet::Limit { namespace: "web".into(), objects: "client keys", limit: 1, retained: 0 };
     let seen = written(&published());
     let bare = |name, metadata, status, conditions, kstatus, argocd| HealthState {
@@ -166,7 +159,7 @@ pub fn all() -> Vec<HealthState> {
         state(
             "stalled: its project has no external URL",
             |scene| {
-                scene.observed = Observed { no_external_url: true, ..without_key(published().observed.project) };
+                scene.observed = Observed { no_external_url: true, ..without_key(Project::Known) };
                 scene.failure = Some(Unmet::ExternalUrl { project: "shop".into() }.into());
             },
             "NoExternalURL Stalled",
@@ -176,7 +169,7 @@ pub fn all() -> Vec<HealthState> {
         state(
             "stalled: past the limit of the namespace",
             |scene| {
-                scene.observed = Observed { past_limit: Some(1), ..without_key(published().observed.project) };
+                scene.observed = Observed { past_limit: Some(1), ..without_key(Project::Known) };
                 scene.failure = Some(limit().into());
             },
             "LimitExceeded Stalled",
@@ -184,6 +177,20 @@ pub fn all() -> Vec<HealthState> {
             "Degraded",
         ),
         state("published", |_| {}, "Published Ready", "Current", "Healthy"),
+        state(
+            "a key goes on beside the next one",
+            |scene| scene.rotating = Some(rotating(Reason::Overlap)),
+            "Published Ready Rotating",
+            "Current",
+            "Healthy",
+        ),
+        state(
+            "the next key waits for ingest",
+            |scene| scene.rotating = Some(rotating(Reason::WaitingForIngest)),
+            "Published Ready Rotating",
+            "Current",
+            "Healthy",
+        ),
         state("disabled", |scene| scene.enabled = false, "KeyDisabled Ready", "Current", "Healthy"),
         bare(
             "spec changed, not seen yet",

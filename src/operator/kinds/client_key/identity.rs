@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use kube::{Resource, ResourceExt};
+use kube::{Resource, ResourceExt, api::DynamicObject};
+use secrecy::ExposeSecret as _;
 
-use super::{KeyPass, plan::Project, secret::KEY_ID_ANNOTATION};
+use super::{
+    KeyPass,
+    plan::Project,
+    secret::{KEY_ID_ANNOTATION, RETIRING_KEY_ANNOTATION},
+};
 use crate::{
-    backend::{Backend, KeyId, KeyIdentity, PublishedKey},
+    backend::{Backend, Key, KeyId, KeyIdentity, Keys, PublishedKey},
     crd::ClientKey,
+    dsn::Dsn,
     operator::{
         databases::{BackendState, Unavailable, tombstones::Successor},
         kinds::{
@@ -16,7 +22,7 @@ use crate::{
         },
         objects::{
             EventReason, apply,
-            child::{ChildKind, secret_value},
+            child::{ChildKind, digest, secret_value, written_by_others},
         },
     },
 };
@@ -73,14 +79,9 @@ impl KeyPass<'_> {
             database: project.and_then(|project| project.database_secret()),
         };
         self.context.tombstones.settle_for(&self.context.databases, new).await?;
-        let owner = KeyIdentity {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            namespace_uid: apply::namespace_uid(&self.context.client, &self.namespace).await?,
-            client_key_uid: self.uid.clone(),
-        };
+        let owner = self.owner().await?;
         backend.take_over(&mut self.keys, &owner).await?;
-        if let Some(published) = self.published_key().await? {
+        if let Some((published, _)) = self.published_key().await? {
             // After a restore of an older backup: applications have the key, and the backend has lost it, or knows only
             // the one of a former object of this name.
             backend.put_back(&mut self.keys, &owner, &published).await?;
@@ -99,6 +100,46 @@ impl KeyPass<'_> {
         Ok(())
     }
 
+    async fn owner(&self) -> Result<KeyIdentity, Failure> {
+        Ok(KeyIdentity {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            namespace_uid: apply::namespace_uid(&self.context.client, &self.namespace).await?,
+            client_key_uid: self.uid.clone(),
+        })
+    }
+
+    /// Which of the object's keys the Secret names. One that the backend does not know is put back if the operator wrote it
+    /// there: the database is older than the Secret.
+    pub(super) async fn named_key(
+        &mut self,
+        backend: &Backend,
+        live: Option<&DynamicObject>,
+    ) -> Result<Option<usize>, Failure> {
+        let Some(live) = live else { return Ok(None) };
+        let value = live.data["data"]["SENTRY_DSN"].as_str();
+        let names =
+            |key: &Key| self.dsn(key).is_some_and(|dsn| value == Some(&*digest(dsn.expose_secret().as_bytes())));
+        let found = self.keys.all().iter().rposition(names);
+        // Without a key that lives, the next step looks for those that were lost.
+        if found.is_some() || value.is_none() || self.secret_read || self.keys.living().next().is_none() {
+            return Ok(found);
+        }
+        self.secret_read = true;
+        let Some((published, by_us)) = self.published_key().await? else { return Ok(None) };
+        let Ok(dsn) = published.dsn.expose_secret().parse::<Dsn>() else { return Ok(None) };
+        let find = |keys: &Keys| keys.all().iter().rposition(|key| key.public_key == dsn.public_key);
+        if find(&self.keys).is_none() && by_us {
+            let owner = self.owner().await?;
+            backend.put_back(&mut self.keys, &owner, &published).await?;
+            if find(&self.keys).is_some() {
+                let note = format!("Key {}… was put back: the database had lost it.", dsn.public_key.prefix());
+                self.context.events.announce(self.key, EventReason::KeyAdopted, &note);
+            }
+        }
+        Ok(find(&self.keys))
+    }
+
     /// Reads the Secret if the cache does not keep it.
     pub(super) async fn read_large_secret(&mut self) -> Result<(), Failure> {
         let (kind, name) = (ChildKind::Secret, self.key.secret_name());
@@ -108,8 +149,9 @@ impl KeyPass<'_> {
         Ok(())
     }
 
-    /// The key that the live Secret names, if the Secret is the object's or that of a lost one of its name.
-    async fn published_key(&self) -> Result<Option<PublishedKey>, Failure> {
+    /// The key that the live Secret names, if the Secret is the object's or that of a lost one of its name; and whether the
+    /// operator wrote it there.
+    async fn published_key(&self) -> Result<Option<(PublishedKey, bool)>, Failure> {
         let name = self.key.secret_name();
         // Nearly every key is new and has none: the cache says so without a question to the API server.
         let (caches, kind) = (&self.context.caches, ChildKind::Secret);
@@ -122,7 +164,9 @@ impl KeyPass<'_> {
             apply::read_inherited(&self.context.client, ChildKind::Secret, &self.namespace, &name, &owner).await?;
         let Some(live) = live else { return Ok(None) };
         let Some(dsn) = secret_value(&live, "SENTRY_DSN") else { return Ok(None) };
-        let id = live.annotations().get(KEY_ID_ANNOTATION).map(KeyId::new);
-        Ok(Some(PublishedKey { dsn, id }))
+        let annotation = |name: &str| live.annotations().get(name);
+        let id = annotation(KEY_ID_ANNOTATION).map(KeyId::new);
+        let retiring = annotation(RETIRING_KEY_ANNOTATION).and_then(|key| key.parse().ok());
+        Ok(Some((PublishedKey { dsn, id, retiring }, !written_by_others(&live, "SENTRY_DSN"))))
     }
 }

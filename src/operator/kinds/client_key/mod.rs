@@ -4,11 +4,15 @@ mod deletion;
 #[cfg(test)]
 mod health_states;
 mod identity;
+mod life;
 mod plan;
+mod pod_lists;
+mod rotating;
 mod secret;
 mod status;
+mod steps;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,7 +20,11 @@ use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 use serde_json::json;
 
-use self::plan::{Active, Observed, Project, Step};
+pub use self::pod_lists::PodLists;
+use self::{
+    life::Life,
+    plan::{Living, Observed, Project, Step},
+};
 use super::{
     Context,
     deletion::{Deleted, Undo},
@@ -94,6 +102,12 @@ pub struct KeyPass<'a> {
     keys: Keys,
     /// The Secret as the API server answered it in this pass, ahead of the cache.
     written: Option<Arc<DynamicObject>>,
+    /// When the Secret was written that names its key, by the API server's clock, if that was in this pass.
+    written_at: Option<Timestamp>,
+    /// The Secret was read for the key that it names.
+    secret_read: bool,
+    /// What was decided last.
+    life: Option<Life>,
 }
 
 impl<'a> KeyPass<'a> {
@@ -107,6 +121,9 @@ impl<'a> KeyPass<'a> {
             finalizer_added: false,
             keys: Keys::default(),
             written: None,
+            written_at: None,
+            secret_read: false,
+            life: None,
         }
     }
 
@@ -147,8 +164,8 @@ impl<'a> KeyPass<'a> {
     fn past_limit(&self) -> Option<u32> {
         let limit = self.context.limits.keys_per_namespace?;
         // A look at every key of the cluster, which only a new one needs.
-        let has_key =
-            self.keys.active().is_some() || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
+        let has_key = self.keys.living().next().is_some()
+            || self.key.status.as_ref().is_some_and(|status| status.active.is_some());
         let keys = self.context.caches.of::<ClientKey>().cache;
         let exceeded = || keys.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
@@ -161,8 +178,8 @@ impl Pass for KeyPass<'_> {
     type Failure = Failure;
 
     const CONTROLLER: &'static str = ClientKey::CONTROLLER;
-    // Finalizer, key and Secret, nothing.
-    const ROUNDS: usize = 3;
+    // Of a new one: finalizer, key and Secret, nothing. Of one that is revoked: successor, Secret, its annotation, nothing.
+    const ROUNDS: usize = 4;
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let project = self.look_up().await?;
@@ -171,31 +188,44 @@ impl Pass for KeyPass<'_> {
             .written
             .clone()
             .or_else(|| self.context.caches.child(ChildKind::Secret, &self.namespace, &self.key.secret_name()));
-        let dsn = match (&project, self.keys.active()) {
-            (Project::Known, Some(key)) => self.dsn(key).map(|dsn| (key, dsn)),
-            _ => None,
-        };
+        let owner = self.key.controller_owner_ref(&()).unwrap_or_default();
+        let whose = live.as_ref().map(|live| (ownership(live, &owner), live.metadata.deletion_timestamp.is_some()));
+        let mut names_target = false;
+        self.life = None;
+        if matches!(project, Project::Known) {
+            let Some(backend) = self.backend() else { return Err(Waiting::PostgresWentAway.into()) };
+            let readable = live.as_deref().filter(|_| !matches!(whose, Some((Ownership::Foreign, _))));
+            let named = self.named_key(&backend, readable).await?;
+            let in_the_way = matches!(whose, Some((Ownership::Foreign, _) | (Ownership::Predecessor, true)));
+            let weighed = self.weigh(&backend, named, !in_the_way && self.endpoint().is_some()).await?;
+            names_target = named.is_some() && named == weighed.decision.target;
+            self.life = Some(weighed);
+        }
+        let target = self.target();
+        let dsn = target.and_then(|key| self.dsn(key).map(|dsn| (key, dsn)));
         let secret = match (dsn, live) {
-            (Some((key, dsn)), live) => self.context.children.drift(&secret::desired(self.key, key, dsn), live),
+            (Some((key, dsn)), live) => {
+                self.context.children.drift(&secret::desired(self.key, key, self.former(), dsn), live)
+            }
             // Without the key or the URL nothing says what the Secret should hold; one of ours is believed.
-            (None, Some(live)) => match ownership(&live, &self.key.controller_owner_ref(&()).unwrap_or_default()) {
-                Ownership::Ours => Drift::None,
+            (None, Some(_)) => match whose {
+                Some((Ownership::Ours, _)) => Drift::None,
                 // Reported once it matters: without its project the key has another trouble.
-                Ownership::Foreign if matches!(project, Project::Known) => Drift::Foreign,
-                Ownership::Foreign | Ownership::Predecessor => Drift::Absent,
+                Some((Ownership::Foreign, _)) if matches!(project, Project::Known) => Drift::Foreign,
+                _ => Drift::Absent,
             },
             (None, None) => Drift::Absent,
         };
+        let living = self.keys.living().map(|key| Living { enabled: key.enabled, rate_limit: key.rate_limit });
         Ok(Observed {
             has_finalizer: self.finalizer_added || self.key.finalizers().iter().any(|name| name == FINALIZER),
             enabled: self.key.spec.enabled,
             rate_limit: self.rate_limit(),
-            active: self.keys.active().map(|key| Active {
-                key_id: key.id.clone(),
-                enabled: key.enabled,
-                rate_limit: key.rate_limit,
-            }),
+            living: living.collect(),
+            decision: self.life.as_ref().map(|life| life.decision.clone()).unwrap_or_default(),
             secret,
+            names_target,
+            recorded: self.recorded(),
             no_address: self.no_address(),
             no_external_url: matches!(project, Project::Known) && self.endpoint().is_none(),
             past_limit: self.past_limit(),
@@ -244,6 +274,10 @@ impl Pass for KeyPass<'_> {
         !matches!(observed.project, Project::Known)
     }
 
+    fn look_again(observed: &Observed) -> Option<Duration> {
+        observed.decision.look_again.map(|after| Duration::try_from(after).unwrap_or_default())
+    }
+
     fn name(step: Step) -> &'static str {
         step.as_str()
     }
@@ -259,11 +293,9 @@ impl Pass for KeyPass<'_> {
         };
         match step {
             Step::AddFinalizer => {}
-            Step::Mint => self.mint(&backend).await?,
+            Step::Change(change) => self.change(&backend, change).await?,
             Step::SetEnabled(enabled) => {
-                if let Some(key) = self.keys.active() {
-                    backend.set_enabled(&key.id, enabled).await?;
-                }
+                backend.set_enabled(&self.uid, enabled).await?;
                 let note =
                     if enabled { "Events with the key are accepted." } else { "Events with the key are refused." };
                 self.context.events.announce(
@@ -272,22 +304,25 @@ impl Pass for KeyPass<'_> {
                     note,
                 );
             }
-            Step::SetRateLimit(limit) => {
-                if let Some(key) = self.keys.active() {
-                    backend.set_rate_limit(&key.id, limit).await?;
+            Step::SetRateLimit(limit) => backend.set_rate_limit(&self.uid, limit).await?,
+            Step::BeginPublishing => {
+                if let Some(key) = self.target() {
+                    backend.published(&key.id, None).await?;
                 }
             }
             Step::PublishSecret => {
-                let Some(key) = self.keys.active() else { return Ok(()) };
-                let Some(dsn) = self.dsn(key) else { return Ok(()) };
-                let desired = secret::desired(self.key, key, dsn);
-                let ensured = self.context.children.ensure(&desired).await?;
-                self.written = Some(Arc::new(ensured.live));
-                if let Some(edit) = &ensured.edit {
-                    self.context.events.announce(self.key, EventReason::PutBack, &edit.to_string());
-                } else if ensured.written {
-                    let note = format!("Secret {} holds SENTRY_DSN.", desired.name);
-                    self.context.events.announce(self.key, EventReason::SecretPublished, &note);
+                if let Err(failure) = self.publish().await {
+                    self.revoke_anyway(&backend).await?;
+                    return Err(failure);
+                }
+            }
+            Step::RecordPublished => {
+                let at = match self.written_at {
+                    Some(at) => at,
+                    None => self.secret_written_at().await?,
+                };
+                if let Some(key) = self.target() {
+                    backend.published(&key.id, Some(at)).await?;
                 }
             }
         }
@@ -301,7 +336,10 @@ impl Pass for KeyPass<'_> {
             public_key_prefix: key.public_key.prefix().into(),
             created_at: Time(Timestamp::from_second(key.created_at.as_second()).unwrap_or(key.created_at)),
         });
-        let view = status::View { key: self.key, before: &before, observed, active, failure };
+        let secret = self.key.secret_name();
+        let rotating = self.life.as_ref().map(|life| rotating::describe(self.keys.all(), life, &secret));
+        let rotating = rotating.as_ref();
+        let view = status::View { key: self.key, before: &before, observed, active, rotating, failure };
         Ok(self.context.report(self.key, &before, &status::build(&view, Timestamp::now())).await?)
     }
 }

@@ -1,8 +1,8 @@
 //! What a key needs next: a pure function from what was observed to named steps.
 
 use crate::{
-    backend::KeyId,
     operator::{databases::Unavailable, objects::child::Drift},
+    rotation::{Decision, Move},
     settings::RateLimit,
 };
 
@@ -16,10 +16,16 @@ pub struct Observed {
     pub enabled: bool,
     /// How many events should be accepted with the key; `None`: any number.
     pub rate_limit: Option<RateLimit>,
-    /// The key that the Secret should hold.
-    pub active: Option<Active>,
-    /// The Secret; without a key to put into it `Absent`, or in the way.
+    /// The keys that have not ended.
+    pub living: Vec<Living>,
+    /// What comes next in the life of the keys.
+    pub decision: Decision,
+    /// The Secret, compared with what it should be for the key that it is to name; without one `Absent`, or in the way.
     pub secret: Drift,
+    /// Whether it names that key already.
+    pub names_target: bool,
+    /// Whether it is recorded since when.
+    pub recorded: Recorded,
     /// The spec asks for the project's external URL, and it has none.
     pub no_external_url: bool,
     /// The external URL that the DSN names leads nowhere yet.
@@ -41,12 +47,20 @@ pub enum Project {
     Known,
 }
 
-/// A key that is not revoked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Active {
-    pub key_id: KeyId,
+/// A key that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Living {
     pub enabled: bool,
     pub rate_limit: Option<RateLimit>,
+}
+
+/// Whether the store knows since when the Secret names its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Nobody asks: no other key is there.
+    NotNeeded,
+    Yes,
+    No,
 }
 
 /// One thing to do. Each is idempotent: a crash between any two is repaired by the next pass.
@@ -54,11 +68,16 @@ pub struct Active {
 pub enum Step {
     /// Before the key is made.
     AddFinalizer,
-    Mint,
+    /// Of one key.
+    Change(Move),
     SetEnabled(bool),
     SetRateLimit(Option<RateLimit>),
+    /// Before the Secret names a key again, so that a crash after it does not leave the time of before.
+    BeginPublishing,
     /// After the key is durable: a Secret never names a key that does not exist.
     PublishSecret,
+    /// After the Secret is written: the key before is in its overlap from now on.
+    RecordPublished,
 }
 
 impl Step {
@@ -66,10 +85,16 @@ impl Step {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AddFinalizer => "add-finalizer",
-            Self::Mint => "mint",
+            Self::Change(Move::Mint) => "mint",
+            Self::Change(Move::Succeed(_)) => "mint-successor",
+            Self::Change(Move::Restore(_)) => "restore",
+            Self::Change(Move::Retire(..)) => "retire",
+            Self::Change(Move::Revoke(_)) => "revoke",
             Self::SetEnabled(_) => "set-enabled",
             Self::SetRateLimit(_) => "set-rate-limit",
+            Self::BeginPublishing => "begin-publishing",
             Self::PublishSecret => "publish-secret",
+            Self::RecordPublished => "record-published",
         }
     }
 }
@@ -83,54 +108,70 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     if !observed.has_finalizer {
         return vec![Step::AddFinalizer];
     }
-    let mut steps = Vec::new();
-    if observed.active.is_none() {
+    let is_first = observed.decision.before.contains(&Move::Mint);
+    let in_the_way = observed.no_external_url || matches!(observed.secret, Drift::Foreign | Drift::Leaving);
+    if is_first && in_the_way {
         // An object that cannot publish a key must not hold one, as that of an orphaned Secret.
-        if observed.no_external_url || matches!(observed.secret, Drift::Foreign | Drift::Leaving) {
-            return steps;
-        }
-        steps.push(Step::Mint);
+        return Vec::new();
     }
-    // A new key is accepted.
-    let accepted = observed.active.as_ref().is_none_or(|active| active.enabled);
-    if accepted != observed.enabled {
+    let mut steps: Vec<_> = observed.decision.before.iter().copied().map(Step::Change).collect();
+    // A new key is accepted, and has no limit.
+    let first = is_first.then_some(Living { enabled: true, rate_limit: None });
+    let living = || observed.living.iter().copied().chain(first);
+    if living().any(|key| key.enabled != observed.enabled) {
         steps.push(Step::SetEnabled(observed.enabled));
     }
-    // A new key has none.
-    if observed.active.as_ref().and_then(|active| active.rate_limit) != observed.rate_limit {
+    if living().any(|key| key.rate_limit != observed.rate_limit) {
         steps.push(Step::SetRateLimit(observed.rate_limit));
     }
-    let missing = observed.active.is_none() || matches!(observed.secret, Drift::Absent | Drift::Changed);
+    let missing = is_first || matches!(observed.secret, Drift::Absent | Drift::Changed);
     if missing && !observed.no_external_url {
+        let renamed = !observed.names_target;
+        if renamed && observed.recorded == Recorded::Yes {
+            steps.push(Step::BeginPublishing);
+        }
         steps.push(Step::PublishSecret);
+        if observed.recorded == Recorded::No || (renamed && observed.recorded == Recorded::Yes) {
+            steps.push(Step::RecordPublished);
+        }
+    } else if observed.secret == Drift::None && observed.recorded == Recorded::No {
+        steps.push(Step::RecordPublished);
     }
+    steps.extend(observed.decision.after.iter().copied().map(Step::Change));
     steps
 }
 
 /// The limit of the namespace, when it keeps the object out. One that has a key keeps it.
 #[must_use]
 pub fn turned_away(observed: &Observed) -> Option<u32> {
-    observed.past_limit.filter(|_| observed.active.is_none() && matches!(observed.project, Project::Known))
+    observed.past_limit.filter(|_| observed.living.is_empty() && matches!(observed.project, Project::Known))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::rotation::{Phase, Why};
 
     const LIMIT: Option<RateLimit> = Some(RateLimit { events: 1000, window_seconds: 60 });
+    const LIVING: Living = Living { enabled: true, rate_limit: None };
 
-    fn active() -> Active {
-        Active { key_id: KeyId::new("1"), enabled: true, rate_limit: None }
+    /// Nothing comes next for the key of this place.
+    pub fn idle(target: Option<usize>) -> Decision {
+        let before = if target.is_none() { vec![Move::Mint] } else { vec![] };
+        Decision { before, target, ..Decision::default() }
     }
 
-    fn settled() -> Observed {
+    pub fn settled() -> Observed {
         Observed {
             has_finalizer: true,
             project: Project::Known,
             enabled: true,
             rate_limit: None,
-            active: Some(active()),
+            living: vec![LIVING],
+            decision: idle(Some(0)),
             secret: Drift::None,
+            names_target: true,
+            recorded: Recorded::NotNeeded,
             no_external_url: false,
             no_address: false,
             past_limit: None,
@@ -139,39 +180,42 @@ mod tests {
 
     #[test]
     fn each_state_asks_for_what_is_missing_and_nothing_else() {
-        let new = Observed { active: None, secret: Drift::Absent, ..settled() };
+        const MINT: Step = Step::Change(Move::Mint);
+        let absent = Drift::Absent;
+        let new = Observed { living: vec![], decision: idle(None), secret: absent, names_target: false, ..settled() };
+        let limited = Living { rate_limit: LIMIT, ..LIVING };
         for (case, observed, steps) in [
             ("settled", settled(), vec![]),
             ("new", Observed { has_finalizer: false, ..new.clone() }, vec![Step::AddFinalizer]),
-            ("no key", new.clone(), vec![Step::Mint, Step::PublishSecret]),
+            ("no key", new.clone(), vec![MINT, Step::PublishSecret]),
             (
                 "new and disabled",
                 Observed { enabled: false, ..new.clone() },
-                vec![Step::Mint, Step::SetEnabled(false), Step::PublishSecret],
+                vec![MINT, Step::SetEnabled(false), Step::PublishSecret],
             ),
             ("disabled later", Observed { enabled: false, ..settled() }, vec![Step::SetEnabled(false)]),
             (
                 "enabled again",
-                Observed { active: Some(Active { enabled: false, ..active() }), ..settled() },
+                Observed { living: vec![Living { enabled: false, ..LIVING }], ..settled() },
                 vec![Step::SetEnabled(true)],
             ),
             (
                 "new and limited",
                 Observed { rate_limit: LIMIT, ..new.clone() },
-                vec![Step::Mint, Step::SetRateLimit(LIMIT), Step::PublishSecret],
+                vec![MINT, Step::SetRateLimit(LIMIT), Step::PublishSecret],
             ),
+            ("limited", Observed { rate_limit: LIMIT, living: vec![limited], ..settled() }, vec![]),
             (
-                "limited as it should be",
-                Observed { rate_limit: LIMIT, active: Some(Active { rate_limit: LIMIT, ..active() }), ..settled() },
-                vec![],
+                "one of two limited",
+                Observed { rate_limit: LIMIT, living: vec![LIVING, limited], ..settled() },
+                vec![Step::SetRateLimit(LIMIT)],
             ),
-            ("limited later", Observed { rate_limit: LIMIT, ..settled() }, vec![Step::SetRateLimit(LIMIT)]),
+            ("limit taken out", Observed { living: vec![limited], ..settled() }, vec![Step::SetRateLimit(None)]),
             (
-                "limit taken out",
-                Observed { active: Some(Active { rate_limit: LIMIT, ..active() }), ..settled() },
-                vec![Step::SetRateLimit(None)],
+                "Secret deleted",
+                Observed { secret: absent, names_target: false, ..settled() },
+                vec![Step::PublishSecret],
             ),
-            ("Secret deleted", Observed { secret: Drift::Absent, ..settled() }, vec![Step::PublishSecret]),
             ("Secret edited", Observed { secret: Drift::Changed, ..settled() }, vec![Step::PublishSecret]),
             ("Secret of somebody else", Observed { secret: Drift::Foreign, ..settled() }, vec![]),
             ("new, Secret of somebody else", Observed { secret: Drift::Foreign, ..new.clone() }, vec![]),
@@ -189,6 +233,54 @@ mod tests {
     }
 
     #[test]
+    fn a_successor_is_durable_before_the_secret_names_it_and_recorded_after() {
+        let change = |secret| Observed { secret, names_target: false, ..settled() };
+        let (revoke, retire) = (Move::Revoke(0), Move::Retire(0, Why::Unheld));
+        let publishing = Decision { phase: Phase::Publishing(1), ..idle(Some(1)) };
+        let revoking = Decision { after: vec![revoke], ..publishing.clone() };
+        let (publish, record) = (Step::PublishSecret, Step::RecordPublished);
+        for (case, observed, steps) in [
+            (
+                "due",
+                Observed { decision: Decision { before: vec![Move::Succeed(0)], ..idle(Some(0)) }, ..settled() },
+                vec![Step::Change(Move::Succeed(0))],
+            ),
+            (
+                "ingest knows it",
+                Observed { decision: publishing.clone(), recorded: Recorded::No, ..change(Drift::Changed) },
+                vec![publish, record],
+            ),
+            (
+                "a crash after the Secret was written",
+                Observed { decision: publishing, recorded: Recorded::No, ..settled() },
+                vec![record],
+            ),
+            (
+                "the active one is revoked",
+                Observed { decision: revoking, recorded: Recorded::No, ..change(Drift::Changed) },
+                vec![publish, record, Step::Change(revoke)],
+            ),
+            (
+                "put back to the key before, during the overlap",
+                Observed { recorded: Recorded::Yes, ..change(Drift::Changed) },
+                vec![Step::BeginPublishing, publish, record],
+            ),
+            (
+                "the annotation of the key before is taken out",
+                Observed { recorded: Recorded::Yes, secret: Drift::Changed, ..settled() },
+                vec![publish],
+            ),
+            (
+                "the key before is over",
+                Observed { decision: Decision { after: vec![retire], ..idle(Some(1)) }, ..settled() },
+                vec![Step::Change(retire)],
+            ),
+        ] {
+            assert_eq!(plan(&observed), steps, "{case}");
+        }
+    }
+
+    #[test]
     fn nothing_is_made_without_a_project() {
         for project in [
             Project::NotFound,
@@ -196,7 +288,8 @@ mod tests {
             Project::Starting,
             Project::DatabaseUnavailable(Unavailable::Connecting),
         ] {
-            let observed = Observed { has_finalizer: false, active: None, project, ..settled() };
+            let observed =
+                Observed { has_finalizer: false, living: vec![], decision: idle(None), project, ..settled() };
             assert_eq!(plan(&observed), []);
         }
     }

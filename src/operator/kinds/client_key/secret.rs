@@ -15,11 +15,13 @@ use crate::{
 
 pub const KEY_ID_ANNOTATION: &str = "errortracking.dev/key-id";
 const ROTATED_AT_ANNOTATION: &str = "errortracking.dev/rotated-at";
+/// The public key before this one, while it is accepted: after a restore of an older database it is put back as well.
+pub const RETIRING_KEY_ANNOTATION: &str = "errortracking.dev/retiring-key";
 
 /// Holds `SENTRY_DSN` and what `extraKeys` asks for, so that `envFrom` is clean. Labels and annotations of the template come
 /// first: ours win. The object's own are never copied: a GitOps tool would take the Secret for one of its objects.
 #[must_use]
-pub fn desired(client_key: &ClientKey, key: &Key, dsn: SecretString) -> Child {
+pub fn desired(client_key: &ClientKey, key: &Key, former: Option<&Key>, dsn: SecretString) -> Child {
     let template = client_key.spec.secret_template.clone().unwrap_or_default();
     let mut labels = template.labels;
     labels.insert(PROJECT_LABEL.into(), client_key.spec.project_ref.name.clone());
@@ -27,6 +29,10 @@ pub fn desired(client_key: &ClientKey, key: &Key, dsn: SecretString) -> Child {
     let mut annotations = template.annotations;
     annotations.insert(KEY_ID_ANNOTATION.into(), key.id.to_string());
     annotations.insert(ROTATED_AT_ANNOTATION.into(), format!("{:.0}", key.created_at));
+    annotations.remove(RETIRING_KEY_ANNOTATION);
+    if let Some(former) = former {
+        annotations.insert(RETIRING_KEY_ANNOTATION.into(), former.public_key.as_str().into());
+    }
     let owner = client_key.controller_owner_ref(&()).unwrap_or_default();
     let ExtraKeys { environment } = client_key.spec.extra_keys.clone().unwrap_or_default();
     let mut data = BTreeMap::from([("SENTRY_DSN", dsn)]);
@@ -55,6 +61,7 @@ mod tests {
         backend::{DsnSource, KeyId},
         crd::{ClientKeySpec, ProjectRef, SecretTemplate},
         dsn::{ProjectId, PublicKey},
+        rotation::State,
     };
 
     fn key() -> Key {
@@ -65,6 +72,13 @@ mod tests {
             enabled: true,
             rate_limit: None,
             created_at: Timestamp::from_second(0).unwrap(),
+            state: State::Published,
+            published_at: None,
+            retiring_since: None,
+            ended_at: None,
+            restored: false,
+            last_used_at: None,
+            settings_version: 0,
         }
     }
 
@@ -85,7 +99,7 @@ mod tests {
         client_key.metadata.namespace = Some("web".into());
         client_key.metadata.uid = Some("u1".into());
         client_key.metadata.labels = Some(BTreeMap::from([("app.kubernetes.io/instance".into(), "gitops".into())]));
-        let secret = desired(&client_key, &key(), "http://fake@shop-ingest.web.svc/7".into());
+        let secret = desired(&client_key, &key(), None, "http://fake@shop-ingest.web.svc/7".into());
 
         assert_eq!(secret.name, "shop-dsn");
         let data = secret.manifest["data"].as_object().unwrap();
@@ -103,9 +117,21 @@ mod tests {
     fn the_environment_is_in_the_secret_when_it_is_asked_for() {
         let extra_keys = Some(ExtraKeys { environment: Some("production".into()) });
         let client_key = ClientKey::new("shop", ClientKeySpec { extra_keys, ..ClientKeySpec::default() });
-        let secret = desired(&client_key, &key(), "http://fake@shop-ingest.web.svc/7".into());
+        let secret = desired(&client_key, &key(), None, "http://fake@shop-ingest.web.svc/7".into());
         let data = secret.manifest["data"].as_object().unwrap();
         assert_eq!(data.keys().collect::<Vec<_>>(), ["SENTRY_DSN", "SENTRY_ENVIRONMENT"]);
         assert_eq!(data["SENTRY_ENVIRONMENT"], "cHJvZHVjdGlvbg==");
+    }
+
+    #[test]
+    fn the_key_before_is_remembered_in_an_annotation() {
+        let client_key = ClientKey::new("shop", ClientKeySpec::default());
+        let former = Key { public_key: PublicKey::from_random([0xcd; 16]), ..key() };
+        let annotations = |former| {
+            let secret = desired(&client_key, &key(), former, "http://fake@shop-ingest.web.svc/7".into());
+            secret.manifest["metadata"]["annotations"][RETIRING_KEY_ANNOTATION].clone()
+        };
+        assert_eq!(annotations(Some(&former)), "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd");
+        assert!(annotations(None).is_null());
     }
 }

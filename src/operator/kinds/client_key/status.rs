@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{Observed, Project};
+use super::{
+    plan::{Observed, Project},
+    rotating::Rotating,
+};
 use crate::{
     crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, ConditionType, Conditions, Reason},
     operator::{
@@ -22,6 +25,8 @@ pub struct View<'a> {
     pub before: &'a ClientKeyStatus,
     pub observed: &'a Observed,
     pub active: Option<ActiveKey>,
+    /// `None`: nothing is known of it now.
+    pub rotating: Option<&'a Rotating>,
     pub failure: Option<&'a Failure>,
 }
 
@@ -48,6 +53,12 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     let expected = reason == Reason::ProjectNotFound && is_new(view.key, now);
     let secret_published = if expected { ConditionStatus::Unknown } else { published.into() };
     conditions.set(ConditionType::SecretPublished, secret_published, reason, &message);
+    match view.rotating {
+        Some(Rotating { status, reason, message, .. }) => {
+            conditions.set(ConditionType::Rotating, *status, *reason, message);
+        }
+        None => conditions.keep(ConditionType::Rotating),
+    }
     if let Some(value) = unread_pause(&view.key.metadata) {
         conditions.set_pause_ignored(value);
     }
@@ -55,8 +66,10 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         observed_generation: view.key.metadata.generation,
         conditions: conditions.finish(),
         active: view.active.clone().or_else(|| view.before.active.clone()),
-        retiring: view.before.retiring.clone(),
-        next_rotation_at: view.before.next_rotation_at.clone(),
+        retiring: view.rotating.map_or_else(|| view.before.retiring.clone(), |rotating| rotating.retiring.clone()),
+        next_rotation_at: view
+            .rotating
+            .map_or_else(|| view.before.next_rotation_at.clone(), |rotating| rotating.next_rotation_at.clone()),
         secret_name: if published { Some(view.key.secret_name()) } else { view.before.secret_name.clone() },
     }
 }
@@ -70,7 +83,7 @@ fn is_new(key: &ClientKey, now: Timestamp) -> bool {
 fn verdict(view: &View<'_>) -> (bool, Reason, String) {
     let project = &view.key.spec.project_ref.name;
     let secret = view.key.secret_name();
-    let settled = view.observed.secret == Drift::None && view.observed.active.is_some();
+    let settled = view.observed.secret == Drift::None && !view.observed.living.is_empty();
     if let Some(failure) = view.failure.filter(|failure| failure.stalls() || !settled) {
         return (false, failure.reason(), failure.to_string());
     }
@@ -117,7 +130,7 @@ mod tests {
     use super::*;
     use crate::{
         crd::{ClientKeySpec, ProjectRef},
-        operator::kinds::warnings::warnings,
+        operator::kinds::{client_key::plan::tests::settled, warnings::warnings},
     };
 
     #[test]
@@ -128,17 +141,14 @@ mod tests {
         let observed = Observed {
             has_finalizer: false,
             project: Project::NotFound,
-            enabled: true,
-            rate_limit: None,
-            active: None,
+            living: vec![],
             secret: Drift::Absent,
-            no_external_url: false,
-            no_address: false,
-            past_limit: None,
+            ..settled()
         };
         let mut before = ClientKeyStatus::default();
         for (second, warned) in [(1_001, 0), (1_002, 0), (1_011, 1), (1_021, 0), (999, 0)] {
-            let view = View { key: &key, before: &before, observed: &observed, active: None, failure: None };
+            let view =
+                View { key: &key, before: &before, observed: &observed, active: None, rotating: None, failure: None };
             let after = build(&view, Timestamp::from_second(second).unwrap());
             let ready = after.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
             assert_eq!((&*ready.status, &*ready.reason), ("False", "ProjectNotFound"), "at {second} s");

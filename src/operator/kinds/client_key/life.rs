@@ -1,0 +1,267 @@
+//! What is known of the keys of an object and of those who use them, for the rules of their life.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use sha2::{Digest as _, Sha256};
+
+use super::KeyPass;
+use crate::{
+    backend::{Backend, IngestInstance, Key},
+    crd::{Endpoint, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
+    kubernetes::holders::{HeldBy, PodFacts, Published, by_workload},
+    operator::kinds::failure::Failure,
+    rotation::{self, Decision, Overlap, Rules, Seen, State},
+};
+
+/// An ingest instance that reports every ten seconds and has not for so long is silent.
+const SILENT: Duration = Duration::from_secs(30);
+/// Workloads that are named in a status.
+const MOST_WORKLOADS: usize = 20;
+/// Ingest instances that are named.
+const MOST_INSTANCES: usize = 5;
+
+/// What was weighed, and what comes of it.
+#[derive(Clone, Debug)]
+pub struct Life {
+    pub decision: Decision,
+    pub rules: Rules,
+    /// Who holds the keys before; `None`: nobody asks, or nobody knows.
+    pub held: Option<Held>,
+    /// Ingest instances that have not told that they know the newest key.
+    pub silent: Vec<String>,
+    /// An annotation that is no time.
+    pub unread: Option<String>,
+}
+
+/// Who holds the keys before the one that the Secret names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub pods: usize,
+    pub by: Vec<HeldBy>,
+}
+
+/// What the ingest instances of a project have told.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    instances: Vec<IngestInstance>,
+}
+
+impl KeyPass<'_> {
+    /// Looks at those who use the keys as far as it matters now, and decides.
+    pub(super) async fn weigh(&self, backend: &Backend, named: Option<usize>, writable: bool) -> Result<Life, Failure> {
+        let (rules, unread) = self.rules();
+        let keys = self.keys.all();
+        let former = keys.iter().any(|key| key.state == State::Overlap);
+        let lives: Vec<_> = keys.iter().map(|key| key.life(None)).collect();
+        let next = rotation::successor(&lives).map(|next| &keys[next]);
+        let told = if former || next.is_some() { self.told(backend).await? } else { Told::default() };
+        let silent = next.map(|next| told.ignorant(next)).unwrap_or_default();
+        let (holders, held) = if former { self.holders(&rules).await } else { (rotation::Holders::None, None) };
+        let now = self.keys.now().min(Timestamp::now());
+        let seen = Seen {
+            now,
+            keys: &keys.iter().map(|key| key.life(told.silence(key, self.keys.now()))).collect::<Vec<_>>(),
+            named,
+            writable,
+            newest_is_known: silent.is_empty(),
+            holders,
+        };
+        Ok(Life { decision: rotation::decide(&seen, &rules), rules, held, silent, unread })
+    }
+
+    /// What the spec and the annotations ask for, and an annotation that cannot be read.
+    fn rules(&self) -> (Rules, Option<String>) {
+        let Rotation { interval, requested_at, overlap, .. } = self.key.spec.rotation.clone().unwrap_or_default();
+        let overlap = overlap.unwrap_or_default();
+        let seconds = |period: &crate::crd::Period| SignedDuration::from_secs(period.seconds().into());
+        let annotation = |name: &str| self.key.annotations().get(name).filter(|value| !value.is_empty());
+        let place = |name: &str| {
+            let id = annotation(name)?;
+            self.keys.all().iter().position(|key| key.id.as_str() == *id)
+        };
+        let asked = annotation(ROTATE_ANNOTATION).map(|time| time.parse::<Timestamp>().map_err(|_| time.clone()));
+        let (asked, unread) = match asked {
+            Some(Ok(time)) => (Some(time), None),
+            Some(Err(text)) => (None, Some(text)),
+            None => (None, None),
+        };
+        let default = Overlap::default();
+        let rules = Rules {
+            interval: interval.as_ref().map(seconds),
+            spread: spread(&self.uid),
+            requests: requested_at.map(|time| time.0).into_iter().chain(asked).collect(),
+            overlap: Overlap {
+                minimum: overlap.minimum.as_ref().map_or(default.minimum, seconds),
+                silence: overlap.silence.as_ref().map_or(default.silence, seconds),
+                maximum: overlap.maximum.as_ref().map(seconds),
+            },
+            revoke: place(REVOKE_ANNOTATION),
+            restore: place(RESTORE_ANNOTATION),
+        };
+        (rules, unread)
+    }
+
+    /// Whether everybody who holds the key is a pod that can be seen.
+    pub(super) fn is_visible(&self) -> bool {
+        let rotation = self.key.spec.rotation.as_ref();
+        let holders = rotation.and_then(|rotation| rotation.overlap.as_ref()?.holders);
+        match holders {
+            Some(holders) => holders == Holders::Visible,
+            None => self.key.spec.endpoint == Endpoint::Internal,
+        }
+    }
+
+    /// What the ingest instances have told. One whose pod is gone without a last word is recorded as such: silence begins
+    /// anew then, since it may have had something to tell.
+    async fn told(&self, backend: &Backend) -> Result<Told, Failure> {
+        let mut instances = backend.instances(&self.keys).await?;
+        if instances.iter().any(is_silent)
+            && let Some(pods) = self.context.pod_lists.of(&self.namespace, SILENT).await
+        {
+            let is_there = |name: &str| pods.iter().any(|pod| *pod.name == *name && !pod.ended);
+            for instance in instances.iter_mut().filter(|instance| is_silent(instance) && !is_there(&instance.instance))
+            {
+                backend.instance_is_gone(&self.keys, &instance.instance).await?;
+                instance.ended = Some(crate::backend::Ended { age: Duration::ZERO, clean: false });
+            }
+        }
+        Ok(Told { instances })
+    }
+
+    /// Who holds the keys before the one that the Secret names, by a list that is as old as the overlap can bear.
+    async fn holders(&self, rules: &Rules) -> (rotation::Holders, Option<Held>) {
+        let age = Duration::try_from(rules.overlap.look_every()).unwrap_or_default();
+        self.holders_of(rules, age).await
+    }
+
+    /// As they are now, for the last look before a key ends.
+    pub(super) async fn has_no_holders(&self, rules: &Rules) -> bool {
+        self.holders_of(rules, Duration::ZERO).await.0 == rotation::Holders::None
+    }
+
+    async fn holders_of(&self, rules: &Rules, age: Duration) -> (rotation::Holders, Option<Held>) {
+        let unknown = (rotation::Holders::Unknown, None);
+        if !self.is_visible() {
+            return unknown;
+        }
+        let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
+        let published = self.published(rules);
+        let secret = self.key.secret_name();
+        let holds = |pod: &&PodFacts| pod.refers_to(&secret) && pod.holds_former_key(&secret, &published);
+        let held = Held {
+            pods: pods.iter().filter(holds).count(),
+            by: by_workload(pods.iter().filter(holds), MOST_WORKLOADS),
+        };
+        (if held.pods == 0 { rotation::Holders::None } else { rotation::Holders::Some }, Some(held))
+    }
+
+    /// Since when the Secret names the active key, and whether the minimum is over for each key before it.
+    fn published(&self, rules: &Rules) -> Published {
+        let now = self.keys.now().min(Timestamp::now());
+        let is_over = |key: &Key| key.retiring_since.is_some_and(|since| rules.overlap.not_before(since) <= now);
+        let mut former = self.keys.living().filter(|key| key.state == State::Overlap);
+        Published {
+            // Not recorded yet: every pod that is there may have an older key.
+            at: self.keys.active().and_then(|key| key.published_at).unwrap_or(Timestamp::MAX),
+            minimum_is_over: former.all(is_over),
+        }
+    }
+}
+
+impl Told {
+    /// Instances that live and do not follow settings with the key yet.
+    fn ignorant(&self, key: &Key) -> Vec<String> {
+        let alive = self.instances.iter().filter(|instance| instance.ended.is_none() && !is_silent(instance));
+        let ignorant = alive.filter(|instance| instance.settings_version < key.settings_version);
+        ignorant.take(MOST_INSTANCES).map(|instance| instance.instance.clone()).collect()
+    }
+
+    /// For how long nothing was sent with the key, as far as every instance has told. `None`: none is there to tell.
+    fn silence(&self, key: &Key, now: Timestamp) -> Option<SignedDuration> {
+        let signed = |age: Duration| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
+        let untold =
+            self.instances.iter().filter(|instance| instance.ended.is_none()).map(|instance| instance.seen_age);
+        let untold = signed(untold.max()?);
+        let gone = self.instances.iter().filter_map(|instance| instance.ended.filter(|ended| !ended.clean));
+        let gone = gone.map(|ended| signed(ended.age)).min().unwrap_or(SignedDuration::MAX);
+        let unused = now.duration_since(key.last_used_at.unwrap_or(key.created_at));
+        Some((unused.min(gone) - untold).max(SignedDuration::ZERO))
+    }
+}
+
+fn is_silent(instance: &IngestInstance) -> bool {
+    instance.ended.is_none() && instance.seen_age > SILENT
+}
+
+/// The same for one object at all times.
+fn spread(uid: &str) -> u16 {
+    let digest = Sha256::digest(uid);
+    u16::from_be_bytes([digest[0], digest[1]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{DsnSource, Ended, KeyId},
+        dsn::{ProjectId, PublicKey},
+    };
+
+    fn instance(name: &str, version: i64, seen: u64, ended: Option<(u64, bool)>) -> IngestInstance {
+        let ended = ended.map(|(age, clean)| Ended { age: Duration::from_secs(age), clean });
+        let seen_age = Duration::from_secs(seen);
+        IngestInstance { instance: name.into(), settings_version: version, seen_age, ended }
+    }
+
+    fn key(last_used: Option<i64>) -> Key {
+        Key {
+            id: KeyId::new("1"),
+            public_key: PublicKey::from_random([0xab; 16]),
+            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
+            enabled: true,
+            rate_limit: None,
+            created_at: Timestamp::from_second(1_000).unwrap(),
+            state: State::Overlap,
+            published_at: None,
+            retiring_since: None,
+            ended_at: None,
+            restored: false,
+            last_used_at: last_used.map(|second| Timestamp::from_second(second).unwrap()),
+            settings_version: 50,
+        }
+    }
+
+    #[test]
+    fn silence_counts_where_every_instance_has_told() {
+        let now = Timestamp::from_second(2_000).unwrap();
+        let (fresh, old) = (instance("a", 0, 3, None), instance("b", 0, 400, None));
+        for (case, instances, last_used, silent) in [
+            ("nobody is there to tell", vec![], Some(1_500), None),
+            ("all have ended", vec![instance("a", 0, 9, Some((9, true)))], Some(1_500), None),
+            ("used", vec![fresh.clone()], Some(1_500), Some(497)),
+            ("never used", vec![fresh.clone()], None, Some(997)),
+            ("one is cut off", vec![fresh.clone(), old.clone()], Some(1_500), Some(100)),
+            ("one is cut off since then", vec![fresh.clone(), old], Some(1_900), Some(0)),
+            ("one ended", vec![fresh.clone(), instance("c", 0, 70, Some((70, true)))], Some(1_500), Some(497)),
+            ("one is gone without a word", vec![fresh, instance("c", 0, 70, Some((40, false)))], Some(1_500), Some(37)),
+        ] {
+            let silence = Told { instances }.silence(&key(last_used), now);
+            assert_eq!(silence, silent.map(SignedDuration::from_secs), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_known_when_every_instance_that_lives_follows_it() {
+        for (case, instances, ignorant) in [
+            ("none is there", vec![], vec![]),
+            ("all do", vec![instance("a", 50, 1, None), instance("b", 51, 9, None)], vec![]),
+            ("one does not", vec![instance("a", 49, 1, None), instance("b", 51, 9, None)], vec!["a"]),
+            ("one is silent", vec![instance("a", 49, 31, None), instance("b", 51, 9, None)], vec![]),
+            ("one has ended", vec![instance("a", 49, 1, Some((1, false)))], vec![]),
+        ] {
+            assert_eq!(Told { instances }.ignorant(&key(None)), ignorant, "{case}");
+        }
+    }
+}
