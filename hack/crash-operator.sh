@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # crash-operator.sh: the operator is killed before and after every step of its plans, in a local cluster of its own that
 # this script starts and ends (root). Lists the fault points; the last line is "fault points: P, runs: N, violations: V".
-# CRASH_RUNS makes a selection of so many runs; CRASH_CLUSTER names another cluster than "crash"; KEEP_CLUSTER=1 leaves it up.
+# CRASH_RUNS makes a selection of so many runs, CRASH_SCENARIOS=Rotate one of the scenarios; CRASH_CLUSTER names another cluster than "crash"; KEEP_CLUSTER=1 leaves it up.
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 

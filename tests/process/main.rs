@@ -24,6 +24,7 @@ mod memory;
 mod outages;
 mod quiet;
 mod rights;
+mod rotation;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,7 @@ use kube::api::DynamicObject;
 use crate::world::{Namespace, World, condition_of, is_ready};
 
 const KEY_ID: &str = "errortracking.dev/key-id";
+const RETIRING_KEY: &str = "errortracking.dev/retiring-key";
 const CLIENT_KEY: &str = "errortracking.dev/client-key";
 
 /// Children of a project without anything further: kind and suffix of the name.
@@ -54,9 +55,10 @@ struct ProjectRow {
     retention_days: i64,
 }
 
-/// A key that is not revoked.
+/// A key that is accepted.
 struct KeyRow {
     id: String,
+    state: String,
     uid: String,
     public_key: String,
     enabled: bool,
@@ -168,10 +170,25 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
         return;
     }
     let live: Vec<_> = rows.iter().filter(|row| row.uid == uid(key)).collect();
-    let [row] = live.as_slice() else {
-        wrong.push(format!("key {name} has {} live keys", live.len()));
+    let (active, former): (Vec<&KeyRow>, Vec<&KeyRow>) = live.into_iter().partition(|row| row.state == "published");
+    let [row] = active.as_slice() else {
+        wrong.push(format!("key {name} has {} published keys", active.len()));
         return;
     };
+    let said: Vec<_> = key.data["status"]["retiring"]["keyID"].as_str().into_iter().collect();
+    if former.iter().map(|row| row.id.as_str()).collect::<Vec<_>>() != said {
+        wrong.push(format!("key {name} does not say which other keys are accepted"));
+    }
+    let accepted = |id: &str| row.id == id || said.contains(&id);
+    if annotation(key, "errortracking.dev/revoke").is_some_and(accepted) {
+        wrong.push(format!("key {name}: the key that was revoked is accepted"));
+    }
+    if annotation(key, "errortracking.dev/restore").is_some_and(|id| !accepted(id)) {
+        wrong.push(format!("key {name}: the key that was asked back for is refused"));
+    }
+    if ends_by_itself(key) && !former.is_empty() {
+        wrong.push(format!("key {name}: the key before goes on after its maximum"));
+    }
     if row.enabled != key.data["spec"]["enabled"].as_bool().unwrap_or(true) {
         wrong.push(format!("key {name}: enabled is not as the spec says"));
     }
@@ -197,6 +214,11 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
     }
 }
 
+/// Whether the overlap of a key is over within a moment.
+fn ends_by_itself(key: &DynamicObject) -> bool {
+    key.data["spec"]["rotation"]["overlap"]["maximum"] == "1s" && annotation(key, "errortracking.dev/restore").is_none()
+}
+
 fn check_rows(projects: &[ProjectRow], keys: &[KeyRow], objects: &Objects<'_>, wrong: &mut Vec<String>) {
     let uids: BTreeSet<_> = objects["ErrorTrackingProject"].values().map(uid).collect();
     for row in projects {
@@ -215,7 +237,13 @@ fn check_rows(projects: &[ProjectRow], keys: &[KeyRow], objects: &Objects<'_>, w
         }
     }
     let named: BTreeSet<_> = objects["Secret"].values().filter_map(|secret| annotation(secret, KEY_ID)).collect();
-    for row in keys.iter().filter(|row| !named.contains(row.id.as_str())) {
+    let former = |secret| annotation(secret, RETIRING_KEY);
+    let remembered: BTreeSet<_> = objects["Secret"].values().filter_map(former).collect();
+    let is_named = |row: &KeyRow| match row.state.as_str() {
+        "overlap" => remembered.contains(row.public_key.as_str()),
+        _ => named.contains(row.id.as_str()),
+    };
+    for row in keys.iter().filter(|row| !is_named(row)) {
         wrong.push(format!("key {} is live and no Secret names it", row.id));
     }
 }
@@ -274,7 +302,7 @@ async fn project_rows(world: &World) -> Vec<ProjectRow> {
 async fn key_rows(world: &World) -> Vec<KeyRow> {
     let answer = world
         .sql(
-            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled, k.rate_limit_events
+            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled, k.rate_limit_events, k.state
              FROM errortracking.client_keys k JOIN errortracking.projects p USING (project_id)
              WHERE k.revoked_at IS NULL AND p.state = 'active'",
         )
@@ -286,6 +314,7 @@ async fn key_rows(world: &World) -> Vec<KeyRow> {
         public_key: row[2].clone(),
         enabled: row[3] == "t",
         rate_limit: row[4].clone(),
+        state: row[5].clone(),
     })
     .collect()
 }

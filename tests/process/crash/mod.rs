@@ -82,7 +82,8 @@ impl Laboratory {
     /// All runs, or `selection` of them.
     async fn run(mut self, selection: Option<usize>) -> Report {
         let mut runs = Vec::new();
-        for scenario in Scenario::ALL {
+        let wanted = std::env::var("CRASH_SCENARIOS").unwrap_or_default();
+        for scenario in Scenario::ALL.into_iter().filter(|scenario| format!("{scenario:?}").contains(&wanted)) {
             let reached = self.discover(scenario).await;
             println!("{scenario:?} reaches {}", reached.join(" "));
             for point in reached {
@@ -154,7 +155,7 @@ impl Laboratory {
     async fn prepare(&mut self, scenario: Scenario) -> String {
         self.number += 1;
         let name = format!("r{}", self.number);
-        scenario.prepare(&self.namespace, &name).await;
+        scenario.prepare(&self.world, &self.namespace, &name).await;
         self.settle(&format!("{scenario:?} {name}: before the crash")).await;
         name
     }

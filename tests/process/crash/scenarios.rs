@@ -29,16 +29,20 @@ pub enum Scenario {
     ApplyAgainAfterDrop,
     DropWithoutPostgres,
     RetainWithoutPostgres,
+    Rotate,
+    Leak,
+    PutBack,
+    TakeBack,
 }
 
 use Scenario::{
     ApplyAgainAfterDrop, ApplyAgainAfterRetain, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
-    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, Hide, OrphanKey, RetainProject,
-    RetainWithoutPostgres, RevokeKey,
+    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, Hide, Leak, OrphanKey, PutBack,
+    RetainProject, RetainWithoutPostgres, RevokeKey, Rotate, TakeBack,
 };
 
 impl Scenario {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Create,
         ChangeProject,
         ChangeKeys,
@@ -57,6 +61,10 @@ impl Scenario {
         ApplyAgainAfterDrop,
         DropWithoutPostgres,
         RetainWithoutPostgres,
+        Rotate,
+        Leak,
+        PutBack,
+        TakeBack,
     ];
 
     /// Whether Postgres is away while the operator acts.
@@ -65,7 +73,7 @@ impl Scenario {
     }
 
     /// What is there, and settled, before.
-    pub async fn prepare(self, namespace: &Namespace, name: &str) {
+    pub async fn prepare(self, world: &World, namespace: &Namespace, name: &str) {
         if self == Create {
             return;
         }
@@ -79,6 +87,17 @@ impl Scenario {
         key_b(namespace, name, json!({"deletionPolicy": policy})).await;
         if self == Hide {
             expose(namespace, name).await;
+        }
+        if matches!(self, PutBack | TakeBack) {
+            // Of the first, the key before goes on; of the other one it has ended.
+            let maximum = if self == PutBack { "720h" } else { "1s" };
+            let wanted = if self == PutBack { "overlap" } else { "retired" };
+            namespace.ready("ClientKey", name).await;
+            rotate(world, namespace, name, maximum).await;
+            eventually(&format!("the first key of {name} is {wanted}"), Duration::from_secs(30), async || {
+                (world.sql(&of_key(name, 1, "state")).await == wanted).then_some(())
+            })
+            .await;
         }
     }
 
@@ -137,6 +156,20 @@ impl Scenario {
                 let (again, name) = (namespace.clone(), name.to_owned());
                 return Some(tokio::spawn(async move { apply_when_gone(&again, &name, self).await }));
             }
+            Rotate => rotate(world, namespace, name, "1s").await,
+            Leak | TakeBack => {
+                let annotation = if self == Leak { "errortracking.dev/revoke" } else { "errortracking.dev/restore" };
+                let id = world.sql(&of_key(name, 1, "key_id::text")).await;
+                namespace.patch("ClientKey", name, json!({"metadata": {"annotations": {annotation: id}}})).await;
+            }
+            PutBack => {
+                let secret = format!("{name}-dsn");
+                let dsn = namespace.secret(&secret, "SENTRY_DSN").await.unwrap();
+                let newest = world.sql(&of_key(name, 2, "public_key")).await;
+                let old = dsn.replace(&newest, &world.sql(&of_key(name, 1, "public_key")).await);
+                assert_ne!(old, dsn);
+                namespace.patch("Secret", &secret, json!({"data": {"SENTRY_DSN": BASE64_STANDARD.encode(old)}})).await;
+            }
             DropWithoutPostgres | RetainWithoutPostgres => {
                 world.postgres.set(Mode::Refuse);
                 delete_all(namespace, name).await;
@@ -154,6 +187,24 @@ impl Scenario {
             namespace.gone(kind, &object).await;
         }
     }
+}
+
+/// Something of the key of this ordinal.
+fn of_key(name: &str, ordinal: u32, what: &str) -> String {
+    format!("SELECT {what} FROM errortracking.client_keys WHERE name = '{name}' AND ordinal = {ordinal}")
+}
+
+/// Asks for the next key, as a commit does a while after the first was made.
+async fn rotate(world: &World, namespace: &Namespace, name: &str, maximum: &str) {
+    world
+        .execute(&format!(
+            "UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute' WHERE name = '{name}'"
+        ))
+        .await;
+    let now = world.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')").await;
+    let overlap = json!({"minimum": "0s", "silence": "0s", "maximum": maximum});
+    let rotation = json!({"requestedAt": now, "overlap": overlap});
+    namespace.patch("ClientKey", name, json!({"spec": {"rotation": rotation}})).await;
 }
 
 async fn project(namespace: &Namespace, name: &str, policy: &str, retention: u32) {

@@ -36,7 +36,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "Ingress" => ("networking.k8s.io", "v1", "ingresses".to_owned()),
         "NetworkPolicy" => ("networking.k8s.io", "v1", "networkpolicies".to_owned()),
         "Event" => ("events.k8s.io", "v1", "events".to_owned()),
-        "Secret" | "ConfigMap" | "Service" | "ServiceAccount" | "Namespace" => {
+        "Secret" | "ConfigMap" | "Service" | "ServiceAccount" | "Namespace" | "Pod" => {
             ("", "v1", format!("{}s", kind.to_lowercase()))
         }
         other => panic!("the plural of {other} is not known here"),

@@ -1,0 +1,373 @@
+//! A key takes the place of another: nothing that was accepted is refused before its time, and a commit does it once.
+
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::world::{Namespace, World, eventually};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const KEY: &str = "ClientKey";
+
+/// The rows of a key, oldest first: number, state, and whether it is accepted.
+async fn rows(world: &World, key: &str) -> Vec<String> {
+    let query = format!(
+        "SELECT state || CASE WHEN revoked_at IS NULL THEN '' ELSE ', refused' END FROM errortracking.client_keys
+         WHERE name = '{key}' ORDER BY ordinal, key_id"
+    );
+    world.sql(&query).await.lines().map(str::to_owned).collect()
+}
+
+async fn id(world: &World, key: &str, ordinal: u32) -> String {
+    world
+        .sql(&format!("SELECT key_id FROM errortracking.client_keys WHERE name = '{key}' AND ordinal = {ordinal}"))
+        .await
+}
+
+/// Waits until the rows of a key are these.
+async fn rows_become(world: &World, key: &str, wanted: &[&str]) {
+    let what = format!("{key}: {}", wanted.join("; "));
+    eventually(&what, LIMIT, async || (rows(world, key).await == wanted).then_some(())).await;
+}
+
+async fn dsn(namespace: &Namespace, key: &str) -> String {
+    namespace.secret(&format!("{key}-dsn"), "SENTRY_DSN").await.unwrap()
+}
+
+/// The time as a commit would name it.
+async fn now(world: &World) -> String {
+    world.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')").await
+}
+
+/// A key whose overlap is as short as it says, older than a second: a request of the same second does nothing.
+async fn key(world: &World, namespace: &Namespace, name: &str, overlap: Value) {
+    namespace.key_with(name, json!({"projectRef": {"name": "shop"}, "rotation": {"overlap": overlap}})).await;
+    namespace.ready(KEY, name).await;
+    world
+        .execute(&format!(
+            "UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute' WHERE name = '{name}'"
+        ))
+        .await;
+}
+
+async fn annotate(namespace: &Namespace, key: &str, annotation: &str, value: Option<&str>) {
+    let annotation = format!("errortracking.dev/{annotation}");
+    namespace.patch(KEY, key, json!({"metadata": {"annotations": {annotation: value}}})).await;
+}
+
+/// As an ingest pod of the project that reported so many seconds ago that it follows settings of this version.
+async fn instance_reports(world: &World, name: &str, version: &str, seconds: u32) {
+    world
+        .execute(&format!(
+            "INSERT INTO errortracking.ingest_instances (project_id, instance, settings_version, seen_at)
+             SELECT project_id, '{name}', {version}, clock_timestamp() - interval '{seconds} s'
+             FROM errortracking.settings
+             ON CONFLICT (project_id, instance)
+             DO UPDATE SET settings_version = excluded.settings_version, seen_at = excluded.seen_at"
+        ))
+        .await;
+}
+
+/// A pod that takes the Secret and never runs.
+async fn pod(namespace: &Namespace, name: &str, secret: &str) {
+    let container = json!({"name": "app", "image": "none.example/none", "envFrom": [{"secretRef": {"name": secret}}]});
+    namespace
+        .apply(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"schedulerName": "nobody", "containers": [container]},
+        }))
+        .await;
+}
+
+async fn forgets_the_key_before(namespace: &Namespace) {
+    eventually("the Secret forgets the key before", LIMIT, async || {
+        let secret = namespace.get("Secret", "app-dsn").await?;
+        (!secret.metadata.annotations?.contains_key("errortracking.dev/retiring-key")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_rotates_once_and_the_key_before_ends_when_nobody_holds_it() {
+    let world = World::new().await;
+    let mut operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    key(&world, &namespace, "app", json!({"minimum": "2s", "silence": "1s"})).await;
+    let before = dsn(&namespace, "app").await;
+    pod(&namespace, "holder", "app-dsn").await;
+    pod(&namespace, "other", "another-secret").await;
+
+    let request = json!({"spec": {"rotation": {"requestedAt": now(&world).await}}});
+    namespace.patch(KEY, "app", request.clone()).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    let after = dsn(&namespace, "app").await;
+    assert_ne!(after, before);
+    let message = namespace.reason(KEY, "app", "Rotating", "Overlap").await;
+    assert!(message.contains("1 pod holds it (Pod holder 1)"), "{message}");
+    namespace.ready(KEY, "app").await;
+    let retiring = namespace.field(KEY, "app", "/status/retiring").await;
+    assert_eq!(retiring["heldBy"], json!([{"kind": "Pod", "name": "holder", "pods": 1}]), "{retiring}");
+    let secret = namespace.get("Secret", "app-dsn").await.unwrap();
+    let remembered = &secret.metadata.annotations.unwrap()["errortracking.dev/retiring-key"];
+    assert!(before.contains(remembered.as_str()));
+
+    // Nothing that GitOps does with the same commit rotates again: applied anew, reverted, or after the status was lost.
+    let mark = world.mark();
+    namespace.patch(KEY, "app", request.clone()).await;
+    namespace.patch(KEY, "app", json!({"spec": {"rotation": {"requestedAt": null}}})).await;
+    namespace.patch(KEY, "app", request).await;
+    namespace.patch_status(KEY, "app", json!({"status": null})).await;
+    world.revive(&mut operator).await;
+    namespace.ready(KEY, "app").await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"]);
+    assert!(world.writes_since(&mark).iter().all(|write| write.resource != "secrets"));
+
+    // Nobody holds it, and still nobody has told that it was silent.
+    namespace.delete("Pod", "holder").await;
+    namespace.gone("Pod", "holder").await;
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"]);
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
+    namespace.reason(KEY, "app", "Rotating", "Idle").await;
+    assert_eq!(namespace.field(KEY, "app", "/status/retiring").await, Value::Null);
+    forgets_the_key_before(&namespace).await;
+    assert_eq!(dsn(&namespace, "app").await, after);
+}
+
+#[tokio::test]
+async fn a_successor_is_published_when_every_ingest_instance_knows_it() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    key(&world, &namespace, "app", json!({})).await;
+    let before = dsn(&namespace, "app").await;
+    instance_reports(&world, "shop-ingest-0", "1", 0).await;
+    instance_reports(&world, "shop-ingest-1", "9007199254740991", 0).await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    let message = namespace.reason(KEY, "app", "Rotating", "WaitingForIngest").await;
+    assert!(message.contains("shop-ingest-0 has not told yet"), "{message}");
+    assert_eq!(rows(&world, "app").await, ["published", "minted"], "both are accepted");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(dsn(&namespace, "app").await, before, "the Secret waits");
+    namespace.ready(KEY, "app").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    assert_ne!(dsn(&namespace, "app").await, before);
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_and_the_active_one_gets_a_successor_first() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    key(&world, &namespace, "app", json!({})).await;
+    // It would wait for this one, if it were not a leak.
+    instance_reports(&world, "shop-ingest-0", "1", 0).await;
+    let before = dsn(&namespace, "app").await;
+    annotate(&namespace, "app", "revoke", Some(&id(&world, "app", 1).await)).await;
+    rows_become(&world, "app", &["revoked, refused", "published"]).await;
+    assert_ne!(dsn(&namespace, "app").await, before);
+
+    // The annotation stays, and does nothing more.
+    namespace.reason(KEY, "app", "Rotating", "Idle").await;
+    let mark = world.mark();
+    annotate(&namespace, "app", "note", Some("changed")).await;
+    namespace.ready(KEY, "app").await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(rows(&world, "app").await, ["revoked, refused", "published"]);
+    assert!(world.writes_since(&mark).is_empty(), "{:?}", world.writes_since(&mark));
+
+    // A key in its overlap is dead now.
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    world.execute("UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute'").await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    rows_become(&world, "app", &["revoked, refused", "overlap", "published"]).await;
+    annotate(&namespace, "app", "revoke", Some(&id(&world, "app", 2).await)).await;
+    rows_become(&world, "app", &["revoked, refused", "revoked, refused", "published"]).await;
+}
+
+#[tokio::test]
+async fn keys_whose_holders_are_unknown_end_at_their_maximum_and_can_be_taken_back() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    key(&world, &namespace, "app", json!({"minimum": "0s", "silence": "0s", "holders": "Unknown"})).await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    let message = namespace.reason(KEY, "app", "Rotating", "HoldersUnknown").await;
+    assert!(message.contains("errortracking.dev/revoke"), "{message}");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "it does not end by itself");
+    namespace.patch(KEY, "app", json!({"spec": {"rotation": {"overlap": {"maximum": "1s"}}}})).await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
+
+    annotate(&namespace, "app", "restore", Some(&id(&world, "app", 1).await)).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    namespace.reason(KEY, "app", "Rotating", "Restored").await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "for as long as it is asked for");
+    annotate(&namespace, "app", "restore", None).await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
+}
+
+#[tokio::test]
+async fn enabling_and_limits_reach_both_keys_of_an_overlap() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    key(&world, &namespace, "app", json!({})).await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    let limit = json!({"events": 7, "window": "1m"});
+    namespace.patch(KEY, "app", json!({"spec": {"enabled": false, "rateLimit": limit}})).await;
+    eventually("both keys are disabled and limited", LIMIT, async || {
+        let query = "SELECT DISTINCT enabled, rate_limit_events FROM errortracking.client_keys WHERE name = 'app'";
+        (world.sql(query).await == "f|7").then_some(())
+    })
+    .await;
+    namespace.delete(KEY, "app").await;
+    namespace.gone(KEY, "app").await;
+    assert_eq!(rows(&world, "app").await, ["revoked, refused", "revoked, refused"], "the deletion reaches both");
+}
+
+#[tokio::test]
+async fn a_secret_that_names_the_key_before_is_put_right_and_its_readers_hold_that_key() {
+    let world = World::new().await;
+    let operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    key(&world, &namespace, "app", json!({"minimum": "0s", "silence": "0s"})).await;
+    let before = dsn(&namespace, "app").await;
+    pod(&namespace, "first", "app-dsn").await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    let after = dsn(&namespace, "app").await;
+
+    // Somebody puts it back while no operator runs, and a pod starts with it.
+    drop(operator);
+    sleep(Duration::from_secs(2)).await;
+    let old = json!({"data": {"SENTRY_DSN": BASE64_STANDARD.encode(&before)}});
+    namespace.patch("Secret", "app-dsn", old.clone()).await;
+    pod(&namespace, "second", "app-dsn").await;
+    namespace.delete("Pod", "first").await;
+    namespace.gone("Pod", "first").await;
+    let _operator = world.start_and_lead().await;
+    eventually("the Secret is put right", LIMIT, async || (dsn(&namespace, "app").await == after).then_some(())).await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "the second pod holds the key before");
+    namespace.delete("Pod", "second").await;
+    namespace.gone("Pod", "second").await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
+    forgets_the_key_before(&namespace).await;
+
+    // From a backup: the key that has retired is accepted again, and the Secret is put right.
+    namespace.patch("Secret", "app-dsn", old).await;
+    eventually("the Secret is put right", LIMIT, async || (dsn(&namespace, "app").await == after).then_some(())).await;
+    let taken_back =
+        world.sql("SELECT restored FROM errortracking.client_keys WHERE name = 'app' AND ordinal = 1").await;
+    assert_eq!(taken_back, "t");
+}
+
+#[tokio::test]
+async fn an_older_database_gets_both_keys_back_from_the_secret() {
+    let world = World::new().await;
+    let operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    for name in ["before", "since"] {
+        key(&world, &namespace, name, json!({})).await;
+        annotate(&namespace, name, "rotate", Some(&now(&world).await)).await;
+        rows_become(&world, name, &["overlap", "published"]).await;
+    }
+    let dsns = (dsn(&namespace, "before").await, dsn(&namespace, "since").await);
+    drop(operator);
+    // Of the backup: one key as it was before its rotation, and nothing of the other object.
+    world
+        .execute(
+            "DELETE FROM errortracking.client_keys WHERE name = 'since' OR ordinal = 2;
+             UPDATE errortracking.client_keys SET state = 'published', retiring_since = NULL",
+        )
+        .await;
+    let _operator = world.start_and_lead().await;
+    for name in ["before", "since"] {
+        rows_become(&world, name, &["overlap", "published"]).await;
+        namespace.ready(KEY, name).await;
+    }
+    assert_eq!((dsn(&namespace, "before").await, dsn(&namespace, "since").await), dsns, "no Secret is flipped back");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        rows(&world, "before").await,
+        ["overlap", "published"],
+        "the request is older than the key that came back"
+    );
+}
+
+#[tokio::test]
+async fn many_keys_of_one_age_are_rotated_on_time() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    let rotation = json!({"interval": "1000s", "overlap": {"minimum": "0s"}});
+    for number in 0..8 {
+        let spec = json!({"projectRef": {"name": "shop"}, "rotation": rotation});
+        namespace.key_with(&format!("k{number}"), spec).await;
+    }
+    let mut due = Vec::new();
+    for number in 0..8 {
+        let name = format!("k{number}");
+        namespace.ready(KEY, &name).await;
+        let next = namespace.field(KEY, &name, "/status/nextRotationAt").await;
+        let made = namespace.field(KEY, &name, "/status/active/createdAt").await;
+        let time = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        due.push(time(&next).duration_since(time(&made)).as_secs());
+    }
+    assert!(due.iter().all(|due| (900..=1_001).contains(due)), "{due:?}");
+    due.sort_unstable();
+    due.dedup();
+    assert!(due.len() > 4, "they are spread: {due:?}");
+    world.execute("UPDATE errortracking.client_keys SET created_at = created_at - interval '1001 s'").await;
+    for number in 0..8 {
+        let name = format!("k{number}");
+        annotate(&namespace, &name, "note", Some("look")).await;
+        rows_become(&world, &name, &["overlap", "published"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_the_api_server() {
+    let world = World::new().await;
+    let namespace = world.namespace("web").await;
+    for (rotation, endpoint, says) in [
+        (json!({"interval": "1h", "overlap": {"minimum": "2h"}}), "Internal", "must not be shorter than"),
+        (json!({"overlap": {"minimum": "3h", "maximum": "2h"}}), "Internal", "must not be shorter than"),
+        (json!({"overlap": {"silence": "3h", "maximum": "2h"}}), "Internal", "must not be shorter than"),
+        (json!({"interval": "30s"}), "Internal", "between 60s and 87600h"),
+        (json!({"interval": "9000000h"}), "Internal", "between 60s and 87600h"),
+        (json!({"interval": "2160h"}), "External", "needs rotation.overlap.maximum"),
+        (json!({"interval": "2160h", "overlap": {"holders": "Unknown"}}), "Internal", "needs rotation.overlap.maximum"),
+        (json!({"requestedAt": "tomorrow"}), "Internal", "date-time"),
+    ] {
+        let spec = json!({"projectRef": {"name": "shop"}, "endpoint": endpoint, "rotation": rotation});
+        let manifest = crate::world::manifest(KEY, "app", spec);
+        let refused = namespace.try_apply(&manifest).await.unwrap_err().to_string();
+        assert!(refused.contains(says), "{manifest}: {refused}");
+    }
+    for rotation in [
+        json!({"interval": "2160h", "overlap": {"maximum": "720h", "holders": "Unknown"}}),
+        json!({"requestedAt": "2036-01-01T00:00:00Z", "overlap": {"minimum": "0s", "silence": "1h30m"}}),
+    ] {
+        let spec = json!({"projectRef": {"name": "shop"}, "rotation": rotation});
+        namespace.try_apply(&crate::world::manifest(KEY, "app", spec)).await.unwrap();
+    }
+}
