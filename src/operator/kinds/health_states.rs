@@ -27,7 +27,12 @@ fn summary(object: &Value) -> String {
     let holds = |kind: &&str| conditions.iter().any(|condition| condition.type_ == *kind && condition.status == "True");
     ready
         .into_iter()
-        .chain(["Ready", "Reconciling", "Stalled", "Paused"].iter().filter(|kind| holds(kind)).map(ToString::to_string))
+        .chain(
+            ["Ready", "Reconciling", "Stalled", "Paused", "Rotating"]
+                .iter()
+                .filter(|kind| holds(kind))
+                .map(ToString::to_string),
+        )
         .collect::<Vec<_>>()
         .join(" ")
 }
