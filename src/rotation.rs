@@ -344,7 +344,8 @@ fn over(seen: &Seen<'_>, rules: &Rules, index: usize, decision: &mut Decision) -
 }
 
 impl Decision {
-    fn look_again(&mut self, after: SignedDuration) {
+    /// Something else may have changed by then.
+    pub fn look_again(&mut self, after: SignedDuration) {
         self.look_again = Some(self.look_again.map_or(after, |sooner| sooner.min(after)));
     }
 

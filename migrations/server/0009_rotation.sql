@@ -12,7 +12,9 @@ ALTER TABLE errortracking.client_keys
     -- Whether it was accepted again after it had ended.
     ADD COLUMN restored boolean NOT NULL DEFAULT false,
     -- The version of the project's settings that holds the key first.
-    ADD COLUMN settings_version bigint NOT NULL DEFAULT 0;
+    ADD COLUMN settings_version bigint NOT NULL DEFAULT 0,
+    -- Workloads that were restarted because the Secret names the key now, as Deployment/shop.
+    ADD COLUMN restarted text[] NOT NULL DEFAULT '{}';
 
 -- Until now an object had one key, and its Secret named it.
 UPDATE errortracking.client_keys SET state = 'published', published_at = created_at WHERE revoked_at IS NULL;
@@ -97,5 +99,15 @@ BEGIN
         AND k.revoked_at > clock_timestamp() - make_interval(days => days)
         AND p.project_id = k.project_id AND p.state = 'active';
     RETURN FOUND;
+END
+$$;
+
+-- The workload was restarted because the Secret names the key now.
+CREATE FUNCTION errortracking.record_restart(ours bigint, key bigint, workload text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+BEGIN
+    PERFORM errortracking.fence(ours);
+    UPDATE errortracking.client_keys SET restarted = restarted || workload
+    WHERE key_id = key AND NOT workload = ANY (restarted) AND cardinality(restarted) < 1000;
 END
 $$;

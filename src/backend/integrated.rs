@@ -103,6 +103,10 @@ impl Integrated {
         Ok(self.admin.restore_key(client_key_uid, number(key)?, RESTORABLE_DAYS).await?)
     }
 
+    pub(super) async fn restarted(&self, key: &KeyId, workload: &str) -> Result<(), BackendError> {
+        Ok(self.admin.record_restart(number(key)?, workload).await?)
+    }
+
     pub(super) async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
         Ok(self.admin.ingest_instances(project(keys)?).await?)
     }
@@ -172,6 +176,7 @@ impl From<KeyRow> for Key {
             restored: row.restored,
             last_used_at: row.last_used_at,
             settings_version: row.settings_version,
+            restarted: row.restarted,
         }
     }
 }
@@ -197,6 +202,7 @@ mod tests {
             ended_at: None,
             restored: false,
             settings_version: 0,
+            restarted: Vec::new(),
         }
     }
 

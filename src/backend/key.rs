@@ -57,6 +57,8 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
     /// An ingest instance that follows settings of this version, or of a later one, accepts the key.
     pub settings_version: i64,
+    /// Workloads that were restarted because the Secret names the key now, as "Deployment/shop".
+    pub restarted: Vec<String>,
 }
 
 impl Key {

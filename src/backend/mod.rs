@@ -93,6 +93,13 @@ impl Backend {
         }
     }
 
+    /// A workload, as "Deployment/shop", was restarted because the Secret names the key now.
+    pub async fn restarted(&self, key: &KeyId, workload: &str) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.restarted(key, workload).await,
+        }
+    }
+
     /// What those who receive the events of the keys' project have told of themselves.
     pub async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
         match self {

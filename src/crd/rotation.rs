@@ -23,6 +23,10 @@ pub struct Rotation {
     /// How long the key before goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
+
+    /// Whether the workloads of this namespace that hold the key before are restarted, once, a minute after the Secret names the next one. Not Jobs and pods without a workload, and none that is paused, OnDelete, or owned by another object. The installation must allow it, and you must be allowed to patch Deployments, StatefulSets and DaemonSets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart_workloads: bool,
 }
 
 /// How long the key before goes on: until its minimum is over, no pod holds it and it was silent for long enough.

@@ -50,6 +50,9 @@ pub struct Config {
     /// valid until every pod has the new one. 0s: never.
     #[arg(long, env = "ERROR_TRACKING_INGEST_LOGIN_LIFETIME", default_value = "2160h", value_parser = duration)]
     pub(super) ingest_login_lifetime: Duration,
+    /// Restart workloads that hold the key before where a `ClientKey` asks for it: needs the right to patch them.
+    #[arg(long, env = "ERROR_TRACKING_RESTART_WORKLOADS")]
+    pub(super) restart_workloads: bool,
     #[command(flatten)]
     pub(super) namespaces: Namespaces,
     #[command(flatten)]

@@ -195,6 +195,7 @@ async fn work(
         children: ChildWriter::new(client.clone(), echoes.clone()),
         statuses: StatusWriter::new(client.clone(), echoes, events.clone()),
         pod_lists: PodLists::new(client.clone()),
+        restarts: config.restart_workloads,
         client,
         caches: caches.clone(),
         events,

@@ -371,3 +371,81 @@ async fn what_makes_no_sense_is_refused_by_the_api_server() {
         namespace.try_apply(&crate::world::manifest(KEY, "app", spec)).await.unwrap();
     }
 }
+
+/// A workload whose pods take the Secret and never run.
+async fn deployment(namespace: &Namespace, name: &str, spec: Value) {
+    let container = json!({
+        "name": "app", "image": "none.example/none", "envFrom": [{"secretRef": {"name": "app-dsn"}}],
+    });
+    let mut whole = json!({
+        "replicas": 1,
+        "strategy": {"type": "Recreate"},
+        "selector": {"matchLabels": {"app": name}},
+        "template": {
+            "metadata": {"labels": {"app": name}},
+            "spec": {"schedulerName": "nobody", "containers": [container]},
+        },
+    });
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    namespace.apply(&crate::world::manifest("Deployment", name, whole)).await;
+    eventually(&format!("a pod of {name}"), LIMIT, async || {
+        let pods = namespace.list("Pod").await;
+        pods.iter().any(|pod| pod.metadata.name.as_deref().unwrap().starts_with(name)).then_some(())
+    })
+    .await;
+}
+
+async fn restarted_at(namespace: &Namespace, name: &str) -> Value {
+    let annotation = "/spec/template/metadata/annotations/errortracking.dev~1restarted-at";
+    namespace.field("Deployment", name, annotation).await
+}
+
+#[tokio::test]
+async fn workloads_that_hold_the_key_before_are_restarted_once() {
+    let world = World::with_values(&["restartWorkloads.enabled=true"]).await;
+    let _operator = world.start_as("operator-0", &[("ERROR_TRACKING_RESTART_WORKLOADS", "true")]).await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    let overlap = json!({"minimum": "0s", "silence": "0s"});
+    let spec = json!({"projectRef": {"name": "shop"}, "rotation": {"overlap": overlap, "restartWorkloads": true}});
+    namespace.key_with("app", spec).await;
+    namespace.ready(KEY, "app").await;
+    world.execute("UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute'").await;
+    deployment(&namespace, "plain", json!({})).await;
+    deployment(&namespace, "undone", json!({"strategy": {"type": "RollingUpdate"}})).await;
+    deployment(&namespace, "paused", json!({})).await;
+    namespace.patch("Deployment", "paused", json!({"spec": {"paused": true}})).await;
+    pod(&namespace, "bare", "app-dsn").await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(restarted_at(&namespace, "plain").await, Value::Null, "not before a minute is over");
+    for name in ["plain", "undone"] {
+        let restarted = async || restarted_at(&namespace, name).await.as_str().map(drop);
+        eventually(&format!("{name} is restarted"), LIMIT, restarted).await;
+    }
+    // A tool that owns the whole template does this within a moment.
+    let mark = world.mark();
+    let undo = json!({"spec": {"template": {"metadata": {"annotations": {"errortracking.dev/restarted-at": null}}}}});
+    namespace.patch("Deployment", "undone", undo).await;
+    let message = eventually("what is left is named", LIMIT, async || {
+        let rotating = namespace.condition(KEY, "app", "Rotating").await?;
+        let plain_is_done = !rotating.message.contains("Deployment plain");
+        (rotating.reason == "RestartReverted" && plain_is_done).then_some(rotating.message)
+    })
+    .await;
+    for says in [
+        "3 pods hold it (Deployment paused 1, Deployment undone 1, Pod bare 1)",
+        "Deployment paused is not restarted, since it is paused.",
+        "Pod bare is not restarted",
+        "The restart of Deployment undone was undone by",
+    ] {
+        assert!(message.contains(says), "{message}");
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(restarted_at(&namespace, "undone").await, Value::Null, "it is not repeated");
+    assert_eq!(restarted_at(&namespace, "paused").await, Value::Null);
+    let writes = world.writes_since(&mark);
+    assert!(writes.iter().all(|write| write.resource != "deployments" || write.name.contains("shop")), "{writes:?}");
+}

@@ -190,6 +190,7 @@ mod tests {
                 ended_at: None,
                 restored: false,
                 settings_version: 0,
+                restarted: Vec::new(),
             };
             (identity, row)
         };

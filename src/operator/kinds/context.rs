@@ -44,6 +44,8 @@ pub struct Context {
     pub large_objects: Semaphore,
     pub asked: AskedSettings,
     pub pod_lists: PodLists,
+    /// Whether workloads of users may be restarted.
+    pub restarts: bool,
 }
 
 impl Context {

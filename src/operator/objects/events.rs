@@ -39,6 +39,7 @@ pub enum EventReason {
     KeyRestored,
     KeyRetired,
     KeyRevoked,
+    WorkloadRestarted,
     SecretPublished,
     /// Somebody changed a child, and it is as it was again.
     PutBack,
@@ -62,6 +63,7 @@ impl EventReason {
             Self::KeyRestored => "KeyRestored",
             Self::KeyRetired => "KeyRetired",
             Self::KeyRevoked => "KeyRevoked",
+            Self::WorkloadRestarted => "WorkloadRestarted",
             Self::SecretPublished => "SecretPublished",
             Self::PutBack => "PutBack",
             Self::TombstoneLost => "TombstoneLost",

@@ -18,7 +18,8 @@ const MOST_LOST_KEYS: i64 = 100_000;
 /// What a key is read from. The owner of a database can write anything there, of any length.
 const KEY: &str = "k.key_id, k.project_id, k.ordinal, pg_catalog.left(k.public_key, 64) AS public_key, k.enabled,
     k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at,
-    pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version";
+    pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version,
+    pg_catalog.left(pg_catalog.array_to_string(k.restarted, ' '), 65536) AS restarted";
 /// Most keys of one object that are read, the living ones and the newest first: it has few, and revokes one at a time.
 const MOST_KEYS: i64 = 100;
 
@@ -224,6 +225,17 @@ impl Admin {
         Ok(ended)
     }
 
+    /// A workload, as "Deployment/shop", was restarted because the Secret names the key now.
+    pub async fn record_restart(&self, key_id: i64, workload: &str) -> Result<(), StoreError> {
+        sqlx::query("SELECT errortracking.record_restart($1, $2, $3)")
+            .bind(self.epoch)
+            .bind(key_id)
+            .bind(workload)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// A key of this object that has retired within `days` is accepted again; whether it was refused before.
     pub async fn restore_key(&self, client_key_uid: &str, key_id: i64, days: i32) -> Result<bool, StoreError> {
         let (restored,) = sqlx::query_as("SELECT errortracking.restore_key($1, $2, $3, $4)")
@@ -271,9 +283,12 @@ impl Admin {
 
     /// Every key that is not revoked, with the object that it is for, in the order of their ids.
     pub async fn living_keys(&self) -> Result<Vec<(KeyIdentity, KeyRow)>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM errortracking.client_keys WHERE revoked_at IS NULL ORDER BY key_id")
-            .fetch_all(&mut *self.read().await?)
-            .await?;
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT k.namespace, k.name, k.namespace_uid, k.client_key_uid, {KEY}
+             FROM errortracking.client_keys AS k WHERE k.revoked_at IS NULL ORDER BY k.key_id"
+        )))
+        .fetch_all(&mut *self.read().await?)
+        .await?;
         rows.iter().map(|row| Ok((KeyIdentity::from_row(row)?, KeyRow::from_row(row)?))).collect()
     }
 
@@ -440,6 +455,7 @@ impl FromRow<'_, PgRow> for KeyRow {
             ended_at: instant("revoked_at")?,
             restored: row.try_get("restored")?,
             settings_version: row.try_get("settings_version")?,
+            restarted: row.try_get::<String, _>("restarted")?.split_whitespace().map(str::to_owned).collect(),
         })
     }
 }

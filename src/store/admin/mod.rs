@@ -270,6 +270,8 @@ pub struct KeyRow {
     pub restored: bool,
     /// The version of the project's settings that holds the key first.
     pub settings_version: i64,
+    /// Workloads that were restarted because the Secret names the key now, as "Deployment/shop".
+    pub restarted: Vec<String>,
 }
 
 /// What one look shows of the keys of an object.

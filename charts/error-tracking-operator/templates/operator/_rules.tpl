@@ -66,7 +66,14 @@
 - apiGroups: [""]
   resources: [pods]
   verbs:
-    - list # those of a project that do not come up, by label: its condition quotes why
+    - list # those of a project that do not come up, by label: its condition quotes why; who holds a key that was rotated
+{{- if .Values.restartWorkloads.enabled }}
+- apiGroups: [apps]
+  resources: [statefulsets, daemonsets] # and deployments, as above
+  verbs:
+    - get # may it be restarted, and was it?
+    - patch # the annotation that restarts its pods, once a rotation
+{{- end }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs:

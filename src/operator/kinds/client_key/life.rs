@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::KeyPass;
+use super::{
+    KeyPass,
+    restarts::{self, Restart},
+};
 use crate::{
     backend::{Backend, IngestInstance, Key},
     crd::{Endpoint, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
@@ -31,6 +34,10 @@ pub struct Life {
     pub held: Option<Held>,
     /// Ingest instances that have not told that they know the newest key.
     pub silent: Vec<String>,
+    /// What is to be done about the workloads that hold the keys before, where it is asked for.
+    pub restarts: Vec<Restart>,
+    /// The spec asks for restarts, and the installation does not do any.
+    pub restarts_off: bool,
     /// An annotation that is no time.
     pub unread: Option<String>,
 }
@@ -68,7 +75,34 @@ impl KeyPass<'_> {
             newest_is_known: silent.is_empty(),
             holders,
         };
-        Ok(Life { decision: rotation::decide(&seen, &rules), rules, held, silent, unread })
+        let mut decision = rotation::decide(&seen, &rules);
+        let (restarts, after) = self.restarts(held.as_ref(), now).await;
+        if let Some(after) = after {
+            decision.look_again(after);
+        }
+        let restarts_off = self.asks_for_restarts() && !self.context.restarts;
+        Ok(Life { decision, rules, held, silent, restarts, restarts_off, unread })
+    }
+
+    fn asks_for_restarts(&self) -> bool {
+        self.key.spec.enabled && self.key.spec.rotation.as_ref().is_some_and(|rotation| rotation.restart_workloads)
+    }
+
+    /// What is to be done about the workloads that hold the keys before, and when it begins.
+    async fn restarts(&self, held: Option<&Held>, now: Timestamp) -> (Vec<Restart>, Option<SignedDuration>) {
+        let active = self.keys.active().and_then(|key| Some((key, key.published_at?)));
+        let (Some(held), Some((active, published))) = (held.filter(|held| held.pods > 0), active) else {
+            return (Vec::new(), None);
+        };
+        if !self.asks_for_restarts() || !self.context.restarts {
+            return (Vec::new(), None);
+        }
+        let left = restarts::AFTER_PUBLISHING - now.duration_since(published);
+        if left.is_positive() {
+            return (Vec::new(), Some(left));
+        }
+        let client = &self.context.client;
+        (restarts::look(client, &self.namespace, held, published, &active.restarted).await, None)
     }
 
     /// What the spec and the annotations ask for, and an annotation that cannot be read.
@@ -230,6 +264,7 @@ mod tests {
             restored: false,
             last_used_at: last_used.map(|second| Timestamp::from_second(second).unwrap()),
             settings_version: 50,
+            restarted: Vec::new(),
         }
     }
 

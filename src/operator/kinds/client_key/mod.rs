@@ -7,6 +7,7 @@ mod identity;
 mod life;
 mod plan;
 mod pod_lists;
+mod restarts;
 mod rotating;
 mod secret;
 mod status;
@@ -24,6 +25,7 @@ pub use self::pod_lists::PodLists;
 use self::{
     life::Life,
     plan::{Living, Observed, Project, Step},
+    restarts::Restart,
 };
 use super::{
     Context,
@@ -226,6 +228,7 @@ impl Pass for KeyPass<'_> {
             secret,
             names_target,
             recorded: self.recorded(),
+            restart: self.life.as_ref().is_some_and(|life| life.restarts.iter().any(Restart::is_due)),
             no_address: self.no_address(),
             no_external_url: matches!(project, Project::Known) && self.endpoint().is_none(),
             past_limit: self.past_limit(),
@@ -305,6 +308,7 @@ impl Pass for KeyPass<'_> {
                 );
             }
             Step::SetRateLimit(limit) => backend.set_rate_limit(&self.uid, limit).await?,
+            Step::Restart => self.restart(&backend).await?,
             Step::BeginPublishing => {
                 if let Some(key) = self.target() {
                     backend.published(&key.id, None).await?;

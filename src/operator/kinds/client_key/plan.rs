@@ -26,6 +26,8 @@ pub struct Observed {
     pub names_target: bool,
     /// Whether it is recorded since when.
     pub recorded: Recorded,
+    /// Workloads that hold the key before are to be restarted.
+    pub restart: bool,
     /// The spec asks for the project's external URL, and it has none.
     pub no_external_url: bool,
     /// The external URL that the DSN names leads nowhere yet.
@@ -76,6 +78,8 @@ pub enum Step {
     BeginPublishing,
     /// After the key is durable: a Secret never names a key that does not exist.
     PublishSecret,
+    /// A minute after the Secret names the next key.
+    Restart,
     /// After the Secret is written: the key before is in its overlap from now on.
     RecordPublished,
 }
@@ -95,6 +99,7 @@ impl Step {
             Self::BeginPublishing => "begin-publishing",
             Self::PublishSecret => "publish-secret",
             Self::RecordPublished => "record-published",
+            Self::Restart => "restart",
         }
     }
 }
@@ -137,6 +142,9 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     } else if observed.secret == Drift::None && observed.recorded == Recorded::No {
         steps.push(Step::RecordPublished);
     }
+    if observed.restart {
+        steps.push(Step::Restart);
+    }
     steps.extend(observed.decision.after.iter().copied().map(Step::Change));
     steps
 }
@@ -172,6 +180,7 @@ pub(super) mod tests {
             secret: Drift::None,
             names_target: true,
             recorded: Recorded::NotNeeded,
+            restart: false,
             no_external_url: false,
             no_address: false,
             past_limit: None,

@@ -5,10 +5,14 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::life::{Held, Life};
+use super::{
+    life::{Held, Life},
+    restarts::Verdict,
+};
 use crate::{
     backend::Key,
     crd::{ConditionStatus, HolderWorkload, Reason, RetiringKey},
+    operator::objects::apply::whole_seconds,
     rotation::{self, Overlap, Phase},
 };
 
@@ -52,7 +56,11 @@ pub fn describe(keys: &[Key], life: &Life, secret: &str) -> Rotating {
         Phase::Publishing(next) => {
             (Reason::Publishing, format!("Secret {secret} is being written with key {}.", prefix(next)))
         }
-        Phase::Overlap(index) => (Reason::Overlap, beside(keys, index, secret) + &awaited(&keys[index], life)),
+        Phase::Overlap(index) => {
+            let is_reverted = life.restarts.iter().any(|restart| matches!(restart.verdict, Verdict::Reverted(_)));
+            let reason = if is_reverted { Reason::RestartReverted } else { Reason::Overlap };
+            (reason, beside(keys, index, secret) + &awaited(&keys[index], life) + &restarts(life))
+        }
         Phase::HoldersUnknown(index) => {
             (Reason::HoldersUnknown, beside(keys, index, secret) + &unseen(&keys[index], life))
         }
@@ -91,6 +99,15 @@ fn beside(keys: &[Key], index: usize, secret: &str) -> String {
         }
         None => format!("Key {former}… is accepted."),
     }
+}
+
+fn restarts(life: &Life) -> String {
+    if life.restarts_off {
+        return " rotation.restartWorkloads does nothing here: the platform team sets restartWorkloads.enabled of the chart."
+            .to_owned();
+    }
+    let told = life.restarts.iter().take(MOST_IN_WORDS).map(|restart| format!(" {restart}"));
+    told.collect()
 }
 
 /// What has to happen before the key ends.
@@ -168,10 +185,6 @@ fn workload(of: &crate::kubernetes::holders::HeldBy) -> HolderWorkload {
 fn hour(time: Timestamp) -> Timestamp {
     let seconds = time.as_second();
     Timestamp::from_second(seconds - seconds.rem_euclid(3600)).unwrap_or(time)
-}
-
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// As Go writes it without what is zero: "168h", "90s".

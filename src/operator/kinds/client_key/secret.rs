@@ -79,6 +79,7 @@ mod tests {
             restored: false,
             last_used_at: None,
             settings_version: 0,
+            restarted: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{KeyPass, plan::Recorded, rotating, secret};
+use super::{KeyPass, plan::Recorded, restarts, rotating, secret};
 use crate::{
     backend::{Backend, Key},
     operator::{
@@ -138,6 +138,20 @@ impl KeyPass<'_> {
         }
         self.written_at = ensured.at;
         self.written = Some(Arc::new(ensured.live));
+        Ok(())
+    }
+
+    /// Restarts the workloads that hold the key before, and remembers each.
+    pub(super) async fn restart(&mut self, backend: &Backend) -> Result<(), Failure> {
+        let (Some(life), Some(active)) = (&self.life, self.keys.active()) else { return Ok(()) };
+        for due in life.restarts.iter().filter(|restart| restart.is_due()) {
+            // Not before the Secret was written, whatever the clock here says.
+            let at = active.published_at.map_or_else(Timestamp::now, |published| published.max(Timestamp::now()));
+            restarts::restart(&self.context.client, &self.namespace, due, at).await?;
+            backend.restarted(&active.id, &restarts::record(&due.kind, &due.name)).await?;
+            let note = format!("{} {} is restarted: it holds the key before.", due.kind, due.name);
+            self.context.events.announce(self.key, EventReason::WorkloadRestarted, &note);
+        }
         Ok(())
     }
 
