@@ -1,10 +1,19 @@
-//! What this process does beside serving: follows the keys and settings, tells the store that it lives and which keys
-//! were used, and sends the counts of what was dropped with the batches.
+//! What this process does beside serving: follows the keys and settings, tells the store that it lives, which settings it
+//! follows and which keys were used, and sends the counts of what was dropped with the batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval, interval_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -17,27 +26,46 @@ use super::{
 };
 use crate::{
     dsn::ProjectId,
-    store::ingest::{self, Heartbeat as Report},
+    store::ingest::{self, Report},
     telemetry::Readiness,
 };
 
-/// How often the store is told.
+/// How often the store is told at least.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// A heartbeat that takes longer is sent again with the next one.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// A report that takes longer is sent again with the next one.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For the report that is under way when the process ends, and for the last one.
+pub const LAST_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Everything the two loops need; clones share it.
 #[derive(Clone)]
 pub struct Heartbeat {
     pub project: ProjectId,
-    pub instance: Arc<str>,
     pub database: Database,
     pub keys: Arc<Keys>,
     pub metrics: Metrics,
+    instance: Arc<str>,
+    /// Wakes the reports: other settings are followed than the store was told.
+    unreported: Arc<Notify>,
+    /// Version of the settings that the store was told.
+    reported: Arc<AtomicI64>,
 }
 
 impl Heartbeat {
+    pub fn new(project: ProjectId, instance: &str, database: Database, metrics: Metrics) -> Self {
+        Self {
+            project,
+            database,
+            keys: Arc::new(Keys::new(project)),
+            metrics,
+            instance: instance.into(),
+            unreported: Arc::default(),
+            reported: Arc::default(),
+        }
+    }
+
     /// Polls keys and settings until `shutdown`; the first poll that works makes the process ready, unless it is
     /// `draining` by then.
     pub async fn follow_keys(self, readiness: Readiness, draining: CancellationToken, shutdown: CancellationToken) {
@@ -56,6 +84,9 @@ impl Heartbeat {
                         readiness.set(!draining.is_cancelled());
                     }
                     state = Polls::Working;
+                    if self.keys.version() != self.reported.load(Ordering::Relaxed) {
+                        self.unreported.notify_one();
+                    }
                 }
                 Err(error) if state == Polls::Failing => debug!(%error, "Still cannot poll the client keys."),
                 Err(error) => {
@@ -87,30 +118,56 @@ impl Heartbeat {
         }
     }
 
-    /// Tells the store every ten seconds until `shutdown`.
+    /// Tells the store every ten seconds until `shutdown`, and at once when other settings are followed: the operator
+    /// waits for that before it publishes a new key.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.send_or_warn().await;
+        let mut failing = false;
+        loop {
+            let due = async {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    () = self.unreported.notified() => {}
+                }
+            };
+            if shutdown.run_until_cancelled(due).await.is_none() {
+                return;
+            }
+            failing = match self.send(false).await {
+                Ok(()) => false,
+                Err(error) if failing => {
+                    debug!(%error, "Still cannot send the report.");
+                    true
+                }
+                Err(error) => {
+                    warn!(%error, "Could not send the report.");
+                    true
+                }
+            };
         }
     }
 
-    /// One heartbeat, also the last one of a process that ends.
-    pub async fn send_or_warn(&self) {
-        if let Err(error) = self.send().await {
-            warn!(%error, "Could not send the heartbeat.");
+    /// The last report of a process that ends; `all_committed`: nothing that it accepted is left. One that says so is
+    /// told from one that is gone.
+    pub async fn end(&self, all_committed: bool) {
+        if let Err(error) = self.send(all_committed).await {
+            warn!(%error, "Could not send the last report.");
         }
     }
 
-    async fn send(&self) -> Result<(), Failure> {
-        let key_usage = self.keys.take_usage();
-        let report = Report { instance: &self.instance, settings_version: self.keys.version(), key_usage: &key_usage };
+    async fn send(&self, ending: bool) -> Result<(), Failure> {
+        let used = self.keys.take_usage();
+        let key_usage: Vec<_> = used.iter().map(|(key, at)| (key.clone(), at.elapsed())).collect();
+        let settings_version = self.keys.version();
+        let report = Report { instance: &self.instance, settings_version, ending, key_usage: &key_usage };
         let project = self.project;
-        let send = |pool| async move { ingest::heartbeat(&pool, project, &report).await };
+        let send = |pool| async move { ingest::report(&pool, project, &report).await };
         let result = self.database.run(TIMEOUT, send).await;
-        if result.is_err() {
-            self.keys.give_back(&key_usage);
+        if result.is_ok() {
+            self.reported.store(settings_version, Ordering::Relaxed);
+        } else {
+            self.keys.give_back(&used);
         }
         result
     }

@@ -1,9 +1,12 @@
 //! Which client keys may send, how much, and what the project asks for, followed once a second; and when each key was
 //! last used.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use jiff::{Timestamp, Unit};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{
@@ -25,8 +28,8 @@ pub struct Keys {
     project: ProjectId,
     table: RwLock<Table>,
     lookups: Lookups,
-    /// Last use since the heartbeat took them, in whole seconds.
-    usage: Mutex<HashMap<PublicKey, Timestamp>>,
+    /// Last use since the report took them. By the clock that nobody sets.
+    usage: Mutex<HashMap<PublicKey, Instant>>,
 }
 
 #[derive(Default)]
@@ -89,10 +92,11 @@ impl Keys {
         if known != 0 || follow {
             let mut table = self.table_to_write();
             table.accepted = keys.iter().cloned().collect();
-            table.version = version;
-        }
-        if follow {
-            return;
+            // Without its rules the version is not followed: the operator is told of this one.
+            if follow {
+                table.version = version;
+                return;
+            }
         }
         match tokio::task::spawn_blocking(move || Rules::new(settings)).await {
             Ok(rules) => {
@@ -134,8 +138,7 @@ impl Keys {
     }
 
     /// Notes that an accepted key sent something.
-    pub fn used(&self, key: &PublicKey, at: Timestamp) {
-        let at = at.round(Unit::Second).unwrap_or(at);
+    pub fn used(&self, key: &PublicKey, at: Instant) {
         let mut usage = self.usage.lock();
         match usage.get_mut(key) {
             Some(last) => *last = at.max(*last),
@@ -146,12 +149,12 @@ impl Keys {
     }
 
     /// The last uses since the last call, for the store.
-    pub fn take_usage(&self) -> Vec<(PublicKey, Timestamp)> {
+    pub fn take_usage(&self) -> Vec<(PublicKey, Instant)> {
         self.usage.lock().drain().collect()
     }
 
     /// Puts back what [`Self::take_usage`] gave and the store did not take.
-    pub fn give_back(&self, taken: &[(PublicKey, Timestamp)]) {
+    pub fn give_back(&self, taken: &[(PublicKey, Instant)]) {
         for (key, at) in taken {
             self.used(key, *at);
         }
@@ -183,16 +186,20 @@ mod tests {
     }
 
     #[test]
-    fn the_last_use_counts_in_whole_seconds_and_survives_a_failed_heartbeat() {
+    fn the_last_use_counts_and_survives_a_failed_report() {
         let keys = Keys::new(ProjectId::new(1).unwrap());
         let key = PublicKey::from_random([1; 16]);
-        let second = |second| Timestamp::from_second(second).unwrap();
-        keys.used(&key, "2026-11-22T10:00:05.4Z".parse().unwrap());
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        keys.used(&key, now);
         let taken = keys.take_usage();
-        assert_eq!(taken, [(key.clone(), "2026-11-22T10:00:05Z".parse().unwrap())]);
-        keys.used(&key, second(2_000_000_000));
+        assert_eq!(taken, [(key.clone(), now)]);
         keys.give_back(&taken);
-        assert_eq!(keys.take_usage(), [(key, second(2_000_000_000))]);
+        keys.used(&key, later);
+        assert_eq!(keys.take_usage(), [(key.clone(), later)]);
+        keys.used(&key, later);
+        keys.give_back(&taken);
+        assert_eq!(keys.take_usage(), [(key, later)]);
         assert_eq!(keys.take_usage(), []);
     }
 }

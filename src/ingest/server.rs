@@ -13,7 +13,6 @@ use super::{
     database::Database,
     durable::Postgres,
     heartbeat::{self, Heartbeat},
-    keys::Keys,
     limits::Limits,
     metrics::Metrics,
     pipeline::{self, Queue},
@@ -110,13 +109,7 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let Self { config, database, registry, metrics, listener, probes, address, .. } = self;
         info!(%address, project = %config.project_id, "Receiving events.");
-        let heartbeat = Heartbeat {
-            project: config.project_id,
-            instance: config.instance.as_str().into(),
-            keys: Arc::new(Keys::new(config.project_id)),
-            database,
-            metrics: metrics.clone(),
-        };
+        let heartbeat = Heartbeat::new(config.project_id, &config.instance, database, metrics.clone());
         let readiness = Readiness::default();
         let (mut parts, ingest) = Parts::start(heartbeat, readiness.clone(), &shutdown);
         let probes = probes::serve_on(probes, parts.stop.clone(), readiness.clone(), registry);
@@ -138,7 +131,7 @@ impl Server {
         }
         ending.linger("farewell", FAREWELL.min(config.drain_timeout), connections.send_away()).await;
         ending.finish("drain", config.drain_timeout.saturating_sub(FAREWELL), connections.drain()).await;
-        parts.end(&mut ending).await;
+        parts.end(&mut ending, broken.is_none()).await;
         ending.end();
         broken.map_or(Ok(()), |part| Err(Error::Stopped(part)))
     }
@@ -150,6 +143,9 @@ struct Parts {
     counting: JoinSet<()>,
     /// No request can drop anything any more: the last counts may be sent.
     all_counted: CancellationToken,
+    /// Tells the store, until [`Self::all_written`].
+    reporting: JoinSet<()>,
+    all_written: CancellationToken,
     background: JoinSet<()>,
     probes: JoinSet<Result<(), probes::Error>>,
     /// Ends the background and the probes.
@@ -164,13 +160,13 @@ impl Parts {
         let (pipeline, queue) = pipeline::open(metrics.queued_events.clone());
         let limits = Arc::<Limits>::default();
         let writers = writers(&queue, &heartbeat, &limits);
-        let (stop, all_counted) = (CancellationToken::new(), CancellationToken::new());
+        let [stop, all_counted, all_written] = [(); 3].map(|()| CancellationToken::new());
         let mut background = JoinSet::new();
         let span = info_span!("background", project = heartbeat.project.get());
         background.spawn(database.clone().follow(stop.clone()).instrument(span.clone()));
         let following = heartbeat.clone().follow_keys(readiness, shutdown.clone(), stop.clone());
         background.spawn(following.instrument(span.clone()));
-        background.spawn(heartbeat.clone().run(stop.clone()).instrument(span));
+        let reporting = JoinSet::from_iter([heartbeat.clone().run(all_written.clone()).instrument(span)]);
         let counting = Heartbeat::send_outcomes(metrics.outcomes.clone(), pipeline.clone(), all_counted.clone());
         let counting = JoinSet::from_iter([counting]);
         let ingest = Ingest {
@@ -184,7 +180,10 @@ impl Parts {
             unknown_senders: BodyReader::for_unknown_senders(),
             large_bodies: LargeBodies::default(),
         };
-        (Self { writers, counting, all_counted, background, probes: JoinSet::new(), stop, heartbeat }, ingest)
+        let probes = JoinSet::new();
+        let parts =
+            Self { writers, counting, all_counted, reporting, all_written, background, probes, stop, heartbeat };
+        (parts, ingest)
     }
 
     /// Returns when one of them has stopped: its name.
@@ -193,18 +192,25 @@ impl Parts {
             _ = self.writers.join_next() => "writer",
             _ = self.background.join_next() => "background task",
             _ = self.counting.join_next() => "count of outcomes",
+            _ = self.reporting.join_next() => "report",
             _ = self.probes.join_next() => "probe server",
         }
     }
 
-    /// Once all connections are gone.
-    async fn end(mut self, ending: &mut Shutdown) {
+    /// Once all connections are gone. `whole`: no part stopped before.
+    async fn end(mut self, ending: &mut Shutdown, whole: bool) {
         self.all_counted.cancel();
         ending.finish("count", COUNT_TIMEOUT, all_of(&mut self.counting)).await;
         // With the requests and the counts all senders of the queue are gone: the writers finish and end.
         self.counting.shutdown().await;
-        ending.finish("flush", FLUSH_TIMEOUT, all_of(&mut self.writers)).await;
-        ending.finish("heartbeat", heartbeat::TIMEOUT, self.heartbeat.send_or_warn()).await;
+        let flushed = ending.finish("flush", FLUSH_TIMEOUT, all_of(&mut self.writers)).await.is_some();
+        self.all_written.cancel();
+        let last_report = async {
+            // One that is under way must not come behind the last one, and take it back.
+            all_of(&mut self.reporting).await;
+            self.heartbeat.end(whole && flushed).await;
+        };
+        ending.finish("report", heartbeat::LAST_TIMEOUT, last_report).await;
         self.stop.cancel();
         ending.finish("background", BACKGROUND_TIMEOUT, all_of(&mut self.background)).await;
         ending.finish("disconnect", MountedPool::CLOSE_TIMEOUT, self.heartbeat.database.close()).await;
@@ -246,7 +252,7 @@ mod tests {
             config.drain_timeout,
             COUNT_TIMEOUT,
             FLUSH_TIMEOUT,
-            heartbeat::TIMEOUT,
+            heartbeat::LAST_TIMEOUT,
             BACKGROUND_TIMEOUT,
             MountedPool::CLOSE_TIMEOUT,
         ];

@@ -1,6 +1,6 @@
 //! One request on its way: authenticate → decode → read → store → answer.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::{Buf, Bytes};
 use futures::Stream;
@@ -291,7 +291,7 @@ impl<'a> Submission<'a> {
     async fn admit(&mut self, key: &PublicKey) -> Result<(), Refusal> {
         match self.ingest.keys.state(key, &self.ingest.database).await {
             KeyLookup::Accepted => {
-                self.ingest.keys.used(key, self.received_at);
+                self.ingest.keys.used(key, Instant::now());
                 self.admitted = true;
                 // Those from before the first poll are nobody's.
                 self.rules = self.ingest.keys.rules();

@@ -91,6 +91,33 @@ async fn the_store_is_told_when_a_key_was_last_used() {
 }
 
 #[tokio::test]
+async fn the_store_is_told_at_once_that_a_new_key_is_known() {
+    let mut world = World::start().await;
+    let behind = "SELECT count(*) FROM errortracking.settings AS s LEFT JOIN errortracking.ingest_instances AS i
+                  USING (project_id) WHERE s.version IS DISTINCT FROM i.settings_version";
+    until("the first settings are told", async || world.count(behind).await == 0).await;
+    for number in 2..5 {
+        let minted = Instant::now();
+        world.mint(i32::from(number), &PublicKey::from_random([number; 16])).await;
+        until("the settings are told", async || world.count(behind).await == 0).await;
+        // The poll comes within a second, and the reports of every ten would not be in time.
+        assert!(minted.elapsed() < Duration::from_secs(3), "{:?}", minted.elapsed());
+    }
+    let lives = "SELECT count(*) FROM errortracking.ingest_instances WHERE ended_at IS NULL";
+    assert_eq!(world.count(lives).await, 1);
+    world.end().await;
+    let ended = "SELECT count(*) FROM errortracking.ingest_instances WHERE ended_at = seen_at AND ended_clean";
+    assert_eq!(world.count(ended).await, 1);
+    // The same pod with another process.
+    let again = world.serve_again().await;
+    until("it lives again", async || world.count(lives).await == 1).await;
+    // One that is killed says nothing.
+    again.server.abort();
+    assert!(again.server.await.is_err());
+    assert_eq!((world.count(lives).await, world.count(ended).await), (1, 0));
+}
+
+#[tokio::test]
 async fn a_changed_password_is_used_without_a_restart() {
     let world = World::start().await;
     assert_eq!(world.send(&world.post("store", EVENT)).await.status, 200);

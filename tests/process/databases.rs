@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::{
-    support::postgres::Database,
+    support::{postgres::Database, versions::BACK_TO_6},
     world::{Namespace, World, condition_of, eventually},
 };
 
@@ -208,11 +208,8 @@ async fn projects_stay_ready_while_the_operators_schema_waits_for_a_backup() {
     operator.kill();
 
     // The schema is that of the version before, and a backup holds what pg_dump holds.
-    let undo = "DROP INDEX errortracking.projects_namespace;
-        ALTER TABLE errortracking.projects DROP COLUMN ingest_pods, DROP COLUMN ingest_role_since;
-        UPDATE errortracking.schema_version SET version = 6";
     let backup = world.database.superuser();
-    sqlx::raw_sql(undo).execute(&backup).await.unwrap();
+    sqlx::raw_sql(BACK_TO_6).execute(&backup).await.unwrap();
     let mut dumping = backup.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE errortracking.projects IN ACCESS SHARE MODE").execute(&mut *dumping).await.unwrap();
     let _operator = world.start().await;

@@ -1,5 +1,7 @@
 //! Client keys, and what ingest sees of them.
 
+use std::time::Duration;
+
 use error_tracking_operator::{
     dsn::ProjectId,
     rotation::State,
@@ -7,7 +9,7 @@ use error_tracking_operator::{
     store::{
         StoreError,
         admin::{DeletionPolicy, KeyRow},
-        ingest::{Heartbeat, changed_settings, find_key, heartbeat},
+        ingest::{Report, changed_settings, find_key, report},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -238,16 +240,15 @@ async fn ingest_sees_each_change_of_the_keys() {
     assert!(!find_key(&ingest, shop, &public_key()).await.unwrap());
 
     // The use of a key is no change of it.
-    let used_at = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
-    let usage = [(key.public_key.clone(), used_at)];
+    let usage = [(key.public_key.clone(), Duration::ZERO)];
     let outcomes = [("rate_limited", 3), ("too_large", 1)];
     for _ in 0..2 {
-        let beat = Heartbeat { instance: "pod-1", settings_version: minted.version, key_usage: &usage };
-        heartbeat(&ingest, shop, &beat).await.unwrap();
+        let told = Report { instance: "pod-1", settings_version: minted.version, ending: false, key_usage: &usage };
+        report(&ingest, shop, &told).await.unwrap();
         heartbeat_of_the_version_before(&ingest, shop, &outcomes).await;
     }
     assert_eq!(changed_settings(&ingest, shop, minted.version).await.unwrap(), None);
-    assert_eq!(store.admin.keys_of("k1").await.unwrap()[0].last_used_at, Some(used_at));
+    assert!(store.admin.keys_of("k1").await.unwrap()[0].last_used_at.is_some());
     assert_eq!(store.number(shop, "SELECT sum(quantity)::bigint FROM {schema}.outcomes").await, 8);
     assert_eq!(store.number(shop, "SELECT count(*) FROM errortracking.ingest_instances").await, 1);
 

@@ -10,6 +10,7 @@ mod backend;
 mod fresh;
 mod identity;
 mod ingest;
+mod instances;
 mod keys;
 mod projects;
 mod reports;

@@ -70,7 +70,7 @@ async fn what_ingest_left_beside_events_goes_too() {
                 SELECT now() - ago, 'too_large', 1 FROM unnest('{29 days,31 days}'::interval[]) AS ago;
              INSERT INTO errortracking.ingest_instances (project_id, instance, settings_version, seen_at)
                 SELECT project_id, ago::text, 1, now() - ago
-                FROM errortracking.projects, unnest('{23 hours,25 hours}'::interval[]) AS ago",
+                FROM errortracking.projects, unnest('{30 days,32 days}'::interval[]) AS ago",
         )
         .await;
     store.admin.drop_expired(shop, 30, Timestamp::now()).await.unwrap();

@@ -1,15 +1,17 @@
 //! A database where PUBLIC may create in `public`, as one that was made before Postgres 15: what a tenant puts there is
 //! run by nobody else.
 
+use std::time::Duration;
+
 use error_tracking_operator::store::{
     Admin,
     admin::{DeletionPolicy, PodGrant},
     console::Snapshot,
-    ingest::{Heartbeat, changed_settings, find_key, heartbeat},
+    ingest::{Report, changed_settings, find_key, report},
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Store, applied, key_identity, project_identity, public_key, row, send};
+use crate::{Store, applied, heartbeat_of_the_version_before, key_identity, project_identity, public_key, row, send};
 
 /// Operators and functions that fit better than those of Postgres where types are mixed. Each remembers who ran it.
 const TRAPS: &str = r"
@@ -85,8 +87,12 @@ async fn nobody_runs_what_a_tenant_put_into_public() {
     assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
     assert!(find_key(&ingest, shop, &key).await.unwrap());
     changed_settings(&ingest, shop, 0).await.unwrap();
-    let beat = Heartbeat { instance: "pod", settings_version: 0, key_usage: &[(key.clone(), now)] };
-    heartbeat(&ingest, shop, &beat).await.unwrap();
+    let key_usage = [(key.clone(), Duration::from_secs(1))];
+    let told = Report { instance: "pod", settings_version: 0, ending: false, key_usage: &key_usage };
+    report(&ingest, shop, &told).await.unwrap();
+    heartbeat_of_the_version_before(&ingest, shop, &[("too_large", 1)]).await;
+    admin.ingest_instances(shop).await.unwrap();
+    admin.mark_instance_gone(shop, "pod").await.unwrap();
     let pages = store.database.pool_as(&console, "console");
     let mut snapshot = Snapshot::begin(&pages).await.unwrap();
     assert_eq!(snapshot.projects(now - SignedDuration::from_hours(24)).await.unwrap().len(), 2);

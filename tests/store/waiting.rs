@@ -6,7 +6,7 @@ use error_tracking_operator::store::{Admin, admin::DeletionPolicy};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
-use crate::{Store, applied, row, send};
+use crate::{Store, applied, row, send, support::versions::BACK_TO_6};
 
 /// Longest that a batch may take while somebody waits: a second of a lock, and what this machine needs.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -28,12 +28,9 @@ async fn dump(store: &Store) -> sqlx::Transaction<'static, sqlx::Postgres> {
     transaction
 }
 
-/// The schema as the version before left it: the last migration is not applied yet.
+/// The schema as a version before left it: the last migrations are not applied yet.
 async fn before_the_last_migration(store: &Store) {
-    let undo = "DROP INDEX errortracking.projects_namespace;
-        ALTER TABLE errortracking.projects DROP COLUMN ingest_pods, DROP COLUMN ingest_role_since;
-        UPDATE errortracking.schema_version SET version = 6";
-    sqlx::raw_sql(undo).execute(&store.pool).await.unwrap();
+    sqlx::raw_sql(BACK_TO_6).execute(&store.pool).await.unwrap();
 }
 
 #[tokio::test]

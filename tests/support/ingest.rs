@@ -122,6 +122,11 @@ impl World {
         }
     }
 
+    /// Another process of the pod that ended.
+    pub async fn serve_again(&self) -> Serving {
+        serve(self.project, &self.secret, "shop-ingest-0").await
+    }
+
     /// A second server of the project.
     pub async fn serve_another(&self) -> Serving {
         serve(self.project, &self.secret, "shop-ingest-1").await

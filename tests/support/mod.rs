@@ -10,3 +10,4 @@ pub mod ingest;
 pub mod postgres;
 pub mod proxy;
 pub mod restartable;
+pub mod versions;

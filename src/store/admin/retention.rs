@@ -19,8 +19,10 @@ const ISSUES_A_BATCH: i64 = 500;
 const ROWS_A_BATCH: i64 = 10_000;
 /// Marks of writers that have been silent so long are of pods long gone, with what they had spooled.
 const MARKS_DAYS: i32 = 90;
-/// Instances that have been silent so long are pods that are gone.
-const INSTANCES_DAYS: i32 = 1;
+/// Instances that said that they end, with nothing left to tell, are of interest to people only.
+const ENDED_INSTANCES_DAYS: i32 = 1;
+/// Any other one has kept a use of a key to itself, perhaps: it is known for longer than the longest overlap of two keys.
+const INSTANCES_DAYS: i32 = 31;
 /// How long an update of a session is known again when it comes a second time. `apply_sessions` names it too.
 const SESSIONS_SEEN_HOURS: i64 = 48;
 /// Windows that rate limits count in are shorter; a row that has not moved is of a writer that is gone.
@@ -51,7 +53,7 @@ impl Admin {
         let before = now - SignedDuration::from_hours(24 * i64::from(retention_days));
         // First what nobody's long transaction can hold up.
         self.delete_old_counts(project, before, now).await?;
-        self.delete_silent_instances(project, now).await?;
+        self.delete_gone_instances(project, now).await?;
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
         let issues = self.forget_issues(project, before).await?;
@@ -220,7 +222,7 @@ impl Admin {
     }
 
     /// What pods that are gone left of themselves.
-    async fn delete_silent_instances(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
+    async fn delete_gone_instances(&self, project: ProjectId, now: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         migrations::lock_project(&mut transaction, project).await?;
         sqlx::query(AssertSqlSafe(format!(
@@ -233,10 +235,11 @@ impl Admin {
         .await?;
         sqlx::query(
             "DELETE FROM errortracking.ingest_instances
-             WHERE project_id = $1 AND seen_at < $2 - make_interval(days => $3)",
+             WHERE project_id = $1 AND greatest(seen_at, ended_at)
+                < clock_timestamp() - make_interval(days => CASE WHEN ended_clean THEN $2 ELSE $3 END)",
         )
         .bind(project.as_i64())
-        .bind(Timestamptz::from(now))
+        .bind(ENDED_INSTANCES_DAYS)
         .bind(INSTANCES_DAYS)
         .execute(&mut *transaction)
         .await?;

@@ -2,11 +2,11 @@
 
 use sqlx::PgPool;
 
-use super::{ChangedSettings, Heartbeat};
+use super::{ChangedSettings, Report};
 use crate::{
     dsn::{ProjectId, PublicKey},
     settings::RateLimit,
-    store::{StoreError, Timestamptz},
+    store::StoreError,
 };
 
 /// A row of `errortracking.changed_settings`; the last three are of the same keys.
@@ -53,16 +53,16 @@ pub async fn find_key(pool: &PgPool, project: ProjectId, key: &PublicKey) -> Res
     Ok(found)
 }
 
-/// Records that the instance lives, which settings it follows, and the use of keys. The last two arguments are for
-/// instances of the version before, which told here what they dropped: now that goes with the batches, once.
-pub async fn heartbeat(pool: &PgPool, project: ProjectId, heartbeat: &Heartbeat<'_>) -> Result<(), StoreError> {
-    let usage = heartbeat.key_usage;
-    sqlx::query("SELECT errortracking.heartbeat($1, $2, $3, $4, $5, '{}', '{}')")
+/// Records that the instance lives or ends, which settings it follows, and the use of keys.
+pub async fn report(pool: &PgPool, project: ProjectId, report: &Report<'_>) -> Result<(), StoreError> {
+    let usage = report.key_usage;
+    sqlx::query("SELECT errortracking.report($1, $2, $3, $4, $5, $6)")
         .bind(project.as_i64())
-        .bind(heartbeat.instance)
-        .bind(heartbeat.settings_version)
+        .bind(report.instance)
+        .bind(report.settings_version)
+        .bind(report.ending)
         .bind(usage.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
-        .bind(usage.iter().map(|(_, used_at)| Timestamptz::from(*used_at)).collect::<Vec<_>>())
+        .bind(usage.iter().map(|(_, age)| age.as_secs_f64()).collect::<Vec<_>>())
         .execute(pool)
         .await?;
     Ok(())

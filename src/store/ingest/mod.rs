@@ -5,13 +5,15 @@ mod instance;
 mod reports;
 mod words;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
 pub(in crate::store) use self::instance::rate_limit;
 pub use self::{
     batch::{ingest_batch, quarantine, tag_value_hash},
-    instance::{changed_settings, find_key, heartbeat},
+    instance::{changed_settings, find_key, report},
     reports::{FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit},
     words::{EventKind, FeedbackKind, Outcome},
 };
@@ -21,7 +23,7 @@ use crate::{
     settings::{RateLimit, Settings},
 };
 
-/// Connections that the pool of an ingest pod opens at most: two writers, and keys and heartbeat together.
+/// Connections that the pool of an ingest pod opens at most: two writers, and keys and reports together.
 pub const CONNECTIONS_A_POD: u32 = 3;
 
 /// One event, ready to be stored.
@@ -90,11 +92,13 @@ pub struct ChangedSettings {
 
 /// What an instance reports about itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Heartbeat<'a> {
+pub struct Report<'a> {
     pub instance: &'a str,
     pub settings_version: i64,
-    /// Last use of keys since the last heartbeat.
-    pub key_usage: &'a [(PublicKey, Timestamp)],
+    /// The instance ends, and everything that it accepted is committed.
+    pub ending: bool,
+    /// How long ago each key was last used, of those that were since the report before.
+    pub key_usage: &'a [(PublicKey, Duration)],
 }
 
 /// A row that Postgres does not take, kept aside with what it said.
