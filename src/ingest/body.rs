@@ -33,7 +33,7 @@ const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long, and how much of it, the rest of a refused body is read and thrown away: closing a socket
 /// that holds unread data resets it, and the client would see that instead of our answer.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: usize = 2 * MAX_BODY_BYTES;
 
 /// Permits are counted in units of this many bytes, as a semaphore counts in `u32`.

@@ -23,6 +23,7 @@ use super::{
     metrics::Metrics,
     outcomes::Outcomes,
     pipeline::{Pipeline, Unit},
+    refused_keys::RefusedKeys,
 };
 use crate::{
     dsn::ProjectId,
@@ -45,6 +46,7 @@ pub struct Heartbeat {
     pub project: ProjectId,
     pub database: Database,
     pub keys: Arc<Keys>,
+    pub refused_keys: Arc<RefusedKeys>,
     pub metrics: Metrics,
     instance: Arc<str>,
     /// Wakes the reports: other settings are followed than the store was told.
@@ -59,6 +61,7 @@ impl Heartbeat {
             project,
             database,
             keys: Arc::new(Keys::new(project)),
+            refused_keys: Arc::default(),
             metrics,
             instance: instance.into(),
             unreported: Arc::default(),
@@ -157,10 +160,16 @@ impl Heartbeat {
     }
 
     async fn send(&self, ending: bool) -> Result<(), Failure> {
-        let used = self.keys.take_usage();
+        let (used, refused) = (self.keys.take_usage(), self.refused_keys.take());
         let key_usage: Vec<_> = used.iter().map(|(key, at)| (key.clone(), at.elapsed())).collect();
         let settings_version = self.keys.version();
-        let report = Report { instance: &self.instance, settings_version, ending, key_usage: &key_usage };
+        let report = Report {
+            instance: &self.instance,
+            settings_version,
+            ending,
+            key_usage: &key_usage,
+            refused: &refused.iter().map(|(key, sent)| sent.told(key)).collect::<Vec<_>>(),
+        };
         let project = self.project;
         let send = |pool| async move { ingest::report(&pool, project, &report).await };
         let result = self.database.run(TIMEOUT, send).await;
@@ -168,6 +177,7 @@ impl Heartbeat {
             self.reported.store(settings_version, Ordering::Relaxed);
         } else {
             self.keys.give_back(&used);
+            self.refused_keys.give_back(refused);
         }
         result
     }

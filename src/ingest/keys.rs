@@ -58,10 +58,11 @@ impl Keys {
         // What is found is not put into the table: a poll that began before may have told of its end.
         let project = self.project;
         let ask = || async move {
-            let find = |pool| async move { ingest::find_key(&pool, project, key).await };
-            match database.run(ANSWER_TIMEOUT, find).await {
-                Ok(true) => KeyLookup::Accepted,
-                Ok(false) => KeyLookup::Unknown,
+            let look_up = |pool| async move { ingest::look_up_key(&pool, project, key).await };
+            match database.run(ANSWER_TIMEOUT, look_up).await {
+                Ok(Some(true)) => KeyLookup::Accepted,
+                Ok(Some(false)) => KeyLookup::Refused,
+                Ok(None) => KeyLookup::Unknown,
                 Err(Failure::Away) => KeyLookup::Unavailable,
                 Err(error) => {
                     tracing::warn!(%project, key_prefix = key.prefix(), %error, "Could not look up a client key.");

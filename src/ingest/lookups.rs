@@ -26,6 +26,9 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyLookup {
     Accepted,
+    /// The project has it, and does not accept it any more.
+    Refused,
+    /// The project has no such key.
     Unknown,
     /// Nobody could be asked.
     Unavailable,

@@ -4,12 +4,12 @@
 //! of `store` and read nothing; it knows no Kubernetes. Called by `main`.
 //!
 //! - `server` starts everything and ends it in order; `routes` is the HTTP surface (`path`, `answer`, `refusal`),
-//!   `submission` one request on its way (`body`, `content`).
+//!   `submission` one request on its way (`body`, `content`, `large_bodies`).
 //! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
 //! - `pipeline` queues units for the `writer`s, which make a `record` of what waits and keep it where it is `durable`;
 //!   `database` is the pool.
-//! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped;
-//!   `heartbeat` tells the store.
+//! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped, `refused_keys` who
+//!   still sends with a key of before; `heartbeat` tells the store.
 //!
 //! `commands::decode` explains a captured body with the same `Reading`.
 
@@ -21,6 +21,7 @@ mod database;
 mod durable;
 mod heartbeat;
 mod keys;
+mod large_bodies;
 mod limits;
 mod lookups;
 mod metrics;
@@ -32,6 +33,7 @@ mod reading;
 pub mod record;
 mod refusal;
 mod refusal_log;
+mod refused_keys;
 mod routes;
 mod rules;
 mod server;

@@ -13,12 +13,13 @@ use super::{
     database::Database,
     durable::Postgres,
     heartbeat::{self, Heartbeat},
+    large_bodies::LargeBodies,
     limits::Limits,
     metrics::Metrics,
     pipeline::{self, Queue},
     record::Streams,
     routes::routes,
-    submission::{Ingest, LargeBodies},
+    submission::Ingest,
     writer::{WRITERS, Writer},
 };
 use crate::{
@@ -172,6 +173,7 @@ impl Parts {
         let ingest = Ingest {
             project: heartbeat.project,
             keys: Arc::clone(&heartbeat.keys),
+            refused_keys: Arc::clone(&heartbeat.refused_keys),
             limits,
             database: database.clone(),
             pipeline,

@@ -6,14 +6,15 @@ use bytes::{Buf, Bytes};
 use futures::Stream;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::{
     answer::{Accepted, Answer},
-    body::{self, BodyReader, Reservation},
+    body::{self, BodyReader, DISCARD_TIMEOUT},
     content::{Content, Decoded, MAX_ENVELOPE_BYTES, MAX_STORE_BYTES},
     database::Database,
     keys::Keys,
+    large_bodies::{BodyMemory, LargeBodies},
     limits::{Exceeded, Limit, Limits},
     lookups::KeyLookup,
     metrics::Metrics,
@@ -22,12 +23,13 @@ use super::{
     pipeline::{Pipeline, Unit},
     reading::{Read, Reading, ReportQuery},
     refusal::Refusal,
+    refused_keys::{self, RefusedKeys},
     rules::Rules,
 };
 use crate::{
     dsn::{ProjectId, PublicKey},
     protocol::{
-        auth::{self, AuthError},
+        auth::{self, Auth, AuthError},
         encoding::{self, DecodeError, Encoding},
         envelope::{Envelope, ItemKind},
         event::MAX_BYTES as MAX_EVENT_BYTES,
@@ -40,10 +42,6 @@ use crate::{
 const INLINE_INFLATED_BYTES: usize = 1 << 20;
 const INLINE_BYTES: usize = 64 << 10;
 
-/// Large bodies at a time: each may grow to [`MAX_ENVELOPE_BYTES`] in memory, beside the memory of all other
-/// bodies.
-const LARGE_BODIES: usize = 1;
-
 const ENVELOPE_TYPE: &str = "application/x-sentry-envelope";
 
 /// What all requests share.
@@ -51,6 +49,7 @@ const ENVELOPE_TYPE: &str = "application/x-sentry-envelope";
 pub struct Ingest {
     pub project: ProjectId,
     pub keys: Arc<Keys>,
+    pub refused_keys: Arc<RefusedKeys>,
     pub limits: Arc<Limits>,
     pub database: Database,
     pub pipeline: Pipeline,
@@ -61,32 +60,6 @@ pub struct Ingest {
     pub large_bodies: LargeBodies,
 }
 
-/// Turns for large bodies. Clones share them.
-#[derive(Clone)]
-pub struct LargeBodies(Arc<Semaphore>);
-
-impl LargeBodies {
-    /// Does heavy work on a thread of its own, one request at a time. What covers its memory comes back with
-    /// the result.
-    async fn run_on_thread<T, F>(&self, mut memory: BodyMemory, work: F) -> Result<(T, BodyMemory), Refusal>
-    where
-        F: FnOnce() -> Result<T, Refusal> + Send + 'static,
-        T: Send + 'static,
-    {
-        if memory.turn.is_none() {
-            memory.turn = Arc::clone(&self.0).acquire_owned().await.ok();
-        }
-        let holding = move || Ok((work()?, memory));
-        tokio::task::spawn_blocking(holding).await.unwrap_or(Err(Refusal::Overloaded))
-    }
-}
-
-impl Default for LargeBodies {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LARGE_BODIES)))
-    }
-}
-
 /// One request. `key` is kept for the log line of a refusal.
 pub struct Submission<'a> {
     ingest: &'a Ingest,
@@ -95,21 +68,17 @@ pub struct Submission<'a> {
     query: &'a str,
     received_at: Timestamp,
     key: Option<PublicKey>,
+    /// The SDK, as it names itself beside the key.
+    client: Option<String>,
     admitted: bool,
+    /// The key is one of the project's that is not accepted any more.
+    of_refused_key: bool,
     /// Events that are counted towards the limits.
     charged: usize,
     /// What was lost is counted by what it was.
     counted: bool,
     rules: Arc<Rules>,
     peer: Option<Peer>,
-}
-
-/// What covers a body's memory. It goes along to the threads that work on the body: a client that leaves ends
-/// its request, but not those.
-struct BodyMemory {
-    reservation: Reservation,
-    /// For what is too large to be reserved.
-    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a> Submission<'a> {
@@ -121,7 +90,9 @@ impl<'a> Submission<'a> {
             query,
             received_at: Timestamp::now(),
             key: None,
+            client: None,
             admitted: false,
+            of_refused_key: false,
             charged: 0,
             counted: false,
             rules: ingest.keys.rules(),
@@ -174,7 +145,10 @@ impl<'a> Submission<'a> {
         let encoding = match self.admit_head().await {
             Ok(encoding) => encoding,
             Err(refusal) => {
-                body::discard(self.headers, body).await;
+                match self.key.as_ref().filter(|key| self.may_name_server(key)) {
+                    Some(key) => self.read_server_name(key, body).await,
+                    None => body::discard(self.headers, body).await,
+                }
                 return Err(refusal);
             }
         };
@@ -183,7 +157,7 @@ impl<'a> Submission<'a> {
         if received.bytes.is_empty() {
             return Err(Refusal::EmptyBody);
         }
-        let memory = BodyMemory { reservation: received.reservation, turn: None };
+        let memory = BodyMemory::new(received.reservation);
         let (content, memory) = self.decode(encoding, received.bytes, memory).await?;
         self.take(content, memory).await
     }
@@ -206,14 +180,19 @@ impl<'a> Submission<'a> {
         let event = encoding::store_body(event.into(), MAX_EVENT_BYTES)?;
         let mut reservation = self.ingest.bodies.nothing();
         reservation.grow_to(self.query.len() + event.len())?;
-        self.take(Content::Event(event), BodyMemory { reservation, turn: None }).await
+        self.take(Content::Event(event), BodyMemory::new(reservation)).await
     }
 
     /// Reads and stores what was decoded.
     async fn take(&mut self, content: Content, memory: BodyMemory) -> Result<Accepted, Refusal> {
         let mut exceeded = None;
         if let Content::Envelope(envelope) = &content {
-            self.check_envelope_dsn(envelope).await?;
+            if let Err(refusal) = self.check_envelope_dsn(envelope).await {
+                if let Some(key) = self.key.as_ref().filter(|key| self.may_name_server(key)) {
+                    self.note_server_name(key, &content);
+                }
+                return Err(refusal);
+            }
             self.check_origin()?;
             if envelope.items.iter().any(|item| matches!(item.kind, ItemKind::Event | ItemKind::Security)) {
                 exceeded = self.admit_event().err();
@@ -266,7 +245,9 @@ impl<'a> Submission<'a> {
             Addressed::OfKey => false,
             Addressed::Invalid => return Err(Refusal::BadProjectId),
         };
-        self.key = auth::parse(header, authorization, self.query)?.map(|auth| auth.key);
+        if let Some(Auth { key, client, .. }) = auth::parse(header, authorization, self.query)? {
+            (self.key, self.client) = (Some(key), client);
+        }
         if of_other_project {
             return Err(if self.key.is_some() { Refusal::UnknownKey } else { AuthError::Missing.into() });
         }
@@ -282,6 +263,10 @@ impl<'a> Submission<'a> {
         if !matches!(self.format(), Endpoint::Envelope | Endpoint::Nel) {
             self.admit_event().map_err(Refusal::RateLimited)?;
         }
+        self.encoding()
+    }
+
+    fn encoding(&self) -> Result<Encoding, Refusal> {
         let coding = self.headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         // Two header lines are two codings.
         let several = self.headers.get_all(header::CONTENT_ENCODING).iter().count() > 1;
@@ -297,8 +282,45 @@ impl<'a> Submission<'a> {
                 self.rules = self.ingest.keys.rules();
                 if self.rules.active { Ok(()) } else { Err(Refusal::Inactive) }
             }
+            KeyLookup::Refused => {
+                self.of_refused_key = true;
+                let address = self.peer.as_ref().map(|Peer(peer)| peer.ip());
+                self.ingest.refused_keys.note(key, self.client.as_deref(), address, Instant::now());
+                Err(Refusal::UnknownKey)
+            }
             KeyLookup::Unknown => Err(Refusal::UnknownKey),
             KeyLookup::Unavailable => Err(Refusal::KeysUnavailable),
+        }
+    }
+
+    /// Whether the body of this refused request may be looked into for where it came from. A client that waits for `100
+    /// Continue` is not asked for it.
+    fn may_name_server(&self, key: &PublicKey) -> bool {
+        self.of_refused_key
+            && !self.headers.contains_key(header::EXPECT)
+            && self.ingest.refused_keys.may_read(key, Instant::now())
+    }
+
+    /// Reads a body that is refused as if its sender were unknown, and for no longer than it would be thrown away.
+    async fn read_server_name<S, B>(&self, key: &PublicKey, body: S)
+    where
+        S: Stream<Item = Result<B, warp::Error>>,
+        B: Buf,
+    {
+        let reading = self.ingest.unknown_senders.read(self.headers, body);
+        let (Ok(Ok(mut received)), Ok(encoding)) = (timeout(DISCARD_TIMEOUT, reading).await, self.encoding()) else {
+            return;
+        };
+        let length = received.bytes.len();
+        let Ok(decoded) = Decoded::new(encoding, received.bytes, INLINE_INFLATED_BYTES, self.format()) else { return };
+        if received.reservation.grow_to(length + decoded.unpacked_bytes).is_ok() {
+            self.note_server_name(key, &decoded.content);
+        }
+    }
+
+    fn note_server_name(&self, key: &PublicKey, content: &Content) {
+        if let Some(name) = refused_keys::server_name(content) {
+            self.ingest.refused_keys.name_server(key, &name, Instant::now());
         }
     }
 
@@ -449,59 +471,4 @@ impl<'a> Submission<'a> {
 /// A header's value; one that is not text cannot be credentials.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, AuthError> {
     headers.get(name).map(|value| value.to_str().map_err(|_| AuthError::Malformed)).transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use futures::stream;
-
-    use super::*;
-    use crate::ingest::{
-        body::{MAX_BUFFERED_BYTES, MAX_UNKNOWN_SENDERS_BYTES},
-        pipeline::{BATCH_BYTES, QUEUE_BYTES},
-        writer::WRITERS,
-    };
-
-    /// Default memory limit of an ingest pod, and what a process without a request takes, generously.
-    const POD_BYTES: usize = 256 << 20;
-    const BASE_BYTES: usize = 32 << 20;
-
-    #[test]
-    fn everything_at_its_maximum_fits_into_the_pod() {
-        let bodies = LARGE_BODIES * MAX_ENVELOPE_BYTES + MAX_BUFFERED_BYTES + MAX_UNKNOWN_SENDERS_BYTES;
-        // A batch under way is copied into the statement and into the connection's buffer.
-        let events = QUEUE_BYTES + 2 * WRITERS * BATCH_BYTES;
-        assert!(bodies + events <= POD_BYTES - BASE_BYTES, "{bodies} {events}");
-    }
-
-    async fn memory(reader: &BodyReader) -> BodyMemory {
-        let body = stream::iter([Ok::<_, warp::Error>(Bytes::from_static(b"body"))]);
-        let body = reader.read(&HeaderMap::new(), body).await.unwrap();
-        BodyMemory { reservation: body.reservation, turn: None }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_leaves_does_not_free_memory_that_is_still_worked_on() {
-        let (reader, large_bodies) = (BodyReader::default(), LargeBodies::default());
-        let untouched = reader.free_bytes();
-        let (started, has_started) = mpsc::channel();
-        let (finish, may_finish) = mpsc::channel::<()>();
-        let work = move || {
-            started.send(()).unwrap();
-            may_finish.recv().unwrap();
-            Ok(())
-        };
-        let mut request = Box::pin(large_bodies.run_on_thread(memory(&reader).await, work));
-        assert!(futures::poll!(&mut request).is_pending());
-        tokio::task::spawn_blocking(move || has_started.recv()).await.unwrap().unwrap();
-        drop(request);
-        assert!(reader.free_bytes() < untouched);
-        assert_eq!(large_bodies.0.available_permits(), LARGE_BODIES - 1);
-
-        finish.send(()).unwrap();
-        let _turn = large_bodies.0.acquire().await.unwrap();
-        assert_eq!(reader.free_bytes(), untouched);
-    }
 }

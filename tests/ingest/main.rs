@@ -22,6 +22,7 @@ mod logins;
 mod outages;
 mod privacy;
 mod proxy;
+mod refused_keys;
 mod refusing;
 mod regression;
 mod samples;

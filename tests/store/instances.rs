@@ -7,7 +7,7 @@ use error_tracking_operator::{
     store::{
         Admin,
         admin::{Ended, IngestInstance},
-        ingest::{Report, report},
+        ingest::{Report, look_up_key, report},
     },
 };
 use jiff::Timestamp;
@@ -37,12 +37,12 @@ impl Reporting {
     /// The key was used so long before the report, by what the instance says.
     async fn used(&self, instance: &str, age: Duration) {
         let key_usage = [(self.key.clone(), age)];
-        let told = Report { instance, settings_version: 7, ending: false, key_usage: &key_usage };
+        let told = Report { instance, settings_version: 7, ending: false, key_usage: &key_usage, refused: &[] };
         report(&self.ingest, self.project, &told).await.unwrap();
     }
 
     async fn tell(&self, instance: &str, settings_version: i64, ending: bool) {
-        let told = Report { instance, settings_version, ending, key_usage: &[] };
+        let told = Report { instance, settings_version, ending, key_usage: &[], refused: &[] };
         report(&self.ingest, self.project, &told).await.unwrap();
     }
 
@@ -118,7 +118,7 @@ async fn a_use_is_as_old_as_the_instance_says_within_what_can_be() {
 
     for nonsense in ["NaN", "Infinity", "-Infinity", "-86400"] {
         world.forget_use().await;
-        sqlx::query("SELECT errortracking.report($1, 'pod-1', 7, false, ARRAY[$2], ARRAY[$3::double precision])")
+        sqlx::query("SELECT errortracking.report($1, 'pod-1', 7, false, ARRAY[$2], ARRAY[$3::double precision], '[]')")
             .bind(world.project.as_i64())
             .bind(world.key.as_str())
             .bind(nonsense.parse::<f64>().unwrap())
@@ -219,16 +219,19 @@ async fn a_login_of_the_version_before_may_report() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     let group = store.admin.installation().ingest_group();
-    let told = Report { instance: "pod-1", settings_version: 1, ending: false, key_usage: &[] };
+    let told = Report { instance: "pod-1", settings_version: 1, ending: false, key_usage: &[], refused: &[] };
     let may = async || {
         let grants_ok = store.admin.observe_project(shop).await.unwrap().unwrap().grants_ok;
-        [grants_ok, report(&ingest, shop, &told).await.is_ok()]
+        let reports = report(&ingest, shop, &told).await.is_ok();
+        [grants_ok, reports, look_up_key(&ingest, shop, &public_key()).await.is_ok()]
     };
     // As the version before left it.
-    store.execute(shop, &format!("REVOKE EXECUTE ON FUNCTION errortracking.report FROM {group}")).await;
-    assert_eq!(may().await, [false; 2]);
+    for function in ["report", "look_up_key"] {
+        store.execute(shop, &format!("REVOKE EXECUTE ON FUNCTION errortracking.{function} FROM {group}")).await;
+    }
+    assert_eq!(may().await, [false; 3]);
     let migration = include_str!("../../migrations/server/0008_key_usage.sql");
     let (_, grants) = migration.split_once("\nDO ").unwrap();
     store.execute(shop, &format!("DO {grants}")).await;
-    assert_eq!(may().await, [true; 2]);
+    assert_eq!(may().await, [true; 3]);
 }

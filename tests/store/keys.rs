@@ -243,7 +243,13 @@ async fn ingest_sees_each_change_of_the_keys() {
     let usage = [(key.public_key.clone(), Duration::ZERO)];
     let outcomes = [("rate_limited", 3), ("too_large", 1)];
     for _ in 0..2 {
-        let told = Report { instance: "pod-1", settings_version: minted.version, ending: false, key_usage: &usage };
+        let told = Report {
+            instance: "pod-1",
+            settings_version: minted.version,
+            ending: false,
+            key_usage: &usage,
+            refused: &[],
+        };
         report(&ingest, shop, &told).await.unwrap();
         heartbeat_of_the_version_before(&ingest, shop, &outcomes).await;
     }

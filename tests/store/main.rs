@@ -13,6 +13,7 @@ mod ingest;
 mod instances;
 mod keys;
 mod projects;
+mod refused;
 mod reports;
 mod retention;
 mod rights;

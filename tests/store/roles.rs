@@ -3,7 +3,7 @@
 use error_tracking_operator::store::{
     StoreError,
     admin::{DeletionPolicy, password_digest},
-    ingest::{Batch, Quarantined, Report, changed_settings, find_key, quarantine, report},
+    ingest::{Batch, Quarantined, Report, changed_settings, find_key, look_up_key, quarantine, report},
 };
 use sqlx::AssertSqlSafe;
 
@@ -45,11 +45,12 @@ async fn the_login_of_another_project_is_refused() {
     let (shop, _) = store.ingesting("shop").await;
     let (_, blog_login) = store.ingesting("blog").await;
     let batch = Batch { stream: uuid::Uuid::new_v4(), sequence: 1, rows: &[row(1)], ..Batch::default() };
-    let quiet = Report { instance: "pod", settings_version: 0, ending: false, key_usage: &[] };
+    let quiet = Report { instance: "pod", settings_version: 0, ending: false, key_usage: &[], refused: &[] };
     for refused in [
         error_tracking_operator::store::ingest::ingest_batch(&blog_login, shop, &batch).await.map(drop),
         changed_settings(&blog_login, shop, 0).await.map(drop),
         find_key(&blog_login, shop, &public_key()).await.map(drop),
+        look_up_key(&blog_login, shop, &public_key()).await.map(drop),
         report(&blog_login, shop, &quiet).await,
     ] {
         assert!(matches!(refused, Err(StoreError::NotPermitted { .. })), "{refused:?}");

@@ -7,7 +7,7 @@ use error_tracking_operator::store::{
     Admin,
     admin::{DeletionPolicy, PodGrant},
     console::Snapshot,
-    ingest::{Report, changed_settings, find_key, report},
+    ingest::{RefusedKey, Report, changed_settings, look_up_key, report},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -85,14 +85,25 @@ async fn nobody_runs_what_a_tenant_put_into_public() {
     // Pods and console, whose logins could be tenants' too.
     let ingest = store.database.pool_as(&role, "secret");
     assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0));
-    assert!(find_key(&ingest, shop, &key).await.unwrap());
+    assert_eq!(look_up_key(&ingest, shop, &key).await.unwrap(), Some(true));
     changed_settings(&ingest, shop, 0).await.unwrap();
     let key_usage = [(key.clone(), Duration::from_secs(1))];
-    let told = Report { instance: "pod", settings_version: 0, ending: false, key_usage: &key_usage };
+    let dead = admin.mint_key(shop, &key_identity("shop", "k"), 2, &public_key(), &"x".into()).await.unwrap();
+    admin.revoke_key(dead.key_id).await.unwrap();
+    let refused = [RefusedKey {
+        key: dead.public_key,
+        age: Duration::ZERO,
+        events: 1,
+        sentry_client: Some("test/1.0".into()),
+        server_name: None,
+        addresses: vec![([10, 0, 0, 1].into(), Duration::ZERO)],
+    }];
+    let told = Report { instance: "pod", settings_version: 0, ending: false, key_usage: &key_usage, refused: &refused };
     report(&ingest, shop, &told).await.unwrap();
     heartbeat_of_the_version_before(&ingest, shop, &[("too_large", 1)]).await;
     admin.ingest_instances(shop).await.unwrap();
     admin.mark_instance_gone(shop, "pod").await.unwrap();
+    assert_eq!(admin.refused_uses("k").await.unwrap().len(), 1);
     let pages = store.database.pool_as(&console, "console");
     let mut snapshot = Snapshot::begin(&pages).await.unwrap();
     assert_eq!(snapshot.projects(now - SignedDuration::from_hours(24)).await.unwrap().len(), 2);

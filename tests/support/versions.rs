@@ -2,7 +2,12 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
-    DROP FUNCTION errortracking.report, errortracking.time_of;
+    DROP FUNCTION errortracking.succeed_key, errortracking.publish_key, errortracking.end_key, errortracking.restore_key,
+        errortracking.record_restart;
+    ALTER TABLE errortracking.client_keys DROP COLUMN state, DROP COLUMN published_at, DROP COLUMN retiring_since,
+        DROP COLUMN restored, DROP COLUMN settings_version, DROP COLUMN restarted;
+    DROP FUNCTION errortracking.report, errortracking.record_refused, errortracking.look_up_key, errortracking.time_of;
+    DROP TABLE errortracking.refused_addresses, errortracking.refused_keys;
     ALTER TABLE errortracking.ingest_instances DROP COLUMN ended_at, DROP COLUMN ended_clean;
     DROP INDEX errortracking.projects_namespace;
     ALTER TABLE errortracking.projects DROP COLUMN ingest_pods, DROP COLUMN ingest_role_since;

@@ -12,6 +12,7 @@ mod notes;
 mod parse;
 pub(super) mod receipt;
 mod repair;
+mod server_name;
 mod stacktrace;
 mod tags;
 pub(super) mod text;
@@ -31,6 +32,7 @@ pub use self::{
     parse::{EventError, MAX_BYTES, MAX_CLEANED_BYTES, parse, parse_core},
     receipt::{Receipt, clock_drift},
     repair::repaired,
+    server_name::server_name,
     stacktrace::MAX_FRAMES,
     tags::{MAX_TAG_CHARS, MAX_TAGS},
     title::UNLABELED,

@@ -15,6 +15,7 @@ mod observe;
 mod partitions;
 mod projects;
 mod public;
+mod refused;
 mod retention;
 mod retire;
 mod rights;
@@ -35,6 +36,7 @@ pub use self::{
     instances::{Ended, IngestInstance},
     leader::Leader,
     numbers::NumberTaken,
+    refused::{RefusedAddress, RefusedUse},
     retention::Expired,
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,

@@ -1,8 +1,11 @@
 //! What an ingest instance asks about keys and reports about itself.
 
+use std::{net::IpAddr, time::Duration};
+
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{ChangedSettings, Report};
+use super::{ChangedSettings, RefusedKey, Report};
 use crate::{
     dsn::{ProjectId, PublicKey},
     settings::RateLimit,
@@ -43,7 +46,17 @@ pub(in crate::store) fn rate_limit(events: Option<i32>, seconds: Option<i32>) ->
     Some(RateLimit { events: number(events)?, window_seconds: number(seconds)? })
 }
 
-/// Whether the key is accepted now.
+/// Whether the key is accepted now; `None`: the project has no such key.
+pub async fn look_up_key(pool: &PgPool, project: ProjectId, key: &PublicKey) -> Result<Option<bool>, StoreError> {
+    let (accepted,): (Option<bool>,) = sqlx::query_as("SELECT errortracking.look_up_key($1, $2)")
+        .bind(project.as_i64())
+        .bind(key.as_str())
+        .fetch_one(pool)
+        .await?;
+    Ok(accepted)
+}
+
+/// Whether the key is accepted now, as instances of the version before ask.
 pub async fn find_key(pool: &PgPool, project: ProjectId, key: &PublicKey) -> Result<bool, StoreError> {
     let (found,): (bool,) = sqlx::query_as("SELECT errortracking.find_key($1, $2)")
         .bind(project.as_i64())
@@ -56,14 +69,28 @@ pub async fn find_key(pool: &PgPool, project: ProjectId, key: &PublicKey) -> Res
 /// Records that the instance lives or ends, which settings it follows, and the use of keys.
 pub async fn report(pool: &PgPool, project: ProjectId, report: &Report<'_>) -> Result<(), StoreError> {
     let usage = report.key_usage;
-    sqlx::query("SELECT errortracking.report($1, $2, $3, $4, $5, $6)")
+    sqlx::query("SELECT errortracking.report($1, $2, $3, $4, $5, $6, $7::jsonb)")
         .bind(project.as_i64())
         .bind(report.instance)
         .bind(report.settings_version)
         .bind(report.ending)
         .bind(usage.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
         .bind(usage.iter().map(|(_, age)| age.as_secs_f64()).collect::<Vec<_>>())
+        .bind(report.refused.iter().map(refused_key).collect::<Value>().to_string())
         .execute(pool)
         .await?;
     Ok(())
+}
+
+/// As `errortracking.record_refused` reads it.
+fn refused_key(of: &RefusedKey) -> Value {
+    let address = |(address, age): &(IpAddr, Duration)| json!({"address": address, "age": age.as_secs_f64()});
+    json!({
+        "key": of.key.as_str(),
+        "age": of.age.as_secs_f64(),
+        "events": of.events,
+        "sentry_client": of.sentry_client,
+        "server_name": of.server_name,
+        "addresses": of.addresses.iter().map(address).collect::<Vec<_>>(),
+    })
 }

@@ -5,7 +5,7 @@ mod instance;
 mod reports;
 mod words;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub(in crate::store) use self::instance::rate_limit;
 pub use self::{
     batch::{ingest_batch, quarantine, tag_value_hash},
-    instance::{changed_settings, find_key, report},
+    instance::{changed_settings, find_key, look_up_key, report},
     reports::{FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit},
     words::{EventKind, FeedbackKind, Outcome},
 };
@@ -99,6 +99,22 @@ pub struct Report<'a> {
     pub ending: bool,
     /// How long ago each key was last used, of those that were since the report before.
     pub key_usage: &'a [(PublicKey, Duration)],
+    pub refused: &'a [RefusedKey],
+}
+
+/// What a key of the project sent that is not accepted any more, since the report before. Whoever sends says what it
+/// likes of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedKey {
+    pub key: PublicKey,
+    /// Since the last request.
+    pub age: Duration,
+    /// Requests.
+    pub events: u64,
+    pub sentry_client: Option<String>,
+    pub server_name: Option<String>,
+    /// The other ends of the connections, and how long ago each sent last.
+    pub addresses: Vec<(IpAddr, Duration)>,
 }
 
 /// A row that Postgres does not take, kept aside with what it said.
