@@ -12,7 +12,7 @@ use crate::{
     settings::RateLimit,
     store::{
         Admin, StoreError,
-        admin::{IngestInstance, KeyRow},
+        admin::{IngestInstance, KeyRow, RefusedUse},
     },
 };
 
@@ -107,6 +107,10 @@ impl Integrated {
         Ok(self.admin.record_restart(number(key)?, workload).await?)
     }
 
+    pub(super) async fn refused_uses(&self, client_key_uid: &str) -> Result<Vec<RefusedUse>, BackendError> {
+        Ok(self.admin.refused_uses(client_key_uid).await?)
+    }
+
     pub(super) async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
         Ok(self.admin.ingest_instances(project(keys)?).await?)
     }
@@ -177,6 +181,7 @@ impl From<KeyRow> for Key {
             last_used_at: row.last_used_at,
             settings_version: row.settings_version,
             restarted: row.restarted,
+            refused: row.refused,
         }
     }
 }
@@ -203,6 +208,7 @@ mod tests {
             restored: false,
             settings_version: 0,
             restarted: Vec::new(),
+            refused: false,
         }
     }
 

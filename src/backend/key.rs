@@ -59,6 +59,8 @@ pub struct Key {
     pub settings_version: i64,
     /// Workloads that were restarted because the Secret names the key now, as "Deployment/shop".
     pub restarted: Vec<String>,
+    /// Something was sent with it in the last hour when it was refused.
+    pub refused: bool,
 }
 
 impl Key {

@@ -18,7 +18,7 @@ pub use self::{
     key::{DsnSource, Key, KeyId, Keys, PublishedKey},
 };
 use crate::settings::RateLimit;
-pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity};
+pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity, RefusedAddress, RefusedUse};
 
 /// Keeps the keys of a project. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,6 +97,13 @@ impl Backend {
     pub async fn restarted(&self, key: &KeyId, workload: &str) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.restarted(key, workload).await,
+        }
+    }
+
+    /// What was sent in the last hour with keys of the `ClientKey` that were refused then.
+    pub async fn refused_uses(&self, client_key_uid: &str) -> Result<Vec<RefusedUse>, BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.refused_uses(client_key_uid).await,
         }
     }
 

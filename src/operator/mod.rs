@@ -39,7 +39,7 @@ use self::{
         metrics::Metrics,
         queue::{Echoes, Queue},
     },
-    jobs::{Retention, SettleTombstones, Turns, Waking},
+    jobs::{DeadKeys, Retention, SettleTombstones, Turns, Waking},
     kinds::{
         Caches, Context, LARGE_OBJECTS, PodLists, Reconciled,
         project::{self, ProjectMetrics},
@@ -233,6 +233,7 @@ async fn work(
     jobs.start(Waking::new(context.databases.own_changes(), caches.clone()));
     jobs.start(Turns(context.clone()));
     jobs.start(SettleTombstones(context.clone()));
+    jobs.start(DeadKeys(context.clone()));
     jobs.start(Retention { context: context.clone(), metrics: projects });
 
     let mut controllers = JoinSet::new();

@@ -449,3 +449,42 @@ async fn workloads_that_hold_the_key_before_are_restarted_once() {
     let writes = world.writes_since(&mark);
     assert!(writes.iter().all(|write| write.resource != "deployments" || write.name.contains("shop")), "{writes:?}");
 }
+
+#[tokio::test]
+async fn a_dead_key_that_is_still_in_use_is_said() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    key(&world, &namespace, "app", json!({"minimum": "0s", "silence": "0s", "maximum": "1s"})).await;
+    pod(&namespace, "kept", "app-dsn").await;
+    sleep(Duration::from_secs(1)).await;
+    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
+    let old = id(&world, "app", 1).await;
+    // As ingest reports it.
+    let refused = format!(
+        "INSERT INTO errortracking.refused_keys (key_id, last_at, events, sentry_client, server_name)
+         VALUES ({old}, clock_timestamp(), 3, 'sentry.python/2.75.0', 'kept')
+         ON CONFLICT (key_id) DO UPDATE SET last_at = excluded.last_at, server_name = excluded.server_name"
+    );
+    world.execute(&refused).await;
+    let started = std::time::Instant::now();
+    let message = namespace.reason(KEY, "app", "DeadKeyInUse", "EventsRefused").await;
+    println!("said after {:.1} s", started.elapsed().as_secs_f64());
+    assert!(message.contains("by pod kept: restart them"), "{message}");
+    namespace.ready(KEY, "app").await;
+    world.execute("UPDATE errortracking.refused_keys SET server_name = 'elsewhere', last_at = clock_timestamp()").await;
+    eventually("nobody innocent is named", LIMIT, async || {
+        let message = namespace.condition(KEY, "app", "DeadKeyInUse").await?.message;
+        message.contains("senders that are no pods of this namespace (sentry.python/2.75.0)").then_some(())
+    })
+    .await;
+    world.execute("DELETE FROM errortracking.refused_keys").await;
+    annotate(&namespace, "app", "note", Some("look")).await;
+    eventually("it is gone with the last use", LIMIT, async || {
+        namespace.condition(KEY, "app", "DeadKeyInUse").await.is_none().then_some(())
+    })
+    .await;
+}

@@ -51,8 +51,8 @@ async fn a_key_is_accepted_or_refused_or_not_of_the_project() {
     let (shop, ingest) = store.ingesting("shop").await;
     let (blog, blog_login) = store.ingesting("blog").await;
     let (alive, disabled, revoked) =
-        (mint(&store, shop, "k1", 1).await, mint(&store, shop, "k2", 1).await, mint(&store, shop, "k1", 3).await);
-    store.admin.set_keys_enabled("k2", false).await.unwrap();
+        (mint(&store, shop, "k1", 1).await, mint(&store, shop, "k9", 1).await, mint(&store, shop, "k1", 3).await);
+    store.admin.set_keys_enabled("k9", false).await.unwrap();
     store.admin.revoke_key(revoked.key_id).await.unwrap();
     for (key, expected) in [
         (alive.public_key.clone(), Some(true)),

@@ -191,6 +191,7 @@ mod tests {
                 restored: false,
                 settings_version: 0,
                 restarted: Vec::new(),
+                refused: false,
             };
             (identity, row)
         };

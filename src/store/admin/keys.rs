@@ -19,7 +19,8 @@ const MOST_LOST_KEYS: i64 = 100_000;
 const KEY: &str = "k.key_id, k.project_id, k.ordinal, pg_catalog.left(k.public_key, 64) AS public_key, k.enabled,
     k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at,
     pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version,
-    pg_catalog.left(pg_catalog.array_to_string(k.restarted, ' '), 65536) AS restarted";
+    pg_catalog.left(pg_catalog.array_to_string(k.restarted, ' '), 65536) AS restarted,
+    EXISTS (SELECT FROM errortracking.refused_keys AS r WHERE r.key_id = k.key_id) AS refused";
 /// Most keys of one object that are read, the living ones and the newest first: it has few, and revokes one at a time.
 const MOST_KEYS: i64 = 100;
 
@@ -455,6 +456,7 @@ impl FromRow<'_, PgRow> for KeyRow {
             ended_at: instant("revoked_at")?,
             restored: row.try_get("restored")?,
             settings_version: row.try_get("settings_version")?,
+            refused: row.try_get("refused")?,
             restarted: row.try_get::<String, _>("restarted")?.split_whitespace().map(str::to_owned).collect(),
         })
     }

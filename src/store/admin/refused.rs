@@ -4,11 +4,13 @@ use std::{net::IpAddr, time::Duration};
 
 use sqlx::{FromRow, Row, postgres::PgRow};
 
-use super::{Admin, instances::age};
+use super::{Admin, KeyIdentity, instances::age};
 use crate::store::StoreError;
 
 /// Most keys of one object that are read, those used last first.
 const MOST_KEYS: i64 = 20;
+/// Most objects that are read at once.
+const MOST_OBJECTS: i64 = 1_000;
 /// Most addresses of one key that are read, the newest. `errortracking.record_refused` keeps as many.
 const MOST_ADDRESSES: i64 = 16;
 
@@ -69,6 +71,23 @@ impl Admin {
         .fetch_all(&mut *self.read().await?)
         .await?;
         Ok(uses)
+    }
+}
+
+impl Admin {
+    /// The objects of which a key was refused within the last minute, those used last first.
+    pub async fn objects_of_refused_keys(&self) -> Result<Vec<KeyIdentity>, StoreError> {
+        let objects = sqlx::query_as(
+            "SELECT left(k.namespace, 63) AS namespace, left(k.name, 63) AS name,
+                left(k.namespace_uid, 64) AS namespace_uid, left(k.client_key_uid, 64) AS client_key_uid
+             FROM errortracking.refused_keys AS r JOIN errortracking.client_keys AS k USING (key_id)
+             WHERE r.last_at > clock_timestamp() - interval '1 minute'
+             ORDER BY r.last_at DESC LIMIT $1",
+        )
+        .bind(MOST_OBJECTS)
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        Ok(objects)
     }
 }
 

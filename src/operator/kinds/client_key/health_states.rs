@@ -41,7 +41,7 @@ fn published() -> Scene {
 
 fn rotating(reason: Reason) -> Rotating {
     let (status, message) = (ConditionStatus::True, "As it says.".to_owned());
-    Rotating { retiring: None, next_rotation_at: None, status, reason, message }
+    Rotating { retiring: None, next_rotation_at: None, status, reason, message, dead_key_in_use: None }
 }
 
 fn spec(enabled: bool) -> serde_json::Value {

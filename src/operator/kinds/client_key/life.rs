@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     KeyPass,
+    dead_keys::{self, Senders},
     restarts::{self, Restart},
 };
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 
 /// An ingest instance that reports every ten seconds and has not for so long is silent.
 const SILENT: Duration = Duration::from_secs(30);
+/// How often it is looked whether a dead key is still in use.
+const LOOK_FOR_USE: SignedDuration = SignedDuration::from_secs(60);
 /// Workloads that are named in a status.
 const MOST_WORKLOADS: usize = 20;
 /// Ingest instances that are named.
@@ -40,6 +43,8 @@ pub struct Life {
     pub restarts_off: bool,
     /// An annotation that is no time.
     pub unread: Option<String>,
+    /// Who still sends with keys that have ended.
+    pub dead_key_in_use: Option<String>,
 }
 
 /// Who holds the keys before the one that the Secret names.
@@ -81,7 +86,31 @@ impl KeyPass<'_> {
             decision.look_again(after);
         }
         let restarts_off = self.asks_for_restarts() && !self.context.restarts;
-        Ok(Life { decision, rules, held, silent, restarts, restarts_off, unread })
+        let dead_key_in_use = self.dead_key_in_use(backend, now).await?;
+        if dead_key_in_use.is_some() {
+            decision.look_again(LOOK_FOR_USE);
+        }
+        Ok(Life { decision, rules, held, silent, restarts, restarts_off, unread, dead_key_in_use })
+    }
+
+    async fn dead_key_in_use(&self, backend: &Backend, now: Timestamp) -> Result<Option<String>, Failure> {
+        let dead = |id: &str| self.keys.all().iter().any(|key| key.id.as_str() == id && !key.state.is_alive());
+        if !self.keys.all().iter().any(|key| key.refused && !key.state.is_alive()) {
+            return Ok(None);
+        }
+        let mut uses = backend.refused_uses(&self.uid).await?;
+        uses.retain(|used| dead(&used.key_id.to_string()));
+        if uses.is_empty() {
+            return Ok(None);
+        }
+        let pods = self.context.pod_lists.of(&self.namespace, SILENT).await;
+        let senders = Senders {
+            pods: pods.as_deref(),
+            secret: &self.key.secret_name(),
+            published: self.keys.active().and_then(|key| key.published_at),
+            now,
+        };
+        Ok(Some(dead_keys::describe(&uses, &senders)))
     }
 
     fn asks_for_restarts(&self) -> bool {
@@ -265,6 +294,7 @@ mod tests {
             last_used_at: last_used.map(|second| Timestamp::from_second(second).unwrap()),
             settings_version: 50,
             restarted: Vec::new(),
+            refused: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! `ClientKey`: its pass, its deletion and its status. Called by the list of kinds alone.
 
+mod dead_keys;
 mod deletion;
 #[cfg(test)]
 mod health_states;

@@ -29,6 +29,8 @@ pub struct Rotating {
     pub status: ConditionStatus,
     pub reason: Reason,
     pub message: String,
+    /// Who still sends with keys that have ended.
+    pub dead_key_in_use: Option<String>,
 }
 
 /// What is said of the keys of an object, whose Secret has this name.
@@ -79,6 +81,7 @@ pub fn describe(keys: &[Key], life: &Life, secret: &str) -> Rotating {
         status: (phase != Phase::Idle).into(),
         reason,
         message,
+        dead_key_in_use: life.dead_key_in_use.clone(),
     }
 }
 

@@ -80,6 +80,7 @@ mod tests {
             last_used_at: None,
             settings_version: 0,
             restarted: Vec::new(),
+            refused: false,
         }
     }
 

@@ -53,11 +53,15 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     let expected = reason == Reason::ProjectNotFound && is_new(view.key, now);
     let secret_published = if expected { ConditionStatus::Unknown } else { published.into() };
     conditions.set(ConditionType::SecretPublished, secret_published, reason, &message);
-    match view.rotating {
-        Some(Rotating { status, reason, message, .. }) => {
-            conditions.set(ConditionType::Rotating, *status, *reason, message);
+    if let Some(Rotating { status, reason, message, dead_key_in_use, .. }) = view.rotating {
+        conditions.set(ConditionType::Rotating, *status, *reason, message);
+        // Gone when nothing came for an hour.
+        if let Some(message) = dead_key_in_use {
+            conditions.set(ConditionType::DeadKeyInUse, ConditionStatus::True, Reason::EventsRefused, message);
         }
-        None => conditions.keep(ConditionType::Rotating),
+    } else {
+        conditions.keep(ConditionType::Rotating);
+        conditions.keep(ConditionType::DeadKeyInUse);
     }
     if let Some(value) = unread_pause(&view.key.metadata) {
         conditions.set_pause_ignored(value);

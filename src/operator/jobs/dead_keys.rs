@@ -1,0 +1,58 @@
+//! Asks for a pass over the keys of which somebody still sends with one that is refused: no watch shows that.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::{
+    crd::ClientKey,
+    operator::{
+        databases::{Database, DatabaseState, Dependents as _},
+        engine::{job::Job, queue::ObjectName},
+        kinds::Context,
+    },
+};
+
+/// Longest question to one database.
+const LIMIT: Duration = Duration::from_secs(5);
+
+pub struct DeadKeys(pub Arc<Context>);
+
+impl Job for DeadKeys {
+    type Error = Infallible;
+
+    const NAME: &'static str = "dead-keys";
+    const INTERVAL: Duration = Duration::from_secs(20);
+    // Each database has its own.
+    const LIMIT: Duration = Duration::from_mins(10);
+
+    async fn run(&mut self) -> Result<(), Infallible> {
+        let databases = &self.0.databases;
+        let elsewhere = self.0.caches.named();
+        let elsewhere = elsewhere.iter().map(|(namespace, secret)| databases.projects.state(namespace, secret));
+        for state in std::iter::once(databases.own()).chain(elsewhere) {
+            if let DatabaseState::Ready(database) = state {
+                self.wake(&database).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DeadKeys {
+    async fn wake(&self, database: &Database) {
+        let asked = timeout(LIMIT, database.admin.objects_of_refused_keys()).await;
+        let Ok(Ok(objects)) = asked else {
+            debug!(server = database.server, "Could not read which keys are refused.");
+            return;
+        };
+        let keys = self.0.caches.of::<ClientKey>().cache;
+        for object in objects {
+            // The owner of a database can write any name there.
+            if keys.uid(&object.namespace, &object.name).is_some_and(|uid| *uid == *object.client_key_uid) {
+                self.0.caches.wake::<ClientKey>(&ObjectName::new(&object.namespace, &object.name));
+            }
+        }
+    }
+}
