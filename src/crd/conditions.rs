@@ -19,19 +19,21 @@ pub enum ConditionType {
     Paused,
     DatabaseReady,
     IngestReady,
+    Receiving,
     SecretPublished,
     Rotating,
     DeadKeyInUse,
 }
 
 impl ConditionType {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::Paused,
         Self::DatabaseReady,
         Self::IngestReady,
+        Self::Receiving,
         Self::SecretPublished,
         Self::Rotating,
         Self::DeadKeyInUse,
@@ -46,6 +48,7 @@ impl ConditionType {
             Self::Paused => "Paused",
             Self::DatabaseReady => "DatabaseReady",
             Self::IngestReady => "IngestReady",
+            Self::Receiving => "Receiving",
             Self::SecretPublished => "SecretPublished",
             Self::Rotating => "Rotating",
             Self::DeadKeyInUse => "DeadKeyInUse",
@@ -102,6 +105,8 @@ pub enum Reason {
     PodsFailing,
     ScaledToZero,
     Inactive,
+    EventReceived,
+    NoEventYet,
     RolloutWaiting,
     RolloutHalted,
     GatewayApiMissing,
@@ -150,6 +155,8 @@ impl Reason {
             Self::PodsFailing => "PodsFailing",
             Self::ScaledToZero => "ScaledToZero",
             Self::Inactive => "Inactive",
+            Self::EventReceived => "EventReceived",
+            Self::NoEventYet => "NoEventYet",
             Self::RolloutWaiting => "RolloutWaiting",
             Self::RolloutHalted => "RolloutHalted",
             Self::GatewayApiMissing => "GatewayAPIMissing",
@@ -209,9 +216,9 @@ impl<'a> Conditions<'a> {
         });
     }
 
-    /// What was said before still holds, as far as anybody knows.
+    /// Leaves a condition as it was: nothing new is known about it.
     pub fn keep(&mut self, kind: ConditionType) {
-        self.built.extend(self.before.iter().filter(|condition| condition.type_ == kind.as_str()).cloned());
+        self.built.extend(self.before.iter().find(|condition| condition.type_ == kind.as_str()).cloned());
     }
 
     /// Sets Reconciling and Stalled: what is under way, and what a person must do first. Nothing goes on while

@@ -43,6 +43,34 @@ async fn nothing_is_written_for_objects_that_need_nothing() {
 }
 
 #[tokio::test]
+async fn whether_events_come_is_written_once_an_hour() {
+    let (world, operator, namespace) = shop().await;
+    let kind = "ErrorTrackingProject";
+    namespace.reason(kind, "shop", "Receiving", "NoEventYet").await;
+    let used = async |at: &str| {
+        world.sql(&format!("UPDATE errortracking.client_keys SET last_used_at = '{at}'")).await;
+        // Asks for a pass, which would come within ten minutes.
+        namespace.patch(kind, "shop", json!({"metadata": {"annotations": {"example.com/used": at}}})).await;
+    };
+    used("2026-11-29T01:10:00Z").await;
+    let message = namespace.reason(kind, "shop", "Receiving", "EventReceived").await;
+    assert!(message.ends_with("the hour after 2026-11-29T01:00:00Z."), "{message}");
+    namespace.ready(kind, "shop").await;
+    sleep(Duration::from_secs(2)).await;
+    let mark = world.mark();
+    used("2026-11-29T01:59:00Z").await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(writes(&world, &mark), Vec::<String>::new());
+    used("2026-11-29T02:01:00Z").await;
+    eventually("the next hour", Duration::from_secs(10), async || {
+        let receiving = namespace.condition(kind, "shop", "Receiving").await?;
+        receiving.message.contains("2026-11-29T02:00:00Z").then_some(())
+    })
+    .await;
+    drop(operator);
+}
+
+#[tokio::test]
 async fn the_same_manifests_applied_again_and_again_by_another_manager_change_nothing() {
     let (world, operator, namespace) = shop().await;
     let spec = json!({"backend": {"integrated": {"ingest": {"replicas": 0}}}});

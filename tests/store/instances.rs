@@ -130,6 +130,26 @@ async fn a_use_is_as_old_as_the_instance_says_within_what_can_be() {
 }
 
 #[tokio::test]
+async fn the_newest_use_of_any_key_is_observed_with_the_project() {
+    let world = Reporting::start().await;
+    let observed = async || world.store.admin.observe_project(world.project).await.unwrap().unwrap().keys_used_at;
+    assert_eq!(observed().await, None);
+    let identity = key_identity("other", "k2");
+    let other = world.store.admin.mint_key(world.project, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+    world.used("pod-1", Duration::from_secs(30)).await;
+    let used = world.store.admin.keys_of("k1").await.unwrap()[0].last_used_at;
+    assert_eq!((observed().await, used.is_some()), (used, true));
+    let key_usage = [(other.public_key, Duration::ZERO)];
+    let told = Report { instance: "pod-1", settings_version: 7, ending: false, key_usage: &key_usage, refused: &[] };
+    report(&world.ingest, world.project, &told).await.unwrap();
+    world.store.admin.revoke_key(other.key_id).await.unwrap();
+    assert!(observed().await > used);
+    // That of another project is its own.
+    let blog = world.store.project("blog").await;
+    assert_eq!(world.store.admin.observe_project(blog).await.unwrap().unwrap().keys_used_at, None);
+}
+
+#[tokio::test]
 async fn the_clock_of_a_node_does_not_count() {
     let world = Reporting::start().await;
     for _ in 0..2 {

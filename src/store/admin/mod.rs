@@ -214,6 +214,8 @@ pub struct ProjectRow {
     pub ingest_pods: Option<u32>,
     /// When the login became the project's; `None`: nothing is known of it.
     pub login_since: Option<Timestamp>,
+    /// When something was accepted last with any of its keys, by the database's clock.
+    pub keys_used_at: Option<Timestamp>,
     /// SHA-256 of the password that was set last.
     pub password_digest: Option<[u8; 32]>,
     /// Oldest first.

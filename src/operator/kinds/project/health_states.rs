@@ -310,7 +310,17 @@ pub fn all() -> Vec<HealthState> {
             "InProgress",
             "Progressing",
         ),
-        state("ready", |_| {}, "Available Ready", "Current", "Healthy"),
+        state("ready, no event yet", |_| {}, "Available Ready", "Current", "Healthy"),
+        state(
+            "ready, and events come",
+            |scene| {
+                let keys_used_at = Some(Timestamp::UNIX_EPOCH);
+                scene.observed.database = CatalogRow::Known(Catalogued { keys_used_at, ..Catalogued::settled() });
+            },
+            "Available Ready",
+            "Current",
+            "Healthy",
+        ),
         state(
             "scaled to zero",
             |scene| {

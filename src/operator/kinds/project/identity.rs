@@ -61,6 +61,7 @@ impl ProjectPass<'_> {
                 && login::is_due(state.project_id, state.login_since, self.context.login_lifetime, now),
             pods_granted: state.serves_pods(pods),
             partitions_complete: state.partitions_ready(now),
+            keys_used_at: state.keys_used_at,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a project needs next: a pure function from what was observed to named steps.
 
+use jiff::Timestamp;
+
 use super::{
     exposure::NoAddress,
     rollout::{Held, Rollout},
@@ -90,6 +92,8 @@ pub struct Catalogued {
     pub pods_granted: bool,
     /// Two spans after the current one exist.
     pub partitions_complete: bool,
+    /// When something was accepted last with any of its keys.
+    pub keys_used_at: Option<Timestamp>,
 }
 
 impl Catalogued {
@@ -112,6 +116,7 @@ impl Catalogued {
             login_due: false,
             pods_granted: true,
             partitions_complete: true,
+            keys_used_at: None,
         }
     }
 }

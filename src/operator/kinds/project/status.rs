@@ -83,6 +83,12 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
     conditions.set(ConditionType::DatabaseReady, database.status, database.reason, database.message);
     conditions.set(ConditionType::IngestReady, ingest.status, ingest.reason, ingest.message);
+    match receiving(view) {
+        Some(receiving) => {
+            conditions.set(ConditionType::Receiving, receiving.status, receiving.reason, receiving.message);
+        }
+        None => conditions.keep(ConditionType::Receiving),
+    }
     if let Some(value) = unread_pause(&project.metadata) {
         conditions.set_pause_ignored(value);
     }
@@ -235,6 +241,22 @@ fn ingest(view: &View<'_>, database: &Verdict) -> Verdict {
     }
 }
 
+/// Whether events come, which is for people and sums up to nothing: nobody has to send any. Told by the hour, so that a
+/// project that receives all the time is written once an hour. `None`: the database does not say now.
+fn receiving(view: &View<'_>) -> Option<Verdict> {
+    let last = match &view.observed.database {
+        CatalogRow::Known(known) => known.keys_used_at,
+        CatalogRow::Unknown => None,
+        CatalogRow::Unavailable(_) | CatalogRow::Elsewhere { .. } => return None,
+    };
+    let Some(hour) = last.and_then(|last| Timestamp::from_second(last.as_second().div_euclid(3600) * 3600).ok()) else {
+        let message = "Nothing has come yet with any key of the project. It is looked for every ten minutes.";
+        return Some(Verdict::new(ConditionStatus::Unknown, Reason::NoEventYet, message));
+    };
+    let message = format!("The last event came in the hour after {hour}.");
+    Some(Verdict::new(ConditionStatus::True, Reason::EventReceived, message))
+}
+
 /// Ready sums up: events can be received and are stored. A project that was asked to have no pods is as it should be.
 /// A failure beside pods that receive events shows in Reconciling or Stalled alone.
 fn ready(view: &View<'_>, database: &Verdict, ingest: &Verdict) -> Verdict {
@@ -262,7 +284,10 @@ mod tests {
         },
         objects::child::Drift,
     };
-    use crate::store::tls::Tls;
+    use crate::{
+        operator::databases::Unavailable,
+        store::{StoreError, tls::Tls},
+    };
 
     fn observed(rollout: Rollout) -> Observed {
         Observed {
@@ -305,6 +330,37 @@ mod tests {
     fn condition(status: &ErrorTrackingProjectStatus, kind: &str) -> (String, String) {
         let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
         (found.status.clone(), found.reason.clone())
+    }
+
+    #[test]
+    fn whether_events_come_is_told_by_the_hour() {
+        let used = |at: Option<&str>| {
+            let known = Catalogued { keys_used_at: at.map(|at| at.parse().unwrap()), ..Catalogued::settled() };
+            Observed { database: CatalogRow::Known(known), ..observed(pods(2, 2)) }
+        };
+        let told = |before: &ErrorTrackingProjectStatus, observed: &Observed| {
+            let status = status_of(&json!({}), before, observed);
+            let found = status.conditions.iter().find(|condition| condition.type_ == "Receiving");
+            let found = found.map(|of| format!("{} {} {}", of.status, of.reason, of.message));
+            (status, found.unwrap_or_default())
+        };
+        let (none, message) = told(&ErrorTrackingProjectStatus::default(), &used(None));
+        assert!(message.starts_with("Unknown NoEventYet Nothing has come yet"), "{message}");
+        assert_eq!(condition(&none, "Ready"), ("True".into(), "Available".into()));
+        let (first, message) = told(&none, &used(Some("2026-11-29T01:00:00Z")));
+        assert_eq!(message, "True EventReceived The last event came in the hour after 2026-11-29T01:00:00Z.");
+        for (at, writes) in [("2026-11-29T01:59:59Z", false), ("2026-11-29T02:00:01Z", true)] {
+            assert_eq!(told(&first, &used(Some(at))).0 != first, writes, "{at}");
+        }
+        // A database that is away takes nothing back, and says nothing of a project that is new.
+        let away = Observed { database: unavailable(), ..used(None) };
+        assert_eq!(told(&first, &away).1, message);
+        assert_eq!(told(&ErrorTrackingProjectStatus::default(), &away).1, "");
+    }
+
+    fn unavailable() -> CatalogRow {
+        let refused = StoreError::Unavailable { message: "connection refused".into() };
+        CatalogRow::Unavailable(Unavailable::refused(refused))
     }
 
     #[test]
