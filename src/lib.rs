@@ -1,8 +1,8 @@
 //! A Kubernetes operator that gives a cluster its own error tracking.
 //!
-//! One direction of arrows: `main → commands → operator | ingest | console → server | kubernetes | backend → store →
-//! protocol | scrub | filters | grouping → crd → settings | dsn`. What comes behind `store` is pure: it knows neither
-//! kube nor sqlx nor HTTP, neither clock nor environment.
+//! One direction of arrows: `main → commands → operator | ingest | console | plugin → server | kubernetes | backend →
+//! store → protocol | scrub | filters | grouping → crd → settings | dsn`. What comes behind `store` is pure: it knows
+//! neither kube nor sqlx nor HTTP, neither clock nor environment.
 
 pub mod backend;
 pub mod commands;
@@ -14,6 +14,7 @@ pub mod grouping;
 pub mod ingest;
 mod kubernetes;
 pub mod operator;
+pub mod plugin;
 pub mod protocol;
 pub mod rotation;
 pub mod scrub;

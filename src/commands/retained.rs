@@ -10,16 +10,14 @@ use kube::{Client, Resource, ResourceExt, api::ApiResource, core::NamespaceResou
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::keys::OrphanedKey;
-use super::{
-    CommandError, Installation, Output, client, database,
-    table::{align, size},
-};
+use super::{CommandError, Installation, Output, client, database, table::size};
 use crate::{
     crd::ErrorTrackingProject,
     dsn::ProjectId,
     kubernetes::{
         KubeError, Namespaces,
         pages::{Contents, list_each},
+        table::align,
     },
     operator::databases::{
         AllowedHosts,

@@ -1,18 +1,4 @@
-//! How commands write lists and sizes for people. Pure.
-
-/// Columns as wide as their widest cell, as kubectl writes them. What others have written moves no cursor.
-pub fn align<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let line = |row: &[String; COLUMNS]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| {
-            let cell = cell.replace(char::is_control, " ");
-            format!("{cell:<width$}")
-        });
-        format!("{}\n", cells.collect::<Vec<_>>().join("   ").trim_end())
-    };
-    rows.iter().map(line).collect()
-}
+//! How commands write sizes for people. Pure.
 
 pub fn size(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -38,11 +24,5 @@ mod tests {
         {
             assert_eq!(size(bytes), text);
         }
-    }
-
-    #[test]
-    fn a_cell_cannot_write_beyond_its_place() {
-        let rows = [["a", "\u{1b}[31mred\n"], ["longer", "b"]].map(|row| row.map(str::to_owned));
-        assert_eq!(align(&rows), "a         [31mred\nlonger   b\n");
     }
 }

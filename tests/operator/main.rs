@@ -18,6 +18,7 @@ mod guards;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod plugin;
 mod pod_template;
 mod sigkill;
 mod world;

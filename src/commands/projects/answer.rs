@@ -3,10 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    commands::table::{align, size},
-    store::admin::OutcomeCount,
-};
+use crate::{commands::table::size, kubernetes::table::align, store::admin::OutcomeCount};
 
 #[derive(Debug, Serialize)]
 pub struct Answer {
