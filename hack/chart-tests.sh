@@ -124,7 +124,18 @@ makes_roles_and_no_cluster_role_for_some_namespaces() {
         && document ValidatingAdmissionPolicy error-tracking-project <<<"$out" | has -F 'values: ["web","api"]' \
         && grep -A 4 'matchNames:' <<<"$out" | has -- '- api$' \
         && out=$(render image.repository=example/operator) && ! grep -qE 'WATCH_NAMESPACES|operator-projects' <<<"$out" \
-        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 4 ]
+        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 5 ]
+}
+
+lets_controllers_of_service_binding_read_keys_unless_told_not_to() {
+    local out role
+    out=$(render image.repository=example/operator) \
+        && role=$(document ClusterRole error-tracking-service-binding <<<"$out") \
+        && grep -q 'servicebinding.io/controller: "true"' <<<"$role" \
+        && grep -q 'resources: \[clientkeys\]' <<<"$role" && grep -q 'verbs: \[get, list, watch\]' <<<"$role" \
+        && document CustomResourceDefinition clientkeys.errortracking.dev <<<"$out" | has 'servicebinding.io/provisioned-service: "true"' \
+        && out=$(render image.repository=example/operator rbac.serviceBinding=false) && ! grep -q 'servicebinding.io/controller' <<<"$out" \
+        && out=$(render image.repository=example/operator 'watchNamespaces={web}') && ! grep -q 'servicebinding.io/controller' <<<"$out"
 }
 
 monitors_only_where_the_prometheus_operator_is() {
@@ -308,6 +319,7 @@ chart_tests() {
         lets_a_project_ask_only_for_what_its_author_may_do \
         hands_the_guards_to_the_operator \
         makes_roles_and_no_cluster_role_for_some_namespaces \
+        lets_controllers_of_service_binding_read_keys_unless_told_not_to \
         hands_registry_and_user_on_to_ingest_pods \
         monitors_only_where_the_prometheus_operator_is \
         leaves_the_user_ids_to_the_platform_when_asked \

@@ -146,6 +146,70 @@ impl FromStr for Dsn {
     }
 }
 
+/// The text of a DSN taken apart, whoever issued it: what else a client can be configured with is made of the parts.
+pub struct DsnParts<'a> {
+    scheme: &'a str,
+    public_key: &'a str,
+    /// Host and, where it is given, port.
+    authority: &'a str,
+    /// Of a server behind a proxy, with a leading slash; else empty.
+    path: &'a str,
+    project: &'a str,
+}
+
+impl<'a> DsnParts<'a> {
+    pub fn of(dsn: &'a str) -> Result<Self, InvalidDsn> {
+        let (scheme, rest) = dsn.split_once("://").ok_or(InvalidDsn)?;
+        let (user, address) = rest.split_once('@').ok_or(InvalidDsn)?;
+        let (server, project) = address.rsplit_once('/').ok_or(InvalidDsn)?;
+        let (authority, path) = server.find('/').map_or((server, ""), |at| server.split_at(at));
+        let public_key = user.split_once(':').map_or(user, |(public_key, _)| public_key);
+        let empty = [scheme, public_key, authority, project].iter().any(|part| part.is_empty());
+        if empty { Err(InvalidDsn) } else { Ok(Self { scheme, public_key, authority, path, project }) }
+    }
+
+    /// The form of clients from before 2018, which refuse a DSN without a secret key:
+    /// `<scheme>://<public key>:<secret>@<host>/<project id>`.
+    #[must_use]
+    pub fn deprecated(&self, secret: &str) -> String {
+        let Self { scheme, public_key, authority, path, project } = self;
+        format!("{scheme}://{public_key}:{secret}@{authority}{path}/{project}")
+    }
+
+    /// Where browsers send reports about policies, as the `report-uri` of a Content-Security-Policy.
+    #[must_use]
+    pub fn security_endpoint(&self) -> String {
+        let Self { scheme, public_key, authority, path, project } = self;
+        format!("{scheme}://{authority}{path}/api/{project}/security/?sentry_key={public_key}")
+    }
+
+    #[must_use]
+    pub fn public_key(&self) -> &'a str {
+        self.public_key
+    }
+
+    /// An IPv6 address comes without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &'a str {
+        self.host_and_port().0.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port that is given, else that of the scheme.
+    #[must_use]
+    pub fn port(&self) -> &'a str {
+        let of_scheme = if self.scheme == "https" { "443" } else { "80" };
+        self.host_and_port().1.unwrap_or(of_scheme)
+    }
+
+    fn host_and_port(&self) -> (&'a str, Option<&'a str>) {
+        match self.authority.rsplit_once(':') {
+            // The last colon may be one of an address.
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            _ => (self.authority, None),
+        }
+    }
+}
+
 /// The text is not a DSN as we write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a DSN is <scheme>://<public key>@<host>/<project id>")]
@@ -203,6 +267,48 @@ mod tests {
         assert!(with_path.expose().parse::<Dsn>().is_ok_and(|read| read == with_path), "{}", with_path.expose());
         for text in ["", "http://host/1", "http://fa@host", "http://fa@host/0", "http://f.a@host/1", "fa@host/1"] {
             assert!(text.parse::<Dsn>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_else_a_client_is_configured_with_is_made_of_the_dsn() {
+        for (dsn, deprecated, security, host, port) in [
+            (
+                "http://fa@shop-ingest.web.svc/42",
+                "http://fa:5e@shop-ingest.web.svc/42",
+                "http://shop-ingest.web.svc/api/42/security/?sentry_key=fa",
+                "shop-ingest.web.svc",
+                "80",
+            ),
+            (
+                "https://fa@errors.example.com:8443/team/a/42",
+                "https://fa:5e@errors.example.com:8443/team/a/42",
+                "https://errors.example.com:8443/team/a/api/42/security/?sentry_key=fa",
+                "errors.example.com",
+                "8443",
+            ),
+            (
+                "https://fa:old@[fd00::1]/42",
+                "https://fa:5e@[fd00::1]/42",
+                "https://[fd00::1]/api/42/security/?sentry_key=fa",
+                "fd00::1",
+                "443",
+            ),
+            (
+                "https://fa@o1.ingest.sentry.io/4505000000000000",
+                "https://fa:5e@o1.ingest.sentry.io/4505000000000000",
+                "https://o1.ingest.sentry.io/api/4505000000000000/security/?sentry_key=fa",
+                "o1.ingest.sentry.io",
+                "443",
+            ),
+        ] {
+            let parts = DsnParts::of(dsn).unwrap();
+            assert_eq!(parts.deprecated("5e"), deprecated, "{dsn}");
+            assert_eq!(parts.security_endpoint(), security, "{dsn}");
+            assert_eq!((parts.host(), parts.port(), parts.public_key()), (host, port, "fa"), "{dsn}");
+        }
+        for text in ["", "http://host/1", "http://fa@host", "http://@host/1", "://fa@host/1", "http://fa@/1"] {
+            assert!(DsnParts::of(text).is_err(), "{text:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 /// The database that a project's events are in.
 #[derive(Clone, Debug)]
 pub struct Integrated {
-    admin: Admin,
+    pub(super) admin: Admin,
 }
 
 impl Integrated {
@@ -140,7 +140,7 @@ fn project(keys: &Keys) -> Result<ProjectId, BackendError> {
     keys.project.ok_or(BackendError::ProjectNotReady)
 }
 
-fn number(key: &KeyId) -> Result<i64, BackendError> {
+pub(super) fn number(key: &KeyId) -> Result<i64, BackendError> {
     key.as_str().parse().map_err(|_| BackendError::UnknownKey(key.clone()))
 }
 

@@ -9,6 +9,7 @@
 mod error;
 mod integrated;
 mod key;
+mod secret_key;
 
 use jiff::Timestamp;
 

@@ -35,6 +35,8 @@ use super::{
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name must be at most 40 characters: choose a shorter name"),
     validation = Rule::new("!has(oldSelf.status) || !(has(oldSelf.status.active) || has(oldSelf.status.secretName)) || self.spec.projectRef == oldSelf.spec.projectRef").message("projectRef is immutable once a key was made: create another ClientKey for another project"),
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.secretName) || (has(self.spec.secretTemplate) && has(self.spec.secretTemplate.name) ? self.spec.secretTemplate.name : '') == (has(oldSelf.spec.secretTemplate) && has(oldSelf.spec.secretTemplate.name) ? oldSelf.spec.secretTemplate.name : '')").message("secretTemplate.name is immutable once the Secret was written: create another ClientKey with the new name, move its users over, then delete this one"),
+    validation = Rule::new("!(has(self.spec.serviceBinding) && self.spec.serviceBinding) || !(has(self.spec.secretTemplate) && has(self.spec.secretTemplate.name)) || self.spec.secretTemplate.name != self.metadata.name + '-binding'").message("secretTemplate.name is the name of the Secret that serviceBinding makes: choose another name, or take serviceBinding out"),
+    label("servicebinding.io/provisioned-service", "true"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Project", type_ = "string", json_path = ".spec.projectRef.name"),
@@ -65,6 +67,10 @@ pub struct ClientKeySpec {
     /// Entries of the Secret beside SENTRY_DSN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_keys: Option<ExtraKeys>,
+
+    /// Whether there is a second Secret, "<name of the ClientKey>-binding", for tools that speak the Service Binding specification; status.binding.name names it. Not by default; when it is turned off the second Secret is deleted.
+    #[serde(default)]
+    pub service_binding: bool,
 
     /// How many events are accepted with this key; any number when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +134,17 @@ pub struct ExtraKeys {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new(r"self.matches('^[^/\\\\[:cntrl:]]+$') && self.trim() == self && !(self.lowerAscii() in ['none', '.', '..'])").message("extraKeys.environment must be the name of an environment, as production: no slash, line break or blanks around it, and not 'none'"))]
     pub environment: Option<String>,
+    /// SENTRY_RELEASE, which SDKs report as the release of their events, as "shop@1.4"; not written when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = Rule::new(r"self.matches('^[^/\\\\[:cntrl:]]+$') && self.trim() == self && !(self.lowerAscii() in ['latest', '.', '..'])").message("extraKeys.release must be the name of a release, as shop@1.4: no slash, line break or blanks around it, and not 'latest'"))]
+    pub release: Option<String>,
+    /// SENTRY_DSN_DEPRECATED, the DSN with a secret key in it, for clients that refuse one without; not written when absent.
+    #[serde(rename = "deprecatedDSN", default, skip_serializing_if = "std::ops::Not::not")]
+    pub deprecated_dsn: bool,
+    /// SENTRY_SECURITY_ENDPOINT, where browsers send reports about policies, as the report-uri of a Content-Security-Policy; not written when absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub security_endpoint: bool,
 }
 
 /// What happens to the key and its Secret when the ClientKey is deleted.
@@ -146,6 +163,18 @@ impl ClientKey {
         template
             .and_then(|template| template.name.clone())
             .unwrap_or_else(|| format!("{}-dsn", self.metadata.name.as_deref().unwrap_or_default()))
+    }
+
+    /// Name of the second Secret, which `serviceBinding` asks for.
+    #[must_use]
+    pub fn binding_name(&self) -> String {
+        format!("{}-binding", self.metadata.name.as_deref().unwrap_or_default())
+    }
+
+    /// Whether the Secret should hold the DSN with a secret key.
+    #[must_use]
+    pub fn asks_for_deprecated_dsn(&self) -> bool {
+        self.spec.extra_keys.as_ref().is_some_and(|keys| keys.deprecated_dsn)
     }
 }
 
@@ -173,6 +202,17 @@ pub struct ClientKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub secret_name: Option<String>,
+    /// The second Secret, which spec.serviceBinding asks for, as the Service Binding specification wants it named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<BindingReference>,
+}
+
+/// A Secret that workloads are bound by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BindingReference {
+    /// Name of the Secret.
+    #[schemars(length(max = 253))]
+    pub name: String,
 }
 
 /// The key that the Secret holds. A whole public key and the URL would be the DSN, so only its beginning shows.

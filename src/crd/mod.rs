@@ -15,8 +15,8 @@ mod schema;
 mod settings;
 
 pub use client_key::{
-    ActiveKey, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, ExtraKeys, KeyDeletionPolicy, ProjectRef,
-    SecretTemplate,
+    ActiveKey, BindingReference, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, ExtraKeys, KeyDeletionPolicy,
+    ProjectRef, SecretTemplate,
 };
 pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
 pub use ingest::{

@@ -21,6 +21,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::FieldsV1,
 };
 
+use crate::crd::HolderWorkload;
+
 /// A pod that is created so soon after the Secret was written may start with what its node still has in its cache, and
 /// API servers beside each other differ in their clocks.
 const CREATED_SOON: SignedDuration = SignedDuration::from_secs(60);
@@ -32,7 +34,7 @@ const MOST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// A container cannot have started after its start was reported, but for rounding and a little skew.
 const REPORT_SKEW: SignedDuration = SignedDuration::from_mins(1);
 
-/// Longest kind and name of a workload in a status, in characters. The API server bounds neither in an owner reference.
+/// Longest kind and name of a [`HolderWorkload`], in characters. The API server bounds neither in an owner reference.
 const MOST_OF_KIND: usize = 63;
 const MOST_OF_NAME: usize = 253;
 
@@ -77,14 +79,6 @@ struct Taker {
     /// It started anew, and read them again, no earlier than this by the API server's clock. `None`: nothing proves that
     /// it did.
     restarted: Option<Timestamp>,
-}
-
-/// A workload whose pods hold the former key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldBy {
-    pub kind: String,
-    pub name: String,
-    pub pods: i32,
 }
 
 impl PodFacts {
@@ -142,7 +136,7 @@ impl PodFacts {
 }
 
 /// The workloads of `pods`, those with most pods first, then by kind and name; at most `most`.
-pub fn by_workload<'a>(pods: impl Iterator<Item = &'a PodFacts>, most: usize) -> Vec<HeldBy> {
+pub fn by_workload<'a>(pods: impl Iterator<Item = &'a PodFacts>, most: usize) -> Vec<HolderWorkload> {
     let mut counts = BTreeMap::<&Workload, i32>::new();
     for pod in pods {
         *counts.entry(&pod.workload).or_default() += 1;
@@ -150,7 +144,7 @@ pub fn by_workload<'a>(pods: impl Iterator<Item = &'a PodFacts>, most: usize) ->
     let mut counts: Vec<_> = counts.into_iter().collect();
     // Stable: what has as many pods stays in the order of kinds and names.
     counts.sort_by_key(|(_, pods)| Reverse(*pods));
-    let held_by = |(workload, pods): (&Workload, i32)| HeldBy {
+    let held_by = |(workload, pods): (&Workload, i32)| HolderWorkload {
         kind: workload.kind.to_string(),
         name: workload.name.to_string(),
         pods,

@@ -20,5 +20,6 @@ mod lifecycle;
 mod outages;
 mod plugin;
 mod pod_template;
+mod secrets;
 mod sigkill;
 mod world;

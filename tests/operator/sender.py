@@ -1,6 +1,8 @@
 """Sends events with SENTRY_DSN, byte for byte as an SDK does, and tells what was answered.
 
   sender.py once          sends one event; prints the status
+  sender.py deprecated    sends one with SENTRY_DSN_DEPRECATED, as raven did; prints the status
+  sender.py report        sends a report about a policy to SENTRY_SECURITY_ENDPOINT, as a browser does; prints the status
   sender.py stream N      sends N events from 4 threads, each once and, if it was not acknowledged, again with the
                           same event id until it is or 60 s are over; writes the acknowledged ids to /results/acknowledged
 """
@@ -55,6 +57,26 @@ def post(event_id, number):
         connection.close()
 
 
+def deprecated():
+    dsn = urllib.parse.urlsplit(os.environ["SENTRY_DSN_DEPRECATED"])
+    auth = f"Sentry sentry_version=4, sentry_client=raven/5, sentry_key={dsn.username}, sentry_secret={dsn.password}"
+    body = json.dumps({"event_id": uuid.uuid4().hex, "message": "deprecated", "level": "error"})
+    return send(dsn, f"/api{dsn.path}/store/", body, {"X-Sentry-Auth": auth, "Content-Type": "application/json"})
+
+
+def report():
+    url = urllib.parse.urlsplit(os.environ["SENTRY_SECURITY_ENDPOINT"])
+    report = {"document-uri": "https://shop.example/", "violated-directive": "img-src", "blocked-uri": "https://a.example"}
+    body = json.dumps({"csp-report": report})
+    return send(url, f"{url.path}?{url.query}", body, {"Content-Type": "application/csp-report"})
+
+
+def send(url, target, body, headers):
+    connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=15)
+    connection.request("POST", target, body, headers)
+    return connection.getresponse().status
+
+
 def stream(count):
     acknowledged, lock, numbers = [], threading.Lock(), iter(range(count))
 
@@ -84,5 +106,9 @@ def stream(count):
 
 if sys.argv[1] == "once":
     print(post(uuid.uuid4().hex, 0))
+elif sys.argv[1] == "deprecated":
+    print(deprecated())
+elif sys.argv[1] == "report":
+    print(report())
 else:
     stream(int(sys.argv[2]))

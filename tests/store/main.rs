@@ -11,6 +11,7 @@ mod fresh;
 mod identity;
 mod ingest;
 mod instances;
+mod key_secrets;
 mod keys;
 mod projects;
 mod refused;

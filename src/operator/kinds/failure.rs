@@ -63,6 +63,13 @@ pub enum Unmet {
          gateway in its spec.backend.integrated.ingest, or use endpoint: Internal here."
     )]
     ExternalUrl { project: String },
+    /// The second Secret of a key, which cannot have another name.
+    #[error("{}", describe_binding(secret, holder.as_deref()))]
+    BindingName {
+        secret: String,
+        /// Whose it is, if the operator made it.
+        holder: Option<String>,
+    },
     /// A label or annotation that the installation's guard keeps out, with its field and the cure.
     #[error("{0}")]
     Key(String),
@@ -100,6 +107,16 @@ fn retained_of(retained: u32) -> String {
     }
 }
 
+fn describe_binding(secret: &str, holder: Option<&str>) -> String {
+    let cure = "take serviceBinding out of the spec, or make this ClientKey anew under another name";
+    match holder {
+        Some(holder) => format!("Secret {secret} belongs to {holder}: {cure}"),
+        None => format!(
+            "Secret {secret} was not made by the operator and is left alone: delete it if nobody needs it, {cure}"
+        ),
+    }
+}
+
 fn describe(error: &ApplyError) -> String {
     let cure = match error {
         ApplyError::Kubernetes(refused) => match refused.refusal() {
@@ -118,7 +135,8 @@ impl Failure {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Apply(ApplyError::Conflict { kind: ChildKind::Secret, .. }) => Reason::SecretConflict,
+            Self::Apply(ApplyError::Conflict { kind: ChildKind::Secret, .. })
+            | Self::Unmet(Unmet::BindingName { .. }) => Reason::SecretConflict,
             Self::Apply(ApplyError::Conflict { .. }) => Reason::NameConflict,
             Self::Apply(ApplyError::Kubernetes(error)) => match error.refusal() {
                 Refusal::MissingRight => Reason::Forbidden,

@@ -8,6 +8,7 @@ mod catalog;
 mod former_logins;
 mod ingest_pods;
 mod instances;
+mod key_secrets;
 mod keys;
 mod leader;
 mod numbers;

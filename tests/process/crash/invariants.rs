@@ -64,6 +64,8 @@ struct KeyRow {
     enabled: bool,
     /// Events of its rate limit; empty without one.
     rate_limit: String,
+    /// Of the deprecated DSN.
+    secret: String,
 }
 
 /// Everything that is not as it should be; empty when the operator has done its work.
@@ -212,6 +214,26 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
         }
         None => wrong.push(format!("Secret {secret} is missing")),
     }
+    check_extras(key, row, objects, wrong);
+}
+
+/// What a key publishes beside the DSN.
+fn check_extras(key: &DynamicObject, row: &KeyRow, objects: &Objects<'_>, wrong: &mut Vec<String>) {
+    let (name, spec) = (name(key), &key.data["spec"]);
+    let of_secret = |suffix: &str| objects["Secret"].get(&format!("{name}-{suffix}")).map(values);
+    let dsn = of_secret("dsn").unwrap_or_default();
+    let deprecated = dsn.get("SENTRY_DSN_DEPRECATED").cloned().unwrap_or_default();
+    let asked = spec["extraKeys"]["deprecatedDSN"] == true;
+    let same = !row.secret.is_empty() && deprecated.contains(&format!("//{}:{}@", row.public_key, row.secret));
+    if asked != same || asked == deprecated.is_empty() {
+        wrong.push(format!("key {name}: its deprecated DSN is not as the spec says"));
+    }
+    let uri = of_secret("binding").map(|values| values.get("uri").cloned().unwrap_or_default());
+    let expected = (spec["serviceBinding"] == true).then(|| dsn.get("SENTRY_DSN").cloned().unwrap_or_default());
+    let named = key.data["status"]["binding"]["name"].as_str().map(str::to_owned);
+    if uri != expected || named != expected.map(|_| format!("{name}-binding")) {
+        wrong.push(format!("key {name}: its second Secret is not as the spec says"));
+    }
 }
 
 /// Whether the overlap of a key is over within a moment.
@@ -302,7 +324,8 @@ async fn project_rows(world: &World) -> Vec<ProjectRow> {
 async fn key_rows(world: &World) -> Vec<KeyRow> {
     let answer = world
         .sql(
-            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled, k.rate_limit_events, k.state
+            "SELECT k.key_id, k.client_key_uid, k.public_key, k.enabled, k.rate_limit_events, k.state,
+                coalesce(k.secret, '')
              FROM errortracking.client_keys k JOIN errortracking.projects p USING (project_id)
              WHERE k.revoked_at IS NULL AND p.state = 'active'",
         )
@@ -315,6 +338,7 @@ async fn key_rows(world: &World) -> Vec<KeyRow> {
         enabled: row[3] == "t",
         rate_limit: row[4].clone(),
         state: row[5].clone(),
+        secret: row[6].clone(),
     })
     .collect()
 }

@@ -15,6 +15,8 @@ pub enum Scenario {
     ChangeProject,
     ChangeKeys,
     DisableKey,
+    Bind,
+    Unbind,
     Expose,
     Hide,
     EditSecrets,
@@ -36,17 +38,19 @@ pub enum Scenario {
 }
 
 use Scenario::{
-    ApplyAgainAfterDrop, ApplyAgainAfterRetain, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
+    ApplyAgainAfterDrop, ApplyAgainAfterRetain, Bind, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
     DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, Hide, Leak, OrphanKey, PutBack,
-    RetainProject, RetainWithoutPostgres, RevokeKey, Rotate, TakeBack,
+    RetainProject, RetainWithoutPostgres, RevokeKey, Rotate, TakeBack, Unbind,
 };
 
 impl Scenario {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Create,
         ChangeProject,
         ChangeKeys,
         DisableKey,
+        Bind,
+        Unbind,
         Expose,
         Hide,
         EditSecrets,
@@ -84,7 +88,8 @@ impl Scenario {
         project(namespace, name, policy, 90).await;
         namespace.key(name, name).await;
         let policy = if self == OrphanKey { "Orphan" } else { "Revoke" };
-        key_b(namespace, name, json!({"deletionPolicy": policy})).await;
+        let bound = matches!(self, RevokeKey | OrphanKey | Unbind);
+        key_b(namespace, name, json!({"deletionPolicy": policy, "serviceBinding": bound})).await;
         if self == Hide {
             expose(namespace, name).await;
         }
@@ -129,6 +134,13 @@ impl Scenario {
             DisableKey => {
                 namespace.patch("ClientKey", &b, json!({"spec": {"enabled": false}})).await;
             }
+            Bind => {
+                let extra = json!({"deprecatedDSN": true});
+                // As after a restore: the key was put back from its Secret.
+                world.execute("UPDATE errortracking.client_keys SET secret = NULL").await;
+                key_b(namespace, name, json!({"serviceBinding": true, "extraKeys": extra})).await;
+            }
+            Unbind => key_b(namespace, name, json!({})).await,
             Expose => expose(namespace, name).await,
             Hide => {
                 key_b(namespace, name, json!({"endpoint": "Internal"})).await;
@@ -259,7 +271,9 @@ pub async fn remove(namespace: &Namespace, name: &str) {
     let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(drop)).await;
     delete_all(namespace, name).await;
     // An orphan has nobody who would.
-    namespace.delete("Secret", &format!("{name}-b-dsn")).await;
+    for secret in ["dsn", "binding"] {
+        namespace.delete("Secret", &format!("{name}-b-{secret}")).await;
+    }
 }
 
 /// Takes finalizers off and deletes everything.

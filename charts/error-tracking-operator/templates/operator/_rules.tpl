@@ -19,7 +19,7 @@
     - watch # edited or deleted by hand: put back
     - create # the DSN of a key, the database login of a project
     - patch # server-side apply of the same; take out entries that are not ours
-    - delete # the login of a project that goes
+    - delete # the login of a project that goes; the second Secret of a key, when nobody asks for it any more
 - apiGroups: [apps]
   resources: [deployments]
   verbs:

@@ -15,12 +15,15 @@ use crate::{
 /// What the deletion of a key undoes. One that cannot be read is revoked; its Secret is left to garbage collection.
 pub fn undo(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Vec<Undo> {
     let (kind, secret) = (ChildKind::Secret, deleted.object.map(ClientKey::secret_name));
+    let binding = deleted.object.filter(|key| key.spec.service_binding).map(ClientKey::binding_name);
     let policy = deleted.object.map_or(KeyDeletionPolicy::Revoke, |key| key.spec.deletion_policy);
     if policy == KeyDeletionPolicy::Orphan {
-        return secret.map(|name| Undo::OrphanChild { step: "orphan", kind, name }).into_iter().collect();
+        let secrets = [("orphan", secret), ("orphan-binding", binding)].into_iter();
+        return secrets.filter_map(|(step, name)| Some(Undo::OrphanChild { step, kind, name: name? })).collect();
     }
     let mut undo = vec![Undo::Settle { step: "revoke", tombstone: tombstone(deleted, context) }];
-    undo.extend(secret.map(|name| Undo::DeleteChild { step: "delete-secret", kind, name }));
+    let secrets = [("delete-secret", secret), ("delete-binding", binding)].into_iter();
+    undo.extend(secrets.filter_map(|(step, name)| Some(Undo::DeleteChild { step, kind, name: name? })));
     undo
 }
 

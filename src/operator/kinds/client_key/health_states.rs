@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{
-    plan::{Observed, Project, tests::settled},
+    plan::{Binding, Observed, Project, tests::settled},
     rotating::Rotating,
     status,
 };
@@ -153,6 +153,16 @@ pub fn all() -> Vec<HealthState> {
                 scene.observed.secret = Drift::Foreign;
             },
             "SecretConflict Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: the Secret for Service Binding is somebody else's",
+            |scene| {
+                scene.failure = Some(Unmet::BindingName { secret: "shop-binding".into(), holder: None }.into());
+                scene.observed.binding = Binding::Asked(Drift::Foreign);
+            },
+            "Published Ready Stalled",
             "Failed",
             "Degraded",
         ),

@@ -142,11 +142,19 @@ impl KeyPass<'_> {
 
     /// Reads the Secret if the cache does not keep it.
     pub(super) async fn read_large_secret(&mut self) -> Result<(), Failure> {
-        let (kind, name) = (ChildKind::Secret, self.key.secret_name());
-        if self.written.is_none() && self.context.caches.is_large_child(kind, &self.namespace, &name) {
-            self.written = self.context.children.read(kind, &self.namespace, &name).await?.map(Arc::new);
+        if self.written.is_none() {
+            self.written = self.read_large(&self.key.secret_name()).await?;
         }
         Ok(())
+    }
+
+    /// `None` also for a Secret that the cache keeps.
+    pub(super) async fn read_large(&self, secret: &str) -> Result<Option<Arc<DynamicObject>>, Failure> {
+        let (context, kind) = (self.context, ChildKind::Secret);
+        if !context.caches.is_large_child(kind, &self.namespace, secret) {
+            return Ok(None);
+        }
+        Ok(context.children.read(kind, &self.namespace, secret).await?.map(Arc::new))
     }
 
     /// The key that the live Secret names, if the Secret is the object's or that of a lost one of its name; and whether the

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     backend::{Backend, IngestInstance, Key},
-    crd::{Endpoint, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
-    kubernetes::holders::{HeldBy, PodFacts, Published, by_workload},
+    crd::{Endpoint, HolderWorkload, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
+    kubernetes::holders::{PodFacts, Published, by_workload},
     operator::kinds::failure::Failure,
     rotation::{self, Decision, Overlap, Rules, Seen, State},
 };
@@ -51,7 +51,7 @@ pub struct Life {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub pods: usize,
-    pub by: Vec<HeldBy>,
+    pub by: Vec<HolderWorkload>,
 }
 
 /// What the ingest instances of a project have told.
@@ -211,8 +211,11 @@ impl KeyPass<'_> {
         }
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
         let published = self.published(rules);
-        let secret = self.key.secret_name();
-        let holds = |pod: &&PodFacts| pod.refers_to(&secret) && pod.holds_former_key(&secret, &published);
+        let mut secrets = vec![self.key.secret_name()];
+        secrets.extend(self.key.spec.service_binding.then(|| self.key.binding_name()));
+        let holds_by =
+            |pod: &PodFacts, secret: &String| pod.refers_to(secret) && pod.holds_former_key(secret, &published);
+        let holds = |pod: &&PodFacts| secrets.iter().any(|secret| holds_by(pod, secret));
         let held = Held {
             pods: pods.iter().filter(holds).count(),
             by: by_workload(pods.iter().filter(holds), MOST_WORKLOADS),

@@ -1,5 +1,6 @@
 //! `ClientKey`: its pass, its deletion and its status. Called by the list of kinds alone.
 
+mod binding;
 mod dead_keys;
 mod deletion;
 #[cfg(test)]
@@ -11,13 +12,14 @@ mod pod_lists;
 mod restarts;
 mod rotating;
 mod secret;
+mod secret_key;
 mod status;
 mod steps;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 use serde_json::json;
@@ -111,6 +113,10 @@ pub struct KeyPass<'a> {
     secret_read: bool,
     /// What was decided last.
     life: Option<Life>,
+    /// The second Secret, ahead of the cache.
+    binding: binding::Seen,
+    /// Of the active key, if its Secret should hold the deprecated DSN.
+    secret_key: Option<SecretString>,
 }
 
 impl<'a> KeyPass<'a> {
@@ -127,6 +133,8 @@ impl<'a> KeyPass<'a> {
             written_at: None,
             secret_read: false,
             life: None,
+            binding: binding::Seen::default(),
+            secret_key: None,
         }
     }
 
@@ -175,6 +183,17 @@ impl<'a> KeyPass<'a> {
     }
 }
 
+/// Without the key or the URL nothing says what a Secret should hold; one of ours is believed. `accepted`: the project
+/// takes keys.
+fn believed(live: &DynamicObject, owner: &OwnerReference, accepted: bool) -> Drift {
+    match ownership(live, owner) {
+        Ownership::Ours => Drift::None,
+        // Reported once it matters: without its project the key has another trouble.
+        Ownership::Foreign if accepted => Drift::Foreign,
+        Ownership::Foreign | Ownership::Predecessor => Drift::Absent,
+    }
+}
+
 impl Pass for KeyPass<'_> {
     type Observed = Observed;
     type Step = Step;
@@ -187,6 +206,7 @@ impl Pass for KeyPass<'_> {
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let project = self.look_up().await?;
         self.read_large_secret().await?;
+        self.read_large_binding().await?;
         let live = self
             .written
             .clone()
@@ -194,8 +214,9 @@ impl Pass for KeyPass<'_> {
         let owner = self.key.controller_owner_ref(&()).unwrap_or_default();
         let whose = live.as_ref().map(|live| (ownership(live, &owner), live.metadata.deletion_timestamp.is_some()));
         let mut names_target = false;
+        let accepted = matches!(project, Project::Known);
         self.life = None;
-        if matches!(project, Project::Known) {
+        if accepted {
             let Some(backend) = self.backend() else { return Err(Waiting::PostgresWentAway.into()) };
             let readable = live.as_deref().filter(|_| !matches!(whose, Some((Ownership::Foreign, _))));
             let named = self.named_key(&backend, readable).await?;
@@ -203,20 +224,21 @@ impl Pass for KeyPass<'_> {
             let weighed = self.weigh(&backend, named, !in_the_way && self.endpoint().is_some()).await?;
             names_target = named.is_some() && named == weighed.decision.target;
             self.life = Some(weighed);
+            self.read_secret_key(&backend).await?;
         }
         let target = self.target();
         let dsn = target.and_then(|key| self.dsn(key).map(|dsn| (key, dsn)));
+        let binding = self.observe_binding(dsn.as_ref(), accepted);
         let secret = match (dsn, live) {
             (Some((key, dsn)), live) => {
-                self.context.children.drift(&secret::desired(self.key, key, self.former(), dsn), live)
+                let desired = secret::desired(self.key, key, self.former(), dsn, self.secret_key.as_ref());
+                match self.context.children.drift(&desired, live) {
+                    Drift::None if self.lacks_secret_key() => Drift::Changed,
+                    drift => drift,
+                }
             }
             // Without the key or the URL nothing says what the Secret should hold; one of ours is believed.
-            (None, Some(_)) => match whose {
-                Some((Ownership::Ours, _)) => Drift::None,
-                // Reported once it matters: without its project the key has another trouble.
-                Some((Ownership::Foreign, _)) if matches!(project, Project::Known) => Drift::Foreign,
-                _ => Drift::Absent,
-            },
+            (None, Some(live)) => believed(&live, &owner, accepted),
             (None, None) => Drift::Absent,
         };
         let living = self.keys.living().map(|key| Living { enabled: key.enabled, rate_limit: key.rate_limit });
@@ -230,6 +252,7 @@ impl Pass for KeyPass<'_> {
             names_target,
             recorded: self.recorded(),
             restart: self.life.as_ref().is_some_and(|life| life.restarts.iter().any(Restart::is_due)),
+            binding,
             no_address: self.no_address(),
             no_external_url: matches!(project, Project::Known) && self.endpoint().is_none(),
             past_limit: self.past_limit(),
@@ -259,7 +282,7 @@ impl Pass for KeyPass<'_> {
                 name,
             },
             Drift::Leaving => ApplyError::Leaving { kind, name },
-            Drift::None | Drift::Absent | Drift::Changed => return None,
+            Drift::None | Drift::Absent | Drift::Changed => return self.binding_in_the_way(observed),
         };
         Some(in_the_way.into())
     }
@@ -315,7 +338,10 @@ impl Pass for KeyPass<'_> {
                     backend.published(&key.id, None).await?;
                 }
             }
+            Step::PublishBinding => self.publish_binding().await?,
+            Step::DeleteBinding => self.delete_binding().await?,
             Step::PublishSecret => {
+                self.make_secret_key(&backend).await?;
                 if let Err(failure) = self.publish().await {
                     self.revoke_anyway(&backend).await?;
                     return Err(failure);

@@ -28,6 +28,7 @@ pub struct Observed {
     pub recorded: Recorded,
     /// Workloads that hold the key before are to be restarted.
     pub restart: bool,
+    pub binding: Binding,
     /// The spec asks for the project's external URL, and it has none.
     pub no_external_url: bool,
     /// The external URL that the DSN names leads nowhere yet.
@@ -47,6 +48,16 @@ pub enum Project {
     DatabaseUnavailable(Unavailable),
     /// It takes keys.
     Known,
+}
+
+/// The second Secret, for Service Binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// There is none that the object would have.
+    NotAsked,
+    Asked(Drift),
+    /// It is there, and nobody asks for it any more.
+    Left,
 }
 
 /// A key that has not ended.
@@ -82,6 +93,9 @@ pub enum Step {
     Restart,
     /// After the Secret is written: the key before is in its overlap from now on.
     RecordPublished,
+    /// Behind the first Secret, which more people wait for.
+    PublishBinding,
+    DeleteBinding,
 }
 
 impl Step {
@@ -100,6 +114,8 @@ impl Step {
             Self::PublishSecret => "publish-secret",
             Self::RecordPublished => "record-published",
             Self::Restart => "restart",
+            Self::PublishBinding => "publish-binding",
+            Self::DeleteBinding => "delete-binding",
         }
     }
 }
@@ -142,11 +158,22 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     } else if observed.secret == Drift::None && observed.recorded == Recorded::No {
         steps.push(Step::RecordPublished);
     }
+    steps.extend(binding(observed));
     if observed.restart {
         steps.push(Step::Restart);
     }
     steps.extend(observed.decision.after.iter().copied().map(Step::Change));
     steps
+}
+
+fn binding(observed: &Observed) -> Option<Step> {
+    match observed.binding {
+        Binding::NotAsked | Binding::Asked(Drift::Foreign | Drift::Leaving) => None,
+        Binding::Left => Some(Step::DeleteBinding),
+        Binding::Asked(_) if observed.no_external_url => None,
+        Binding::Asked(Drift::None) if !observed.living.is_empty() => None,
+        Binding::Asked(Drift::None | Drift::Absent | Drift::Changed) => Some(Step::PublishBinding),
+    }
 }
 
 /// The limit of the namespace, when it keeps the object out. One that has a key keeps it.
@@ -181,6 +208,7 @@ pub(super) mod tests {
             names_target: true,
             recorded: Recorded::NotNeeded,
             restart: false,
+            binding: Binding::NotAsked,
             no_external_url: false,
             no_address: false,
             past_limit: None,
@@ -286,6 +314,47 @@ pub(super) mod tests {
             ),
         ] {
             assert_eq!(plan(&observed), steps, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_second_secret_is_there_while_it_is_asked_for() {
+        let new = || Observed {
+            living: vec![],
+            decision: idle(None),
+            secret: Drift::Absent,
+            names_target: false,
+            ..settled()
+        };
+        let asked = Binding::Asked;
+        for (case, observed, binding, steps) in [
+            ("as it should be", settled(), asked(Drift::None), vec![]),
+            ("asked for later", settled(), asked(Drift::Absent), vec![Step::PublishBinding]),
+            ("edited", settled(), asked(Drift::Changed), vec![Step::PublishBinding]),
+            ("somebody else's", settled(), asked(Drift::Foreign), vec![]),
+            ("of an object that goes", settled(), asked(Drift::Leaving), vec![]),
+            ("not asked for any more", settled(), Binding::Left, vec![Step::DeleteBinding]),
+            (
+                "new",
+                new(),
+                asked(Drift::Absent),
+                vec![Step::Change(Move::Mint), Step::PublishSecret, Step::PublishBinding],
+            ),
+            (
+                "key lost",
+                new(),
+                asked(Drift::None),
+                vec![Step::Change(Move::Mint), Step::PublishSecret, Step::PublishBinding],
+            ),
+            ("new, somebody else's", new(), asked(Drift::Foreign), vec![Step::Change(Move::Mint), Step::PublishSecret]),
+            (
+                "no external URL any more",
+                Observed { no_external_url: true, ..settled() },
+                asked(Drift::Changed),
+                vec![],
+            ),
+        ] {
+            assert_eq!(plan(&Observed { binding, ..observed }), steps, "{case}");
         }
     }
 

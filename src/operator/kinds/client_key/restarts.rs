@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::life::Held;
 use crate::{
-    kubernetes::holders::HeldBy,
+    crd::HolderWorkload,
     operator::objects::{ApplyError, apply},
 };
 
@@ -91,7 +91,7 @@ pub async fn look(
     recorded: &[String],
 ) -> Vec<Restart> {
     let mut restarts = Vec::new();
-    for HeldBy { kind, name, .. } in &held.by {
+    for HolderWorkload { kind, name, .. } in &held.by {
         let verdict = match resource(kind) {
             None => Verdict::Untouched("only its owner knows how".into()),
             Some(resource) => {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     backend::Key,
-    crd::{ConditionStatus, HolderWorkload, Reason, RetiringKey},
+    crd::{ConditionStatus, Reason, RetiringKey},
     operator::objects::apply::whole_seconds,
     rotation::{self, Overlap, Phase},
 };
@@ -176,12 +176,8 @@ fn retiring_key(key: &Key, life: &Life) -> RetiringKey {
         not_before: Some(Time(whole_seconds(life.rules.overlap.not_before(since)))),
         last_used_at: key.last_used_at.map(|used| Time(hour(used))),
         holders: held.map(|held| i32::try_from(held.pods).unwrap_or(i32::MAX)),
-        held_by: held.map(|held| held.by.iter().map(workload).collect()).unwrap_or_default(),
+        held_by: held.map(|held| held.by.clone()).unwrap_or_default(),
     }
-}
-
-fn workload(of: &crate::kubernetes::holders::HeldBy) -> HolderWorkload {
-    HolderWorkload { kind: of.kind.clone(), name: of.name.clone(), pods: of.pods }
 }
 
 /// An exact time would be a write for each event.

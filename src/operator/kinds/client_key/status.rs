@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    binding,
     plan::{Observed, Project},
     rotating::Rotating,
 };
 use crate::{
     crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, ConditionType, Conditions, Reason},
     operator::{
-        kinds::{failure::Failure, kind::unread_pause},
+        kinds::{
+            failure::{Failure, Unmet},
+            kind::unread_pause,
+        },
         objects::child::Drift,
     },
 };
@@ -75,6 +79,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
             .rotating
             .map_or_else(|| view.before.next_rotation_at.clone(), |rotating| rotating.next_rotation_at.clone()),
         secret_name: if published { Some(view.key.secret_name()) } else { view.before.secret_name.clone() },
+        binding: binding::reference(view.key, view.before, view.observed),
     }
 }
 
@@ -88,7 +93,10 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
     let project = &view.key.spec.project_ref.name;
     let secret = view.key.secret_name();
     let settled = view.observed.secret == Drift::None && !view.observed.living.is_empty();
-    if let Some(failure) = view.failure.filter(|failure| failure.stalls() || !settled) {
+    // The second Secret takes nothing from the first.
+    let of_binding = |failure: &Failure| matches!(failure, Failure::Unmet(Unmet::BindingName { .. }));
+    let blocks = |failure: &&Failure| !settled || failure.stalls() && !of_binding(failure);
+    if let Some(failure) = view.failure.filter(blocks) {
         return (false, failure.reason(), failure.to_string());
     }
     match &view.observed.project {

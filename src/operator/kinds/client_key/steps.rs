@@ -113,7 +113,7 @@ impl KeyPass<'_> {
         let Some(key) = self.target() else { return Ok(()) };
         let Some(dsn) = self.dsn(key) else { return Ok(()) };
         let former = self.former();
-        let desired = secret::desired(self.key, key, former, dsn);
+        let desired = secret::desired(self.key, key, former, dsn, self.secret_key.as_ref());
         let ensured = self.context.children.ensure(&desired).await?;
         let (prefix, is_next) = (key.public_key.prefix(), key.state == State::Minted);
         let note = match former {
