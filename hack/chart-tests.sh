@@ -335,13 +335,13 @@ chart_tests() {
 
 # The examples against the API server's schemas and rules, with the chart installed.
 example_tests() {
-    local example namespace
+    local example namespaces namespace
     for example in examples/*/kustomization.yaml; do
         example=${example%/kustomization.yaml}
         # A dry run makes no namespace for the rest to be in.
-        namespace=$(sed -n 's/^namespace: //p' "$example/kustomization.yaml")
-        kubectl create namespace "$namespace" >/dev/null
+        namespaces=$(kubectl kustomize "$example" | sed -n 's/^  namespace: //p' | sort -u)
+        for namespace in $namespaces; do kubectl create namespace "$namespace" >/dev/null; done
         check "$example is accepted by the API server" kubectl apply --server-side --dry-run=server -k "$example"
-        kubectl delete namespace "$namespace" >/dev/null
+        for namespace in $namespaces; do kubectl delete namespace "$namespace" >/dev/null; done
     done
 }

@@ -176,6 +176,8 @@ pub enum Move {
     Restore(usize),
     Retire(usize, Why),
     Revoke(usize),
+    /// Every key of the object goes into its overlap: the project does not let the object in any more.
+    Withdraw,
 }
 
 /// Why a key is over.
@@ -185,6 +187,8 @@ pub enum Why {
     Unheld,
     /// `overlap.maximum` has passed.
     Maximum,
+    /// The project does not let the object in any more, and the least overlap is over.
+    Withdrawn,
 }
 
 /// What is under way.
@@ -202,13 +206,36 @@ pub enum Phase {
     HoldersUnknown(usize),
     /// The key is accepted again for as long as it is asked for.
     Restored(usize),
+    /// The key is accepted for a while, though the project does not let the object in any more.
+    Withdrawn(usize),
 }
 
-/// The key that the Secret names, or is to name when it is the first.
+/// The key that the Secret names, or is to name when it is the first. An object that is let in again goes on with the key
+/// that it had.
 #[must_use]
 pub fn active(keys: &[Key]) -> Option<usize> {
     let newest = |state| keys.iter().rposition(|key| key.state == state);
-    newest(State::Published).or_else(|| newest(State::Minted))
+    newest(State::Published).or_else(|| newest(State::Minted)).or_else(|| newest(State::Overlap))
+}
+
+/// What comes next for the keys of an object that its project does not let in any more: each ends after the least overlap,
+/// and nothing takes its place.
+#[must_use]
+pub fn withdraw(keys: &[Key], overlap: &Overlap, now: Timestamp) -> Decision {
+    let mut decision = Decision::default();
+    if keys.iter().any(|key| matches!(key.state, State::Minted | State::Published)) {
+        decision.before.push(Move::Withdraw);
+    }
+    for (index, key) in keys.iter().enumerate().filter(|(_, key)| key.state == State::Overlap) {
+        let not_before = overlap.not_before(key.retiring_since.unwrap_or(now));
+        if not_before <= now {
+            decision.after.push(Move::Retire(index, Why::Withdrawn));
+        } else {
+            decision.phase = Phase::Withdrawn(index);
+            decision.look_again(not_before.duration_since(now));
+        }
+    }
+    decision
 }
 
 /// The key that is to take the place of the active one.
@@ -268,7 +295,9 @@ fn replace(seen: &Seen<'_>, rules: &Rules, active: usize, decision: &mut Decisio
     let Some(next) = successor(seen.keys) else {
         let due = decision.next_rotation.is_some_and(|due| due <= seen.now);
         // One at a time: a key that was restored on request is no rotation.
-        let under_way = |(index, key): (usize, &Key)| key.state == State::Overlap && rules.restore != Some(index);
+        let under_way = |(index, key): (usize, &Key)| {
+            key.state == State::Overlap && index != active && rules.restore != Some(index)
+        };
         let one_at_a_time = !seen.keys.iter().enumerate().any(under_way);
         if revoked || (due && one_at_a_time && seen.writable) {
             decision.before.push(Move::Succeed(active));
@@ -299,12 +328,17 @@ fn replace(seen: &Seen<'_>, rules: &Rules, active: usize, decision: &mut Decisio
 /// Ends the keys before the one that the Secret names.
 fn end(seen: &Seen<'_>, rules: &Rules, decision: &mut Decision) {
     for (index, key) in seen.keys.iter().enumerate() {
+        if decision.target == Some(index) && key.state == State::Overlap {
+            continue;
+        }
         let asked = rules.revoke == Some(index);
         match key.state {
             State::Retired if asked => decision.before.push(Move::Revoke(index)),
             State::Overlap if asked => decision.after.push(Move::Revoke(index)),
-            // It was never published, and is not going to be.
-            State::Minted if asked && decision.target != Some(index) => decision.before.push(Move::Revoke(index)),
+            // It was never published, and is not going to be. The active one has its successor first.
+            State::Minted if asked && ![decision.target, active(seen.keys)].contains(&Some(index)) => {
+                decision.after.push(Move::Revoke(index));
+            }
             State::Overlap => {
                 if let Some(why) = over(seen, rules, index, decision) {
                     decision.after.push(Move::Retire(index, why));
@@ -509,6 +543,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_an_object_that_is_not_let_in_any_more_end_after_the_least_overlap() {
+        let overlap = Overlap { minimum: seconds(50), ..Overlap::default() };
+        let keys = [key(State::Overlap, 0), key(State::Published, 60)];
+        let first = withdraw(&keys, &overlap, at(120));
+        assert_eq!((first.before, first.after, first.phase), (vec![Move::Withdraw], vec![], Phase::Withdrawn(0)));
+        assert_eq!((first.target, first.look_again), (None, Some(seconds(30))));
+        let keys = [key(State::Retired, 0), Key { retiring_since: Some(at(120)), ..key(State::Overlap, 60) }];
+        assert_eq!(withdraw(&keys, &overlap, at(169)).phase, Phase::Withdrawn(1));
+        assert_eq!(withdraw(&keys, &overlap, at(170)).after, [Move::Retire(1, Why::Withdrawn)]);
+        let again = decide(&Seen { named: Some(1), ..seen(&keys, 169) }, &Rules::default());
+        assert_eq!(
+            (again.target, again.before, again.after),
+            (Some(1), vec![], vec![]),
+            "let in again, it has its key"
+        );
+        let over = [key(State::Retired, 0), key(State::Retired, 60)];
+        assert_eq!(withdraw(&over, &overlap, at(1_000)), Decision::default());
+    }
+
+    #[test]
     fn a_retired_key_is_taken_back_when_it_is_asked_for_or_when_the_secret_names_it() {
         let rules = Rules { restore: Some(0), ..Rules::default() };
         let keys = [key(State::Retired, 0), key(State::Published, 50)];
@@ -662,6 +716,7 @@ mod tests {
                     assert!(self.keys[active].state.is_alive());
                     self.keys.push(key(State::Minted, self.now));
                 }
+                Move::Withdraw => unreachable!("the object is let in"),
                 Move::Restore(index) => {
                     let key = &mut self.keys[index];
                     (key.state, key.retiring_since, key.restored) = (State::Overlap, Some(now), true);

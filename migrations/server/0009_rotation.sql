@@ -70,6 +70,16 @@ BEGIN
 END
 $$;
 
+-- Every key of the object is in its overlap from now on: the project does not let the object in any more.
+CREATE FUNCTION errortracking.withdraw_keys(ours bigint, object text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+BEGIN
+    PERFORM errortracking.fence(ours);
+    UPDATE errortracking.client_keys SET state = 'overlap', retiring_since = clock_timestamp()
+    WHERE client_key_uid = object AND state IN ('minted', 'published') AND revoked_at IS NULL;
+END
+$$;
+
 -- Events with the key are refused from now on; whether they were not before. One that has retired can be revoked still.
 CREATE FUNCTION errortracking.end_key(ours bigint, object text, key bigint, for_good boolean) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$

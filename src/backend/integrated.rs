@@ -95,6 +95,10 @@ impl Integrated {
         Ok(self.admin.publish_key(number(key)?, at).await?)
     }
 
+    pub(super) async fn withdraw(&self, client_key_uid: &str) -> Result<(), BackendError> {
+        Ok(self.admin.withdraw_keys(client_key_uid).await?)
+    }
+
     pub(super) async fn end(&self, client_key_uid: &str, key: &KeyId, for_good: bool) -> Result<bool, BackendError> {
         Ok(self.admin.end_key(client_key_uid, number(key)?, for_good).await?)
     }

@@ -107,11 +107,11 @@ impl Keys {
         self.project.is_some()
     }
 
-    /// The key that the Secret names, or should name when it is the first.
+    /// The key that the Secret names, or should name: [`rotation::active`].
     #[must_use]
     pub fn active(&self) -> Option<&Key> {
-        let newest = |state| self.all.iter().rfind(|key| key.state == state);
-        newest(State::Published).or_else(|| newest(State::Minted))
+        let lives: Vec<_> = self.all.iter().map(|key| key.life(None)).collect();
+        rotation::active(&lives).map(|active| &self.all[active])
     }
 
     /// In the order in which they were made.

@@ -79,6 +79,13 @@ impl Backend {
         }
     }
 
+    /// Every key of the `ClientKey` is in its overlap from now on, without another one.
+    pub async fn withdraw(&self, client_key_uid: &str) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.withdraw(client_key_uid).await,
+        }
+    }
+
     /// Events with a key of the `ClientKey` are refused from now on, for good or until it is restored; whether they were
     /// accepted before.
     pub async fn end(&self, client_key_uid: &str, key: &KeyId, for_good: bool) -> Result<bool, BackendError> {

@@ -211,7 +211,8 @@ fn whole_seconds(time: Timestamp) -> Option<Timestamp> {
 
 fn owed_by(tombstone: &Tombstone) -> Owed {
     let waits_for = match tombstone {
-        Tombstone::ClientKey { namespace, database: Some(secret), .. } => {
+        Tombstone::ClientKey { database: Some(secret), .. } => {
+            let namespace = tombstone.project_namespace();
             format!("the database of Secret {namespace}/{secret}: its keys are to be revoked there")
         }
         Tombstone::ClientKey { .. } => "the operator's database: its keys are to be revoked".to_owned(),

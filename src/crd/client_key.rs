@@ -28,6 +28,7 @@ use super::{
     derive = "Default",
     doc = "A key of an ErrorTrackingProject, published as a Secret that holds SENTRY_DSN.",
     selectable = ".spec.projectRef.name",
+    selectable = ".spec.projectRef.namespace",
     selectable = ".spec.enabled",
     selectable = ".spec.endpoint",
     selectable = ".status.secretName",
@@ -49,7 +50,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.rotation) || !has(self.rotation.interval) || (has(self.rotation.overlap) && has(self.rotation.overlap.maximum)) || (has(self.rotation.overlap) && has(self.rotation.overlap.holders) ? self.rotation.overlap.holders == 'Visible' : self.endpoint == 'Internal')").message("rotation.interval needs rotation.overlap.maximum where the holders of a key are unknown, as with endpoint: External: without it the key before would never end, and the next rotation never begin"))]
 pub struct ClientKeySpec {
-    /// The project that this key belongs to, in the same namespace.
+    /// The project that this key belongs to.
     pub project_ref: ProjectRef,
 
     /// Where the DSN points. Internal, the default, is the ingest Service of the project, for pods of this cluster; External is the project's external URL, for senders outside of it.
@@ -89,13 +90,18 @@ fn enabled() -> bool {
     true
 }
 
-/// An ErrorTrackingProject of the same namespace.
+/// An ErrorTrackingProject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ProjectRef {
     /// Name of the ErrorTrackingProject.
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("projectRef.name must be the name of an ErrorTrackingProject of this namespace"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("projectRef.name must be the name of an ErrorTrackingProject"))]
     pub name: String,
+    /// Namespace of the ErrorTrackingProject; this one when absent. Another one only if the project's spec.allowedNamespaces lets this one in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("projectRef.namespace must be the name of a namespace: lower-case letters, digits and '-'"))]
+    pub namespace: Option<String>,
 }
 
 /// Where the DSN points.
@@ -169,6 +175,19 @@ impl ClientKey {
     #[must_use]
     pub fn binding_name(&self) -> String {
         format!("{}-binding", self.metadata.name.as_deref().unwrap_or_default())
+    }
+
+    /// Namespace of the project.
+    #[must_use]
+    pub fn project_namespace(&self) -> &str {
+        let own = self.metadata.namespace.as_deref().unwrap_or_default();
+        self.spec.project_ref.namespace.as_deref().unwrap_or(own)
+    }
+
+    /// Whether the project is one of another namespace, which must let this one in.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.metadata.namespace.as_deref().unwrap_or_default() != self.project_namespace()
     }
 
     /// Whether the Secret should hold the DSN with a secret key.

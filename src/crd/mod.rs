@@ -6,6 +6,7 @@
 
 #![expect(clippy::doc_markdown, reason = "`kubectl explain` shows these comments as they are")]
 
+mod allowed_namespaces;
 mod client_key;
 mod conditions;
 mod ingest;
@@ -14,6 +15,7 @@ mod rotation;
 mod schema;
 mod settings;
 
+pub use allowed_namespaces::{AllowedNamespaces, NamespacesFrom};
 pub use client_key::{
     ActiveKey, BindingReference, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, ExtraKeys, KeyDeletionPolicy,
     ProjectRef, SecretTemplate,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    allowed_namespaces::AllowedNamespaces,
     ingest::{Ingest, Scale},
     schema,
     settings::{Filters, Privacy, Quota},
@@ -63,6 +64,10 @@ pub struct ErrorTrackingProjectSpec {
     #[serde(default)]
     pub backend: Backend,
 
+    /// Who may hold keys of this project: ClientKeys of its own namespace, and of others that are named here.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+
     /// What happens to the stored events when this object is deleted. Retain, the default, keeps the Postgres schema and takes its logins away; Delete drops both.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -79,6 +84,7 @@ impl Default for ErrorTrackingProjectSpec {
             active: active(),
             platform: None,
             backend: Backend::default(),
+            allowed_namespaces: AllowedNamespaces::default(),
             deletion_policy: DeletionPolicy::default(),
         }
     }

@@ -1,6 +1,9 @@
 //! Pieces of OpenAPI schema that schemars does not derive.
 
-use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
+use k8s_openapi::{
+    api::core::v1::{Affinity, Toleration, TopologySpreadConstraint},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -150,6 +153,22 @@ pub fn secret_references(_: &mut SchemaGenerator) -> Schema {
         }
     });
     limited("podTemplate.imagePullSecrets", 1024, schema)
+}
+
+/// A selector of namespaces, with the rules that Kubernetes has for one.
+pub fn namespace_selector(generator: &mut SchemaGenerator) -> Schema {
+    let mut selector = of_kubernetes::<LabelSelector>(generator);
+    let operators = json!(["In", "NotIn", "Exists", "DoesNotExist"]);
+    selector["properties"]["matchExpressions"]["items"]["properties"]["operator"]["enum"] = operators;
+    let mut schema = limited("allowedNamespaces.selector", 2048, selector);
+    let rules = schema.get_mut("x-kubernetes-validations").and_then(Value::as_array_mut);
+    if let Some(rules) = rules {
+        rules.push(json!({
+            "rule": "!has(self.matchExpressions) || self.matchExpressions.all(a, (a.operator in ['In', 'NotIn']) == (has(a.values) && a.values.size() > 0))",
+            "message": "allowedNamespaces.selector needs values with In and NotIn, and takes none with Exists and DoesNotExist",
+        }));
+    }
+    schema
 }
 
 pub fn affinity(generator: &mut SchemaGenerator) -> Schema {

@@ -44,7 +44,7 @@ use self::{
         Caches, Context, LARGE_OBJECTS, PodLists, Reconciled,
         project::{self, ProjectMetrics},
     },
-    objects::{ChildWriter, EventRecorder, StatusWriter},
+    objects::{ChildWriter, EventRecorder, StatusWriter, namespaces::NamespaceLabels},
 };
 pub use self::{config::Config, kinds::project::ingest_settings};
 use crate::{
@@ -196,6 +196,7 @@ async fn work(
         statuses: StatusWriter::new(client.clone(), echoes, events.clone()),
         pod_lists: PodLists::new(client.clone()),
         restarts: config.restart_workloads,
+        namespaces: NamespaceLabels::new(client.clone()),
         client,
         caches: caches.clone(),
         events,

@@ -17,6 +17,7 @@ mod first_day;
 mod guards;
 mod hostile;
 mod lifecycle;
+mod namespaces;
 mod outages;
 mod plugin;
 mod pod_template;

@@ -21,6 +21,7 @@ mod identity;
 mod leadership;
 mod lifecycle;
 mod memory;
+mod namespaces;
 mod outages;
 mod quiet;
 mod rights;

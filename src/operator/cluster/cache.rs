@@ -4,7 +4,7 @@
 //! depends on the number of objects, and not on what their owners write into them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hasher as _},
 };
 
@@ -35,7 +35,7 @@ pub struct Summary {
 pub struct Facts {
     /// 0: it has none.
     pub number: i64,
-    /// Name of the object of its namespace that it refers to. Empty: none.
+    /// The object that it refers to: a name, of its own namespace, or "namespace/name". Empty: none.
     pub refers_to: Box<str>,
     /// Changes with everything that other objects depend on.
     pub outward: u64,
@@ -46,6 +46,42 @@ pub struct Facts {
     pub retention_days: u16,
     /// Tells the version of what it runs from others. 0: nothing is known of it.
     pub version: u64,
+}
+
+impl Facts {
+    /// The object that one of `namespace` refers to.
+    #[must_use]
+    pub fn target(&self, namespace: &str) -> Option<ObjectName> {
+        match self.refers_to.split_once('/') {
+            Some((namespace, name)) => Some(ObjectName::new(namespace, name)),
+            None if self.refers_to.is_empty() => None,
+            None => Some(ObjectName::new(namespace, &self.refers_to)),
+        }
+    }
+}
+
+/// Who refers to an object: found without a look at all others, of which there are many more than refer to it.
+#[derive(Debug, Default)]
+struct References(HashMap<ObjectName, BTreeSet<ObjectName>>);
+
+impl References {
+    /// `from` referred to `before`, and refers to `after` now.
+    fn change(&mut self, from: &ObjectName, before: Option<ObjectName>, after: Option<ObjectName>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before
+            && let Some(referring) = self.0.get_mut(&before)
+        {
+            referring.remove(from);
+            if referring.is_empty() {
+                self.0.remove(&before);
+            }
+        }
+        if let Some(after) = after {
+            self.0.entry(after).or_default().insert(from.clone());
+        }
+    }
 }
 
 /// How a kind is cached.
@@ -138,6 +174,8 @@ struct Filling {
 #[derive(Debug)]
 pub struct Cache {
     objects: RwLock<HashMap<ObjectName, Cached>>,
+    /// Changed while the objects are locked.
+    references: Mutex<References>,
     packing: Packing,
     filled: watch::Sender<bool>,
     /// What fills the cache: one watch, or one for each namespace.
@@ -156,7 +194,8 @@ impl Cache {
     pub fn new(caching: Caching) -> Self {
         let filling = Mutex::new(Filling { expected: 1, listed: HashSet::new() });
         let filled = watch::Sender::new(false);
-        Self { objects: RwLock::default(), packing: Packing::default(), filled, filling, caching }
+        let (objects, references) = (RwLock::default(), Mutex::default());
+        Self { objects, references, packing: Packing::default(), filled, filling, caching }
     }
 
     /// Whether the object is known in part only.
@@ -235,14 +274,11 @@ impl Cache {
         find(&mut self.objects.read().iter().map(|(name, entry)| (name, &entry.summary)))
     }
 
-    /// Names of the objects that refer to `to` in their namespace.
+    /// Names of the objects that refer to the one of this name, from whichever namespace.
     #[must_use]
     pub fn referring(&self, namespace: &str, to: &str) -> Vec<ObjectName> {
-        self.summaries(|all| {
-            all.filter(|(name, summary)| *name.namespace == *namespace && *summary.facts.refers_to == *to)
-                .map(|(name, _)| name.clone())
-                .collect()
-        })
+        let references = self.references.lock();
+        references.0.get(&ObjectName::new(namespace, to)).into_iter().flatten().cloned().collect()
     }
 
     /// Takes the object in; what that changed, if anything. Of a large object a part is left.
@@ -268,6 +304,8 @@ impl Cache {
         let outward = before.is_none_or(|before| before.summary.facts.outward != summary.facts.outward);
         let same = before.filter(|before| before.summary.uid == summary.uid);
         let written = same.and_then(|before| before.written.clone()).filter(|(written, _)| number(&version) < *written);
+        let referred = before.and_then(|before| before.summary.facts.target(&name.namespace));
+        self.references.lock().change(&name, referred, summary.facts.target(&name.namespace));
         objects.insert(name.clone(), Cached { version: version.clone(), content, summary, packed, large, written });
         news.then_some(Change { name, version: Some(version), outward })
     }
@@ -288,7 +326,10 @@ impl Cache {
 
     pub fn remove(&self, object: &DynamicObject) -> Option<Change> {
         let name = ObjectName::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        self.objects.write().remove(&name).map(|_| Change { name, version: None, outward: true })
+        let mut objects = self.objects.write();
+        let entry = objects.remove(&name)?;
+        self.references.lock().change(&name, entry.summary.facts.target(&name.namespace), None);
+        Some(Change { name, version: None, outward: true })
     }
 
     /// Says how many watches fill the cache, before they begin: one for each namespace.
@@ -311,6 +352,9 @@ impl Cache {
         let meant = |name: &ObjectName| namespace.is_none_or(|of| *name.namespace == *of);
         let gone: Vec<_> = objects.extract_if(|name, _| meant(name) && !seen.contains(name)).collect();
         objects.shrink_to_fit();
+        for (name, entry) in &gone {
+            self.references.lock().change(name, entry.summary.facts.target(&name.namespace), None);
+        }
         drop(objects);
         self.pass_over(namespace);
         let last_seen = |(name, entry): (ObjectName, Cached)| {
@@ -372,6 +416,37 @@ mod tests {
         assert_eq!(cache.referring("web", "pg"), [ObjectName::new("web", "shop")]);
         assert_eq!(cache.referring("other", "pg"), []);
         assert_eq!(cache.summaries(|all| all.map(|(_, summary)| summary.facts.number).max()), Some(7));
+    }
+
+    #[test]
+    fn who_refers_to_an_object_is_known_from_whichever_namespace() {
+        let facts = |object: &DynamicObject| {
+            let refers_to = object.data["to"].as_str().unwrap_or_default().into();
+            Facts { refers_to, ..Facts::default() }
+        };
+        let cache = Cache::new(Caching { facts, ..Caching::default() });
+        let key = |namespace: &str, name: &str, version: &str, to: &str| -> DynamicObject {
+            let metadata = json!({"namespace": namespace, "name": name, "resourceVersion": version});
+            serde_json::from_value(json!({"metadata": metadata, "to": to})).unwrap()
+        };
+        let named = |name: ObjectName| format!("{}/{}", name.namespace, name.name);
+        let referring = || cache.referring("web", "shop").into_iter().map(named).collect::<Vec<_>>();
+        for (step, mut object, expected) in [
+            ("of the same namespace", key("web", "a", "1", "shop"), vec!["web/a"]),
+            ("the same, said in full", key("web", "b", "2", "web/shop"), vec!["web/a", "web/b"]),
+            ("of another", key("api", "a", "3", "web/shop"), vec!["api/a", "web/a", "web/b"]),
+            ("another of that name", key("api", "b", "4", "shop"), vec!["api/a", "web/a", "web/b"]),
+            ("nothing", key("api", "c", "5", ""), vec!["api/a", "web/a", "web/b"]),
+            ("it refers to another now", key("web", "a", "6", "blog"), vec!["api/a", "web/b"]),
+        ] {
+            cache.put(&mut object);
+            assert_eq!(referring(), expected, "{step}");
+        }
+        cache.remove(&key("api", "a", "7", ""));
+        assert_eq!(referring(), ["web/b"]);
+        cache.listed(None, &HashSet::from([ObjectName::new("web", "a")]));
+        assert_eq!(referring(), [""; 0]);
+        assert_eq!(cache.references.lock().0.len(), 1, "nothing is kept of what is gone");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
 use crate::operator::{
     databases::{Databases, tombstones::Tombstones},
     engine::metrics::Metrics,
-    objects::{ApplyError, ChildWriter, EventRecorder, StatusWriter},
+    objects::{ApplyError, ChildWriter, EventRecorder, StatusWriter, namespaces::NamespaceLabels},
 };
 
 /// Passes at once over objects that are too large to be kept: each holds its object several times.
@@ -46,6 +46,7 @@ pub struct Context {
     pub pod_lists: PodLists,
     /// Whether workloads of users may be restarted.
     pub restarts: bool,
+    pub namespaces: NamespaceLabels,
 }
 
 impl Context {

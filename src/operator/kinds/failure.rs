@@ -63,6 +63,9 @@ pub enum Unmet {
          gateway in its spec.backend.integrated.ingest, or use endpoint: Internal here."
     )]
     ExternalUrl { project: String },
+    /// A project of another namespace, which is not there for this one any more.
+    #[error("{}", kept_out(project, namespace))]
+    NotAllowed { project: String, namespace: String },
     /// The second Secret of a key, which cannot have another name.
     #[error("{}", describe_binding(secret, holder.as_deref()))]
     BindingName {
@@ -105,6 +108,15 @@ fn retained_of(retained: u32) -> String {
              error-tracking-operator retained --drop"
         ),
     }
+}
+
+/// Who is kept out must not learn whether there is such a project.
+#[must_use]
+pub fn kept_out(project: &str, namespace: &str) -> String {
+    format!(
+        "There is no ErrorTrackingProject {project} that keys of namespace {namespace} may belong to: correct \
+         spec.projectRef, or have its owner create it or name this namespace in its spec.allowedNamespaces."
+    )
 }
 
 fn describe_binding(secret: &str, holder: Option<&str>) -> String {
@@ -154,6 +166,7 @@ impl Failure {
             Self::Unmet(Unmet::Limit { .. } | Unmet::Pods { .. }) => Reason::LimitExceeded,
             Self::Unmet(Unmet::GatewayApi) => Reason::GatewayApiMissing,
             Self::Unmet(Unmet::ExternalUrl { .. }) => Reason::NoExternalUrl,
+            Self::Unmet(Unmet::NotAllowed { .. }) => Reason::NotAllowed,
             Self::Unmet(Unmet::Key(_)) => Reason::KeyNotAllowed,
             Self::Unmet(Unmet::Setting(_)) => Reason::Invalid,
         }

@@ -8,6 +8,7 @@ mod children;
 mod edit;
 mod error;
 mod events;
+pub mod namespaces;
 mod status;
 
 pub use self::{

@@ -213,6 +213,16 @@ impl Admin {
         Ok(())
     }
 
+    /// Every key of the object is in its overlap from now on.
+    pub async fn withdraw_keys(&self, client_key_uid: &str) -> Result<(), StoreError> {
+        sqlx::query("SELECT errortracking.withdraw_keys($1, $2)")
+            .bind(self.epoch)
+            .bind(client_key_uid)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Events with the key of this object are refused from now on, for good or until it is restored; whether they were
     /// accepted before. One that has retired can be revoked still.
     pub async fn end_key(&self, client_key_uid: &str, key_id: i64, for_good: bool) -> Result<bool, StoreError> {

@@ -7,6 +7,7 @@ mod bystander;
 mod databases;
 mod logins;
 mod memory;
+mod namespaces;
 mod statuses;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ struct Outcome {
 
 /// One list for each topic.
 const ATTACKS: &[&[Attack]] =
-    &[bounds::ATTACKS, statuses::ATTACKS, logins::ATTACKS, databases::ATTACKS, memory::ATTACKS];
+    &[bounds::ATTACKS, statuses::ATTACKS, namespaces::ATTACKS, logins::ATTACKS, databases::ATTACKS, memory::ATTACKS];
 
 #[test]
 #[ignore = "make test-hostile runs it: it floods the cluster, and takes long"]

@@ -77,7 +77,7 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs:
-    - get # its uid: a schema belongs to a namespace, not to the next one of its name
+    - get # its uid: a schema belongs to a namespace, not to the next one of its name; its labels: may it hold keys of a project elsewhere?
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs:

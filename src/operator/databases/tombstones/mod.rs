@@ -33,6 +33,9 @@ pub enum Tombstone {
         /// The key's project, when only the catalog can say which database that had.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         project: Option<String>,
+        /// Namespace of the project, and of the Secret of its database, when it is another one than the key's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project_namespace: Option<String>,
     },
 }
 
@@ -44,6 +47,8 @@ pub struct Successor<'a> {
     pub name: &'a str,
     /// Secret of the project's own database.
     pub database: Option<&'a str>,
+    /// Namespace of that Secret.
+    pub database_namespace: &'a str,
 }
 
 impl fmt::Display for Tombstone {
@@ -60,14 +65,33 @@ impl Tombstone {
 
     #[must_use]
     pub fn client_key(uid: &str, namespace: &str, name: &str, database: Option<String>) -> Self {
-        Self::ClientKey { uid: uid.into(), namespace: namespace.into(), name: name.into(), database, project: None }
+        Self::ClientKey {
+            uid: uid.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            database,
+            project: None,
+            project_namespace: None,
+        }
     }
 
     /// Of a key whose project is gone: the catalog says where that one was.
     #[must_use]
     pub fn client_key_of(uid: &str, namespace: &str, name: &str, project: &str) -> Self {
-        let project = Some(project.to_owned());
-        Self::ClientKey { uid: uid.into(), namespace: namespace.into(), name: name.into(), database: None, project }
+        let mut tombstone = Self::client_key(uid, namespace, name, None);
+        if let Self::ClientKey { project: of, .. } = &mut tombstone {
+            *of = Some(project.to_owned());
+        }
+        tombstone
+    }
+
+    /// The same, of a key whose project is in that namespace.
+    #[must_use]
+    pub fn of_project_in(mut self, namespace: &str) -> Self {
+        if let Self::ClientKey { namespace: own, project_namespace, .. } = &mut self {
+            *project_namespace = Some(namespace.to_owned()).filter(|namespace| namespace != own);
+        }
+        self
     }
 
     fn kind(&self) -> Cow<'static, str> {
@@ -109,6 +133,15 @@ impl Tombstone {
         }
     }
 
+    /// Namespace of the project, and of the Secret of its own database.
+    #[must_use]
+    pub fn project_namespace(&self) -> &str {
+        match self {
+            Self::ClientKey { namespace, project_namespace, .. } => project_namespace.as_ref().unwrap_or(namespace),
+            Self::Project { namespace, .. } => namespace,
+        }
+    }
+
     /// For the Event about it.
     fn reference(&self) -> ObjectReference {
         let api_version = match self {
@@ -132,11 +165,24 @@ mod tests {
 
     #[test]
     fn a_tombstone_is_of_its_kind_namespace_and_name() {
-        let new = Successor { kind: "ClientKey", namespace: "web", name: "shop", database: None };
+        let new =
+            Successor { kind: "ClientKey", namespace: "web", name: "shop", database: None, database_namespace: "web" };
         let key = Tombstone::client_key("u", "web", "shop", None);
         assert!(key.is_of(&new));
         assert!(!key.is_of(&Successor { kind: "ErrorTrackingProject", ..new }));
         assert!(!key.is_of(&Successor { namespace: "other", ..new }));
         assert!(!key.is_of(&Successor { name: "blog", ..new }));
+    }
+
+    #[test]
+    fn a_key_of_another_namespaces_project_is_owed_by_the_database_there() {
+        let key = || Tombstone::client_key("u", "web", "shop", Some("pg".into()));
+        assert_eq!(key().of_project_in("web"), key());
+        let elsewhere = key().of_project_in("shared");
+        assert_eq!((elsewhere.namespace(), elsewhere.project_namespace()), ("web", "shared"));
+        let text = serde_json::to_string(&elsewhere).unwrap();
+        assert_eq!(serde_json::from_str::<Tombstone>(&text).unwrap(), elsewhere, "{text}");
+        // A version that does not know the field asks for a Secret of the key's namespace, finds none, and waits.
+        assert!(!serde_json::to_string(&key()).unwrap().contains("projectNamespace"));
     }
 }

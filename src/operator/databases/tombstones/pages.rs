@@ -36,7 +36,7 @@ pub(super) struct Record {
     /// Installation of the database that the object was in; absent when this process never reached it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) installation: Option<String>,
-    /// Uid of the object's namespace: when that is gone, its databases owe nothing any more.
+    /// Uid of the namespace of its project: when that is gone, its databases owe nothing any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace_uid: Option<String>,
     #[serde(flatten)]
@@ -95,7 +95,7 @@ impl Tombstones {
             self.give_up(tombstone);
             return Ok(());
         }
-        let namespace_uid = self.namespace_uid(tombstone.namespace()).await.unwrap_or_default();
+        let namespace_uid = self.namespace_uid(tombstone.project_namespace()).await.unwrap_or_default();
         let entry = Record { installation, namespace_uid, tombstone: tombstone.clone() };
         let data = json!({tombstone.uid(): serde_json::to_string(&entry).unwrap_or_default()});
         let page = self.filling.load(Ordering::Relaxed);
@@ -173,9 +173,9 @@ impl Tombstones {
         Ok(found.and_then(|namespace| namespace.uid()))
     }
 
-    /// Whether the namespace of the object is certainly gone. `known` holds the uids that were read already.
+    /// Whether the namespace of the object's project is certainly gone. `known` holds the uids that were read already.
     pub(super) async fn is_gone(&self, entry: &Record, known: &mut HashMap<String, Option<String>>) -> bool {
-        let namespace = entry.tombstone.namespace();
+        let namespace = entry.tombstone.project_namespace();
         if !known.contains_key(namespace) {
             let Ok(uid) = self.namespace_uid(namespace).await else { return false };
             known.insert(namespace.to_owned(), uid);
@@ -331,6 +331,7 @@ mod tests {
         let long = "n".repeat(63);
         let uid = "01234567-89ab-cdef-0123-456789abcdef";
         let tombstone = Tombstone::client_key(uid, &long, &long[..40], Some("s".repeat(253)));
+        let tombstone = tombstone.of_project_in(&"o".repeat(63));
         let entry = Record { installation: Some("01234567".into()), namespace_uid: Some(uid.into()), tombstone };
         let text = serde_json::to_string(&entry).unwrap();
         // The key stands in the data and, as a field that somebody owns, in the metadata.

@@ -76,13 +76,14 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
                 own.admin.record_location(id, None).await?;
             }
         }
-        Tombstone::ClientKey { uid, namespace, database: Some(secret), .. } => {
+        Tombstone::ClientKey { uid, database: Some(secret), .. } => {
+            let namespace = tombstone.project_namespace();
             let waits = || format!("the database of Secret {namespace}/{secret}");
             let there = answering(databases.projects.state(namespace, secret), waits)?;
             there.backend().revoke_keys_of(uid).await?;
         }
-        Tombstone::ClientKey { uid, namespace, project, .. } => {
-            let own = own?;
+        Tombstone::ClientKey { uid, project, .. } => {
+            let (own, namespace) = (own?, tombstone.project_namespace());
             own.backend().revoke_keys_of(uid).await?;
             let Some(project) = project else { return Ok(()) };
             let mut waiting = None;
@@ -105,7 +106,10 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
 /// database that the new object does not use remain, and delay nobody.
 async fn settle_before(databases: &Databases, tombstone: &Tombstone, new: &Successor<'_>) -> Result<bool, Unsettled> {
     match tombstone {
-        Tombstone::ClientKey { database, project: None, .. } if database.as_deref() != new.database => {
+        Tombstone::ClientKey { database, project: None, .. }
+            if database.as_deref() != new.database
+                || database.is_some() && tombstone.project_namespace() != new.database_namespace =>
+        {
             return Ok(false);
         }
         Tombstone::Project { uid, namespace, deletion_policy, .. } => {
@@ -173,7 +177,7 @@ impl Tombstones {
             let mut settled = Vec::new();
             for owed in batch.iter().filter(|(_, entry)| is_owed_here(entry, databases)) {
                 let tombstone = &owed.1.tombstone;
-                let place = (tombstone.namespace(), tombstone.database());
+                let place = (tombstone.project_namespace(), tombstone.database());
                 if silent.contains(&place) || self.is_postponed(tombstone.uid()) {
                     continue;
                 }

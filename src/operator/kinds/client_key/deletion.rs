@@ -4,6 +4,7 @@ use crate::{
     crd::{ClientKey, ErrorTrackingProject, KeyDeletionPolicy},
     operator::{
         databases::tombstones::Tombstone,
+        engine::queue::ObjectName,
         kinds::{
             Context,
             deletion::{Deleted, Undo},
@@ -29,16 +30,20 @@ pub fn undo(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Vec<Undo> {
 
 fn tombstone(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Tombstone {
     let Deleted { namespace, name, uid, object } = deleted;
-    let project = match object.map(|key| key.spec.project_ref.name.clone()) {
-        Some(project) => Some(project),
-        None => context.caches.of::<ClientKey>().cache.facts(namespace, name).map(|facts| facts.refers_to.into()),
+    let project = if let Some(key) = object {
+        Some(ObjectName::new(key.project_namespace(), &key.spec.project_ref.name))
+    } else {
+        let facts = context.caches.of::<ClientKey>().cache.facts(namespace, name);
+        facts.and_then(|facts| facts.target(namespace))
     };
-    let project = project.unwrap_or_default();
-    match KeyLocation::find(namespace, &project, context) {
+    let project = project.unwrap_or_else(|| ObjectName::new(namespace, ""));
+    // Whether the key's namespace is let in does not matter: what is the object's is revoked.
+    let tombstone = match KeyLocation::find(&project, context) {
         KeyLocation::OperatorDatabase => Tombstone::client_key(uid, namespace, name, None),
         KeyLocation::ProjectDatabase { secret } => Tombstone::client_key(uid, namespace, name, Some(secret)),
-        KeyLocation::Unknown => Tombstone::client_key_of(uid, namespace, name, &project),
-    }
+        KeyLocation::Unknown => Tombstone::client_key_of(uid, namespace, name, &project.name),
+    };
+    tombstone.of_project_in(&project.namespace)
 }
 
 /// Which database a key is in.
@@ -53,15 +58,18 @@ enum KeyLocation {
 
 impl KeyLocation {
     /// A project that cannot be read says that much.
-    fn find(namespace: &str, project: &str, context: &Context) -> Self {
-        let readable = context.caches.project(namespace, project);
+    fn find(project: &ObjectName, context: &Context) -> Self {
+        let readable = context.caches.project(&project.namespace, &project.name);
         let secret = match readable.as_ref().map(|project| &project.0) {
             None => return Self::Unknown,
             Some(Ok(project)) => project.database_secret().unwrap_or_default().to_owned(),
-            Some(Err(_)) => match context.caches.of::<ErrorTrackingProject>().cache.facts(namespace, project) {
-                None => return Self::Unknown,
-                Some(facts) => facts.refers_to.into(),
-            },
+            Some(Err(_)) => {
+                let projects = context.caches.of::<ErrorTrackingProject>().cache;
+                match projects.facts(&project.namespace, &project.name) {
+                    None => return Self::Unknown,
+                    Some(facts) => facts.refers_to.into(),
+                }
+            }
         };
         if secret.is_empty() { Self::OperatorDatabase } else { Self::ProjectDatabase { secret } }
     }

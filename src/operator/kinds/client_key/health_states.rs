@@ -29,6 +29,8 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 /// What a status is made from, before it is made.
 struct Scene {
     enabled: bool,
+    /// Its project is in another namespace.
+    elsewhere: bool,
     observed: Observed,
     rotating: Option<Rotating>,
     failure: Option<Failure>,
@@ -36,7 +38,7 @@ struct Scene {
 
 /// The Secret holds an active key.
 fn published() -> Scene {
-    Scene { enabled: true, observed: settled(), rotating: None, failure: None }
+    Scene { enabled: true, elsewhere: false, observed: settled(), rotating: None, failure: None }
 }
 
 fn rotating(reason: Reason) -> Rotating {
@@ -48,8 +50,16 @@ fn spec(enabled: bool) -> serde_json::Value {
     json!({"projectRef": {"name": "shop"}, "enabled": enabled})
 }
 
+fn spec_of(scene: &Scene) -> serde_json::Value {
+    let mut spec = spec(scene.enabled);
+    if scene.elsewhere {
+        spec["projectRef"]["namespace"] = "shared".into();
+    }
+    spec
+}
+
 fn written(scene: &Scene) -> serde_json::Value {
-    let key: ClientKey = serde_json::from_value(object("ClientKey", json!({}), spec(scene.enabled), None)).unwrap();
+    let key: ClientKey = serde_json::from_value(object("ClientKey", json!({}), spec_of(scene), None)).unwrap();
     let active = scene.observed.living.first().map(|_| ActiveKey {
         key_id: "7".into(),
         public_key_prefix: "0a1b2c3d".into(),
@@ -76,7 +86,7 @@ fn state(
 ) -> HealthState {
     let mut scene = published();
     change(&mut scene);
-    let object = object("ClientKey", json!({}), spec(scene.enabled), Some(written(&scene)));
+    let object = object("ClientKey", json!({}), spec_of(&scene), Some(written(&scene)));
     HealthState { name, object, conditions, kstatus, argocd }
 }
 
@@ -100,6 +110,28 @@ pub fn all() -> Vec<HealthState> {
             "ProjectNotFound Reconciling",
             "InProgress",
             "Progressing",
+        ),
+        state(
+            "its project is elsewhere, and not there for this namespace",
+            |scene| {
+                scene.elsewhere = true;
+                scene.observed = without_key(Project::NotFound);
+            },
+            "ProjectNotFound Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "stalled: its project is elsewhere, and not there for this namespace any more",
+            |scene| {
+                scene.elsewhere = true;
+                scene.observed.project = Project::Withdrawn;
+                let (project, namespace) = ("shared/shop".into(), "web".into());
+                scene.failure = Some(Unmet::NotAllowed { project, namespace }.into());
+            },
+            "NotAllowed Stalled",
+            "Failed",
+            "Degraded",
         ),
         state(
             "its project has no store yet",

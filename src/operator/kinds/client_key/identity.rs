@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, Key, KeyId, KeyIdentity, Keys, PublishedKey},
-    crd::ClientKey,
+    crd::{ClientKey, ErrorTrackingProject},
     dsn::Dsn,
     operator::{
         databases::{BackendState, Unavailable, tombstones::Successor},
@@ -29,10 +29,17 @@ use crate::{
 
 impl KeyPass<'_> {
     pub(super) async fn look_up(&mut self) -> Result<Project, Failure> {
-        let found = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let found = self.project();
         let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
-            return Ok(Project::NotFound);
+            return Ok(self.kept_out());
         };
+        if !self.is_let_in(project).await? {
+            let kept_out = self.kept_out();
+            if matches!(kept_out, Project::Withdrawn) {
+                self.observe_withdrawn(project).await;
+            }
+            return Ok(kept_out);
+        }
         if project.metadata.deletion_timestamp.is_some() {
             return Ok(Project::Leaving);
         }
@@ -59,9 +66,19 @@ impl KeyPass<'_> {
         }
     }
 
+    /// The keys of an object that its project does not let in any more. While their backend is away nothing is known of
+    /// them, which must not show.
+    async fn observe_withdrawn(&mut self, project: &ErrorTrackingProject) {
+        let BackendState::Ready(backend) = self.context.databases.backend_of(project) else { return };
+        let project_uid = project.metadata.uid.as_deref().unwrap_or_default();
+        if let Ok(keys) = backend.observe(project_uid, &self.uid).await {
+            self.keys = keys;
+        }
+    }
+
     /// The backend of the key's project, while there is one that answers.
     pub(super) fn backend(&self) -> Option<Backend> {
-        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name)?;
+        let project = self.project()?;
         match self.context.databases.backend_of(project.0.as_ref().ok()?) {
             BackendState::Ready(backend) => Some(backend),
             BackendState::Unavailable(_) => None,
@@ -70,13 +87,14 @@ impl KeyPass<'_> {
 
     /// A crash after it finds the same key again.
     pub(super) async fn mint(&mut self, backend: &Backend) -> Result<(), Failure> {
-        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let project = self.project();
         let project = project.as_ref().and_then(|project| project.0.as_ref().ok());
         let new = Successor {
             kind: ClientKey::NAME,
             namespace: &self.namespace,
             name: &self.name,
             database: project.and_then(|project| project.database_secret()),
+            database_namespace: self.key.project_namespace(),
         };
         self.context.tombstones.settle_for(&self.context.databases, new).await?;
         let owner = self.owner().await?;

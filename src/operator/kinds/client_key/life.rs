@@ -113,6 +113,22 @@ impl KeyPass<'_> {
         Ok(Some(dead_keys::describe(&uses, &senders)))
     }
 
+    /// As [`Self::weigh`], for an object that its project does not let in any more.
+    pub(super) fn weigh_withdrawal(&self) -> Life {
+        let (rules, unread) = self.rules();
+        let lives: Vec<_> = self.keys.all().iter().map(|key| key.life(None)).collect();
+        Life {
+            decision: rotation::withdraw(&lives, &rules.overlap, self.keys.now().min(Timestamp::now())),
+            rules,
+            held: None,
+            silent: Vec::new(),
+            restarts: Vec::new(),
+            restarts_off: false,
+            unread,
+            dead_key_in_use: None,
+        }
+    }
+
     fn asks_for_restarts(&self) -> bool {
         self.key.spec.enabled && self.key.spec.rotation.as_ref().is_some_and(|rotation| rotation.restart_workloads)
     }
@@ -181,7 +197,7 @@ impl KeyPass<'_> {
     async fn told(&self, backend: &Backend) -> Result<Told, Failure> {
         let mut instances = backend.instances(&self.keys).await?;
         if instances.iter().any(is_silent)
-            && let Some(pods) = self.context.pod_lists.of(&self.namespace, SILENT).await
+            && let Some(pods) = self.context.pod_lists.of(self.key.project_namespace(), SILENT).await
         {
             let is_there = |name: &str| pods.iter().any(|pod| *pod.name == *name && !pod.ended);
             for instance in instances.iter_mut().filter(|instance| is_silent(instance) && !is_there(&instance.instance))

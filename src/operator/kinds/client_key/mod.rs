@@ -7,6 +7,7 @@ mod deletion;
 mod health_states;
 mod identity;
 mod life;
+mod permission;
 mod plan;
 mod pod_lists;
 mod restarts;
@@ -64,8 +65,13 @@ impl Kind for ClientKey {
     const DEPENDS_ON: Option<&'static str> = Some(ErrorTrackingProject::CONTROLLER);
 
     fn facts(object: &DynamicObject) -> Facts {
-        let project = &object.data["spec"]["projectRef"]["name"];
-        Facts { refers_to: project.as_str().unwrap_or_default().into(), ..Facts::default() }
+        let project = &object.data["spec"]["projectRef"];
+        let name = project["name"].as_str().unwrap_or_default();
+        let refers_to = match project["namespace"].as_str() {
+            Some(namespace) if !name.is_empty() => format!("{namespace}/{name}").into(),
+            _ => name.into(),
+        };
+        Facts { refers_to, ..Facts::default() }
     }
 
     /// No object depends on a key.
@@ -150,16 +156,15 @@ impl<'a> KeyPass<'a> {
     }
 
     fn endpoint(&self) -> Option<String> {
-        let name = &self.key.spec.project_ref.name;
         match self.key.spec.endpoint {
-            Endpoint::Internal => Some(internal_url(&self.namespace, name)),
-            Endpoint::External => self.context.caches.project(&self.namespace, name)?.0.as_ref().ok()?.external_url(),
+            Endpoint::Internal => Some(internal_url(self.key.project_namespace(), &self.key.spec.project_ref.name)),
+            Endpoint::External => self.project()?.0.as_ref().ok()?.external_url(),
         }
     }
 
     /// Whether the DSN names an external URL that leads nowhere yet.
     fn no_address(&self) -> bool {
-        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let project = self.project();
         let status = project.as_deref().and_then(|project| project.0.as_ref().ok()?.status.as_ref());
         let waits = |condition: &Condition| {
             condition.type_ == ConditionType::Reconciling.as_str() && condition.reason == Reason::NoAddress.as_str()
@@ -181,6 +186,12 @@ impl<'a> KeyPass<'a> {
         let exceeded = || keys.summaries(|all| limits::exceeded(&self.key.metadata, all, limit));
         (!has_key && exceeded()).then_some(limit)
     }
+}
+
+/// As people call the project from the key's namespace.
+fn project_name(key: &ClientKey) -> String {
+    let name = &key.spec.project_ref.name;
+    if key.is_elsewhere() { format!("{}/{name}", key.project_namespace()) } else { name.clone() }
 }
 
 /// Without the key or the URL nothing says what a Secret should hold; one of ours is believed. `accepted`: the project
@@ -226,7 +237,11 @@ impl Pass for KeyPass<'_> {
             self.life = Some(weighed);
             self.read_secret_key(&backend).await?;
         }
-        let target = self.target();
+        // Without their backend nothing is known of the keys.
+        if matches!(project, Project::Withdrawn) && self.keys.are_accepted() {
+            self.life = Some(self.weigh_withdrawal());
+        }
+        let target = self.target().filter(|_| accepted);
         let dsn = target.and_then(|key| self.dsn(key).map(|dsn| (key, dsn)));
         let binding = self.observe_binding(dsn.as_ref(), accepted);
         let secret = match (dsn, live) {
@@ -270,8 +285,12 @@ impl Pass for KeyPass<'_> {
             let namespace = self.namespace.clone();
             return Some(Unmet::Limit { namespace, objects: "client keys", limit, retained: 0 }.into());
         }
+        if matches!(observed.project, Project::Withdrawn) {
+            let project = project_name(self.key);
+            return Some(Unmet::NotAllowed { project, namespace: self.namespace.clone() }.into());
+        }
         if observed.no_external_url {
-            return Some(Unmet::ExternalUrl { project: self.key.spec.project_ref.name.clone() }.into());
+            return Some(Unmet::ExternalUrl { project: project_name(self.key) }.into());
         }
         let (kind, name) = (ChildKind::Secret, self.key.secret_name());
         let in_the_way = match observed.secret {
@@ -292,7 +311,7 @@ impl Pass for KeyPass<'_> {
     }
 
     fn is_in_owners_database(&self) -> bool {
-        let project = self.context.caches.project(&self.namespace, &self.key.spec.project_ref.name);
+        let project = self.project();
         let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
         project.is_some_and(|project| project.database_secret().is_some())
     }

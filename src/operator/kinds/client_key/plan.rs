@@ -1,5 +1,6 @@
 //! What a key needs next: a pure function from what was observed to named steps.
 
+use super::permission;
 use crate::{
     operator::{databases::Unavailable, objects::child::Drift},
     rotation::{Decision, Move},
@@ -40,7 +41,10 @@ pub struct Observed {
 /// The project of the key, as it was observed.
 #[derive(Clone, Debug)]
 pub enum Project {
+    /// Of another namespace, also one that does not let the key's in: that must look the same.
     NotFound,
+    /// Of another namespace, and not there for the key's any more, which had a key of it.
+    Withdrawn,
     /// It is being deleted.
     Leaving,
     /// It has no number yet.
@@ -108,6 +112,7 @@ impl Step {
             Self::Change(Move::Restore(_)) => "restore",
             Self::Change(Move::Retire(..)) => "retire",
             Self::Change(Move::Revoke(_)) => "revoke",
+            Self::Change(Move::Withdraw) => "withdraw",
             Self::SetEnabled(_) => "set-enabled",
             Self::SetRateLimit(_) => "set-rate-limit",
             Self::BeginPublishing => "begin-publishing",
@@ -123,6 +128,9 @@ impl Step {
 /// The steps that `observed` asks for, in order; none when the key is as it should be or must wait.
 #[must_use]
 pub fn plan(observed: &Observed) -> Vec<Step> {
+    if matches!(observed.project, Project::Withdrawn) {
+        return permission::withdrawn(observed);
+    }
     if !matches!(observed.project, Project::Known) || turned_away(observed).is_some() {
         return Vec::new();
     }
@@ -355,6 +363,27 @@ pub(super) mod tests {
             ),
         ] {
             assert_eq!(plan(&Observed { binding, ..observed }), steps, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_let_in_any_more_stays_as_it_is_unless_it_is_disabled() {
+        let withdrawn = || Observed { project: Project::Withdrawn, ..settled() };
+        let disabled = || Living { enabled: false, ..LIVING };
+        let ends = Decision { after: vec![Move::Retire(0, Why::Withdrawn)], ..Decision::default() };
+        for (case, observed, steps) in [
+            ("as it was", withdrawn(), vec![]),
+            ("Secret edited", Observed { secret: Drift::Changed, ..withdrawn() }, vec![]),
+            ("disabled", Observed { enabled: false, ..withdrawn() }, vec![Step::SetEnabled(false)]),
+            ("enabled", Observed { living: vec![disabled()], ..withdrawn() }, vec![]),
+            ("the project is gone", Observed { living: vec![], enabled: false, ..withdrawn() }, vec![]),
+            (
+                "after its overlap",
+                Observed { decision: ends, ..withdrawn() },
+                vec![Step::Change(Move::Retire(0, Why::Withdrawn))],
+            ),
+        ] {
+            assert_eq!(plan(&observed), steps, "{case}");
         }
     }
 

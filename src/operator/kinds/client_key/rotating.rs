@@ -39,7 +39,9 @@ pub fn describe(keys: &[Key], life: &Life, secret: &str) -> Rotating {
     let phase = life.decision.phase;
     let prefix = |index: usize| format!("{}…", keys[index].public_key.prefix());
     let retiring = match phase {
-        Phase::Overlap(index) | Phase::HoldersUnknown(index) | Phase::Restored(index) => Some(index),
+        Phase::Overlap(index) | Phase::HoldersUnknown(index) | Phase::Restored(index) | Phase::Withdrawn(index) => {
+            Some(index)
+        }
         _ => keys.iter().rposition(|key| key.state == rotation::State::Overlap),
     };
     let (reason, message) = match phase {
@@ -65,6 +67,13 @@ pub fn describe(keys: &[Key], life: &Life, secret: &str) -> Rotating {
         }
         Phase::HoldersUnknown(index) => {
             (Reason::HoldersUnknown, beside(keys, index, secret) + &unseen(&keys[index], life))
+        }
+        Phase::Withdrawn(index) => {
+            let until = keys[index].retiring_since.map(|since| life.rules.overlap.not_before(since));
+            let until = until.map(|until| format!(" until {}", whole_seconds(until))).unwrap_or_default();
+            let prefix = prefix(index);
+            let message = format!("Key {prefix} is accepted{until}, though this namespace is not let in any more.");
+            (Reason::NotAllowed, message)
         }
         Phase::Restored(index) => (
             Reason::Restored,

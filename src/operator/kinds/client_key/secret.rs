@@ -120,7 +120,7 @@ mod tests {
         let mut client_key = ClientKey::new(
             "shop",
             ClientKeySpec {
-                project_ref: ProjectRef { name: "shop".into() },
+                project_ref: ProjectRef { name: "shop".into(), namespace: None },
                 secret_template: Some(template),
                 ..ClientKeySpec::default()
             },

@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     binding,
     plan::{Observed, Project},
+    project_name,
     rotating::Rotating,
 };
 use crate::{
     crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, ConditionType, Conditions, Reason},
     operator::{
         kinds::{
-            failure::{Failure, Unmet},
+            failure::{Failure, Unmet, Waiting, kept_out},
             kind::unread_pause,
         },
         objects::child::Drift,
@@ -39,9 +40,10 @@ pub struct View<'a> {
 pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
     let (published, reason, message) = verdict(view);
     let stalled = view.failure.filter(|failure| failure.stalls());
+    let told = |failure: &Failure| told(view.key, failure);
     // A published key is Ready whatever else is under way, as the overlap of a rotation or a retry.
     let under_way = match view.failure {
-        Some(failure) => Some((failure.reason(), failure.to_string())),
+        Some(failure) => Some(told(failure)),
         None if published => None,
         None => Some((reason, message.clone())),
     };
@@ -52,7 +54,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ClientKeyStatus {
         (reason, message.as_str())
     };
     conditions.set(ConditionType::Ready, published.into(), ready_reason, ready_message);
-    conditions.set_progress(under_way, stalled.map(|failure| (failure.reason(), failure.to_string())));
+    conditions.set_progress(under_way, stalled.map(told));
     // A project that is applied a moment after its key is no trouble yet.
     let expected = reason == Reason::ProjectNotFound && is_new(view.key, now);
     let secret_published = if expected { ConditionStatus::Unknown } else { published.into() };
@@ -89,17 +91,40 @@ fn is_new(key: &ClientKey, now: Timestamp) -> bool {
     age.is_some_and(|age| !age.is_negative() && age < NEW)
 }
 
+/// Reason and sentence of a failure, as far as it is the business of the key's namespace.
+fn told(key: &ClientKey, failure: &Failure) -> (Reason, String) {
+    let of_database = failure.is_caused_by_database() || matches!(failure, Failure::Waiting(Waiting::Tombstone(_)));
+    if key.is_elsewhere() && of_database {
+        return database_elsewhere(key);
+    }
+    (failure.reason(), failure.to_string())
+}
+
+/// Servers, logins and Secrets of another namespace are for the eyes of that one.
+fn database_elsewhere(key: &ClientKey) -> (Reason, String) {
+    let project = project_name(key);
+    let message = format!(
+        "The database of ErrorTrackingProject {project} cannot be used now: the project itself says why, to those who may \
+         read it."
+    );
+    (Reason::DatabaseUnavailable, message)
+}
+
 fn verdict(view: &View<'_>) -> (bool, Reason, String) {
-    let project = &view.key.spec.project_ref.name;
+    let project = project_name(view.key);
     let secret = view.key.secret_name();
     let settled = view.observed.secret == Drift::None && !view.observed.living.is_empty();
     // The second Secret takes nothing from the first.
     let of_binding = |failure: &Failure| matches!(failure, Failure::Unmet(Unmet::BindingName { .. }));
     let blocks = |failure: &&Failure| !settled || failure.stalls() && !of_binding(failure);
     if let Some(failure) = view.failure.filter(blocks) {
-        return (false, failure.reason(), failure.to_string());
+        let (reason, message) = told(view.key, failure);
+        return (false, reason, message);
     }
+    let namespace = view.key.metadata.namespace.as_deref().unwrap_or_default();
     match &view.observed.project {
+        Project::NotFound if view.key.is_elsewhere() => (false, Reason::ProjectNotFound, kept_out(&project, namespace)),
+        Project::Withdrawn => (false, Reason::NotAllowed, kept_out(&project, namespace)),
         Project::NotFound => (
             false,
             Reason::ProjectNotFound,
@@ -130,6 +155,10 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
             }
             (true, Reason::Published, message)
         }
+        Project::DatabaseUnavailable(_) if view.key.is_elsewhere() => {
+            let (reason, message) = database_elsewhere(view.key);
+            (false, reason, message)
+        }
         Project::DatabaseUnavailable(unavailable) => (false, unavailable.reason(), unavailable.to_string()),
         Project::Known => (false, Reason::Progressing, format!("Secret {secret} is being written.")),
     }
@@ -142,21 +171,21 @@ mod tests {
     use super::*;
     use crate::{
         crd::{ClientKeySpec, ProjectRef},
-        operator::kinds::{client_key::plan::tests::settled, warnings::warnings},
+        operator::{
+            databases::Unavailable,
+            kinds::{client_key::plan::tests::settled, warnings::warnings},
+        },
     };
 
     #[test]
     fn a_key_that_is_applied_a_moment_before_its_project_warns_nobody() {
-        let spec = ClientKeySpec { project_ref: ProjectRef { name: "shop".into() }, ..ClientKeySpec::default() };
+        let spec = ClientKeySpec {
+            project_ref: ProjectRef { name: "shop".into(), namespace: None },
+            ..ClientKeySpec::default()
+        };
         let mut key = ClientKey::new("shop", spec);
         key.metadata.creation_timestamp = Some(Time(Timestamp::from_second(1_000).unwrap()));
-        let observed = Observed {
-            has_finalizer: false,
-            project: Project::NotFound,
-            living: vec![],
-            secret: Drift::Absent,
-            ..settled()
-        };
+        let observed = observed(Project::NotFound);
         let mut before = ClientKeyStatus::default();
         for (second, warned) in [(1_001, 0), (1_002, 0), (1_011, 1), (1_021, 0), (999, 0)] {
             let view =
@@ -167,6 +196,40 @@ mod tests {
             let warnings: Vec<_> = warnings(&before.conditions, &after.conditions).map(|of| &*of.reason).collect();
             assert_eq!(warnings, vec!["ProjectNotFound"; warned], "at {second} s");
             before = after;
+        }
+    }
+
+    fn observed(project: Project) -> Observed {
+        Observed { has_finalizer: false, project, living: vec![], secret: Drift::Absent, ..settled() }
+    }
+
+    fn key_of(project: &serde_json::Value) -> ClientKey {
+        let spec = serde_json::from_value(serde_json::json!({"projectRef": project})).unwrap();
+        let mut key = ClientKey::new("shop", spec);
+        key.metadata.namespace = Some("web".into());
+        key
+    }
+
+    fn said(key: &ClientKey, observed: &Observed, failure: Option<&Failure>) -> String {
+        let before = ClientKeyStatus::default();
+        let view = View { key, before: &before, observed, active: None, rotating: None, failure };
+        serde_json::to_string(&build(&view, Timestamp::UNIX_EPOCH)).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_told_nothing_of_the_database_of_another_namespace() {
+        let secret =
+            || crate::operator::databases::ConnectError::NoSecret { name: "pg-of-the-others".into(), of_project: true };
+        let unavailable = || Unavailable::NotConnected(std::sync::Arc::new(secret()));
+        let own = key_of(&serde_json::json!({"name": "shop"}));
+        let elsewhere = key_of(&serde_json::json!({"name": "shop", "namespace": "shared"}));
+        for (case, observed, failure) in [
+            ("before there is a key", observed(Project::DatabaseUnavailable(unavailable())), None),
+            ("a step failed", observed(Project::Known), Some(Failure::Database(unavailable()))),
+        ] {
+            assert!(said(&own, &observed, failure.as_ref()).contains("pg-of-the-others"), "{case}");
+            let told = said(&elsewhere, &observed, failure.as_ref());
+            assert!(!told.contains("pg-of-the-others") && told.contains("ErrorTrackingProject shared/shop"), "{told}");
         }
     }
 }

@@ -54,6 +54,7 @@ impl KeyPass<'_> {
         let key = |index: usize| self.keys.all()[index].clone();
         let (reason, note) = match change {
             Move::Mint => return self.mint(backend).await,
+            Move::Withdraw => return Ok(backend.withdraw(&self.uid).await?),
             Move::Succeed(active) => {
                 let active = key(active).id;
                 return Ok(backend.succeed(&mut self.keys, &active).await?);
@@ -80,6 +81,9 @@ impl KeyPass<'_> {
                     (Why::Maximum, Some(held)) if held.pods > 0 => format!(
                         "Key {prefix}… is refused from now on: rotation.overlap.maximum has passed, and {}.",
                         rotating::holders(held)
+                    ),
+                    (Why::Withdrawn, _) => format!(
+                        "Key {prefix}… is refused from now on: its project does not let this namespace in any more."
                     ),
                     (Why::Maximum, _) => {
                         format!("Key {prefix}… is refused from now on: rotation.overlap.maximum has passed.")

@@ -132,6 +132,7 @@ impl ProjectPass<'_> {
             namespace: &self.namespace,
             name: &self.name,
             database: self.project.database_secret(),
+            database_namespace: &self.namespace,
         };
         self.context.tombstones.settle_for(&self.context.databases, new).await?;
         let identity = ProjectIdentity {
