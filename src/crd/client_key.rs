@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    rotation::{RetiringKey, Rotation},
+    rotation::{Holders, RetiringKey, Rotation},
     schema,
     settings::RateLimit,
 };
@@ -194,6 +194,16 @@ impl ClientKey {
     #[must_use]
     pub fn asks_for_deprecated_dsn(&self) -> bool {
         self.spec.extra_keys.as_ref().is_some_and(|keys| keys.deprecated_dsn)
+    }
+
+    /// Whether everybody who holds the key can be seen: as the spec says, else by where the DSN points.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        let overlap = self.spec.rotation.as_ref().and_then(|rotation| rotation.overlap.as_ref());
+        overlap.and_then(|overlap| overlap.holders).unwrap_or(match self.spec.endpoint {
+            Endpoint::Internal => Holders::Visible,
+            Endpoint::External => Holders::Unknown,
+        })
     }
 }
 

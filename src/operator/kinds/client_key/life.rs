@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, IngestInstance, Key},
-    crd::{Endpoint, HolderWorkload, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
+    crd::{HolderWorkload, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
     kubernetes::holders::{PodFacts, Published, by_workload},
     operator::kinds::failure::Failure,
     rotation::{self, Decision, Overlap, Rules, Seen, State},
@@ -182,16 +182,6 @@ impl KeyPass<'_> {
         (rules, unread)
     }
 
-    /// Whether everybody who holds the key is a pod that can be seen.
-    pub(super) fn is_visible(&self) -> bool {
-        let rotation = self.key.spec.rotation.as_ref();
-        let holders = rotation.and_then(|rotation| rotation.overlap.as_ref()?.holders);
-        match holders {
-            Some(holders) => holders == Holders::Visible,
-            None => self.key.spec.endpoint == Endpoint::Internal,
-        }
-    }
-
     /// What the ingest instances have told. One whose pod is gone without a last word is recorded as such: silence begins
     /// anew then, since it may have had something to tell.
     async fn told(&self, backend: &Backend) -> Result<Told, Failure> {
@@ -222,7 +212,7 @@ impl KeyPass<'_> {
 
     async fn holders_of(&self, rules: &Rules, age: Duration) -> (rotation::Holders, Option<Held>) {
         let unknown = (rotation::Holders::Unknown, None);
-        if !self.is_visible() {
+        if self.key.holders() == Holders::Unknown {
             return unknown;
         }
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
