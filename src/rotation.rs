@@ -333,8 +333,7 @@ fn end(seen: &Seen<'_>, rules: &Rules, decision: &mut Decision) {
         }
         let asked = rules.revoke == Some(index);
         match key.state {
-            State::Retired if asked => decision.before.push(Move::Revoke(index)),
-            State::Overlap if asked => decision.after.push(Move::Revoke(index)),
+            State::Retired | State::Overlap if asked => decision.after.push(Move::Revoke(index)),
             // It was never published, and is not going to be. The active one has its successor first.
             State::Minted if asked && ![decision.target, active(seen.keys)].contains(&Some(index)) => {
                 decision.after.push(Move::Revoke(index));
@@ -539,7 +538,7 @@ mod tests {
         assert_eq!(done.phase, Phase::Overlap(0), "the key of the overlap keeps its place");
         assert_eq!(decide(&seen(&keys, 1_031), &rules(0)).after, [Move::Revoke(0)], "one in its overlap is dead now");
         let keys = [key(State::Retired, 0), key(State::Published, 500)];
-        assert_eq!(decide(&seen(&keys, 600), &rules(0)).before, [Move::Revoke(0)], "it is not to be taken back");
+        assert_eq!(decide(&seen(&keys, 600), &rules(0)).after, [Move::Revoke(0)], "it is not to be taken back");
     }
 
     #[test]

@@ -190,6 +190,13 @@ impl ClientKey {
         self.metadata.namespace.as_deref().unwrap_or_default() != self.project_namespace()
     }
 
+    /// Every Secret that holds the DSN.
+    #[must_use]
+    pub fn secret_names(&self) -> Vec<String> {
+        let binding = self.spec.service_binding.then(|| self.binding_name());
+        std::iter::once(self.secret_name()).chain(binding).collect()
+    }
+
     /// Whether the Secret should hold the DSN with a secret key.
     #[must_use]
     pub fn asks_for_deprecated_dsn(&self) -> bool {

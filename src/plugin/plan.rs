@@ -18,10 +18,9 @@ use crate::{
         holders::{PodFacts, Published, by_workload},
         table::{age, align},
     },
+    rotation::DEFAULT_OVERLAP,
 };
 
-/// What `overlap.minimum` and `overlap.silence` are when they are absent.
-const DEFAULT_OVERLAP: &str = "168h";
 /// Workloads that the plan names, unless all are asked for.
 const MOST_WORKLOADS: usize = 20;
 
@@ -43,6 +42,7 @@ pub struct Plan {
     /// What has to happen first.
     obstacles: Vec<String>,
     endpoint: Endpoint,
+    restart_workloads: bool,
     /// Those pods one by one, for the wide table.
     #[serde(skip)]
     each: Vec<HolderPod>,
@@ -81,12 +81,9 @@ impl PlannedOverlap {
         let none = Overlap::default();
         let overlap = key.spec.rotation.as_ref().and_then(|rotation| rotation.overlap.as_ref()).unwrap_or(&none);
         let written = |period: &Option<Period>| period.clone().map(String::from);
-        let or_default = |period| written(period).unwrap_or_else(|| DEFAULT_OVERLAP.to_owned());
+        let or_default = |period| written(period).unwrap_or_else(|| format!("{}h", DEFAULT_OVERLAP.as_hours()));
         Self {
-            holders: overlap.holders.unwrap_or(match key.spec.endpoint {
-                Endpoint::Internal => Holders::Visible,
-                Endpoint::External => Holders::Unknown,
-            }),
+            holders: key.holders(),
             minimum: or_default(&overlap.minimum),
             silence: or_default(&overlap.silence),
             maximum: written(&overlap.maximum),
@@ -137,11 +134,11 @@ impl Plan {
     /// `pods`: those of the key's namespace; `None`: they may not be listed.
     pub fn of(key: &ClientKey, pods: Option<&[PodFacts]>, now: Timestamp, output: Option<Output>) -> Self {
         let status = key.status.as_ref();
-        let secret = key.secret_name();
+        let secrets = key.secret_names();
         let active = status.and_then(|status| status.active.as_ref());
         // As if the Secret had just been written.
         let published = Published { at: now, minimum_is_over: false };
-        let holding = |pod: &&PodFacts| pod.holds_former_key(&secret, &published);
+        let holding = |pod: &&PodFacts| secrets.iter().any(|secret| pod.holds_former_key(secret, &published));
         let holders: Option<Vec<_>> = pods.map(|pods| pods.iter().filter(holding).collect());
         let most = if output.is_some() { usize::MAX } else { MOST_WORKLOADS };
         let each =
@@ -163,6 +160,7 @@ impl Plan {
             held_by: holders.map(|pods| by_workload(pods.into_iter(), most)).unwrap_or_default(),
             obstacles: obstacles_of_rotation(key, now),
             endpoint: key.spec.endpoint,
+            restart_workloads: key.spec.rotation.as_ref().is_some_and(|rotation| rotation.restart_workloads),
             each,
         }
     }
@@ -214,6 +212,12 @@ impl Plan {
                     )?,
                 }
             }
+        }
+        if self.restart_workloads {
+            writeln!(
+                text,
+                "  restarts  of workloads that hold it, after a minute, where the installation allows them"
+            )?;
         }
         self.write_holders(text, id, now)?;
         self.write_obstacles(text)
@@ -322,13 +326,14 @@ mod tests {
              StatefulSet   worker   1\n"
         );
         let bounded = key(|key| {
-            key["spec"]["rotation"] = json!({"overlap": {"minimum": "1h", "silence": "2h", "maximum": "720h"}});
+            key["spec"]["rotation"] =
+                json!({"overlap": {"minimum": "1h", "silence": "2h", "maximum": "720h"}, "restartWorkloads": true});
         });
         let said = text(&bounded, Some(&pods(0)));
         for line in [
             "  minimum   1h have passed\n",
             "  silence   nothing was sent with it for 2h\n",
-            "  maximum   or 720h have passed, whoever holds it then\n",
+            "  maximum   or 720h have passed, whoever holds it then\n  restarts  of workloads that hold it, after a minute",
             "\nNo pod of namespace web takes the Secret.\n",
         ] {
             assert!(said.contains(line), "{said}");
@@ -377,6 +382,21 @@ mod tests {
     }
 
     #[test]
+    fn pods_that_take_the_service_binding_count() {
+        let mut binding = key(|key| key["spec"]["serviceBinding"] = json!(true));
+        let pod = json!({
+            "metadata": {"name": "bound", "creationTimestamp": "2026-11-01T12:00:00Z"},
+            "spec": {"containers": [{"name": "app", "volumeMounts": [{"name": "b", "mountPath": "/bindings/b"}]}],
+                "volumes": [{"name": "b", "projected": {"sources": [{"secret": {"name": "shop-binding"}}]}}]},
+        });
+        let pods = [PodFacts::of(&serde_json::from_value(pod).unwrap())];
+        let said = text(&binding, Some(&pods));
+        assert!(said.contains("1 pod holds key 42 now"), "{said}");
+        binding.spec.service_binding = false;
+        assert!(text(&binding, Some(&pods)).contains("No pod of namespace web takes the Secret."));
+    }
+
+    #[test]
     fn a_plan_is_bounded_unless_all_is_asked_for() {
         let pod = |number: usize| {
             let pod = json!({
@@ -401,6 +421,7 @@ mod tests {
             serde_json::to_value(plan).unwrap(),
             json!({
                 "namespace": "web", "clientKey": "shop", "secretName": "shop-dsn", "endpoint": "Internal",
+                "restartWorkloads": false,
                 "active": {"keyID": "42", "publicKeyPrefix": "1a2b3c4d", "createdAt": "2026-09-27T12:00:00Z"},
                 "overlap": {"holders": "Visible", "minimum": "168h", "silence": "168h"},
                 "pods": 1, "heldBy": [{"kind": "StatefulSet", "name": "shop", "pods": 1}], "obstacles": [],

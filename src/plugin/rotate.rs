@@ -77,11 +77,12 @@ fn time_of_request(key: &ClientKey, now: Timestamp) -> Timestamp {
 }
 
 async fn plan(command: &Rotate, cluster: &Cluster, key: &ClientKey, now: Timestamp) -> Result<(), PluginError> {
-    let secret = key.secret_name();
+    let secrets = key.secret_names();
+    let takes_one = |pod: &PodFacts| secrets.iter().any(|secret| pod.refers_to(secret));
     let (mut pods, mut unread) = (Vec::new(), 0);
     let listed = cluster
         .each::<Pod>(false, |object| match object.try_parse::<Pod>() {
-            Ok(pod) => pods.extend(Some(PodFacts::of(&pod)).filter(|pod| pod.refers_to(&secret))),
+            Ok(pod) => pods.extend(Some(PodFacts::of(&pod)).filter(takes_one)),
             Err(_) => unread += 1,
         })
         .await;

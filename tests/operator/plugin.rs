@@ -1,5 +1,5 @@
 //! `kubectl errors` against the real API server: what each command writes and prints, through the built program. The key
-//! is paused, so that the operator changes nothing beneath.
+//! is paused, so that the operator changes nothing beneath; at the end it obeys.
 
 use std::{
     path::PathBuf,
@@ -87,6 +87,7 @@ fn what_people_ask_for_is_written_and_printed() {
     restoration(&plugin);
     rights(&plugin);
     ways_in(&plugin);
+    obeyed(&plugin);
 }
 
 fn lists(plugin: &Plugin<'_>) {
@@ -351,4 +352,35 @@ fn ways_in(plugin: &Plugin<'_>) {
     assert_eq!(press_tab("rotate --pl", 2), "--plan\n");
     assert_eq!(press_tab(&format!("rotate -n {name} ''"), 4), "shop\n");
     assert_eq!(press_tab("keys --output = w", 4), "wide\n");
+}
+
+/// The operator does what was asked for.
+fn obeyed(plugin: &Plugin<'_>) {
+    let former = plugin.0.get("etk/shop", ".status.active.keyID");
+    let dsn = plugin.prints(&["dsn", "shop"]);
+    plugin.0.kubectl(&["annotate", "etk/shop", "errortracking.dev/rotate-", "errortracking.dev/paused-"]);
+    let said = plugin.prints(&["rotate", "shop", "--wait", "--timeout", "90s"]);
+    let active = plugin.0.get("etk/shop", ".status.active.keyID");
+    assert_ne!(active, former);
+    let done = format!("clientkey.errortracking.dev/shop rotated: Secret shop-dsn names key {active}");
+    assert!(said.starts_with(&done), "{said}");
+    assert_ne!(plugin.prints(&["dsn", "shop"]), dsn);
+    wait_for("the list has who holds the key before", SOON, || {
+        let keys = plugin.prints(&["keys"]);
+        let row: Vec<_> = keys.lines().nth(1)?.split_whitespace().collect();
+        (row[3] == active && row[5..7] == [former.as_str(), "3"]).then_some(())
+    });
+    let plan = plugin.prints(&["rotate", "shop", "--plan"]);
+    assert!(plan.contains(&format!("Key {former} has been retiring for ")), "{plan}");
+
+    let revoked = plugin.prints(&["revoke", "shop"]);
+    assert!(revoked.ends_with(&format!("revocation of key {former} requested\n")), "{revoked}");
+    wait_for("the key before is gone", SOON, || {
+        plugin.0.get("etk/shop", ".status.retiring.keyID").is_empty().then_some(())
+    });
+    let both = plugin.prints(&["revoke", "shop", &active, "--yes"]);
+    assert!(both.ends_with(&format!("revocation of key {active} requested\n")), "{both}");
+    wait_for("the active key has a successor", SOON, || {
+        (plugin.0.get("etk/shop", ".status.active.keyID") != active).then_some(())
+    });
 }

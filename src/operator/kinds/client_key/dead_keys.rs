@@ -19,7 +19,8 @@ const ROUNDED_TO: i64 = 600;
 pub struct Senders<'a> {
     /// Of the Secret's namespace; `None`: they cannot be listed.
     pub pods: Option<&'a [PodFacts]>,
-    pub secret: &'a str,
+    /// Of which any may have given the key to a pod.
+    pub secrets: &'a [String],
     /// When the Secret was written that names the key of now: a pod that has read it since is no such sender.
     pub published: Option<Timestamp>,
     pub now: Timestamp,
@@ -71,7 +72,10 @@ impl Senders<'_> {
 
     fn may_have_it(&self, pod: &PodFacts) -> bool {
         let published = self.published.map(|at| Published { at, minimum_is_over: true });
-        pod.refers_to(self.secret) && published.is_none_or(|published| pod.holds_former_key(self.secret, &published))
+        self.secrets.iter().any(|secret| {
+            let held = |published| pod.holds_former_key(secret, &published);
+            pod.refers_to(secret) && published.is_none_or(held)
+        })
     }
 }
 
@@ -164,7 +168,7 @@ mod tests {
         ] {
             let senders = Senders {
                 pods: Some(&pods),
-                secret: "shop-dsn",
+                secrets: &["shop-dsn".into(), "shop-binding".into()],
                 published: Some(Timestamp::from_second(80_000).unwrap()),
                 now: Timestamp::from_second(NOW).unwrap(),
             };

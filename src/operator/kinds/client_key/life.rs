@@ -106,7 +106,7 @@ impl KeyPass<'_> {
         let pods = self.context.pod_lists.of(&self.namespace, SILENT).await;
         let senders = Senders {
             pods: pods.as_deref(),
-            secret: &self.key.secret_name(),
+            secrets: &self.key.secret_names(),
             published: self.keys.active().and_then(|key| key.published_at),
             now,
         };
@@ -217,8 +217,7 @@ impl KeyPass<'_> {
         }
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
         let published = self.published(rules);
-        let mut secrets = vec![self.key.secret_name()];
-        secrets.extend(self.key.spec.service_binding.then(|| self.key.binding_name()));
+        let secrets = self.key.secret_names();
         let holds_by =
             |pod: &PodFacts, secret: &String| pod.refers_to(secret) && pod.holds_former_key(secret, &published);
         let holds = |pod: &&PodFacts| secrets.iter().any(|secret| holds_by(pod, secret));
