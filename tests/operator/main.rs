@@ -21,6 +21,7 @@ mod namespaces;
 mod outages;
 mod plugin;
 mod pod_template;
+mod rotation;
 mod secrets;
 mod sigkill;
 mod world;

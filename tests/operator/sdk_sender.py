@@ -1,0 +1,49 @@
+"""Sends numbered events by a real SDK until SIGTERM, as fast as it is told; the SDK alone decides when and how.
+
+  sdk_sender.py RATE     RATE events a second; the id of event n is the hash of the host, and n
+
+The last event says how many there were, so that a gap shows wherever it is.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+import time
+
+import sentry_sdk
+
+rate = float(sys.argv[1])
+host = hashlib.sha256(os.environ["HOSTNAME"].encode()).hexdigest()[:8]
+stopping = False
+
+
+def stop(*_):
+    global stopping
+    stopping = True
+
+
+signal.signal(signal.SIGTERM, stop)
+# The DSN comes from the environment; the queue is long enough for what one wait of the network holds up.
+sentry_sdk.init(transport_queue_size=100_000, default_integrations=False, send_client_reports=False)
+
+
+def send(number, marker):
+    sentry_sdk.capture_event(
+        {
+            "event_id": f"{host}{marker:08x}{number:016x}",
+            "level": "error",
+            "exception": {"values": [{"type": "Rotation", "value": f"by {host}"}]},
+        }
+    )
+
+
+number, began = 0, time.monotonic()
+while not stopping:
+    number += 1
+    send(number, 0)
+    ahead = began + number / rate - time.monotonic()
+    if ahead > 0:
+        time.sleep(ahead)
+send(number, 1)
+sentry_sdk.flush(timeout=60)
