@@ -41,14 +41,14 @@ use self::{
     },
     jobs::{DeadKeys, Retention, SettleTombstones, Turns, Waking},
     kinds::{
-        Caches, Context, LARGE_OBJECTS, PodLists, Reconciled,
+        Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled,
         project::{self, ProjectMetrics},
     },
     objects::{ChildWriter, EventRecorder, StatusWriter, namespaces::NamespaceLabels},
 };
 pub use self::{config::Config, kinds::project::ingest_settings};
 use crate::{
-    crd::ErrorTrackingProject,
+    crd::{ClientKey, ErrorTrackingProject},
     server::probes,
     telemetry::{
         Liveness, Readiness,
@@ -81,12 +81,17 @@ pub enum Error {
 struct Told {
     metrics: Metrics,
     projects: ProjectMetrics,
+    keys: KeyMetrics,
 }
 
 impl Told {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         build_info::register(registry, Component::Operator)?;
-        Ok(Self { metrics: Metrics::register(registry)?, projects: ProjectMetrics::register(registry)? })
+        Ok(Self {
+            metrics: Metrics::register(registry)?,
+            projects: ProjectMetrics::register(registry)?,
+            keys: KeyMetrics::register(registry)?,
+        })
     }
 }
 
@@ -222,7 +227,8 @@ async fn work(
         _ = connected.wait_for(|state| !matches!(state, DatabaseState::Connecting)) => {}
         () = stop.cancelled() => return Ok(()),
     }
-    let _leading = projects.lead(caches.of::<ErrorTrackingProject>().cache);
+    let _leading =
+        (projects.lead(caches.of::<ErrorTrackingProject>().cache), told.keys.lead(caches.of::<ClientKey>().cache));
     let objects = caches.seed();
     info!(objects, "Caches are filled; reconciling.");
     let dependents = Arc::new(caches.clone());

@@ -33,7 +33,7 @@ pub struct Summary {
 /// Facts that a kind reads out of each of its objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// 0: it has none.
+    /// Of a project its number, of a key since when it has another one beside it, in Unix seconds. 0: it has none.
     pub number: i64,
     /// The object that it refers to: a name, of its own namespace, or "namespace/name". Empty: none.
     pub refers_to: Box<str>,

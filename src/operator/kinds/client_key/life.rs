@@ -31,6 +31,8 @@ const MOST_INSTANCES: usize = 5;
 /// What was weighed, and what comes of it.
 #[derive(Clone, Debug)]
 pub struct Life {
+    /// By the clock that decided.
+    pub now: Timestamp,
     pub decision: Decision,
     pub rules: Rules,
     /// Who holds the keys before; `None`: nobody asks, or nobody knows.
@@ -90,7 +92,7 @@ impl KeyPass<'_> {
         if dead_key_in_use.is_some() {
             decision.look_again(LOOK_FOR_USE);
         }
-        Ok(Life { decision, rules, held, silent, restarts, restarts_off, unread, dead_key_in_use })
+        Ok(Life { now, decision, rules, held, silent, restarts, restarts_off, unread, dead_key_in_use })
     }
 
     async fn dead_key_in_use(&self, backend: &Backend, now: Timestamp) -> Result<Option<String>, Failure> {
@@ -117,8 +119,10 @@ impl KeyPass<'_> {
     pub(super) fn weigh_withdrawal(&self) -> Life {
         let (rules, unread) = self.rules();
         let lives: Vec<_> = self.keys.all().iter().map(|key| key.life(None)).collect();
+        let now = self.keys.now().min(Timestamp::now());
         Life {
-            decision: rotation::withdraw(&lives, &rules.overlap, self.keys.now().min(Timestamp::now())),
+            now,
+            decision: rotation::withdraw(&lives, &rules.overlap, now),
             rules,
             held: None,
             silent: Vec::new(),

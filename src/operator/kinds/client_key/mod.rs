@@ -7,6 +7,7 @@ mod deletion;
 mod health_states;
 mod identity;
 mod life;
+mod metrics;
 mod permission;
 mod plan;
 mod pod_lists;
@@ -25,12 +26,12 @@ use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
 use serde_json::json;
 
-pub use self::pod_lists::PodLists;
 use self::{
     life::Life,
     plan::{Living, Observed, Project, Step},
     restarts::Restart,
 };
+pub use self::{metrics::KeyMetrics, pod_lists::PodLists};
 use super::{
     Context,
     deletion::{Deleted, Undo},
@@ -71,7 +72,9 @@ impl Kind for ClientKey {
             Some(namespace) if !name.is_empty() => format!("{namespace}/{name}").into(),
             _ => name.into(),
         };
-        Facts { refers_to, ..Facts::default() }
+        // Since when a key goes on beside the next one.
+        let since = object.data["status"]["retiring"]["since"].as_str().and_then(|since| since.parse().ok());
+        Facts { refers_to, number: since.map_or(0, Timestamp::as_second), ..Facts::default() }
     }
 
     /// No object depends on a key.

@@ -131,11 +131,17 @@ fn awaited(key: &Key, life: &Life) -> String {
     };
     if let Some(since) = key.retiring_since {
         let least = overlap.not_before(since);
-        _ = write!(words, " It ends on {} at the earliest", whole_seconds(least));
-        if overlap.silence.is_positive() {
-            _ = write!(words, ", when nothing was sent with it for {}", span(overlap.silence));
+        let early = least > life.now;
+        if early {
+            _ = write!(words, " It ends on {} at the earliest", whole_seconds(least));
         }
-        words.push('.');
+        if overlap.silence.is_positive() {
+            words.push_str(if early { "," } else { " It ends" });
+            _ = write!(words, " when nothing was sent with it for {}", span(overlap.silence));
+        }
+        if early || overlap.silence.is_positive() {
+            words.push('.');
+        }
     }
     words + &at_the_latest(key, overlap)
 }
