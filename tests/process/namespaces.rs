@@ -104,5 +104,4 @@ async fn a_key_is_revoked_in_the_database_of_another_namespaces_project_when_tha
     assert_eq!(living().await, 1);
     world.postgres.set(Mode::Forward);
     eventually("the key is revoked there", LIMIT, async || (living().await == 0).then_some(())).await;
-    world.abandon();
 }

@@ -137,7 +137,7 @@ impl Scenario {
             Bind => {
                 let extra = json!({"deprecatedDSN": true});
                 // As after a restore: the key was put back from its Secret.
-                world.execute("UPDATE errortracking.client_keys SET secret = NULL").await;
+                world.execute(&format!("UPDATE errortracking.client_keys SET secret = NULL WHERE name = '{b}'")).await;
                 key_b(namespace, name, json!({"serviceBinding": true, "extraKeys": extra})).await;
             }
             Unbind => key_b(namespace, name, json!({})).await,
