@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ crash-operator: ## Kill the operator at every step of its plans, about 15 minute
 
 bench-operator: ## Memory, times and requests with 10,000 keys, about 40 minutes (root)
 	@hack/bench-operator.sh
+
+bench-rotation: ## Time, API calls and statements of 1,000 keys that come due within a minute (root)
+	@hack/bench-rotation.sh
 
 bench-pipeline: ## What one event costs from the body to the group, on one core
 	@hack/bench-pipeline.sh

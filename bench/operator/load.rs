@@ -40,6 +40,18 @@ impl Load {
         }
     }
 
+    /// As many projects and keys as `make bench-rotation` rotates.
+    pub fn of_rotation() -> Self {
+        let load = Self::from_environment();
+        let projects = if env::var_os("BENCH_PROJECTS").is_some() { load.projects } else { 100 };
+        Self { projects, namespaces: load.namespaces.min(projects), ..load }
+    }
+
+    /// Namespace and name of a key.
+    pub fn name(&self, world: &World, number: usize) -> (Namespace, String) {
+        (self.namespace(world, number % self.projects), format!("k{number}"))
+    }
+
     pub fn keys(&self) -> usize {
         self.projects * self.keys_per_project
     }

@@ -9,6 +9,7 @@
 mod follow;
 mod load;
 mod machine;
+mod rotation;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../../tests/process/world/mod.rs"]
@@ -32,8 +33,11 @@ const QUIET: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() {
     // `cargo bench` passes --bench.
-    let load = Load::from_environment();
     println!("machine: {}", machine::describe());
+    if std::env::var_os("BENCH_ROTATION").is_some() {
+        return rotation::run().await;
+    }
+    let load = Load::from_environment();
     println!("load: {load}");
     let world = World::direct().await;
     let mut operator = world.start_and_lead().await;

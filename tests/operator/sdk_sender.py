@@ -1,4 +1,4 @@
-"""Sends numbered events by a real SDK until SIGTERM; the SDK alone decides when and how, and repeats nothing.
+"""Sends numbered events by a real SDK until it is told to stop; the SDK alone decides when and how, and repeats nothing.
 
   sdk_sender.py RATE     RATE events a second, or as many as the SDK sends; the id of event n is the hash of the host, and n
 
@@ -23,7 +23,9 @@ def stop(*_):
     stopping = True
 
 
+# The signal of Postgres' image is SIGINT.
 signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
 # The DSN comes from the environment.
 sentry_sdk.init(transport_queue_size=1_000, default_integrations=False, send_client_reports=False)
 

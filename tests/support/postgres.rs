@@ -111,6 +111,8 @@ impl Server {
             folder.display()
         )
         .unwrap();
+        // Of a measurement, as what counts statements.
+        writeln!(settings, "{}", std::env::var("TEST_POSTGRES_SETTINGS").unwrap_or_default()).unwrap();
         run(Command::new(programs.join("pg_ctl"))
             .args(["start", "--wait", "--silent", "--pgdata"])
             .arg(folder.join("data"))
