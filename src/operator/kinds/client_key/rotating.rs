@@ -130,10 +130,11 @@ fn awaited(key: &Key, life: &Life) -> String {
         _ => " No pod of this namespace holds it.".to_owned(),
     };
     if let Some(since) = key.retiring_since {
-        let least = overlap.not_before(since);
+        // As it is written: of a least overlap of nothing, it would be told for the rest of a second.
+        let least = whole_seconds(overlap.not_before(since));
         let early = least > life.now;
         if early {
-            _ = write!(words, " It ends on {} at the earliest", whole_seconds(least));
+            _ = write!(words, " It ends on {least} at the earliest");
         }
         if overlap.silence.is_positive() {
             words.push_str(if early { "," } else { " It ends" });
