@@ -180,9 +180,21 @@ impl Admin {
         self.naming_missing_rights(migrated).await
     }
 
+    /// What a connection has seen of the catalogue stays in the memory of its server process: about a megabyte for each
+    /// schema that it made. Such a connection ends, and the pool opens another one.
     async fn migrate(&self, project: ProjectId) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        if self.migrate_by(&mut connection, project).await? {
+            // The migration is committed, whatever becomes of the farewell.
+            let _ = connection.close().await;
+        }
+        Ok(())
+    }
+
+    /// Whether anything had to be changed.
+    async fn migrate_by(&self, connection: &mut PgConnection, project: ProjectId) -> Result<bool, StoreError> {
         let schema = project.schema();
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_on(connection).await?;
         // The console's login may be made at the same time: one of the two must see the other.
         migrations::share_installation(&mut transaction).await?;
         migrations::lock_project(&mut transaction, project).await?;
@@ -206,7 +218,8 @@ impl Admin {
             Some(comment) if comment == self.expected_comment(project) => version,
             Some(owner) => return Err(StoreError::SchemaMismatch { object: format!("schema {schema}"), owner }),
         };
-        if let Some(version) = migrations::migrate_project(&mut transaction, project, version).await? {
+        let migrated = migrations::migrate_project(&mut transaction, project, version).await?;
+        if let Some(version) = migrated {
             sqlx::query("UPDATE errortracking.projects SET schema_version = $2 WHERE project_id = $1")
                 .bind(project.as_i64())
                 .bind(version)
@@ -215,7 +228,7 @@ impl Admin {
             roles::grant_console(&mut transaction, &self.installation, project).await?;
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(migrated.is_some())
     }
 
     /// The version of a project's schema after [`Self::migrate_project`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Admin, InstallationId, LONGEST_TRANSACTION, Leader, ingest_pods, leader, rights};
 use crate::{
@@ -145,6 +145,16 @@ impl Admin {
     /// A transaction of the current leader.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         self.begin_waiting(LOCK_TIMEOUT).await
+    }
+
+    /// As [`Self::begin`], on a connection of the pool.
+    pub(super) async fn begin_on<'a>(
+        &self,
+        connection: &'a mut PgConnection,
+    ) -> Result<Transaction<'a, Postgres>, StoreError> {
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        fence(&mut transaction, self.epoch, LOCK_TIMEOUT).await?;
+        Ok(transaction)
     }
 
     /// As [`Self::begin`], for statements that must not wait long for a lock, because others queue behind them.
