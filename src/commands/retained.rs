@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use self::keys::OrphanedKey;
 use super::{CommandError, Installation, Output, client, database, table::size};
 use crate::{
-    crd::ErrorTrackingProject,
+    crd::{ErrorTrackingProject, whole_seconds},
     dsn::ProjectId,
     kubernetes::{
         KubeError, Namespaces,
@@ -199,14 +199,10 @@ async fn describe(
         namespace: project.namespace,
         name: project.name,
         state,
-        since: project.since.and_then(whole_seconds),
+        since: project.since.map(whole_seconds),
         bytes,
         server: project.location.map(|location| location.server),
     })
-}
-
-fn whole_seconds(time: Timestamp) -> Option<Timestamp> {
-    Timestamp::from_second(time.as_second()).ok()
 }
 
 fn owed_by(tombstone: &Tombstone) -> Owed {

@@ -260,7 +260,9 @@ impl<'a> Conditions<'a> {
     }
 }
 
-fn whole_seconds(time: Timestamp) -> Timestamp {
+/// A time as the API server keeps it, who knows no parts of a second.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

@@ -20,7 +20,7 @@ pub use client_key::{
     ActiveKey, BindingReference, ClientKey, ClientKeySpec, ClientKeyStatus, Endpoint, ExtraKeys, KeyDeletionPolicy,
     ProjectRef, SecretTemplate,
 };
-pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason};
+pub use conditions::{ConditionStatus, ConditionType, Conditions, Reason, whole_seconds};
 pub use ingest::{
     Autoscaling, GatewayRoute, Ingest, IngressRoute, ParentReference, PodMetadata, PodTemplate, ResourceRequirements,
     Scale,

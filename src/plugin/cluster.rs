@@ -17,7 +17,7 @@ use super::{
     output,
 };
 use crate::{
-    crd::ClientKey,
+    crd::{ClientKey, whole_seconds},
     kubernetes::pages::{Contents, list_each},
 };
 
@@ -154,8 +154,7 @@ impl Cluster {
     /// The API server's clock, in whole seconds: a request for a rotation counts by its time, and the clock of this
     /// machine may be wrong.
     pub async fn now(&self) -> Timestamp {
-        let now = self.server_time().await.unwrap_or_else(Timestamp::now);
-        Timestamp::from_second(now.as_second()).unwrap_or(now)
+        whole_seconds(self.server_time().await.unwrap_or_else(Timestamp::now))
     }
 
     async fn server_time(&self) -> Option<Timestamp> {

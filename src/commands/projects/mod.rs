@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use self::answer::{Answer, Database, Dropped, Project, Received, table};
 use super::{CommandError, Installation, Output, client, database_at};
 use crate::{
-    crd::ErrorTrackingProject,
+    crd::{ErrorTrackingProject, whole_seconds},
     kubernetes::{
         KubeError, Namespaces,
         pages::{Contents, identity, list_each},
@@ -168,7 +168,7 @@ async fn ask(admin: &Admin, object: &Object, project: &mut Project) -> Result<()
         admin.project_usage(state.project_id, Timestamp::now() - DAY).await?;
     let (accepted, dropped): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|count| count.outcome == "accepted");
     project.bytes = Some(bytes);
-    project.oldest_event = oldest_event.and_then(|oldest| Timestamp::from_second(oldest.as_second()).ok());
+    project.oldest_event = oldest_event.map(whole_seconds);
     project.received = Some(Received {
         events: accepted.iter().map(|count| count.quantity).sum(),
         dropped: dropped.into_iter().map(Dropped::from).collect(),

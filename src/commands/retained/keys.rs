@@ -11,9 +11,9 @@ use kube::Client;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{CommandError, align, uids, whole_seconds};
+use super::{CommandError, align, uids};
 use crate::{
-    crd::ClientKey,
+    crd::{ClientKey, whole_seconds},
     kubernetes::Namespaces,
     operator::databases::{AllowedHosts, reach},
     store::{
@@ -130,8 +130,8 @@ fn describe(identity: KeyIdentity, row: &KeyRow, server: Option<String>) -> Orph
         project_id: row.project_id.get(),
         namespace: identity.namespace,
         name: identity.name,
-        since: whole_seconds(row.created_at),
-        last_used_at: row.last_used_at.and_then(whole_seconds),
+        since: Some(whole_seconds(row.created_at)),
+        last_used_at: row.last_used_at.map(whole_seconds),
         server,
     }
 }

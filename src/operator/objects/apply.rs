@@ -162,12 +162,6 @@ pub fn written_at(live: &DynamicObject) -> Option<Timestamp> {
     ours.filter_map(|entry| entry.time.as_ref().map(|time| time.0)).max()
 }
 
-/// As the API server writes times.
-#[must_use]
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 /// The live object, with its secrets, if it is owned by `owner_uid`.
 pub async fn read_owned(
     client: &Client,

@@ -42,7 +42,10 @@ use super::{
 };
 use crate::{
     backend::{DsnSource, Key, Keys},
-    crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Endpoint, ErrorTrackingProject, FINALIZER, Reason},
+    crd::{
+        ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Endpoint, ErrorTrackingProject, FINALIZER, Reason,
+        whole_seconds,
+    },
     dsn::Dsn,
     kubernetes::names::CLIENT_KEY_LABEL,
     operator::{
@@ -387,7 +390,7 @@ impl Pass for KeyPass<'_> {
         let active = self.keys.active().map(|key| ActiveKey {
             key_id: key.id.to_string(),
             public_key_prefix: key.public_key.prefix().into(),
-            created_at: Time(Timestamp::from_second(key.created_at.as_second()).unwrap_or(key.created_at)),
+            created_at: Time(whole_seconds(key.created_at)),
         });
         let secret = self.key.secret_name();
         let rotating = self.life.as_ref().map(|life| rotating::describe(self.keys.all(), life, &secret));

@@ -13,8 +13,8 @@ use tracing::debug;
 
 use super::life::Held;
 use crate::{
-    crd::HolderWorkload,
-    operator::objects::{ApplyError, apply},
+    crd::{HolderWorkload, whole_seconds},
+    operator::objects::ApplyError,
 };
 
 /// How long after the Secret names the next key: keys of one commit have one restart.
@@ -149,7 +149,7 @@ fn last_manager(live: &DynamicObject) -> String {
 pub async fn restart(client: &Client, namespace: &str, restart: &Restart, at: Timestamp) -> Result<(), ApplyError> {
     let (Some(resource), Verdict::Due(uid)) = (resource(&restart.kind), &restart.verdict) else { return Ok(()) };
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let seconds = apply::whole_seconds(at);
+    let seconds = whole_seconds(at);
     let patch = json!({
         "apiVersion": resource.api_version, "kind": resource.kind,
         // Of another uid it is another workload, and has the next key.

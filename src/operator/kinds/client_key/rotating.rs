@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     backend::Key,
-    crd::{ConditionStatus, Reason, RetiringKey},
-    operator::objects::apply::whole_seconds,
+    crd::{ConditionStatus, Reason, RetiringKey, whole_seconds},
     rotation::{self, Overlap, Phase},
 };
 
