@@ -213,8 +213,8 @@ pub enum Phase {
 /// The key that the Secret names, or is to name when it is the first. An object that is let in again goes on with the key
 /// that it had.
 #[must_use]
-pub fn active(keys: &[Key]) -> Option<usize> {
-    let newest = |state| keys.iter().rposition(|key| key.state == state);
+pub fn active<K>(keys: &[K], state_of: impl Fn(&K) -> State) -> Option<usize> {
+    let newest = |state| keys.iter().rposition(|key| state_of(key) == state);
     newest(State::Published).or_else(|| newest(State::Minted)).or_else(|| newest(State::Overlap))
 }
 
@@ -240,15 +240,15 @@ pub fn withdraw(keys: &[Key], overlap: &Overlap, now: Timestamp) -> Decision {
 
 /// The key that is to take the place of the active one.
 #[must_use]
-pub fn successor(keys: &[Key]) -> Option<usize> {
-    let active = active(keys)?;
-    keys.iter().rposition(|key| key.state == State::Minted).filter(|next| *next > active)
+pub fn successor<K>(keys: &[K], state_of: impl Fn(&K) -> State) -> Option<usize> {
+    let active = active(keys, &state_of)?;
+    keys.iter().rposition(|key| state_of(key) == State::Minted).filter(|next| *next > active)
 }
 
 /// What comes next for the keys of one object.
 #[must_use]
 pub fn decide(seen: &Seen<'_>, rules: &Rules) -> Decision {
-    let mut decision = Decision { target: active(seen.keys), ..Decision::default() };
+    let mut decision = Decision { target: active(seen.keys, |key| key.state), ..Decision::default() };
     take_back(seen, rules, &mut decision);
     let Some(active) = decision.target else {
         decision.before.push(Move::Mint);
@@ -259,7 +259,7 @@ pub fn decide(seen: &Seen<'_>, rules: &Rules) -> Decision {
     }
     decision.next_rotation = due(&seen.keys[active], rules);
     replace(seen, rules, active, &mut decision);
-    end(seen, rules, &mut decision);
+    end(seen, rules, active, &mut decision);
     decision
 }
 
@@ -270,13 +270,9 @@ fn take_back(seen: &Seen<'_>, rules: &Rules, decision: &mut Decision) {
         let days = SignedDuration::from_hours(24) * RESTORABLE_DAYS;
         key.state == State::Retired && key.ended_at.is_some_and(|at| seen.now.duration_since(at) < days)
     };
-    let asked = rules.restore.filter(|key| rules.revoke != Some(*key));
-    let named = seen.named.filter(|key| rules.revoke != Some(*key));
-    let back: Vec<usize> = asked.into_iter().chain(named).filter(restorable).collect();
-    if let [first, rest @ ..] = back.as_slice() {
-        decision.before.push(Move::Restore(*first));
-        decision.before.extend(rest.iter().filter(|other| *other != first).map(|other| Move::Restore(*other)));
-    }
+    let named = seen.named.filter(|named| rules.restore != Some(*named));
+    let back = rules.restore.into_iter().chain(named).filter(|key| rules.revoke != Some(*key)).filter(restorable);
+    decision.before.extend(back.map(Move::Restore));
 }
 
 /// When the key that comes after `active` is due.
@@ -292,7 +288,7 @@ fn due(active: &Key, rules: &Rules) -> Option<Timestamp> {
 /// The next key is made when it is due, and published when ingest knows it; at once when the active one is revoked.
 fn replace(seen: &Seen<'_>, rules: &Rules, active: usize, decision: &mut Decision) {
     let revoked = rules.revoke == Some(active);
-    let Some(next) = successor(seen.keys) else {
+    let Some(next) = successor(seen.keys, |key| key.state) else {
         let due = decision.next_rotation.is_some_and(|due| due <= seen.now);
         // One at a time: a key that was restored on request is no rotation.
         let under_way = |(index, key): (usize, &Key)| {
@@ -326,7 +322,7 @@ fn replace(seen: &Seen<'_>, rules: &Rules, active: usize, decision: &mut Decisio
 }
 
 /// Ends the keys before the one that the Secret names.
-fn end(seen: &Seen<'_>, rules: &Rules, decision: &mut Decision) {
+fn end(seen: &Seen<'_>, rules: &Rules, active: usize, decision: &mut Decision) {
     for (index, key) in seen.keys.iter().enumerate() {
         if decision.target == Some(index) && key.state == State::Overlap {
             continue;
@@ -335,7 +331,7 @@ fn end(seen: &Seen<'_>, rules: &Rules, decision: &mut Decision) {
         match key.state {
             State::Retired | State::Overlap if asked => decision.after.push(Move::Revoke(index)),
             // It was never published, and is not going to be. The active one has its successor first.
-            State::Minted if asked && ![decision.target, active(seen.keys)].contains(&Some(index)) => {
+            State::Minted if asked && index != active && decision.target != Some(index) => {
                 decision.after.push(Move::Revoke(index));
             }
             State::Overlap => {

@@ -110,8 +110,7 @@ impl Keys {
     /// The key that the Secret names, or should name: [`rotation::active`].
     #[must_use]
     pub fn active(&self) -> Option<&Key> {
-        let lives: Vec<_> = self.all.iter().map(|key| key.life(None)).collect();
-        rotation::active(&lives).map(|active| &self.all[active])
+        rotation::active(&self.all, |key| key.state).map(|active| &self.all[active])
     }
 
     /// In the order in which they were made.

@@ -1,7 +1,7 @@
 //! What is said of keys that have ended and are still sent with: which pods have to be restarted, or that it is none of the
 //! namespace. Pure.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -85,14 +85,13 @@ fn is_alone_with(pods: &[PodFacts], pod: &PodFacts, address: &IpAddr) -> bool {
         && pods.iter().all(|other| other.uid == pod.uid || !other.addresses.contains(address))
 }
 
-fn signed(age: std::time::Duration) -> SignedDuration {
+/// The age, in the arithmetic of timestamps.
+pub fn signed(age: Duration) -> SignedDuration {
     SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 

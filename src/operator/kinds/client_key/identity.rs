@@ -28,20 +28,22 @@ use crate::{
 };
 
 impl KeyPass<'_> {
-    pub(super) async fn look_up(&mut self) -> Result<Project, Failure> {
+    /// The project, and its backend while it takes keys.
+    pub(super) async fn look_up(&mut self) -> Result<(Project, Option<Backend>), Failure> {
+        let without = |project| Ok((project, None));
         let found = self.project();
         let Some(project) = found.as_ref().and_then(|project| project.0.as_ref().ok()) else {
-            return Ok(self.kept_out());
+            return without(self.kept_out());
         };
         if !self.is_let_in(project).await? {
             let kept_out = self.kept_out();
             if matches!(kept_out, Project::Withdrawn) {
                 self.observe_withdrawn(project).await;
             }
-            return Ok(kept_out);
+            return without(kept_out);
         }
         if project.metadata.deletion_timestamp.is_some() {
-            return Ok(Project::Leaving);
+            return without(Project::Leaving);
         }
         let backend = match self.context.databases.backend_of(project) {
             BackendState::Ready(backend) => backend,
@@ -52,17 +54,17 @@ impl KeyPass<'_> {
             BackendState::Unavailable(Unavailable::Migrating(error)) if self.key.status.is_some() => {
                 return Err(Waiting::Migrating(error).into());
             }
-            BackendState::Unavailable(unavailable) => return Ok(Project::DatabaseUnavailable(unavailable)),
+            BackendState::Unavailable(unavailable) => return without(Project::DatabaseUnavailable(unavailable)),
         };
         let project_uid = project.metadata.uid.clone().unwrap_or_default();
         match backend.observe(&project_uid, &self.uid).await {
             Ok(keys) if keys.are_accepted() => {
                 self.keys = keys;
-                Ok(Project::Known)
+                Ok((Project::Known, Some(backend)))
             }
-            Ok(_) => Ok(Project::Starting),
+            Ok(_) => without(Project::Starting),
             Err(error) if error.retryable() => Err(error.into()),
-            Err(error) => Ok(Project::DatabaseUnavailable(Unavailable::refused(error))),
+            Err(error) => without(Project::DatabaseUnavailable(Unavailable::refused(error))),
         }
     }
 

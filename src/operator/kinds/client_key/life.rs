@@ -8,12 +8,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     KeyPass,
-    dead_keys::{self, Senders},
+    dead_keys::{self, Senders, signed},
     restarts::{self, Restart},
 };
 use crate::{
-    backend::{Backend, IngestInstance, Key},
-    crd::{HolderWorkload, Holders, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
+    backend::{Backend, Ended, IngestInstance, Key},
+    crd::{HolderWorkload, Holders, Period, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
     kubernetes::holders::{PodFacts, Published, by_workload},
     operator::kinds::failure::Failure,
     rotation::{self, Decision, Overlap, Rules, Seen, State},
@@ -68,12 +68,11 @@ impl KeyPass<'_> {
         let (rules, unread) = self.rules();
         let keys = self.keys.all();
         let former = keys.iter().any(|key| key.state == State::Overlap);
-        let lives: Vec<_> = keys.iter().map(|key| key.life(None)).collect();
-        let next = rotation::successor(&lives).map(|next| &keys[next]);
+        let next = rotation::successor(keys, |key| key.state).map(|next| &keys[next]);
         let told = if former || next.is_some() { self.told(backend).await? } else { Told::default() };
         let silent = next.map(|next| told.ignorant(next)).unwrap_or_default();
         let (holders, held) = if former { self.holders(&rules).await } else { (rotation::Holders::None, None) };
-        let now = self.keys.now().min(Timestamp::now());
+        let now = self.now();
         let seen = Seen {
             now,
             keys: &keys.iter().map(|key| key.life(told.silence(key, self.keys.now()))).collect::<Vec<_>>(),
@@ -93,6 +92,11 @@ impl KeyPass<'_> {
             decision.look_again(LOOK_FOR_USE);
         }
         Ok(Life { now, decision, rules, held, silent, restarts, restarts_off, unread, dead_key_in_use })
+    }
+
+    /// By the clock that made the times of the keys, or by this one: the earlier of the two ends no key too early.
+    fn now(&self) -> Timestamp {
+        self.keys.now().min(Timestamp::now())
     }
 
     async fn dead_key_in_use(&self, backend: &Backend, now: Timestamp) -> Result<Option<String>, Failure> {
@@ -119,7 +123,7 @@ impl KeyPass<'_> {
     pub(super) fn weigh_withdrawal(&self) -> Life {
         let (rules, unread) = self.rules();
         let lives: Vec<_> = self.keys.all().iter().map(|key| key.life(None)).collect();
-        let now = self.keys.now().min(Timestamp::now());
+        let now = self.now();
         Life {
             now,
             decision: rotation::withdraw(&lives, &rules.overlap, now),
@@ -158,7 +162,7 @@ impl KeyPass<'_> {
     fn rules(&self) -> (Rules, Option<String>) {
         let Rotation { interval, requested_at, overlap, .. } = self.key.spec.rotation.clone().unwrap_or_default();
         let overlap = overlap.unwrap_or_default();
-        let seconds = |period: &crate::crd::Period| SignedDuration::from_secs(period.seconds().into());
+        let seconds = |period: &Period| SignedDuration::from_secs(period.seconds().into());
         let annotation = |name: &str| self.key.annotations().get(name).filter(|value| !value.is_empty());
         let place = |name: &str| {
             let id = annotation(name)?;
@@ -197,7 +201,7 @@ impl KeyPass<'_> {
             for instance in instances.iter_mut().filter(|instance| is_silent(instance) && !is_there(&instance.instance))
             {
                 backend.instance_is_gone(&self.keys, &instance.instance).await?;
-                instance.ended = Some(crate::backend::Ended { age: Duration::ZERO, clean: false });
+                instance.ended = Some(Ended { age: Duration::ZERO, clean: false });
             }
         }
         Ok(Told { instances })
@@ -222,9 +226,7 @@ impl KeyPass<'_> {
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
         let published = self.published(rules);
         let secrets = self.key.secret_names();
-        let holds_by =
-            |pod: &PodFacts, secret: &String| pod.refers_to(secret) && pod.holds_former_key(secret, &published);
-        let holds = |pod: &&PodFacts| secrets.iter().any(|secret| holds_by(pod, secret));
+        let holds = |pod: &&PodFacts| secrets.iter().any(|secret| pod.holds_former_key(secret, &published));
         let held = Held {
             pods: pods.iter().filter(holds).count(),
             by: by_workload(pods.iter().filter(holds), MOST_WORKLOADS),
@@ -234,7 +236,7 @@ impl KeyPass<'_> {
 
     /// Since when the Secret names the active key, and whether the minimum is over for each key before it.
     fn published(&self, rules: &Rules) -> Published {
-        let now = self.keys.now().min(Timestamp::now());
+        let now = self.now();
         let is_over = |key: &Key| key.retiring_since.is_some_and(|since| rules.overlap.not_before(since) <= now);
         let mut former = self.keys.living().filter(|key| key.state == State::Overlap);
         Published {
@@ -255,7 +257,6 @@ impl Told {
 
     /// For how long nothing was sent with the key, as far as every instance has told. `None`: none is there to tell.
     fn silence(&self, key: &Key, now: Timestamp) -> Option<SignedDuration> {
-        let signed = |age: Duration| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
         let untold =
             self.instances.iter().filter(|instance| instance.ended.is_none()).map(|instance| instance.seen_age);
         let untold = signed(untold.max()?);
@@ -280,7 +281,7 @@ fn spread(uid: &str) -> u16 {
 mod tests {
     use super::*;
     use crate::{
-        backend::{DsnSource, Ended, KeyId},
+        backend::{DsnSource, KeyId},
         dsn::{ProjectId, PublicKey},
     };
 

@@ -221,7 +221,7 @@ impl Pass for KeyPass<'_> {
     const ROUNDS: usize = 4;
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
-        let project = self.look_up().await?;
+        let (project, backend) = self.look_up().await?;
         self.read_large_secret().await?;
         self.read_large_binding().await?;
         let live = self
@@ -231,14 +231,13 @@ impl Pass for KeyPass<'_> {
         let owner = self.key.controller_owner_ref(&()).unwrap_or_default();
         let whose = live.as_ref().map(|live| (ownership(live, &owner), live.metadata.deletion_timestamp.is_some()));
         let mut names_target = false;
-        let accepted = matches!(project, Project::Known);
+        let (accepted, endpoint) = (backend.is_some(), self.endpoint());
         self.life = None;
-        if accepted {
-            let Some(backend) = self.backend() else { return Err(Waiting::PostgresWentAway.into()) };
+        if let Some(backend) = backend {
             let readable = live.as_deref().filter(|_| !matches!(whose, Some((Ownership::Foreign, _))));
             let named = self.named_key(&backend, readable).await?;
             let in_the_way = matches!(whose, Some((Ownership::Foreign, _) | (Ownership::Predecessor, true)));
-            let weighed = self.weigh(&backend, named, !in_the_way && self.endpoint().is_some()).await?;
+            let weighed = self.weigh(&backend, named, !in_the_way && endpoint.is_some()).await?;
             names_target = named.is_some() && named == weighed.decision.target;
             self.life = Some(weighed);
             self.read_secret_key(&backend).await?;
@@ -258,7 +257,6 @@ impl Pass for KeyPass<'_> {
                     drift => drift,
                 }
             }
-            // Without the key or the URL nothing says what the Secret should hold; one of ours is believed.
             (None, Some(live)) => believed(&live, &owner, accepted),
             (None, None) => Drift::Absent,
         };
@@ -275,7 +273,7 @@ impl Pass for KeyPass<'_> {
             restart: self.life.as_ref().is_some_and(|life| life.restarts.iter().any(Restart::is_due)),
             binding,
             no_address: self.no_address(),
-            no_external_url: matches!(project, Project::Known) && self.endpoint().is_none(),
+            no_external_url: accepted && endpoint.is_none(),
             past_limit: self.past_limit(),
             project,
         })

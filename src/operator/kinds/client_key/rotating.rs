@@ -103,7 +103,7 @@ fn unread(text: &str) -> String {
 
 fn beside(keys: &[Key], index: usize, secret: &str) -> String {
     let former = keys[index].public_key.prefix();
-    match rotation::active(&keys.iter().map(|key| key.life(None)).collect::<Vec<_>>()) {
+    match rotation::active(keys, |key| key.state) {
         Some(active) => {
             let active = keys[active].public_key.prefix();
             format!("Secret {secret} names key {active}…, and key {former}… is accepted beside it.")
