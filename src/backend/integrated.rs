@@ -196,24 +196,7 @@ mod tests {
     use crate::rotation::State;
 
     fn row(project: u64, ordinal: i32, state: State) -> KeyRow {
-        KeyRow {
-            key_id: ordinal.into(),
-            project_id: ProjectId::new(project).unwrap(),
-            ordinal,
-            public_key: PublicKey::from_random([0xab; 16]),
-            enabled: true,
-            rate_limit: None,
-            created_at: Timestamp::UNIX_EPOCH,
-            last_used_at: None,
-            state,
-            published_at: None,
-            retiring_since: None,
-            ended_at: None,
-            restored: false,
-            settings_version: 0,
-            restarted: Vec::new(),
-            refused: false,
-        }
+        KeyRow { ordinal, state, ..KeyRow::sample(ordinal.into(), project) }
     }
 
     #[test]

@@ -161,10 +161,6 @@ pub(super) fn table(keys: &[OrphanedKey]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        dsn::{ProjectId, PublicKey},
-        rotation::State,
-    };
 
     #[test]
     fn only_keys_whose_object_is_gone_are_listed() {
@@ -175,24 +171,7 @@ mod tests {
                 namespace_uid: "n1".into(),
                 client_key_uid: uid.into(),
             };
-            let row = KeyRow {
-                key_id,
-                project_id: ProjectId::new(42).unwrap(),
-                ordinal: 1,
-                public_key: PublicKey::from_random([0xab; 16]),
-                enabled: true,
-                rate_limit: None,
-                created_at: Timestamp::from_millisecond(1_500).unwrap(),
-                last_used_at: None,
-                state: State::Published,
-                published_at: None,
-                retiring_since: None,
-                ended_at: None,
-                restored: false,
-                settings_version: 0,
-                restarted: Vec::new(),
-                refused: false,
-            };
+            let row = KeyRow { created_at: Timestamp::from_millisecond(1_500).unwrap(), ..KeyRow::sample(key_id, 42) };
             (identity, row)
         };
         let objects = BTreeSet::from(["there".to_owned()]);

@@ -472,6 +472,31 @@ impl FromRow<'_, PgRow> for KeyRow {
     }
 }
 
+#[cfg(test)]
+impl KeyRow {
+    /// A key that its Secret names and nobody has used, for tests to change.
+    pub(crate) fn sample(key_id: i64, project: u64) -> Self {
+        Self {
+            key_id,
+            project_id: ProjectId::new(project).unwrap(),
+            ordinal: 1,
+            public_key: PublicKey::from_random([0xab; 16]),
+            enabled: true,
+            rate_limit: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            last_used_at: None,
+            state: State::Published,
+            published_at: None,
+            retiring_since: None,
+            ended_at: None,
+            restored: false,
+            settings_version: 0,
+            restarted: Vec::new(),
+            refused: false,
+        }
+    }
+}
+
 /// An operator of the version before ends a key without a word about its state.
 fn state(word: &str, ended: bool) -> State {
     let known = State::ALL.into_iter().find(|state| state.as_str() == word);

@@ -145,14 +145,8 @@ impl KeyPass<'_> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::{
-        backend::{DsnSource, KeyId},
-        dsn::{ProjectId, PublicKey},
-        rotation::State,
-    };
+    use crate::store::admin::KeyRow;
 
     #[test]
     fn the_second_secret_has_the_well_known_entries_and_nothing_of_the_objects_metadata() {
@@ -162,23 +156,7 @@ mod tests {
         let mut client_key = ClientKey::new("shop", serde_json::from_value(spec).unwrap());
         client_key.metadata.namespace = Some("web".into());
         client_key.metadata.labels = Some(BTreeMap::from([("app.kubernetes.io/instance".into(), "gitops".into())]));
-        let key = Key {
-            id: KeyId::new("3"),
-            public_key: PublicKey::from_random([0xab; 16]),
-            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
-            enabled: true,
-            rate_limit: None,
-            created_at: Timestamp::UNIX_EPOCH,
-            state: State::Published,
-            published_at: None,
-            retiring_since: None,
-            ended_at: None,
-            restored: false,
-            last_used_at: None,
-            settings_version: 0,
-            restarted: Vec::new(),
-            refused: false,
-        };
+        let key = Key::from(KeyRow::sample(3, 7));
         let dsn = SecretString::from("https://fake@errors.example/team/7");
         let secret = desired(&client_key, &key, &dsn);
         assert_eq!(secret.name, "shop-binding");

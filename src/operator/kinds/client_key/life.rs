@@ -280,10 +280,7 @@ fn spread(uid: &str) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        backend::{DsnSource, KeyId},
-        dsn::{ProjectId, PublicKey},
-    };
+    use crate::store::admin::KeyRow;
 
     fn instance(name: &str, version: i64, seen: u64, ended: Option<(u64, bool)>) -> IngestInstance {
         let ended = ended.map(|(age, clean)| Ended { age: Duration::from_secs(age), clean });
@@ -293,21 +290,11 @@ mod tests {
 
     fn key(last_used: Option<i64>) -> Key {
         Key {
-            id: KeyId::new("1"),
-            public_key: PublicKey::from_random([0xab; 16]),
-            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
-            enabled: true,
-            rate_limit: None,
             created_at: Timestamp::from_second(1_000).unwrap(),
             state: State::Overlap,
-            published_at: None,
-            retiring_since: None,
-            ended_at: None,
-            restored: false,
             last_used_at: last_used.map(|second| Timestamp::from_second(second).unwrap()),
             settings_version: 50,
-            restarted: Vec::new(),
-            refused: false,
+            ..KeyRow::sample(1, 7).into()
         }
     }
 

@@ -81,34 +81,15 @@ fn data(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::{
-        backend::{DsnSource, KeyId},
         crd::{ClientKeySpec, ProjectRef, SecretTemplate},
-        dsn::{ProjectId, PublicKey},
-        rotation::State,
+        dsn::PublicKey,
+        store::admin::KeyRow,
     };
 
     fn key() -> Key {
-        Key {
-            id: KeyId::new("3"),
-            public_key: PublicKey::from_random([0xab; 16]),
-            dsn: DsnSource::Endpoint(ProjectId::new(7).unwrap()),
-            enabled: true,
-            rate_limit: None,
-            created_at: Timestamp::from_second(0).unwrap(),
-            state: State::Published,
-            published_at: None,
-            retiring_since: None,
-            ended_at: None,
-            restored: false,
-            last_used_at: None,
-            settings_version: 0,
-            restarted: Vec::new(),
-            refused: false,
-        }
+        KeyRow::sample(3, 7).into()
     }
 
     #[test]
