@@ -178,13 +178,13 @@ async fn a_key_without_an_object_is_found_and_revoked_unless_it_was_taken_over()
     store.admin.revoke_key(dead.key_id).await.unwrap();
     assert_eq!(store.admin.living_keys().await.unwrap(), [(orphan, key.clone())]);
 
-    assert!(!store.admin.revoke_key_of("k2", key.key_id).await.unwrap(), "it is not that object's");
+    assert!(!store.admin.end_key("k2", key.key_id, true).await.unwrap(), "it is not that object's");
     let again = key_identity("shop", "k3");
     store.admin.take_keys_over(shop, &again).await.unwrap();
-    assert!(!store.admin.revoke_key_of("k1", key.key_id).await.unwrap(), "it was taken over meanwhile");
+    assert!(!store.admin.end_key("k1", key.key_id, true).await.unwrap(), "it was taken over meanwhile");
     assert_eq!(store.admin.living_keys().await.unwrap(), [(again, key.clone())]);
-    assert!(store.admin.revoke_key_of("k3", key.key_id).await.unwrap());
-    assert!(!store.admin.revoke_key_of("k3", key.key_id).await.unwrap());
+    assert!(store.admin.end_key("k3", key.key_id, true).await.unwrap());
+    assert!(!store.admin.end_key("k3", key.key_id, true).await.unwrap());
     assert!(store.admin.living_keys().await.unwrap().is_empty());
 }
 

@@ -104,7 +104,7 @@ pub(super) async fn revoke(
             "Key {key_id} is that of {object}, which exists: delete that object, and the key is revoked with it."
         )));
     }
-    if !admin.revoke_key_of(&identity.client_key_uid, key_id).await? {
+    if !admin.end_key(&identity.client_key_uid, key_id, true).await? {
         return Err(CommandError::Refused(format!(
             "Key {key_id} was revoked, or {object} has taken it over, meanwhile."
         )));

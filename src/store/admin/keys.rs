@@ -303,28 +303,16 @@ impl Admin {
         rows.iter().map(|row| Ok((KeyIdentity::from_row(row)?, KeyRow::from_row(row)?))).collect()
     }
 
-    /// Revokes a key for good while it is that of this object; whether it was, and was not revoked before.
-    pub async fn revoke_key_of(&self, client_key_uid: &str, key_id: i64) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let revoked = sqlx::query(
-            "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
-             WHERE key_id = $1 AND client_key_uid = $2 AND revoked_at IS NULL",
-        )
-        .bind(key_id)
-        .bind(client_key_uid)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(revoked.rows_affected() > 0)
-    }
-
     /// For good. Repeating it changes nothing.
     pub async fn revoke_key(&self, key_id: i64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        sqlx::query("UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked' WHERE key_id = $1 AND revoked_at IS NULL")
-            .bind(key_id)
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
+             WHERE key_id = $1 AND revoked_at IS NULL",
+        )
+        .bind(key_id)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(())
     }
