@@ -8,6 +8,8 @@ use kube::{ResourceExt as _, api::DynamicObject};
 use super::{
     PluginError,
     cluster::{Cluster, FoundKey},
+    output::note,
+    plan::obstacles,
 };
 use crate::crd::ClientKey;
 
@@ -22,8 +24,8 @@ pub struct Request {
     pub question: Option<String>,
 }
 
-/// Sets an annotation to what `decide` makes of the key as it is now. Nothing changes between its decision and the
-/// write.
+/// Sets an annotation to what `decide` makes of the key as it is now, and tells what keeps the operator from obeying it.
+/// Nothing changes between its decision and the write.
 pub async fn request(
     cluster: &Cluster,
     name: &str,
@@ -44,7 +46,12 @@ pub async fn request(
         match cluster.annotate(name, annotation, &value, key.resource_version().as_deref()).await {
             Err(error) if error.is_conflict() && tries < TRIES => {}
             Err(error) => return Err(error),
-            Ok(object) => return Ok((value, object)),
+            Ok(object) => {
+                for obstacle in object.clone().try_parse::<ClientKey>().iter().flat_map(obstacles) {
+                    note(&obstacle);
+                }
+                return Ok((value, object));
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use super::{
     annotations::{Request, keys_of, request},
     cluster::{Cluster, key_id, name},
     output::{Output, note, print_object},
-    plan::obstacles,
 };
 use crate::crd::{ClientKey, RESTORE_ANNOTATION};
 
@@ -33,9 +32,6 @@ pub struct Restore {
 pub async fn restore(command: &Restore, cluster: &Cluster) -> Result<(), PluginError> {
     let decide = |key: &ClientKey| decide(key, &command.key_id);
     let (id, object) = request(cluster, &command.key, RESTORE_ANNOTATION, command.yes, decide).await?;
-    for obstacle in object.clone().try_parse::<ClientKey>().iter().flat_map(obstacles) {
-        note(&obstacle);
-    }
     print_object(command.output, object, &format!("restoration of key {id} requested"))?;
     note(&format!(
         "To end it: kubectl annotate --namespace {} clientkey {} {RESTORE_ANNOTATION}-",

@@ -6,8 +6,7 @@ use super::{
     PluginError,
     annotations::{Request, keys_of, request},
     cluster::{Cluster, key_id, name},
-    output::{Output, note, print_object},
-    plan::obstacles,
+    output::{Output, print_object},
 };
 use crate::crd::{ClientKey, REVOKE_ANNOTATION};
 
@@ -33,9 +32,6 @@ pub struct Revoke {
 pub async fn revoke(command: &Revoke, cluster: &Cluster) -> Result<(), PluginError> {
     let asked = command.key_id.as_deref();
     let (id, object) = request(cluster, &command.key, REVOKE_ANNOTATION, command.yes, |key| decide(key, asked)).await?;
-    for obstacle in object.clone().try_parse::<ClientKey>().iter().flat_map(obstacles) {
-        note(&obstacle);
-    }
     print_object(command.output, object, &format!("revocation of key {id} requested"))
 }
 
