@@ -5,13 +5,5 @@
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-log=$logs/bench-rotation.log
-hack/prerequisites.sh build postgres cluster
-say "building with the release profile (cold, 2 cores: about 15 minutes)"
-# Across crates the optimiser gains little here, and linking takes minutes.
-export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_BENCH_LTO=off
-nice cargo bench --locked --quiet --no-run --bench operator
-in_own_cluster "${BENCH_CLUSTER:-bench}" "$log" 'keys: '
-say "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date --utc +%F)"
 export BENCH_ROTATION=1 TEST_POSTGRES_SETTINGS="shared_preload_libraries = 'pg_stat_statements'"
-cargo bench --locked --quiet --bench operator 2>&1 | tee "$log"
+bench_operator "$logs/bench-rotation.log" 'keys: '

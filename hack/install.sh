@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh CLUSTER [CHART IMAGES]: loads the dev images into a local cluster and installs or upgrades the chart there, as release
 # error-tracking in namespace error-tracking. Chart and operator are those of this tree if nothing is said. Needs KUBECONFIG and PATH
-# of `cluster.sh env`, and the images of `images.sh dev`.
+# of `cluster.sh env`, and the images of `images.sh dev`. CHART_SETTINGS are further values, as helm's --set takes them.
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
@@ -27,6 +27,7 @@ say "helm upgrade --install error-tracking $chart"
 helm upgrade --install error-tracking "$chart" --namespace error-tracking --take-ownership \
     --set "image.repository=${image%:*},image.tag=${image##*:},image.pullPolicy=Never" \
     --set postgresql.image.repository=localhost/error-tracking-test,postgresql.image.tag=dev,postgresql.image.pullPolicy=Never \
+    --set "${CHART_SETTINGS-}" \
     >"$logs/helm.log" || { cat "$logs/helm.log" >&2; exit 1; }
 
 for workload in statefulset/error-tracking-postgresql deployment/error-tracking-operator deployment/error-tracking-console; do

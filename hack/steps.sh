@@ -91,6 +91,32 @@ end_own_cluster() {
     exit "$code"
 }
 
+# test_installed CLUSTER LOG PREFIX TEST [SETTING…]: one test of tests/operator, also an ignored one, in a cluster of its own where the
+# chart is installed with these settings, as "restartWorkloads.enabled=true".
+test_installed() {
+    local cluster=$1 log=$2 prefix=$3 test=$4
+    shift 4
+    hack/prerequisites.sh build cluster
+    hack/images.sh dev
+    cargo test --locked --quiet --no-run --test operator
+    in_own_cluster "$cluster" "$log" "$prefix"
+    CHART_SETTINGS=$(IFS=,; echo "$*") hack/install.sh "$cluster"
+    cargo test --locked --quiet --test operator -- --exact --include-ignored --nocapture "$test" 2>&1 | tee "$log"
+}
+
+# bench_operator LOG PREFIX: bench/operator in a cluster of its own, as its environment asks.
+bench_operator() {
+    local log=$1 prefix=$2
+    hack/prerequisites.sh build postgres cluster
+    say "building with the release profile (cold, 2 cores: about 15 minutes)"
+    # Across crates the optimiser gains little here, and linking takes minutes.
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_BENCH_LTO=off
+    nice cargo bench --locked --quiet --no-run --bench operator
+    in_own_cluster "${BENCH_CLUSTER:-bench}" "$log" "$prefix"
+    say "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date --utc +%F)"
+    cargo bench --locked --quiet --bench operator 2>&1 | tee "$log"
+}
+
 # helm is on PATH, or was built for the cluster: the newest of several.
 helm_program() {
     command -v helm && return

@@ -5,11 +5,5 @@
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-log=$logs/first-day.log
-hack/prerequisites.sh build cluster
-hack/images.sh dev
-cargo test --locked --quiet --no-run --test operator
-in_own_cluster "${FIRST_DAY_CLUSTER:-firstday}" "$log" 'first day: '
-hack/install.sh "$ERROR_TRACKING_CLUSTER"
-cargo test --locked --quiet --test operator -- --exact --nocapture \
-    first_day::each_mistake_of_a_first_day_is_told_with_what_to_do 2>&1 | tee "$log"
+test_installed "${FIRST_DAY_CLUSTER:-firstday}" "$logs/first-day.log" 'first day: ' \
+    first_day::each_mistake_of_a_first_day_is_told_with_what_to_do

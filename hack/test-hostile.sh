@@ -6,10 +6,4 @@
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-log=$logs/hostile.log
-hack/prerequisites.sh build cluster
-hack/images.sh dev
-cargo test --locked --quiet --no-run --test operator
-in_own_cluster "${HOSTILE_CLUSTER:-hostile}" "$log" 'hostile: '
-hack/install.sh "$ERROR_TRACKING_CLUSTER"
-cargo test --locked --quiet --test operator -- --exact --ignored --nocapture hostile::no_tenant_hurts_another 2>&1 | tee "$log"
+test_installed "${HOSTILE_CLUSTER:-hostile}" "$logs/hostile.log" 'hostile: ' hostile::no_tenant_hurts_another

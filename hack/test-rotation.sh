@@ -5,14 +5,5 @@
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
 
-log=$logs/rotation.log
-hack/prerequisites.sh build cluster
-hack/images.sh dev
-cargo test --locked --quiet --no-run --test operator
-in_own_cluster "${ROTATION_CLUSTER:-rotation}" "$log" 'rotation: '
-hack/install.sh "$ERROR_TRACKING_CLUSTER"
-helm upgrade error-tracking charts/error-tracking-operator --namespace error-tracking --reuse-values \
-    --set restartWorkloads.enabled=true >>"$logs/helm.log"
-kubectl --namespace error-tracking rollout status deployment/error-tracking-operator --timeout=300s >>"$logs/rollout.log"
-cargo test --locked --quiet --test operator -- --exact --ignored --nocapture rotation::a_rotation_with_restarts_loses_nothing \
-    2>&1 | tee "$log"
+test_installed "${ROTATION_CLUSTER:-rotation}" "$logs/rotation.log" 'rotation: ' \
+    rotation::a_rotation_with_restarts_loses_nothing restartWorkloads.enabled=true
