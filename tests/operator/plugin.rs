@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::world::{Namespace, beside_others, kubectl, wait_for};
+use crate::world::{Namespace, beside_others, kubectl, test_image, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 const PODS: Duration = Duration::from_mins(2);
@@ -146,8 +146,7 @@ fn plan(plugin: &Plugin<'_>) {
     assert!(nobody.contains(&format!("No pod of namespace {name} takes the Secret.")), "{nobody}");
 
     plugin.0.start_sender("shop-dsn");
-    let image =
-        std::env::var("ERROR_TRACKING_TEST_IMAGE").unwrap_or_else(|_| "localhost/error-tracking-test:dev".into());
+    let image = test_image();
     plugin.0.apply(&format!(
         r"apiVersion: apps/v1
 kind: Deployment

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::world::{Namespace, alone, beside_others, pause, sql, try_kubectl, wait_for};
+use super::world::{Namespace, alone, beside_others, indented, pause, sql, test_image, try_kubectl, wait_for};
 
 const SENDER: &str = include_str!("sdk_sender.py");
 const LIMIT: Duration = Duration::from_mins(5);
@@ -130,9 +130,7 @@ fn refused(namespace: &Namespace) -> u64 {
 }
 
 fn start(namespace: &Namespace, load: &Load) {
-    let image =
-        std::env::var("ERROR_TRACKING_TEST_IMAGE").unwrap_or_else(|_| "localhost/error-tracking-test:dev".into());
-    let script: String = SENDER.lines().fold(String::new(), |text, line| text + "    " + line + "\n");
+    let (image, script) = (test_image(), indented(SENDER));
     let (pods, rate) = (load.pods, f64::from(load.rate) / f64::from(load.pods));
     namespace.apply(&format!(
         r"apiVersion: v1

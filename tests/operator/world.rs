@@ -39,6 +39,16 @@ fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// Python with an SDK, and Postgres.
+pub fn test_image() -> String {
+    std::env::var("ERROR_TRACKING_TEST_IMAGE").unwrap_or_else(|_| "localhost/error-tracking-test:dev".into())
+}
+
+/// A program as a value of a `ConfigMap` has it, behind `|`.
+pub fn indented(program: &str) -> String {
+    program.lines().fold(String::new(), |text, line| text + "    " + line + "\n")
+}
+
 /// What `kubectl` prints; it must succeed.
 pub fn kubectl(arguments: &[&str]) -> String {
     let output = run("kubectl", arguments, None);
@@ -195,9 +205,7 @@ impl Namespace {
 
     /// Starts a pod `sender` whose only configuration is the Secret.
     pub fn start_sender(&self, secret: &str) {
-        let image =
-            std::env::var("ERROR_TRACKING_TEST_IMAGE").unwrap_or_else(|_| "localhost/error-tracking-test:dev".into());
-        let script: String = SENDER.lines().fold(String::new(), |text, line| text + "    " + line + "\n");
+        let (image, script) = (test_image(), indented(SENDER));
         self.apply(&format!(
             r"apiVersion: v1
 kind: ConfigMap

@@ -36,20 +36,11 @@ async fn dsn(namespace: &Namespace, key: &str) -> String {
     namespace.secret(&format!("{key}-dsn"), "SENTRY_DSN").await.unwrap()
 }
 
-/// The time as a commit would name it.
-async fn now(world: &World) -> String {
-    world.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')").await
-}
-
 /// A key whose overlap is as short as it says, older than a second: a request of the same second does nothing.
 async fn key(world: &World, namespace: &Namespace, name: &str, overlap: Value) {
     namespace.key_with(name, json!({"projectRef": {"name": "shop"}, "rotation": {"overlap": overlap}})).await;
     namespace.ready(KEY, name).await;
-    world
-        .execute(&format!(
-            "UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute' WHERE name = '{name}'"
-        ))
-        .await;
+    world.age_keys(name).await;
 }
 
 async fn annotate(namespace: &Namespace, key: &str, annotation: &str, value: Option<&str>) {
@@ -100,7 +91,7 @@ async fn a_request_rotates_once_and_the_key_before_ends_when_nobody_holds_it() {
     pod(&namespace, "holder", "app-dsn").await;
     pod(&namespace, "other", "another-secret").await;
 
-    let request = json!({"spec": {"rotation": {"requestedAt": now(&world).await}}});
+    let request = json!({"spec": {"rotation": {"requestedAt": world.now().await}}});
     namespace.patch(KEY, "app", request.clone()).await;
     rows_become(&world, "app", &["overlap", "published"]).await;
     let after = dsn(&namespace, "app").await;
@@ -148,7 +139,7 @@ async fn a_successor_is_published_when_every_ingest_instance_knows_it() {
     let before = dsn(&namespace, "app").await;
     instance_reports(&world, "shop-ingest-0", "1", 0).await;
     instance_reports(&world, "shop-ingest-1", "9007199254740991", 0).await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     let message = namespace.reason(KEY, "app", "Rotating", "WaitingForIngest").await;
     assert!(message.contains("shop-ingest-0 has not told yet"), "{message}");
     assert_eq!(rows(&world, "app").await, ["published", "minted"], "both are accepted");
@@ -185,8 +176,8 @@ async fn a_revoked_key_is_refused_and_the_active_one_gets_a_successor_first() {
 
     // A key in its overlap is dead now.
     instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
-    world.execute("UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute'").await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    world.age_keys("app").await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     rows_become(&world, "app", &["revoked, refused", "overlap", "published"]).await;
     annotate(&namespace, "app", "revoke", Some(&id(&world, "app", 2).await)).await;
     rows_become(&world, "app", &["revoked, refused", "revoked, refused", "published"]).await;
@@ -200,7 +191,7 @@ async fn keys_whose_holders_are_unknown_end_at_their_maximum_and_can_be_taken_ba
     namespace.ready_project("shop").await;
     instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
     key(&world, &namespace, "app", json!({"minimum": "0s", "silence": "0s", "holders": "Unknown"})).await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     let message = namespace.reason(KEY, "app", "Rotating", "HoldersUnknown").await;
     assert!(message.contains("errortracking.dev/revoke"), "{message}");
     sleep(Duration::from_secs(3)).await;
@@ -224,7 +215,7 @@ async fn enabling_and_limits_reach_both_keys_of_an_overlap() {
     let namespace = world.namespace("web").await;
     namespace.ready_project("shop").await;
     key(&world, &namespace, "app", json!({})).await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     rows_become(&world, "app", &["overlap", "published"]).await;
     let limit = json!({"events": 7, "window": "1m"});
     namespace.patch(KEY, "app", json!({"spec": {"enabled": false, "rateLimit": limit}})).await;
@@ -248,7 +239,7 @@ async fn a_secret_that_names_the_key_before_is_put_right_and_its_readers_hold_th
     key(&world, &namespace, "app", json!({"minimum": "0s", "silence": "0s"})).await;
     let before = dsn(&namespace, "app").await;
     pod(&namespace, "first", "app-dsn").await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     rows_become(&world, "app", &["overlap", "published"]).await;
     let after = dsn(&namespace, "app").await;
 
@@ -286,7 +277,7 @@ async fn an_older_database_gets_both_keys_back_from_the_secret() {
     namespace.ready_project("shop").await;
     for name in ["before", "since"] {
         key(&world, &namespace, name, json!({})).await;
-        annotate(&namespace, name, "rotate", Some(&now(&world).await)).await;
+        annotate(&namespace, name, "rotate", Some(&world.now().await)).await;
         rows_become(&world, name, &["overlap", "published"]).await;
     }
     let dsns = (dsn(&namespace, "before").await, dsn(&namespace, "since").await);
@@ -411,13 +402,13 @@ async fn workloads_that_hold_the_key_before_are_restarted_once() {
     let spec = json!({"projectRef": {"name": "shop"}, "rotation": {"overlap": overlap, "restartWorkloads": true}});
     namespace.key_with("app", spec).await;
     namespace.ready(KEY, "app").await;
-    world.execute("UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute'").await;
+    world.age_keys("app").await;
     deployment(&namespace, "plain", json!({})).await;
     deployment(&namespace, "undone", json!({"strategy": {"type": "RollingUpdate"}})).await;
     deployment(&namespace, "paused", json!({})).await;
     namespace.patch("Deployment", "paused", json!({"spec": {"paused": true}})).await;
     pod(&namespace, "bare", "app-dsn").await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     rows_become(&world, "app", &["overlap", "published"]).await;
     sleep(Duration::from_secs(50)).await;
     assert_eq!(restarted_at(&namespace, "plain").await, Value::Null, "not before a minute is over");
@@ -460,7 +451,7 @@ async fn a_dead_key_that_is_still_in_use_is_said() {
     key(&world, &namespace, "app", json!({"minimum": "0s", "silence": "0s", "maximum": "1s"})).await;
     pod(&namespace, "kept", "app-dsn").await;
     sleep(Duration::from_secs(1)).await;
-    annotate(&namespace, "app", "rotate", Some(&now(&world).await)).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
     rows_become(&world, "app", &["retired, refused", "published"]).await;
     let old = id(&world, "app", 1).await;
     // As ingest reports it.

@@ -208,12 +208,8 @@ fn of_key(name: &str, ordinal: u32, what: &str) -> String {
 
 /// Asks for the next key, as a commit does a while after the first was made.
 async fn rotate(world: &World, namespace: &Namespace, name: &str, maximum: &str) {
-    world
-        .execute(&format!(
-            "UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute' WHERE name = '{name}'"
-        ))
-        .await;
-    let now = world.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')").await;
+    world.age_keys(name).await;
+    let now = world.now().await;
     let overlap = json!({"minimum": "0s", "silence": "0s", "maximum": maximum});
     let rotation = json!({"requestedAt": now, "overlap": overlap});
     namespace.patch("ClientKey", name, json!({"spec": {"rotation": rotation}})).await;

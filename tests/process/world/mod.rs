@@ -251,6 +251,19 @@ impl World {
         sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&self.pool).await.unwrap();
     }
 
+    /// The database's time in whole seconds, as a commit would name it.
+    pub async fn now(&self) -> String {
+        self.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')").await
+    }
+
+    /// As if the keys of objects of this name had been made a minute earlier: a request of the same second does nothing.
+    pub async fn age_keys(&self, name: &str) {
+        self.execute(&format!(
+            "UPDATE errortracking.client_keys SET created_at = created_at - interval '1 minute' WHERE name = '{name}'"
+        ))
+        .await;
+    }
+
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
