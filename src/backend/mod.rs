@@ -10,6 +10,7 @@ mod error;
 mod integrated;
 mod key;
 mod secret_key;
+pub mod servers;
 
 use jiff::Timestamp;
 
