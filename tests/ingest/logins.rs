@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use crate::{
     client::Client,
-    restartable::{Authority, Restartable},
+    restartable::Restartable,
+    support::authority::Authority,
     world::{EVENT, World, until},
 };
 

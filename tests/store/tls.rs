@@ -12,7 +12,7 @@ use error_tracking_operator::store::{
 
 use crate::{
     project_identity, public_key,
-    support::restartable::{Authority, Restartable},
+    support::{authority::Authority, restartable::Restartable},
 };
 
 const POOL: PoolSize = PoolSize { min: 0, max: 2 };

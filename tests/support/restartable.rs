@@ -3,14 +3,17 @@
 use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use error_tracking_operator::store::{Connection, tls::Tls};
 use uuid::Uuid;
 
-use super::postgres::{as_server_user, programs, server_user};
+use super::{
+    authority::Authority,
+    postgres::{as_server_user, programs, server_user},
+};
 
 pub struct Restartable {
     programs: PathBuf,
@@ -48,7 +51,9 @@ impl Restartable {
         server.run("initdb", &["--username=postgres", "--auth=trust", "--no-sync"]);
         let mut settings = format!("port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n");
         if let Some(authority) = authority {
-            authority.issue(&server.folder.join("data"));
+            let certificate = authority.issue("DNS:localhost");
+            server.keep("server.crt", &certificate.chain);
+            server.keep("server.key", &certificate.key);
             settings += "ssl = on\nssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\n";
             let access = "hostssl all all 127.0.0.0/8 trust\n";
             std::fs::write(server.folder.join("data/pg_hba.conf"), access).unwrap();
@@ -68,6 +73,16 @@ impl Restartable {
         self.run("pg_ctl", &["stop", "--wait", "--silent", "--mode", "immediate"]);
     }
 
+    /// A file of its data that the server's user alone may read.
+    fn keep(&self, file: &str, content: &str) {
+        let path = self.folder.join("data").join(file);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = server_user() {
+            std::os::unix::fs::chown(&path, Some(user), Some(group)).unwrap();
+        }
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) {
         let mut command = Command::new(self.programs.join(program));
         command.arg("--pgdata").arg(self.folder.join("data")).args(arguments).current_dir("/");
@@ -82,63 +97,6 @@ impl Drop for Restartable {
         if self.folder.join("data/postmaster.pid").exists() {
             self.stop();
         }
-        let _gone = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A private CA.
-pub struct Authority {
-    folder: PathBuf,
-}
-
-impl Authority {
-    pub fn create() -> Self {
-        let folder = std::env::temp_dir().join(format!("authority-{}", Uuid::new_v4()));
-        std::fs::create_dir(&folder).unwrap();
-        let authority = Self { folder };
-        authority.openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 \
-             -subj /CN=authority",
-        );
-        authority
-    }
-
-    /// Its certificate in PEM.
-    pub fn certificate(&self) -> String {
-        std::fs::read_to_string(self.folder.join("ca.crt")).unwrap()
-    }
-
-    /// Puts a certificate and its key into `data`, for the user of the server.
-    fn issue(&self, data: &Path) {
-        self.openssl(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout server.key -out server.csr \
-             -subj /CN=server",
-        );
-        std::fs::write(self.folder.join("names"), "subjectAltName = DNS:localhost\nbasicConstraints = CA:FALSE\n")
-            .unwrap();
-        self.openssl(
-            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt",
-        );
-        for file in ["server.crt", "server.key"] {
-            let (made, used) = (self.folder.join(file), data.join(file));
-            std::fs::copy(made, &used).unwrap();
-            std::fs::set_permissions(&used, std::fs::Permissions::from_mode(0o600)).unwrap();
-            if let Some((user, group)) = server_user() {
-                std::os::unix::fs::chown(&used, Some(user), Some(group)).unwrap();
-            }
-        }
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let mut command = Command::new("openssl");
-        command.args(arguments.split_whitespace()).current_dir(&self.folder).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
         let _gone = std::fs::remove_dir_all(&self.folder);
     }
 }
