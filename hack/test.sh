@@ -164,7 +164,7 @@ if asked health; then
 fi
 if asked postgres; then
     say "Postgres stage"
-    run_cargo postgres --test store --test ingest --test console
+    run_cargo postgres --test store --test ingest --test console --test key_servers
 fi
 if asked cluster; then
     cluster_stage

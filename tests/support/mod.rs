@@ -8,6 +8,7 @@
 pub mod authority;
 pub mod client;
 pub mod ingest;
+pub mod key_servers;
 pub mod postgres;
 pub mod proxy;
 pub mod restartable;
