@@ -132,13 +132,15 @@ async fn a_list_without_an_end_or_without_pages_is_given_up() {
 #[tokio::test]
 async fn a_key_is_made_and_deleted() {
     let (made, none) = (reply("201 Created", &[], &key(3)), message("404 Not Found", "404 Not found"));
-    let server = Loopback::with(vec![made, ok(&key(3)), none]).await;
+    let no_project = message("404 Not Found", "404 Project Not Found");
+    let server = Loopback::with(vec![made, ok(&key(3)), none, no_project]).await;
     let gitlab = gitlab(&server);
     assert_eq!(gitlab.make().await.unwrap().id, 3);
     assert_eq!(gitlab.delete(3).await, Ok(()));
     assert_eq!(gitlab.delete(3).await, Ok(()));
+    assert_eq!(gitlab.delete(3).await, Err(ServerError::NotFound { what: "project" }));
     let (post, delete) = (format!("POST {BELOW}/client_keys"), format!("DELETE {BELOW}/client_keys/3"));
-    assert_eq!(server.calls(), [post, delete.clone(), delete]);
+    assert_eq!(server.calls(), [post, delete.clone(), delete.clone(), delete]);
 }
 
 #[tokio::test]
