@@ -46,7 +46,7 @@ async fn a_fault_before_the_effect_does_nothing_and_one_after_it_loses_the_answe
             assert_eq!(sentry.keys_of("acme/shop").await.len(), keys, "{fault:?} {after}");
             let call = sentry.calls().pop().unwrap();
             assert_eq!((call.acted, call.status), (after, answer.as_ref().ok().map(|answer| answer.status)));
-            assert_eq!(call.faults, [fault.clone()]);
+            assert!(call.faults.iter().eq([&fault]));
             // It is over.
             assert_eq!(post(&sentry).await.unwrap().status, 201);
         }
@@ -128,7 +128,10 @@ async fn another_key_than_asked_for_is_another_in_every_field() {
     gitlab.fault(Rule::everywhere(Fault::EchoOtherKey));
     let echoed = ask(&gitlab, "POST", GITLAB_KEYS, None).await.json();
     let kept = gitlab.keys_of("5").await.remove(0);
-    assert!(!echoed.to_string().contains(&kept.public) && echoed["id"].to_string() != kept.id, "{echoed}");
+    assert!(
+        !echoed.to_string().contains(&kept.public) && echoed["id"] != json!(kept.id.parse::<u64>().unwrap()),
+        "{echoed}"
+    );
 }
 
 #[tokio::test]

@@ -21,13 +21,13 @@ async fn tokens_see_their_organizations_and_need_scopes() {
     let key = key.as_str();
     sentry.with(|sentry| {
         sentry.add_project("other", "web");
-        let expired = SentryToken::new("expired", "fake-expired", "acme", "project:admin");
+        let dated = SentryToken::new("expired", "fake-expired", "acme", "project:admin");
         let expires = Some(Timestamp::now() - SignedDuration::from_secs(1));
         sentry.tokens.extend([
             SentryToken::new("reader", "fake-reader", "acme", "project:read"),
             SentryToken::new("writer", "fake-writer", "acme", "project:write"),
             SentryToken::new("stranger", "fake-stranger", "other", "project:admin org:read"),
-            SentryToken { expires, ..expired },
+            SentryToken { expires, ..dated },
         ]);
     });
     let permission = "You do not have permission to perform this action.";

@@ -262,13 +262,13 @@ impl Gitlab {
         let previous = (page > 1).then(|| page - 1);
         let text = |page: Option<usize>| page.map(|page| page.to_string()).unwrap_or_default();
         Reply::json(200, shown.collect::<Vec<_>>().into())
-            .header("x-page", page)
-            .header("x-per-page", size)
-            .header("x-total", keys.len())
-            .header("x-total-pages", pages)
-            .header("x-next-page", text(next))
-            .header("x-prev-page", text(previous))
-            .header("link", links(&self.origin, request, size, previous, next, pages))
+            .header("x-page", &page)
+            .header("x-per-page", &size)
+            .header("x-total", &keys.len())
+            .header("x-total-pages", &pages)
+            .header("x-next-page", &text(next))
+            .header("x-prev-page", &text(previous))
+            .header("link", &links(&self.origin, request, size, previous, next, pages))
     }
 
     fn key_object(&self, place: usize, key: &GitlabKey) -> Value {
@@ -324,7 +324,7 @@ impl Api for Gitlab {
     }
 
     fn refuse(quota: &Quota) -> Reply {
-        Reply::text(429, "text/plain", "Retry later\n").header("retry-after", quota.retry_after())
+        Reply::text(429, "text/plain", "Retry later\n").header("retry-after", &quota.retry_after())
     }
 
     fn quota_headers(quota: &Quota, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -363,8 +363,8 @@ impl Api for Gitlab {
     fn announce_page(request: &Request, reply: &mut Reply, page: u64, origin: &str) {
         let size = request.parameter("per_page").and_then(|size| size.parse().ok()).unwrap_or(DEFAULT_PAGE);
         let next = usize::try_from(page).unwrap() + 1;
-        reply.set_header("x-next-page", next);
-        reply.set_header("link", links(origin, request, size, None, Some(next), next));
+        reply.set_header("x-next-page", &next);
+        reply.set_header("link", &links(origin, request, size, None, Some(next), next));
     }
 
     fn page_number(parameter: &str) -> u64 {

@@ -225,7 +225,7 @@ impl Sentry {
             let detail = json!({
                 "code": "resource-moved", "message": "Resource has been moved", "extra": {"url": url, "slug": now},
             });
-            Reply::json(302, json!({"slug": now, "detail": detail})).header("location", url)
+            Reply::json(302, json!({"slug": now, "detail": detail})).header("location", &url)
         })
     }
 
@@ -386,7 +386,7 @@ impl Sentry {
         let more = objects.len() > (page + 1) * size;
         let objects: Vec<Value> = objects.into_iter().skip(page * size).take(size).collect();
         let link = link(&self.origin, request, size, page.try_into().unwrap(), more);
-        Ok(Reply::json(200, objects.into()).header("link", link))
+        Ok(Reply::json(200, objects.into()).header("link", &link))
     }
 }
 
@@ -430,7 +430,7 @@ impl Api for Sentry {
             "You are attempting to use this endpoint too frequently. Limit is {} requests in {} seconds",
             quota.limit, quota.window_seconds
         );
-        Reply::detail(429, &detail).header("retry-after", quota.retry_after())
+        Reply::detail(429, &detail).header("retry-after", &quota.retry_after())
     }
 
     fn quota_headers(quota: &Quota, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -462,7 +462,7 @@ impl Api for Sentry {
 
     fn announce_page(request: &Request, reply: &mut Reply, page: u64, origin: &str) {
         let size = reply.array_length().unwrap_or_default();
-        reply.set_header("link", link(origin, request, size, page.saturating_sub(1), true));
+        reply.set_header("link", &link(origin, request, size, page.saturating_sub(1), true));
     }
 
     fn page_number(parameter: &str) -> u64 {

@@ -333,26 +333,26 @@ impl<A: Api> Desk<A> {
     fn handle(&mut self, request: &mut Request, query: &str) -> Outcome {
         let (method, path) = (request.method.clone(), request.path.clone());
         let matching = self.rules.iter_mut().filter_map(|rule| rule.takes(&method, &path).then(|| rule.clone()));
-        let taken: Vec<Rule> = matching.collect();
-        for rule in &taken {
+        let rules: Vec<Rule> = matching.collect();
+        for rule in &rules {
             if let Fault::ClockOffset { seconds } = rule.fault {
                 request.now = request.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
             }
         }
-        let asked_page = self.forget_page(request, &taken);
+        let asked_page = forget_page::<A>(request, &rules);
         let token = self.api.token_name(request);
 
-        self.run_hooks(When::Before, request, &taken);
-        let prevented = taken.iter().find(|rule| rule.when == When::Before && rule.fault.prevents());
+        self.run_hooks(When::Before, request, &rules);
+        let prevented = rules.iter().find(|rule| rule.when == When::Before && rule.fault.prevents());
         let mut reply = match prevented {
             None => self.act(request, token.as_deref()),
             Some(rule) => rule.fault.reply().unwrap_or_else(|| Reply::json(200, serde_json::json!({ "id": "0" }))),
         };
-        self.run_hooks(When::After, request, &taken);
+        self.run_hooks(When::After, request, &rules);
 
         let mut wait = Duration::ZERO;
         let mut delivery = Delivery::Whole;
-        for rule in &taken {
+        for rule in &rules {
             match &rule.fault {
                 Fault::EchoOtherKey => mistake_keys::<A>(&mut reply.content),
                 Fault::ContentType { content_type } => reply.content_type = Some(content_type.clone()),
@@ -379,18 +379,9 @@ impl<A: Api> Desk<A> {
             token,
             status: answered.then_some(reply.status),
             acted: prevented.is_none(),
-            faults: taken.iter().map(|rule| rule.fault.clone()).collect(),
+            faults: rules.iter().map(|rule| rule.fault.clone()).collect(),
         });
         Outcome { reply, wait, delivery }
-    }
-
-    /// Makes the request one for the first page, if a fault asks for that; which one it was for.
-    fn forget_page(&self, request: &mut Request, taken: &[Rule]) -> u64 {
-        let page = request.parameter(A::PAGE).map_or(0, A::page_number);
-        if taken.iter().any(|rule| matches!(rule.fault, Fault::SamePage | Fault::PagesForever)) {
-            request.query.retain(|(name, _)| name != A::PAGE);
-        }
-        page
     }
 
     fn act(&mut self, request: &Request, token: Option<&str>) -> Reply {
@@ -401,8 +392,8 @@ impl<A: Api> Desk<A> {
         reply
     }
 
-    fn run_hooks(&mut self, when: When, request: &Request, taken: &[Rule]) {
-        for rule in taken.iter().filter(|rule| rule.when == when) {
+    fn run_hooks(&mut self, when: When, request: &Request, rules: &[Rule]) {
+        for rule in rules.iter().filter(|rule| rule.when == when) {
             if rule.fault == Fault::StrangerMakesKey {
                 self.api.stranger(request);
             }
@@ -420,6 +411,15 @@ impl<A: Api> Desk<A> {
         }
         self.hooks = waiting;
     }
+}
+
+/// Makes the request one for the first page, if a fault asks for that; which one it was for.
+fn forget_page<A: Api>(request: &mut Request, rules: &[Rule]) -> u64 {
+    let page = request.parameter(A::PAGE).map_or(0, A::page_number);
+    if rules.iter().any(|rule| matches!(rule.fault, Fault::SamePage | Fault::PagesForever)) {
+        request.query.retain(|(name, _)| name != A::PAGE);
+    }
+    page
 }
 
 fn mistake_keys<A: Api>(content: &mut Content) {

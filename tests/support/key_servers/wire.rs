@@ -95,13 +95,13 @@ impl Reply {
         Self::json(status, json!({ "message": message }))
     }
 
-    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub fn header(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }
 
     /// The header of that name becomes another.
-    pub fn set_header(&mut self, name: &'static str, value: impl ToString) {
+    pub fn set_header(&mut self, name: &'static str, value: &impl ToString) {
         self.headers.retain(|(found, _)| *found != name);
         self.headers.push((name, value.to_string()));
     }
