@@ -12,7 +12,7 @@ use crate::{
     settings::RateLimit,
     store::{
         Admin, StoreError,
-        admin::{IngestInstance, KeyRow, RefusedUse},
+        admin::{KeyObjects, KeyRow, ObservedKeys, RefusedUse},
     },
 };
 
@@ -28,9 +28,8 @@ impl Integrated {
         Self { admin }
     }
 
-    pub(super) async fn observe(&self, project_uid: &str, client_key_uid: &str) -> Result<Keys, BackendError> {
-        let seen = self.admin.observe_keys(project_uid, client_key_uid).await?;
-        Ok(seen.project.map(|project| keys(project, seen.keys, seen.now)).unwrap_or_default())
+    pub(super) async fn observe(&self, objects: KeyObjects<'_>) -> Result<Keys, BackendError> {
+        Ok(observed(self.admin.observe_keys(objects).await?))
     }
 
     pub(super) async fn take_over(&self, keys_before: &mut Keys, owner: &KeyIdentity) -> Result<(), BackendError> {
@@ -42,6 +41,7 @@ impl Integrated {
     pub(super) async fn put_back(
         &self,
         keys_before: &mut Keys,
+        project_uid: &str,
         owner: &KeyIdentity,
         published: &PublishedKey,
     ) -> Result<(), BackendError> {
@@ -64,15 +64,16 @@ impl Integrated {
                 Err(error) => return Err(error.into()),
             }
         }
+        let objects = KeyObjects { project_uid, client_key_uid: &owner.client_key_uid };
         if let Some(named) = named {
-            self.admin.publish_key(named, Some(keys_before.now)).await?;
+            self.admin.publish_key(objects, named, Some(keys_before.now)).await?;
             // The Secret is newer than the database: a key that it does not speak of had ended when it was written.
             let spoken_of = |key: &&Key| published.retiring.as_ref() == Some(&key.public_key);
             for key in keys_before.living().filter(|key| !spoken_of(key)) {
                 self.admin.end_key(&owner.client_key_uid, number(&key.id)?, false).await?;
             }
         }
-        *keys_before = keys(project, self.admin.keys_of(&owner.client_key_uid).await?, keys_before.now);
+        *keys_before = self.observe(objects).await?;
         Ok(())
     }
 
@@ -83,16 +84,24 @@ impl Integrated {
         Ok(row.into())
     }
 
-    pub(super) async fn succeed(&self, keys: &mut Keys, active: &KeyId) -> Result<(), BackendError> {
+    pub(super) async fn succeed(
+        &self,
+        keys: &Keys,
+        objects: KeyObjects<'_>,
+        active: &KeyId,
+    ) -> Result<Keys, BackendError> {
         let (public_key, secret) = new_key();
-        if let Some(row) = self.admin.succeed_key(number(active)?, keys.ordinal + 1, &public_key, &secret).await? {
-            keys.add(row);
-        }
-        Ok(())
+        let (active, ordinal) = (number(active)?, keys.ordinal + 1);
+        Ok(observed(self.admin.succeed_key(objects, active, ordinal, &public_key, &secret).await?))
     }
 
-    pub(super) async fn published(&self, key: &KeyId, at: Option<Timestamp>) -> Result<(), BackendError> {
-        Ok(self.admin.publish_key(number(key)?, at).await?)
+    pub(super) async fn published(
+        &self,
+        objects: KeyObjects<'_>,
+        key: &KeyId,
+        at: Option<Timestamp>,
+    ) -> Result<Keys, BackendError> {
+        Ok(observed(self.admin.publish_key(objects, number(key)?, at).await?))
     }
 
     pub(super) async fn withdraw(&self, client_key_uid: &str) -> Result<(), BackendError> {
@@ -113,10 +122,6 @@ impl Integrated {
 
     pub(super) async fn refused_uses(&self, client_key_uid: &str) -> Result<Vec<RefusedUse>, BackendError> {
         Ok(self.admin.refused_uses(client_key_uid).await?)
-    }
-
-    pub(super) async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
-        Ok(self.admin.ingest_instances(project(keys)?).await?)
     }
 
     pub(super) async fn instance_is_gone(&self, keys: &Keys, instance: &str) -> Result<(), BackendError> {
@@ -152,6 +157,11 @@ pub(super) fn number(key: &KeyId) -> Result<i64, BackendError> {
 fn new_key() -> (PublicKey, SecretString) {
     let secret = SecretString::from(hex(&rand::rng().random::<[u8; 16]>()));
     (PublicKey::from_random(rand::rng().random()), secret)
+}
+
+fn observed(seen: ObservedKeys) -> Keys {
+    let Some(project) = seen.project else { return Keys::default() };
+    Keys { instances: seen.instances.unwrap_or_default(), ..keys(project, seen.keys, seen.now) }
 }
 
 /// The project may have another number than it had: keys of that one are refused, and count for nothing.

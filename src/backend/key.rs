@@ -9,6 +9,7 @@ use crate::{
     dsn::{ProjectId, PublicKey},
     rotation::{self, State},
     settings::RateLimit,
+    store::admin::IngestInstance,
 };
 
 /// What its backend calls a key, as `status.active.keyID` shows it: a row's number in Postgres, a number in GitLab, 32
@@ -98,6 +99,8 @@ pub struct Keys {
     pub(super) ordinal: i32,
     /// By the backend's clock, which made the times of the keys.
     pub(super) now: Timestamp,
+    /// Those who receive the events of the keys' project, where a key goes on beside another one.
+    pub(super) instances: Vec<IngestInstance>,
 }
 
 impl Keys {
@@ -122,6 +125,13 @@ impl Keys {
     /// Those whose events are accepted, as far as their life goes.
     pub fn living(&self) -> impl Iterator<Item = &Key> {
         self.all.iter().filter(|key| key.state.is_alive())
+    }
+
+    /// What those who receive the events of the keys' project have told of themselves. Empty unless a key goes on beside
+    /// another one.
+    #[must_use]
+    pub fn instances(&self) -> &[IngestInstance] {
+        &self.instances
     }
 
     /// By the clock that made the times of the keys.

@@ -20,7 +20,7 @@ pub use self::{
     key::{DsnSource, Key, KeyId, Keys, PublishedKey},
 };
 use crate::settings::RateLimit;
-pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity, RefusedAddress, RefusedUse};
+pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity, KeyObjects, RefusedAddress, RefusedUse};
 
 /// Keeps the keys of a project. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,10 +30,10 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The keys of a `ClientKey` and whether its project takes keys; both objects by their uids.
-    pub async fn observe(&self, project_uid: &str, client_key_uid: &str) -> Result<Keys, BackendError> {
+    /// The keys of a `ClientKey` and whether its project takes keys.
+    pub async fn observe(&self, objects: KeyObjects<'_>) -> Result<Keys, BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.observe(project_uid, client_key_uid).await,
+            Self::Integrated(integrated) => integrated.observe(objects).await,
         }
     }
 
@@ -49,11 +49,12 @@ impl Backend {
     pub async fn put_back(
         &self,
         keys: &mut Keys,
+        project_uid: &str,
         owner: &KeyIdentity,
         published: &PublishedKey,
     ) -> Result<(), BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.put_back(keys, owner, published).await,
+            Self::Integrated(integrated) => integrated.put_back(keys, project_uid, owner, published).await,
         }
     }
 
@@ -65,18 +66,24 @@ impl Backend {
         }
     }
 
-    /// Makes the key that takes the place of `active`, as [`Self::mint`] does, with its enabling and limit.
-    pub async fn succeed(&self, keys: &mut Keys, active: &KeyId) -> Result<(), BackendError> {
+    /// Makes the key that takes the place of `active`, as [`Self::mint`] does, with its enabling and limit. The keys as they
+    /// are then.
+    pub async fn succeed(&self, keys: &Keys, objects: KeyObjects<'_>, active: &KeyId) -> Result<Keys, BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.succeed(keys, active).await,
+            Self::Integrated(integrated) => integrated.succeed(keys, objects, active).await,
         }
     }
 
     /// The Secret names the key since then, by the API server's clock, and the one before is in its overlap; `None`: the
-    /// Secret is about to be written.
-    pub async fn published(&self, key: &KeyId, at: Option<Timestamp>) -> Result<(), BackendError> {
+    /// Secret is about to be written. The keys as they are then.
+    pub async fn published(
+        &self,
+        objects: KeyObjects<'_>,
+        key: &KeyId,
+        at: Option<Timestamp>,
+    ) -> Result<Keys, BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.published(key, at).await,
+            Self::Integrated(integrated) => integrated.published(objects, key, at).await,
         }
     }
 
@@ -116,14 +123,7 @@ impl Backend {
         }
     }
 
-    /// What those who receive the events of the keys' project have told of themselves.
-    pub async fn instances(&self, keys: &Keys) -> Result<Vec<IngestInstance>, BackendError> {
-        match self {
-            Self::Integrated(integrated) => integrated.instances(keys).await,
-        }
-    }
-
-    /// Records that such an instance is gone without a last word.
+    /// Records that one of [`Keys::instances`] is gone without a last word.
     pub async fn instance_is_gone(&self, keys: &Keys, instance: &str) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.instance_is_gone(keys, instance).await,

@@ -6,7 +6,7 @@ use error_tracking_operator::{
     rotation::State,
 };
 
-use crate::{Store, key_identity, project_identity, public_key};
+use crate::{Store, key_identity, of_shop, public_key};
 
 impl Store {
     fn backend(&self) -> Backend {
@@ -15,7 +15,7 @@ impl Store {
 
     /// What a pass over the `ClientKey` with this uid sees.
     async fn observe(&self, key_uid: &str) -> Keys {
-        self.backend().observe(&project_identity("shop", "u1").object_uid, key_uid).await.unwrap()
+        self.backend().observe(of_shop(key_uid)).await.unwrap()
     }
 }
 
@@ -49,7 +49,7 @@ async fn a_key_is_made_changed_and_revoked_behind_the_door() {
     let observed = store.observe("k1").await;
     let active = observed.active().unwrap();
     assert_eq!((active.enabled, active.rate_limit), (false, limit));
-    let unknown = backend.published(&KeyId::new("glet_1"), None).await.unwrap_err();
+    let unknown = backend.published(of_shop("k1"), &KeyId::new("glet_1"), None).await.unwrap_err();
     assert!(matches!(unknown, BackendError::UnknownKey(_)), "{unknown}");
 
     assert_eq!(backend.revoke_keys_of("k1").await.unwrap(), 1);
@@ -89,7 +89,7 @@ async fn a_key_that_was_revoked_after_the_backup_does_not_come_back() {
     backend.take_over(&mut keys, &owner).await.unwrap();
     assert_eq!(keys.active().unwrap().id, revoked.id, "all that the database knows");
     for _ in 0..2 {
-        backend.put_back(&mut keys, &owner, &published(shop, &current, "7")).await.unwrap();
+        backend.put_back(&mut keys, "shop-u1", &owner, &published(shop, &current, "7")).await.unwrap();
         assert_eq!(keys.active().unwrap().public_key, current);
     }
     let living = store.admin.living_keys().await.unwrap();
@@ -99,7 +99,7 @@ async fn a_key_that_was_revoked_after_the_backup_does_not_come_back() {
 
     // A Secret that names the revoked one, as an older one does, brings nothing back.
     let mut keys = store.observe("k2").await;
-    backend.put_back(&mut keys, &owner, &published(shop, &revoked.public_key, "1")).await.unwrap();
+    backend.put_back(&mut keys, "shop-u1", &owner, &published(shop, &revoked.public_key, "1")).await.unwrap();
     assert_eq!(keys.active().unwrap().public_key, current);
 }
 
@@ -116,12 +116,12 @@ async fn the_key_that_was_in_its_overlap_comes_back_with_the_one_that_the_secret
     };
     // The database knows neither.
     let mut keys = store.observe("k1").await;
-    backend.put_back(&mut keys, &owner, &rotated(&second, &first)).await.unwrap();
+    backend.put_back(&mut keys, "shop-u1", &owner, &rotated(&second, &first)).await.unwrap();
     let both = [(first.clone(), State::Overlap), (second.clone(), State::Published)];
     assert_eq!(states(&keys), both);
     assert_eq!(states(&store.observe("k1").await), both);
     // It knows the key before, which was the active one then; the one before that had ended.
-    backend.put_back(&mut keys, &owner, &rotated(&third, &second)).await.unwrap();
+    backend.put_back(&mut keys, "shop-u1", &owner, &rotated(&third, &second)).await.unwrap();
     let now = [(first, State::Retired), (second, State::Overlap), (third, State::Published)];
     assert_eq!(states(&keys), now);
     assert_eq!(states(&store.observe("k1").await), now);
@@ -139,14 +139,14 @@ async fn a_published_key_is_put_back_unless_it_is_somebody_elses() {
         ("another project's", published(blog, &lost, "7")),
         ("no DSN", PublishedKey { dsn: "nothing".into(), id: None, retiring: None }),
     ] {
-        backend.put_back(&mut keys, &owner, &unusable).await.unwrap();
+        backend.put_back(&mut keys, "shop-u1", &owner, &unusable).await.unwrap();
         assert!(keys.active().is_none(), "{case}");
     }
-    backend.put_back(&mut keys, &owner, &published(shop, &lost, "7")).await.unwrap();
+    backend.put_back(&mut keys, "shop-u1", &owner, &published(shop, &lost, "7")).await.unwrap();
     let active = keys.active().unwrap();
     assert_eq!((active.id.as_str(), &active.public_key), ("7", &lost));
 
     let mut keys = store.observe("k2").await;
-    backend.put_back(&mut keys, &key_identity("other", "k2"), &published(shop, &lost, "7")).await.unwrap();
+    backend.put_back(&mut keys, "shop-u1", &key_identity("other", "k2"), &published(shop, &lost, "7")).await.unwrap();
     assert!(keys.active().is_none(), "the key of another object was taken");
 }

@@ -6,18 +6,18 @@ use error_tracking_operator::{
     dsn::{ProjectId, PublicKey},
     store::{
         Admin,
-        admin::{Ended, IngestInstance},
+        admin::{Ended, IngestInstance, KeyObjects},
         ingest::{Report, look_up_key, report},
     },
 };
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-use crate::{Store, key_identity, public_key};
+use crate::{Store, key_identity, of_shop, public_key};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A project with one key.
+/// A project with one key, and the next one, for which instances are asked.
 struct Reporting {
     store: Store,
     project: ProjectId,
@@ -31,6 +31,7 @@ impl Reporting {
         let (project, ingest) = store.ingesting("shop").await;
         let identity = key_identity("shop", "k1");
         let key = store.admin.mint_key(project, &identity, 1, &public_key(), &"s".into()).await.unwrap();
+        store.admin.succeed_key(of_shop("k1"), key.key_id, 2, &public_key(), &"s".into()).await.unwrap();
         Self { store, project, ingest, key: key.public_key }
     }
 
@@ -80,7 +81,7 @@ impl Reporting {
     }
 
     async fn instances(&self) -> Vec<IngestInstance> {
-        self.store.admin.ingest_instances(self.project).await.unwrap()
+        self.store.admin.observe_keys(of_shop("k1")).await.unwrap().instances.unwrap()
     }
 }
 
@@ -194,8 +195,9 @@ async fn an_instance_says_what_it_follows_and_that_it_ends() {
     world.tell("pod-1", 43, false).await;
     world.heartbeat("pod-2", "0 s").await;
     assert!(world.instances().await.iter().all(|instance| instance.ended.is_none()));
-    let blog = world.store.project("blog").await;
-    assert_eq!(world.store.admin.ingest_instances(blog).await.unwrap(), []);
+    world.store.project("blog").await;
+    let of_blog = KeyObjects { project_uid: "blog-u1", client_key_uid: "k1" };
+    assert_eq!(world.store.admin.observe_keys(of_blog).await.unwrap().instances, Some(vec![]));
 }
 
 #[tokio::test]

@@ -8,17 +8,17 @@ use error_tracking_operator::{
     settings::RateLimit,
     store::{
         StoreError,
-        admin::{DeletionPolicy, KeyRow},
+        admin::{DeletionPolicy, KeyObjects, KeyRow},
         ingest::{Report, changed_settings, find_key, report},
     },
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Store, heartbeat_of_the_version_before, key_identity, public_key};
+use crate::{Store, heartbeat_of_the_version_before, key_identity, of_shop, public_key};
 
 /// What one look shows, without its time.
 async fn observe(store: &Store, project_uid: &str, key_uid: &str) -> (Option<ProjectId>, Vec<KeyRow>) {
-    let seen = store.admin.observe_keys(project_uid, key_uid).await.unwrap();
+    let seen = store.admin.observe_keys(KeyObjects { project_uid, client_key_uid: key_uid }).await.unwrap();
     assert!(seen.now.duration_since(Timestamp::now()).abs() < SignedDuration::from_mins(1));
     (seen.project, seen.keys)
 }
@@ -36,9 +36,18 @@ async fn a_key_goes_through_its_life_and_each_change_can_be_repeated() {
     let first = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
     let limit = Some(RateLimit { events: 5, window_seconds: 60 });
     store.admin.set_keys_rate_limit("k1", limit).await.unwrap();
-    let next = store.admin.succeed_key(first.key_id, 2, &public_key(), &"s".into()).await.unwrap().unwrap();
-    let again = store.admin.succeed_key(first.key_id, 2, &public_key(), &"s".into()).await.unwrap().unwrap();
-    assert_eq!((&again, next.state, next.rate_limit), (&next, State::Minted, limit), "the same one after a crash");
+    let succeed = async |active, ordinal| {
+        let seen = store.admin.succeed_key(of_shop("k1"), active, ordinal, &public_key(), &"s".into()).await.unwrap();
+        assert_eq!(seen.keys, store.admin.observe_keys(of_shop("k1")).await.unwrap().keys, "as the next look shows");
+        seen
+    };
+    assert_eq!(store.admin.observe_keys(of_shop("k1")).await.unwrap().instances, None, "nobody asks");
+    let next = succeed(first.key_id, 2).await;
+    assert_eq!((next.project, next.instances, next.keys.len()), (Some(shop), Some(vec![]), 2));
+    let next = next.keys[1].clone();
+    let again = &succeed(first.key_id, 2).await.keys;
+    assert_eq!((again.len(), &again[1]), (2, &next), "the same one after a crash");
+    assert_eq!((next.state, next.rate_limit), (State::Minted, limit));
     let version = changed_settings(&ingest, shop, 0).await.unwrap().unwrap().version;
     assert!(next.settings_version > 0 && next.settings_version <= version, "{} {version}", next.settings_version);
     assert!(changed_settings(&ingest, shop, next.settings_version - 1).await.unwrap().is_some());
@@ -46,13 +55,14 @@ async fn a_key_goes_through_its_life_and_each_change_can_be_repeated() {
 
     let named_at = Timestamp::from_second(1_700_000_000).unwrap();
     for _ in 0..2 {
-        store.admin.publish_key(next.key_id, Some(named_at)).await.unwrap();
+        let seen = store.admin.publish_key(of_shop("k1"), next.key_id, Some(named_at)).await.unwrap();
+        assert_eq!(seen.keys, store.admin.observe_keys(of_shop("k1")).await.unwrap().keys, "as the next look shows");
         assert_eq!((states().await, accepted().await), (vec![State::Overlap, State::Published], 2));
     }
     let keys = store.admin.keys_of("k1").await.unwrap();
     assert_eq!(keys[1].published_at, Some(named_at));
     assert!(keys[0].retiring_since.is_some() && keys[1].retiring_since.is_none());
-    store.admin.publish_key(next.key_id, None).await.unwrap();
+    store.admin.publish_key(of_shop("k1"), next.key_id, None).await.unwrap();
     assert_eq!(store.admin.keys_of("k1").await.unwrap()[1].published_at, None, "the Secret is about to be written");
 
     assert!(!store.admin.end_key("k2", first.key_id, false).await.unwrap(), "it is not that object's");
@@ -71,7 +81,7 @@ async fn a_key_goes_through_its_life_and_each_change_can_be_repeated() {
     assert!(!store.admin.end_key("k1", first.key_id, true).await.unwrap(), "it was refused already");
     assert!(!store.admin.restore_key("k1", first.key_id, 90).await.unwrap(), "for good");
     assert_eq!(states().await, [State::Revoked, State::Published]);
-    assert_eq!(store.admin.succeed_key(first.key_id, 3, &public_key(), &"s".into()).await.unwrap(), None);
+    assert_eq!(succeed(first.key_id, 3).await.keys.len(), 2, "one that has ended gets no successor");
 }
 
 #[tokio::test]
@@ -81,8 +91,8 @@ async fn a_leader_of_before_changes_no_key() {
     let key = store.admin.mint_key(shop, &key_identity("shop", "k1"), 1, &public_key(), &"s".into()).await.unwrap();
     store.execute(shop, "UPDATE errortracking.installation SET epoch = epoch + 1").await;
     let fenced = |error: StoreError| assert!(matches!(error, StoreError::Fenced { .. }), "{error}");
-    fenced(store.admin.succeed_key(key.key_id, 2, &public_key(), &"s".into()).await.unwrap_err());
-    fenced(store.admin.publish_key(key.key_id, Some(Timestamp::now())).await.unwrap_err());
+    fenced(store.admin.succeed_key(of_shop("k1"), key.key_id, 2, &public_key(), &"s".into()).await.unwrap_err());
+    fenced(store.admin.publish_key(of_shop("k1"), key.key_id, Some(Timestamp::now())).await.unwrap_err());
     fenced(store.admin.end_key("k1", key.key_id, true).await.unwrap_err());
     fenced(store.admin.restore_key("k1", key.key_id, 90).await.unwrap_err());
     assert_eq!(store.admin.keys_of("k1").await.unwrap(), [key]);

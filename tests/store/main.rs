@@ -27,4 +27,6 @@ mod tls;
 mod waiting;
 mod world;
 
-use world::{Store, applied, heartbeat_of_the_version_before, key_identity, project_identity, public_key, row, send};
+use world::{
+    Store, applied, heartbeat_of_the_version_before, key_identity, of_shop, project_identity, public_key, row, send,
+};

@@ -11,7 +11,9 @@ use error_tracking_operator::store::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Store, applied, heartbeat_of_the_version_before, key_identity, project_identity, public_key, row, send};
+use crate::{
+    Store, applied, heartbeat_of_the_version_before, key_identity, of_shop, project_identity, public_key, row, send,
+};
 
 /// Operators and functions that fit better than those of Postgres where types are mixed. Each remembers who ran it.
 const TRAPS: &str = r"
@@ -74,7 +76,9 @@ async fn nobody_runs_what_a_tenant_put_into_public() {
     let key = public_key();
     admin.mint_key(shop, &key_identity("shop", "k"), 1, &key, &"x".into()).await.unwrap();
     admin.take_keys_over(shop, &key_identity("shop", "k")).await.unwrap();
-    admin.observe_keys("shop-u1", "k").await.unwrap();
+    let minted = admin.observe_keys(of_shop("k")).await.unwrap().keys;
+    let next = admin.succeed_key(of_shop("k"), minted[0].key_id, 2, &public_key(), &"x".into()).await.unwrap();
+    admin.publish_key(of_shop("k"), next.keys[1].key_id, Some(now)).await.unwrap();
     admin.observe_object("shop-u1").await.unwrap().unwrap();
     admin.locate_object("shop-u1").await.unwrap().unwrap();
     admin.check_lead().await.unwrap();
@@ -88,7 +92,7 @@ async fn nobody_runs_what_a_tenant_put_into_public() {
     assert_eq!(look_up_key(&ingest, shop, &key).await.unwrap(), Some(true));
     changed_settings(&ingest, shop, 0).await.unwrap();
     let key_usage = [(key.clone(), Duration::from_secs(1))];
-    let dead = admin.mint_key(shop, &key_identity("shop", "k"), 2, &public_key(), &"x".into()).await.unwrap();
+    let dead = admin.mint_key(shop, &key_identity("shop", "k"), 3, &public_key(), &"x".into()).await.unwrap();
     admin.revoke_key(dead.key_id).await.unwrap();
     let refused = [RefusedKey {
         key: dead.public_key,
@@ -101,7 +105,7 @@ async fn nobody_runs_what_a_tenant_put_into_public() {
     let told = Report { instance: "pod", settings_version: 0, ending: false, key_usage: &key_usage, refused: &refused };
     report(&ingest, shop, &told).await.unwrap();
     heartbeat_of_the_version_before(&ingest, shop, &[("too_large", 1)]).await;
-    admin.ingest_instances(shop).await.unwrap();
+    assert_eq!(admin.observe_keys(of_shop("k")).await.unwrap().instances.unwrap().len(), 2);
     admin.mark_instance_gone(shop, "pod").await.unwrap();
     assert_eq!(admin.refused_uses("k").await.unwrap().len(), 1);
     let pages = store.database.pool_as(&console, "console");

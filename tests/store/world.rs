@@ -5,7 +5,7 @@ use error_tracking_operator::{
     protocol::event::{EventId, Level},
     store::{
         Admin,
-        admin::{DeletionPolicy, KeyIdentity, ProjectIdentity},
+        admin::{DeletionPolicy, KeyIdentity, KeyObjects, ProjectIdentity},
         ingest::{Applied, Batch, EventKind, Row, ingest_batch},
     },
 };
@@ -81,6 +81,11 @@ pub fn key_identity(name: &str, uid: &str) -> KeyIdentity {
         namespace_uid: "namespace-1".to_owned(),
         client_key_uid: uid.to_owned(),
     }
+}
+
+/// The project "shop" and the key with this uid.
+pub fn of_shop(client_key_uid: &str) -> KeyObjects<'_> {
+    KeyObjects { project_uid: "shop-u1", client_key_uid }
 }
 
 pub fn public_key() -> PublicKey {

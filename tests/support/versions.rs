@@ -2,6 +2,8 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
+    DROP FUNCTION errortracking.succeed_and_observe, errortracking.publish_and_observe, errortracking.observe_keys;
+    DROP TYPE errortracking.observed_keys;
     DROP FUNCTION errortracking.succeed_key, errortracking.publish_key, errortracking.end_key, errortracking.restore_key,
         errortracking.record_restart, errortracking.withdraw_keys;
     ALTER TABLE errortracking.client_keys DROP COLUMN state, DROP COLUMN published_at, DROP COLUMN retiring_since,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::{FromRow, Row, postgres::PgRow};
+use sqlx::{Row, postgres::PgRow};
 
 use super::Admin;
 use crate::{dsn::ProjectId, store::StoreError};
 
 /// Most instances of one project that are read, those that have not ended first: more than a project can have pods.
-const MOST_INSTANCES: i64 = 1_000;
+pub(super) const MOST_INSTANCES: i64 = 1_000;
 
 /// An ingest process, by the name of its pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,22 +32,6 @@ pub struct Ended {
 }
 
 impl Admin {
-    /// Those that have reported and are not forgotten: one that ended clean is after a day, any other after a month.
-    pub async fn ingest_instances(&self, project: ProjectId) -> Result<Vec<IngestInstance>, StoreError> {
-        let instances = sqlx::query_as(
-            "SELECT left(instance, 253) AS instance, settings_version, ended_clean,
-                extract(epoch FROM clock_timestamp() - seen_at)::double precision AS seen_age,
-                extract(epoch FROM clock_timestamp() - ended_at)::double precision AS ended_age
-             FROM errortracking.ingest_instances WHERE project_id = $1
-             ORDER BY ended_at IS NOT NULL, ended_clean, greatest(seen_at, ended_at) DESC, instance LIMIT $2",
-        )
-        .bind(project.as_i64())
-        .bind(MOST_INSTANCES)
-        .fetch_all(&mut *self.read().await?)
-        .await?;
-        Ok(instances)
-    }
-
     /// Records that the pod is gone, if the instance has not ended: nobody knows what it had still to tell. A later
     /// report takes it back.
     pub async fn mark_instance_gone(&self, project: ProjectId, instance: &str) -> Result<(), StoreError> {
@@ -65,17 +49,24 @@ impl Admin {
     }
 }
 
-impl FromRow<'_, PgRow> for IngestInstance {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let ended_age: Option<f64> = row.try_get("ended_age")?;
-        let clean = row.try_get("ended_clean")?;
-        Ok(Self {
-            instance: row.try_get("instance")?,
-            settings_version: row.try_get("settings_version")?,
-            seen_age: age(row.try_get("seen_age")?),
-            ended: ended_age.map(|seconds| Ended { age: age(seconds), clean }),
-        })
+/// Instances as arrays, one for each column; `None`: nobody asked for them.
+pub(super) fn of_arrays(row: &PgRow) -> Result<Option<Vec<IngestInstance>>, sqlx::Error> {
+    let Some(names) = row.try_get::<Option<Vec<String>>, _>("instances")? else { return Ok(None) };
+    if names.is_empty() {
+        return Ok(Some(Vec::new()));
     }
+    let versions: Vec<i64> = row.try_get("settings_versions")?;
+    let seen_ages: Vec<f64> = row.try_get("seen_ages")?;
+    let ended_ages: Vec<Option<f64>> = row.try_get("ended_ages")?;
+    let ended_clean: Vec<bool> = row.try_get("ended_clean")?;
+    let instances = names.into_iter().zip(versions).zip(seen_ages).zip(ended_ages.into_iter().zip(ended_clean));
+    let instances = instances.map(|(((instance, settings_version), seen), (ended, clean))| IngestInstance {
+        instance,
+        settings_version,
+        seen_age: age(seen),
+        ended: ended.map(|seconds| Ended { age: age(seconds), clean }),
+    });
+    Ok(Some(instances.collect()))
 }
 
 /// What lies ahead, after the server's clock was set back, is now.

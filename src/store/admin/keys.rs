@@ -2,9 +2,17 @@
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
+use sqlx::{
+    AssertSqlSafe, FromRow, PgConnection, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 
-use super::{Admin, KeyIdentity, KeyRow, ObservedKeys, projects::project_id};
+use super::{
+    Admin, KeyIdentity, KeyObjects, KeyRow, ObservedKeys,
+    instances::{self, MOST_INSTANCES},
+    projects::project_id,
+};
 use crate::{
     dsn::{ProjectId, PublicKey},
     rotation::State,
@@ -16,11 +24,31 @@ use crate::{
 const MOST_LOST_KEYS: i64 = 100_000;
 
 /// What a key is read from. The owner of a database can write anything there, of any length.
-const KEY: &str = "k.key_id, k.project_id, k.ordinal, pg_catalog.left(k.public_key, 64) AS public_key, k.enabled,
-    k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at,
-    pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version,
-    pg_catalog.left(pg_catalog.array_to_string(k.restarted, ' '), 65536) AS restarted,
-    EXISTS (SELECT FROM errortracking.refused_keys AS r WHERE r.key_id = k.key_id) AS refused";
+macro_rules! key_columns {
+    () => {
+        "k.key_id, k.project_id, k.ordinal, pg_catalog.left(k.public_key, 64) AS public_key, k.enabled,
+            k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at,
+            pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version,
+            pg_catalog.left(pg_catalog.array_to_string(k.restarted, ' '), 65536) AS restarted,
+            EXISTS (SELECT FROM errortracking.refused_keys AS r WHERE r.key_id = k.key_id) AS refused"
+    };
+}
+const KEY: &str = key_columns!();
+
+/// Reads what a function of the schema answers that observes keys.
+macro_rules! observing {
+    ($call:literal) => {
+        concat!(
+            "SELECT o.observed_at AS now, o.project AS of_project, o.instances, o.settings_versions, o.seen_ages,
+                o.ended_ages, o.ended_clean, ",
+            key_columns!(),
+            " FROM errortracking.",
+            $call,
+            " AS o CROSS JOIN LATERAL (SELECT (o.key).*) AS k"
+        )
+    };
+}
+
 /// Most keys of one object that are read, the living ones and the newest first: it has few, and revokes one at a time.
 const MOST_KEYS: i64 = 100;
 
@@ -133,36 +161,43 @@ impl Admin {
         Ok(key)
     }
 
-    /// What a pass over a key needs, in one round trip: the project of this object when it can take keys, and the newest keys
-    /// that were minted for the key's object.
-    pub async fn observe_keys(&self, project_uid: &str, client_key_uid: &str) -> Result<ObservedKeys, StoreError> {
-        // Before the schema is there, the project's settings could not be read by an ingest.
-        let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT clock_timestamp() AS now, p.project_id AS of_project, {KEY}
-             FROM (VALUES (1)) AS always
-             LEFT JOIN errortracking.projects AS p ON p.object_uid = $1 AND p.state = 'active' AND p.schema_version >= $3
-                AND obj_description(to_regnamespace('project_' || p.project_id), 'pg_namespace') = $4 || p.project_id
-             LEFT JOIN errortracking.client_keys AS k ON k.client_key_uid = $2
-             ORDER BY k.revoked_at IS NOT NULL, k.key_id DESC LIMIT $5"
-        )))
-        .bind(project_uid)
-        .bind(client_key_uid)
-        .bind(Self::project_schema_version())
-        .bind(self.comment_without_project())
-        .bind(MOST_KEYS)
-        .fetch_all(&mut *self.read().await?)
-        .await?;
-        let Some(first) = rows.first() else { return Err(sqlx::Error::RowNotFound.into()) };
-        let id: Option<i64> = first.try_get("of_project")?;
-        let now = first.try_get::<Timestamptz, _>("now")?.to_jiff();
+    /// What a pass over a key needs, in one statement: the project of this object when it can take keys, the newest keys that
+    /// were minted for the key's object, and the ingest instances of the project.
+    pub async fn observe_keys(&self, objects: KeyObjects<'_>) -> Result<ObservedKeys, StoreError> {
+        let observe = sqlx::query(observing!("observe_keys($1, $2, $3, $4, $5, $6)"));
+        self.observed_keys(observe, objects).await
+    }
+
+    /// The rows of a function of the schema whose last parameters say what is observed.
+    async fn observed_keys(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+        objects: KeyObjects<'_>,
+    ) -> Result<ObservedKeys, StoreError> {
+        let rows = query
+            .bind(objects.project_uid)
+            .bind(objects.client_key_uid)
+            .bind(Self::project_schema_version())
+            .bind(self.comment_without_project())
+            .bind(MOST_KEYS)
+            .bind(MOST_INSTANCES)
+            .fetch_all(&self.pool)
+            .await?;
+        let mut head = None;
         let mut keys = Vec::with_capacity(rows.len());
         for row in &rows {
             if row.try_get::<Option<i64>, _>("key_id")?.is_some() {
                 keys.push(KeyRow::from_row(row)?);
+            } else {
+                head = Some(row);
             }
         }
+        let Some(head) = head else { return Err(sqlx::Error::RowNotFound.into()) };
+        let id: Option<i64> = head.try_get("of_project")?;
+        let now = head.try_get::<Timestamptz, _>("now")?.to_jiff();
         keys.sort_by_key(|key| (key.ordinal, key.key_id));
-        Ok(ObservedKeys { project: id.map(project_id).transpose()?, keys, now })
+        let instances = instances::of_arrays(head)?;
+        Ok(ObservedKeys { project: id.map(project_id).transpose()?, keys, now, instances })
     }
 
     /// All keys ever minted for the object, oldest first, the revoked ones too.
@@ -179,38 +214,38 @@ impl Admin {
         Ok(keys)
     }
 
-    /// The key that comes after `active`, with its enabling and limit: the row of this ordinal that is there, else a new one
-    /// with `public_key` and `secret`. `None`: `active` has ended, or the project is gone.
+    /// Makes the key that comes after `active`, with its enabling and limit, unless the row of this ordinal is there: with
+    /// `public_key` and `secret`. Without effect when `active` has ended, or the project is gone. What is observed then.
     pub async fn succeed_key(
         &self,
+        objects: KeyObjects<'_>,
         active: i64,
         ordinal: i32,
         public_key: &PublicKey,
         secret: &SecretString,
-    ) -> Result<Option<KeyRow>, StoreError> {
-        let key = sqlx::query_as(AssertSqlSafe(format!(
-            "SELECT {KEY} FROM errortracking.succeed_key($1, $2, $3, $4, $5) AS k"
-        )))
-        .bind(self.epoch)
-        .bind(active)
-        .bind(ordinal)
-        .bind(public_key.as_str())
-        .bind(secret.expose_secret())
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(key)
+    ) -> Result<ObservedKeys, StoreError> {
+        let succeed = sqlx::query(observing!("succeed_and_observe($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"))
+            .bind(self.epoch)
+            .bind(active)
+            .bind(ordinal)
+            .bind(public_key.as_str())
+            .bind(secret.expose_secret());
+        self.observed_keys(succeed, objects).await
     }
 
     /// The Secret names the key since then, by the API server's clock, and the one before is in its overlap; `None`: the
-    /// Secret is about to be written.
-    pub async fn publish_key(&self, key_id: i64, at: Option<Timestamp>) -> Result<(), StoreError> {
-        sqlx::query("SELECT errortracking.publish_key($1, $2, $3)")
+    /// Secret is about to be written. What is observed then.
+    pub async fn publish_key(
+        &self,
+        objects: KeyObjects<'_>,
+        key_id: i64,
+        at: Option<Timestamp>,
+    ) -> Result<ObservedKeys, StoreError> {
+        let publish = sqlx::query(observing!("publish_and_observe($1, $2, $3, $4, $5, $6, $7, $8, $9)"))
             .bind(self.epoch)
             .bind(key_id)
-            .bind(at.map(Timestamptz::from))
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+            .bind(at.map(Timestamptz::from));
+        self.observed_keys(publish, objects).await
     }
 
     /// Every key of the object is in its overlap from now on.

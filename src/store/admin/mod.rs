@@ -281,6 +281,13 @@ pub struct KeyRow {
     pub refused: bool,
 }
 
+/// The objects that keys are observed for, by their uids.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyObjects<'a> {
+    pub project_uid: &'a str,
+    pub client_key_uid: &'a str,
+}
+
 /// What one look shows of the keys of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedKeys {
@@ -290,4 +297,7 @@ pub struct ObservedKeys {
     pub keys: Vec<KeyRow>,
     /// By the database's clock.
     pub now: Timestamp,
+    /// Those of the project's ingest that have reported and are not forgotten: one that ended clean is after a day, any
+    /// other after a month. `None`: no key of the object goes on beside another one, so nobody asks.
+    pub instances: Option<Vec<IngestInstance>>,
 }

@@ -11,7 +11,7 @@ use super::{
     secret::{KEY_ID_ANNOTATION, RETIRING_KEY_ANNOTATION},
 };
 use crate::{
-    backend::{Backend, Key, KeyId, KeyIdentity, Keys, PublishedKey},
+    backend::{Backend, Key, KeyId, KeyIdentity, KeyObjects, Keys, PublishedKey},
     crd::{ClientKey, ErrorTrackingProject},
     dsn::Dsn,
     operator::{
@@ -56,8 +56,13 @@ impl KeyPass<'_> {
             }
             BackendState::Unavailable(unavailable) => return without(Project::DatabaseUnavailable(unavailable)),
         };
-        let project_uid = project.metadata.uid.clone().unwrap_or_default();
-        match backend.observe(&project_uid, &self.uid).await {
+        let project_uid = project.metadata.uid.as_deref().unwrap_or_default();
+        let objects = KeyObjects { project_uid, client_key_uid: &self.uid };
+        let observed = match self.keys_after_step.take() {
+            Some(keys) => Ok(keys),
+            None => backend.observe(objects).await,
+        };
+        match observed {
             Ok(keys) if keys.are_accepted() => {
                 self.keys = keys;
                 Ok((Project::Known, Some(backend)))
@@ -73,9 +78,16 @@ impl KeyPass<'_> {
     async fn observe_withdrawn(&mut self, project: &ErrorTrackingProject) {
         let BackendState::Ready(backend) = self.context.databases.backend_of(project) else { return };
         let project_uid = project.metadata.uid.as_deref().unwrap_or_default();
-        if let Ok(keys) = backend.observe(project_uid, &self.uid).await {
+        let objects = KeyObjects { project_uid, client_key_uid: &self.uid };
+        if let Ok(keys) = backend.observe(objects).await {
             self.keys = keys;
         }
+    }
+
+    pub(super) fn project_uid(&self) -> String {
+        let project = self.project();
+        let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
+        project.and_then(|project| project.metadata.uid.clone()).unwrap_or_default()
     }
 
     /// The backend of the key's project, while there is one that answers.
@@ -104,7 +116,7 @@ impl KeyPass<'_> {
         if let Some((published, _)) = self.published_key().await? {
             // After a restore of an older backup: applications have the key, and the backend has lost it, or knows only
             // the one of a former object of this name.
-            backend.put_back(&mut self.keys, &owner, &published).await?;
+            backend.put_back(&mut self.keys, &self.project_uid(), &owner, &published).await?;
         }
         if let Some(key) = self.keys.active() {
             let note = format!("Key {}… was taken over.", key.public_key.prefix());
@@ -151,7 +163,7 @@ impl KeyPass<'_> {
         let find = |keys: &Keys| keys.all().iter().rposition(|key| key.public_key == dsn.public_key);
         if find(&self.keys).is_none() && by_us {
             let owner = self.owner().await?;
-            backend.put_back(&mut self.keys, &owner, &published).await?;
+            backend.put_back(&mut self.keys, &self.project_uid(), &owner, &published).await?;
             if find(&self.keys).is_some() {
                 let note = format!("Key {}… was put back: the database had lost it.", dsn.public_key.prefix());
                 self.context.events.announce(self.key, EventReason::KeyAdopted, &note);

@@ -117,6 +117,9 @@ pub struct KeyPass<'a> {
     /// Added in this pass, so the cached object does not show it yet.
     finalizer_added: bool,
     keys: Keys,
+    /// The keys as the last step left them, by its own answer: they are what the next look would show. Those of a decision
+    /// keep their places in `keys` until then.
+    keys_after_step: Option<Keys>,
     /// The Secret as the API server answered it in this pass, ahead of the cache.
     written: Option<Arc<DynamicObject>>,
     /// When the Secret was written that names its key, by the API server's clock, if that was in this pass.
@@ -141,6 +144,7 @@ impl<'a> KeyPass<'a> {
             uid: key.uid().unwrap_or_default(),
             finalizer_added: false,
             keys: Keys::default(),
+            keys_after_step: None,
             written: None,
             written_at: None,
             secret_read: false,
@@ -341,6 +345,7 @@ impl Pass for KeyPass<'_> {
         let Some(backend) = self.backend() else {
             return Err(Waiting::PostgresWentAway.into());
         };
+        let seen = self.keys_after_step.take();
         match step {
             Step::AddFinalizer => {}
             Step::Change(change) => self.change(&backend, change).await?,
@@ -357,12 +362,16 @@ impl Pass for KeyPass<'_> {
             Step::SetRateLimit(limit) => backend.set_rate_limit(&self.uid, limit).await?,
             Step::Restart => self.restart(&backend).await?,
             Step::BeginPublishing => {
-                if let Some(key) = self.target() {
-                    backend.published(&key.id, None).await?;
-                }
+                self.record_published(&backend, None).await?;
             }
-            Step::PublishBinding => self.publish_binding().await?,
-            Step::DeleteBinding => self.delete_binding().await?,
+            Step::PublishBinding => {
+                self.publish_binding().await?;
+                self.keys_after_step = seen;
+            }
+            Step::DeleteBinding => {
+                self.delete_binding().await?;
+                self.keys_after_step = seen;
+            }
             Step::PublishSecret => {
                 self.make_secret_key(&backend).await?;
                 if let Err(failure) = self.publish().await {
@@ -375,9 +384,7 @@ impl Pass for KeyPass<'_> {
                     Some(at) => at,
                     None => self.secret_written_at().await?,
                 };
-                if let Some(key) = self.target() {
-                    backend.published(&key.id, Some(at)).await?;
-                }
+                self.record_published(&backend, Some(at)).await?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{KeyPass, plan::Recorded, restarts, rotating, secret};
 use crate::{
-    backend::{Backend, Key},
+    backend::{Backend, Key, KeyObjects},
     operator::{
         kinds::failure::Failure,
         objects::{EventReason, apply, child::ChildKind},
@@ -56,8 +56,10 @@ impl KeyPass<'_> {
             Move::Mint => return self.mint(backend).await,
             Move::Withdraw => return Ok(backend.withdraw(&self.uid).await?),
             Move::Succeed(active) => {
-                let active = key(active).id;
-                return Ok(backend.succeed(&mut self.keys, &active).await?);
+                let (active, project_uid) = (key(active).id, self.project_uid());
+                let objects = KeyObjects { project_uid: &project_uid, client_key_uid: &self.uid };
+                self.keys_after_step = Some(backend.succeed(&self.keys, objects, &active).await?);
+                return Ok(());
             }
             Move::Restore(index) => {
                 let key = key(index);
@@ -142,6 +144,15 @@ impl KeyPass<'_> {
         }
         self.written_at = ensured.at;
         self.written = Some(Arc::new(ensured.live));
+        Ok(())
+    }
+
+    /// The Secret names the target since then; `None`: it is about to be written.
+    pub(super) async fn record_published(&mut self, backend: &Backend, at: Option<Timestamp>) -> Result<(), Failure> {
+        let Some(target) = self.target() else { return Ok(()) };
+        let project_uid = self.project_uid();
+        let objects = KeyObjects { project_uid: &project_uid, client_key_uid: &self.uid };
+        self.keys_after_step = Some(backend.published(objects, &target.id, at).await?);
         Ok(())
     }
 
