@@ -129,6 +129,8 @@ pub enum OutcomeReason {
     MissingKey,
     BadAuthentication,
     UnknownKey,
+    /// A key of the project that has ended or is disabled.
+    InactiveKey,
     Inactive,
     KeysUnavailable,
     ForbiddenOrigin,
@@ -158,12 +160,13 @@ pub enum OutcomeReason {
 }
 
 impl OutcomeReason {
-    const PLAIN: [Self; 28] = [
+    const PLAIN: [Self; 29] = [
         Self::NoRoute,
         Self::BadProjectId,
         Self::MissingKey,
         Self::BadAuthentication,
         Self::UnknownKey,
+        Self::InactiveKey,
         Self::Inactive,
         Self::KeysUnavailable,
         Self::ForbiddenOrigin,
@@ -202,6 +205,7 @@ impl OutcomeReason {
             Self::MissingKey => (Outcome::Refused, "missing_key"),
             Self::BadAuthentication => (Outcome::Refused, "bad_authentication"),
             Self::UnknownKey => (Outcome::Refused, "unknown_key"),
+            Self::InactiveKey => (Outcome::Refused, "inactive_key"),
             Self::Inactive => (Outcome::Refused, "inactive_project"),
             Self::EmptyBody => (Outcome::Refused, "empty_body"),
             Self::BrokenBody => (Outcome::Refused, "broken_body"),

@@ -29,9 +29,12 @@ pub enum Refusal {
     BadProjectId,
     #[error(transparent)]
     Authentication(#[from] AuthError),
-    /// Unknown or revoked key, or a project that is not served here: which of them is not told.
+    /// A key that the project does not have, or a project that is not served here.
     #[error("event submission rejected with_reason: ProjectId")]
     UnknownKey,
+    /// A key of the project that has ended or is disabled. The answer is that for an unknown one: which of them is not told.
+    #[error("event submission rejected with_reason: ProjectId")]
+    InactiveKey,
     /// `active: false`
     #[error("event submission rejected with_reason: ProjectState")]
     Inactive,
@@ -92,7 +95,7 @@ impl Refusal {
             Self::Authentication(AuthError::Missing | AuthError::Malformed | AuthError::MultipleKeys) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::UnknownKey | Self::Inactive | Self::ForbiddenOrigin => StatusCode::FORBIDDEN,
+            Self::UnknownKey | Self::InactiveKey | Self::Inactive | Self::ForbiddenOrigin => StatusCode::FORBIDDEN,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyError::TooLarge(_))
@@ -114,6 +117,7 @@ impl Refusal {
             Self::Authentication(AuthError::Missing) => OutcomeReason::MissingKey,
             Self::Authentication(_) => OutcomeReason::BadAuthentication,
             Self::UnknownKey => OutcomeReason::UnknownKey,
+            Self::InactiveKey => OutcomeReason::InactiveKey,
             Self::Inactive => OutcomeReason::Inactive,
             Self::KeysUnavailable => OutcomeReason::KeysUnavailable,
             Self::ForbiddenOrigin => OutcomeReason::ForbiddenOrigin,
@@ -144,7 +148,9 @@ impl Refusal {
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         match self {
-            Self::UnknownKey => vec!["the key is unknown, disabled or of another project".to_owned()],
+            Self::UnknownKey | Self::InactiveKey => {
+                vec!["the key is unknown, disabled or of another project".to_owned()]
+            }
             Self::Inactive => vec!["the project takes no events (active: false)".to_owned()],
             Self::Envelope(cause) => vec![cause.to_string()],
             Self::Event(EventError::InvalidJson(cause)) => vec![cause.to_string()],
@@ -183,6 +189,7 @@ mod tests {
             (AuthError::InvalidKey.into(), 400, "bad sentry DSN public key"),
             (AuthError::UnsupportedVersion(8).into(), 400, "unsupported protocol version (8)"),
             (Refusal::UnknownKey, 403, "event submission rejected with_reason: ProjectId"),
+            (Refusal::InactiveKey, 403, "event submission rejected with_reason: ProjectId"),
             (BodyError::TooLarge(20 << 20).into(), 413, "request body exceeds 20971520 bytes"),
             (DecodeError::Empty.into(), 400, "empty request body"),
             (DecodeError::TooLarge(1).into(), 413, "request body is larger than 1 bytes after decoding"),
@@ -193,6 +200,12 @@ mod tests {
             assert_eq!(refusal.retry_after(), None, "{refusal:?}");
         }
         assert_eq!(Refusal::from(EnvelopeError::UnexpectedEnd).causes(), ["unexpected end of file"]);
+    }
+
+    #[test]
+    fn nobody_is_told_whether_a_key_was_one_of_the_projects() {
+        let (ended, unknown) = (Refusal::InactiveKey, Refusal::UnknownKey);
+        assert_eq!((ended.status(), ended.explained()), (unknown.status(), unknown.explained()));
     }
 
     #[test]

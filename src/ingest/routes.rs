@@ -45,7 +45,7 @@ impl Shared {
     fn refuse(&self, refusal: &Refusal, submission: Option<&Submission<'_>>) -> Response {
         if !submission.is_some_and(Submission::counted) {
             let category = submission.map_or(Category::Default, Submission::category);
-            let key = submission.and_then(Submission::admitted_key);
+            let key = submission.and_then(Submission::known_key);
             self.ingest.metrics.outcomes.count(key, category, refusal.reason(), 1);
         }
         self.log.refused(refusal, self.ingest.project, submission.and_then(Submission::key));

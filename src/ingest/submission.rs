@@ -105,8 +105,13 @@ impl<'a> Submission<'a> {
         self.key.as_ref()
     }
 
-    /// The key that was sent, if it is one of the project's.
-    pub fn admitted_key(&self) -> Option<&PublicKey> {
+    /// The key that was sent, if it is one of the project's, also one that has ended.
+    pub fn known_key(&self) -> Option<&PublicKey> {
+        self.key.as_ref().filter(|_| self.admitted || self.of_refused_key)
+    }
+
+    /// The key that was sent, if the project accepts it.
+    fn admitted_key(&self) -> Option<&PublicKey> {
         self.key.as_ref().filter(|_| self.admitted)
     }
 
@@ -286,7 +291,7 @@ impl<'a> Submission<'a> {
                 self.of_refused_key = true;
                 let address = self.peer.as_ref().map(|Peer(peer)| peer.ip());
                 self.ingest.refused_keys.note(key, self.client.as_deref(), address, Instant::now());
-                Err(Refusal::UnknownKey)
+                Err(Refusal::InactiveKey)
             }
             KeyLookup::Unknown => Err(Refusal::UnknownKey),
             KeyLookup::Unavailable => Err(Refusal::KeysUnavailable),

@@ -48,7 +48,12 @@ async fn a_dead_key_in_use_is_told_with_its_client_and_address() {
     assert_eq!(used.sentry_client.as_deref(), Some("test/1.0"));
     assert_eq!(used.server_name.as_deref(), Some("web-7d9f-x2"));
     assert_eq!(used.addresses.iter().map(|of| of.address.to_string()).collect::<Vec<_>>(), ["127.0.0.1"]);
-    assert!(world.outcomes().await.iter().any(|line| line.starts_with("error refused unknown_key")));
+    let by_key = "SELECT key_id || ' ' || outcome || ' ' || reason FROM {schema}.outcomes_since(now())";
+    assert_eq!(
+        world.texts(by_key).await,
+        [format!("{key_id} refused inactive_key")],
+        "apart from keys that are made up"
+    );
 }
 
 #[tokio::test]
