@@ -140,6 +140,8 @@ pub struct Seen<'a> {
     pub keys: &'a [Key],
     /// The key that the Secret names.
     pub named: Option<usize>,
+    /// The key that the second Secret names; as `named` where there is none.
+    pub named_by_second: Option<usize>,
     /// Nothing is in the way of writing the Secret.
     pub writable: bool,
     /// Every ingest instance that lives accepts the newest key.
@@ -263,14 +265,15 @@ pub fn decide(seen: &Seen<'_>, rules: &Rules) -> Decision {
     decision
 }
 
-/// A retired key is accepted again when it is asked for, and when the Secret names it, as one from a backup does.
+/// A retired key is accepted again when it is asked for, and when a Secret names it, as one from a backup does.
 fn take_back(seen: &Seen<'_>, rules: &Rules, decision: &mut Decision) {
     let restorable = |index: &usize| {
         let key = &seen.keys[*index];
         let days = SignedDuration::from_hours(24) * RESTORABLE_DAYS;
         key.state == State::Retired && key.ended_at.is_some_and(|at| seen.now.duration_since(at) < days)
     };
-    let named = seen.named.filter(|named| rules.restore != Some(*named));
+    let second = seen.named_by_second.filter(|second| seen.named != Some(*second));
+    let named = seen.named.into_iter().chain(second).filter(|named| rules.restore != Some(*named));
     let back = rules.restore.into_iter().chain(named).filter(|key| rules.revoke != Some(*key)).filter(restorable);
     decision.before.extend(back.map(Move::Restore));
 }
@@ -352,8 +355,8 @@ fn over(seen: &Seen<'_>, rules: &Rules, index: usize, decision: &mut Decision) -
         return None;
     }
     let since = key.retiring_since.unwrap_or(seen.now);
-    // Whoever reads the Secret now would get it.
-    let named = seen.named != decision.target;
+    // Whoever reads a Secret now would get it.
+    let named = [seen.named, seen.named_by_second].iter().any(|named| *named != decision.target);
     let until = overlap.not_after(since);
     if until.is_some_and(|until| until <= seen.now) && !named {
         return Some(Why::Maximum);
@@ -420,7 +423,15 @@ mod tests {
 
     fn seen(keys: &[Key], now: i64) -> Seen<'_> {
         let (now, named) = (at(now), keys.iter().rposition(|key| key.state == State::Published));
-        Seen { now, keys, named, writable: true, newest_is_known: false, holders: Holders::None }
+        Seen {
+            now,
+            keys,
+            named,
+            named_by_second: named,
+            writable: true,
+            newest_is_known: false,
+            holders: Holders::None,
+        }
     }
 
     fn asked(second: i64) -> Rules {
@@ -510,6 +521,8 @@ mod tests {
             assert_eq!((decision.after, decision.phase), (retire, phase), "{case}");
             assert_eq!(decision.look_again, again.map(seconds), "{case}");
             let put_back = Seen { holders, named: Some(0), ..seen(&keys, now) };
+            let second_is_behind = Seen { holders, named_by_second: Some(0), ..seen(&keys, now) };
+            assert_eq!(decide(&second_is_behind, &rules).after, [], "{now}: the second Secret names it");
             assert_eq!(decide(&put_back, &rules).after, [], "{case}, and the Secret names it again");
         }
         let unset = [Key { silent_for: Some(seconds(DAY * 30)), ..key(State::Overlap, 0) }, key(State::Published, 90)];
@@ -565,6 +578,8 @@ mod tests {
         assert_eq!(decide(&seen(&keys, 100 + 90 * DAY), &rules).before, [], "too late");
         let named = Seen { named: Some(0), ..seen(&keys, 1_000) };
         assert_eq!(decide(&named, &Rules::default()).before, [Move::Restore(0)]);
+        let second = Seen { named_by_second: Some(0), ..seen(&keys, 1_000) };
+        assert_eq!(decide(&second, &Rules::default()).before, [Move::Restore(0)]);
         let revoked = [key(State::Revoked, 0), key(State::Published, 50)];
         assert_eq!(decide(&seen(&revoked, 1_000), &rules).before, [], "for good");
 
@@ -644,6 +659,7 @@ mod tests {
                 now: at(self.now),
                 keys: &keys,
                 named: self.secret,
+                named_by_second: self.secret,
                 writable: self.writable,
                 newest_is_known: self.known,
                 holders: self.holders,

@@ -442,6 +442,68 @@ async fn workloads_that_hold_the_key_before_are_restarted_once() {
 }
 
 #[tokio::test]
+async fn a_pod_that_takes_the_second_secret_holds_the_key_before_until_that_one_names_the_next() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    let overlap = json!({"minimum": "0s", "silence": "0s"});
+    let spec =
+        json!({"projectRef": {"name": "shop"}, "serviceBinding": true, "rotation": {"overlap": overlap.clone()}});
+    namespace.key_with("app", spec).await;
+    let uri = async || namespace.secret("app-binding", "uri").await;
+    eventually("the second Secret is there", LIMIT, async || uri().await).await;
+    world.age_keys("app").await;
+    let before = dsn(&namespace, "app").await;
+
+    // The API server lets nobody write it any more.
+    namespace.patch("Secret", "app-binding", json!({"immutable": true})).await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    let after = dsn(&namespace, "app").await;
+    assert!(after != before && uri().await.as_ref() == Some(&before));
+    sleep(Duration::from_secs(2)).await;
+    pod(&namespace, "late", "app-binding").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    annotate(&namespace, "app", "note", Some("look")).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "nothing ends that the second Secret names");
+
+    // Now it names the next key, and the pod has what it named before.
+    namespace.delete("Secret", "app-binding").await;
+    eventually("it names the next key", LIMIT, async || (uri().await.as_ref() == Some(&after)).then_some(())).await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    annotate(&namespace, "app", "note", Some("look again")).await;
+    let message = namespace.reason(KEY, "app", "Rotating", "Overlap").await;
+    assert!(message.contains("1 pod holds it (Pod late 1)"), "{message}");
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "the pod holds the key before");
+    pod(&namespace, "later", "app-binding").await;
+    namespace.delete("Pod", "late").await;
+    namespace.gone("Pod", "late").await;
+    instance_reports(&world, "shop-ingest-0", "9007199254740991", 0).await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
+
+    // From a backup: what the second Secret names is accepted again, and put right.
+    let old = json!({"data": {"uri": BASE64_STANDARD.encode(&before)}});
+    namespace.patch("Secret", "app-binding", old).await;
+    eventually("it is put right", LIMIT, async || (uri().await.as_ref() == Some(&after)).then_some(())).await;
+    let taken_back =
+        world.sql("SELECT restored FROM errortracking.client_keys WHERE name = 'app' AND ordinal = 1").await;
+    assert_eq!(taken_back, "t");
+
+    // A leak ends, whatever becomes of the second Secret.
+    namespace.patch("Secret", "app-binding", json!({"immutable": true})).await;
+    annotate(&namespace, "app", "revoke", Some(&id(&world, "app", 2).await)).await;
+    eventually("the key that leaked is refused", LIMIT, async || {
+        rows(&world, "app").await.get(1).filter(|row| *row == "revoked, refused").cloned()
+    })
+    .await;
+    assert_eq!(uri().await, Some(after));
+}
+
+#[tokio::test]
 async fn a_dead_key_that_is_still_in_use_is_said() {
     let world = World::new().await;
     let _operator = world.start_and_lead().await;

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -22,7 +23,7 @@ use crate::{
         kinds::failure::{Failure, Unmet},
         objects::{
             ApplyError, EventReason, apply,
-            child::{Child, ChildKind, Drift, Ownership, holder, ownership, secret_data},
+            child::{Child, ChildKind, Drift, Ownership, digest, holder, ownership, secret_data},
         },
     },
 };
@@ -36,6 +37,8 @@ const PROVIDER: &str = "error-tracking-operator";
 pub struct Seen {
     /// As the API server answered it in this pass.
     written: Option<Arc<DynamicObject>>,
+    /// When it was written, by the API server's clock, if that was in this pass.
+    written_at: Option<Timestamp>,
     /// Deleted in this pass.
     removed: bool,
 }
@@ -87,6 +90,37 @@ impl KeyPass<'_> {
         Ok(())
     }
 
+    /// Whether whoever reads the second Secret now gets the key.
+    pub(super) fn binding_names(&self, key: &Key) -> bool {
+        let (live, dsn) = (self.live_binding(), self.dsn(key));
+        let named = live.as_ref().and_then(|live| live.data["data"]["uri"].as_str());
+        named.is_some() && named == dsn.map(|dsn| digest(dsn.expose_secret().as_bytes())).as_deref()
+    }
+
+    /// Which of the object's keys the second Secret names; where there is none of ours, the one that the first does.
+    pub(super) fn named_by_binding(&self, named: Option<usize>) -> Option<usize> {
+        let owner = self.key.controller_owner_ref(&()).unwrap_or_default();
+        let is_ours = self.live_binding().is_some_and(|live| ownership(&live, &owner) != Ownership::Foreign);
+        if !self.key.spec.service_binding || !is_ours {
+            return named;
+        }
+        self.keys.all().iter().rposition(|key| self.binding_names(key))
+    }
+
+    /// When the second Secret was written that names the key, by the API server's clock; `None`: none does.
+    pub(super) async fn binding_written_at(&self, key: &Key) -> Result<Option<Timestamp>, Failure> {
+        if !self.key.spec.service_binding || !self.binding_names(key) {
+            return Ok(None);
+        }
+        if let Some(at) = self.binding.written_at {
+            return Ok(Some(at));
+        }
+        let (client, kind) = (&self.context.client, ChildKind::Secret);
+        let live = apply::read(client, kind, &self.namespace, &self.key.binding_name()).await?;
+        // Whoever holds a key may have read it until now.
+        Ok(Some(live.as_ref().and_then(apply::written_at).unwrap_or_else(Timestamp::now)))
+    }
+
     /// `published`: the key and the DSN that it should hold, if they are known. `accepted`: the project takes keys.
     pub(super) fn observe_binding(&self, published: Option<&(&Key, SecretString)>, accepted: bool) -> Binding {
         let (owner, live) = (self.key.controller_owner_ref(&()).unwrap_or_default(), self.live_binding());
@@ -124,7 +158,7 @@ impl KeyPass<'_> {
             ApplyError::Conflict { name, holder, .. } => Unmet::BindingName { secret: name, holder }.into(),
             error => Failure::from(error),
         })?;
-        self.binding = Seen { written: Some(Arc::new(ensured.live)), removed: false };
+        self.binding = Seen { written: Some(Arc::new(ensured.live)), written_at: ensured.at, removed: false };
         if let Some(edit) = &ensured.edit {
             self.context.events.announce(self.key, EventReason::PutBack, &edit.to_string());
         } else if ensured.written {
@@ -138,7 +172,7 @@ impl KeyPass<'_> {
         let name = self.key.binding_name();
         apply::delete(&self.context.client, ChildKind::Secret, &self.namespace, &name, &self.uid).await?;
         self.context.children.forget(&self.namespace, &name);
-        self.binding = Seen { written: None, removed: true };
+        self.binding = Seen { removed: true, ..Seen::default() };
         Ok(())
     }
 }

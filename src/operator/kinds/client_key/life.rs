@@ -77,6 +77,7 @@ impl KeyPass<'_> {
             now,
             keys: &keys.iter().map(|key| key.life(told.silence(key, self.keys.now()))).collect::<Vec<_>>(),
             named,
+            named_by_second: self.named_by_binding(named),
             writable,
             newest_is_known: silent.is_empty(),
             holders,
@@ -225,8 +226,15 @@ impl KeyPass<'_> {
         }
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
         let published = self.published(rules);
-        let secrets = self.key.secret_names();
-        let holds = |pod: &&PodFacts| secrets.iter().any(|secret| pod.holds_former_key(secret, &published));
+        let first = (self.key.secret_name(), published);
+        let second = self.key.spec.service_binding.then(|| {
+            let is_named = self.keys.active().is_some_and(|key| self.binding_names(key));
+            // Until it names the active key, whoever reads it gets the key before.
+            let at = if is_named { published.at } else { Timestamp::MAX };
+            (self.key.binding_name(), Published { at, ..published })
+        });
+        let secrets: Vec<_> = std::iter::once(first).chain(second).collect();
+        let holds = |pod: &&PodFacts| secrets.iter().any(|(secret, since)| pod.holds_former_key(secret, since));
         let held = Held {
             pods: pods.iter().filter(holds).count(),
             by: by_workload(pods.iter().filter(holds), MOST_WORKLOADS),

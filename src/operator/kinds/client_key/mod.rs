@@ -273,6 +273,7 @@ impl Pass for KeyPass<'_> {
             decision: self.life.as_ref().map(|life| life.decision.clone()).unwrap_or_default(),
             secret,
             names_target,
+            binding_names_target: !self.key.spec.service_binding || target.is_some_and(|key| self.binding_names(key)),
             recorded: self.recorded(),
             restart: self.life.as_ref().is_some_and(|life| life.restarts.iter().any(Restart::is_due)),
             binding,
@@ -365,7 +366,11 @@ impl Pass for KeyPass<'_> {
                 self.record_published(&backend, None).await?;
             }
             Step::PublishBinding => {
-                self.publish_binding().await?;
+                if let Err(failure) = self.publish_binding().await {
+                    // The first one does not name it any more.
+                    self.revoke(&backend).await?;
+                    return Err(failure);
+                }
                 self.keys_after_step = seen;
             }
             Step::DeleteBinding => {
@@ -380,10 +385,7 @@ impl Pass for KeyPass<'_> {
                 }
             }
             Step::RecordPublished => {
-                let at = match self.written_at {
-                    Some(at) => at,
-                    None => self.secret_written_at().await?,
-                };
+                let at = self.published_at().await?;
                 self.record_published(&backend, Some(at)).await?;
             }
         }

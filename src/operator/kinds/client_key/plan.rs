@@ -25,6 +25,8 @@ pub struct Observed {
     pub secret: Drift,
     /// Whether it names that key already.
     pub names_target: bool,
+    /// Whether the second Secret does, where it is asked for.
+    pub binding_names_target: bool,
     /// Whether it is recorded since when.
     pub recorded: Recorded,
     /// Workloads that hold the key before are to be restarted.
@@ -95,7 +97,7 @@ pub enum Step {
     PublishSecret,
     /// A minute after the Secret names the next key.
     Restart,
-    /// After the Secret is written: the key before is in its overlap from now on.
+    /// After the Secrets are written: the key before is in its overlap from now on.
     RecordPublished,
     /// Behind the first Secret, which more people wait for.
     PublishBinding,
@@ -153,24 +155,40 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     if living().any(|key| key.rate_limit != observed.rate_limit) {
         steps.push(Step::SetRateLimit(observed.rate_limit));
     }
-    let missing = is_first || matches!(observed.secret, Drift::Absent | Drift::Changed);
-    if missing && !observed.no_external_url {
-        let renamed = !observed.names_target;
-        if renamed && observed.recorded == Recorded::Yes {
-            steps.push(Step::BeginPublishing);
-        }
-        steps.push(Step::PublishSecret);
-        if observed.recorded == Recorded::No || (renamed && observed.recorded == Recorded::Yes) {
-            steps.push(Step::RecordPublished);
-        }
-    } else if observed.secret == Drift::None && observed.recorded == Recorded::No {
-        steps.push(Step::RecordPublished);
-    }
-    steps.extend(binding(observed));
+    steps.extend(publish(observed, is_first));
     if observed.restart {
         steps.push(Step::Restart);
     }
     steps.extend(observed.decision.after.iter().copied().map(Step::Change));
+    steps
+}
+
+/// What makes the Secrets name the key, and records since when both do.
+fn publish(observed: &Observed, is_first: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let missing = is_first || matches!(observed.secret, Drift::Absent | Drift::Changed);
+    let publishes = missing && !observed.no_external_url;
+    let is_there = !missing && observed.secret == Drift::None;
+    // A second Secret that cannot be written keeps nobody from recording the first.
+    let recorded = if is_there && observed.recorded == Recorded::No {
+        steps.push(Step::RecordPublished);
+        Recorded::Yes
+    } else {
+        observed.recorded
+    };
+    let binding = binding(observed);
+    let renamed = publishes && !observed.names_target
+        || binding == Some(Step::PublishBinding) && !observed.binding_names_target && (publishes || is_there);
+    if renamed && recorded == Recorded::Yes {
+        steps.push(Step::BeginPublishing);
+    }
+    if publishes {
+        steps.push(Step::PublishSecret);
+    }
+    steps.extend(binding);
+    if publishes && recorded == Recorded::No || renamed && recorded == Recorded::Yes {
+        steps.push(Step::RecordPublished);
+    }
     steps
 }
 
@@ -214,6 +232,7 @@ pub(super) mod tests {
             decision: idle(Some(0)),
             secret: Drift::None,
             names_target: true,
+            binding_names_target: true,
             recorded: Recorded::NotNeeded,
             restart: false,
             binding: Binding::NotAsked,
@@ -363,6 +382,39 @@ pub(super) mod tests {
             ),
         ] {
             assert_eq!(plan(&Observed { binding, ..observed }), steps, "{case}");
+        }
+    }
+
+    #[test]
+    fn since_when_the_secrets_name_the_key_is_recorded_after_the_later_one() {
+        let overlap = || Observed { recorded: Recorded::Yes, ..settled() };
+        let renamed = || Observed { secret: Drift::Changed, names_target: false, ..settled() };
+        let (begin, publish, record) = (Step::BeginPublishing, Step::PublishSecret, Step::RecordPublished);
+        let bind = Step::PublishBinding;
+        let behind =
+            |observed| Observed { binding: Binding::Asked(Drift::Changed), binding_names_target: false, ..observed };
+        for (case, observed, steps) in [
+            ("the next key", behind(Observed { recorded: Recorded::No, ..renamed() }), vec![publish, bind, record]),
+            (
+                "the second Secret could not be written",
+                behind(Observed { recorded: Recorded::No, ..settled() }),
+                vec![record, begin, bind, record],
+            ),
+            ("nor later", behind(overlap()), vec![begin, bind, record]),
+            (
+                "both are put back by hand",
+                behind(Observed { recorded: Recorded::Yes, ..renamed() }),
+                vec![begin, publish, bind, record],
+            ),
+            (
+                "the second one has lost an entry",
+                Observed { binding_names_target: true, ..behind(overlap()) },
+                vec![bind],
+            ),
+            ("the first one is in the way", behind(Observed { secret: Drift::Foreign, ..overlap() }), vec![bind]),
+            ("nobody asks", behind(settled()), vec![bind]),
+        ] {
+            assert_eq!(plan(&observed), steps, "{case}");
         }
     }
 

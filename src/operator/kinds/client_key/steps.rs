@@ -105,11 +105,19 @@ impl KeyPass<'_> {
         Ok(())
     }
 
-    /// The Secret could not be written in time: a key that leaked is refused all the same.
+    /// The Secret could not be written: when it took too long, a key that leaked is refused all the same.
     pub(super) async fn revoke_anyway(&mut self, backend: &Backend) -> Result<(), Failure> {
-        let decision = self.life.as_ref().map(|life| &life.decision).filter(|decision| decision.revoke_anyway);
-        let revoked: Vec<_> = decision.into_iter().flat_map(|decision| decision.after.clone()).collect();
-        for change in revoked.into_iter().filter(|change| matches!(change, Move::Revoke(_))) {
+        if self.life.as_ref().is_some_and(|life| life.decision.revoke_anyway) {
+            self.revoke(backend).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A Secret could not be written: a key that leaked is refused all the same.
+    pub(super) async fn revoke(&mut self, backend: &Backend) -> Result<(), Failure> {
+        let after: Vec<_> = self.life.iter().flat_map(|life| life.decision.after.clone()).collect();
+        for change in after.into_iter().filter(|change| matches!(change, Move::Revoke(_))) {
             self.change(backend, change).await?;
         }
         Ok(())
@@ -170,8 +178,21 @@ impl KeyPass<'_> {
         Ok(())
     }
 
+    /// When the newest write was that made a Secret name the target, by the API server's clock.
+    pub(super) async fn published_at(&self) -> Result<Timestamp, Failure> {
+        let first = match self.written_at {
+            Some(at) => at,
+            None => self.secret_written_at().await?,
+        };
+        let second = match self.target() {
+            Some(target) => self.binding_written_at(target).await?,
+            None => None,
+        };
+        Ok(second.map_or(first, |second| first.max(second)))
+    }
+
     /// When the live Secret was written, by the API server's clock.
-    pub(super) async fn secret_written_at(&self) -> Result<Timestamp, Failure> {
+    async fn secret_written_at(&self) -> Result<Timestamp, Failure> {
         let (client, kind) = (&self.context.client, ChildKind::Secret);
         let live = apply::read(client, kind, &self.namespace, &self.key.secret_name()).await?;
         // Whoever holds a key may have read it until now.
