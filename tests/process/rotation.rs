@@ -504,6 +504,33 @@ async fn a_pod_that_takes_the_second_secret_holds_the_key_before_until_that_one_
 }
 
 #[tokio::test]
+async fn a_second_secret_that_was_left_behind_goes_when_nobody_asks_for_it() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    namespace.ready_project("shop").await;
+    let spec =
+        |bound: bool| json!({"projectRef": {"name": "shop"}, "serviceBinding": bound, "deletionPolicy": "Orphan"});
+    namespace.key_with("app", spec(true)).await;
+    let is_there = async || namespace.get("Secret", "app-binding").await.is_some();
+    eventually("the second Secret is there", LIMIT, async || is_there().await.then_some(())).await;
+    let before = dsn(&namespace, "app").await;
+    namespace.delete(KEY, "app").await;
+    namespace.gone(KEY, "app").await;
+    assert!(is_there().await, "it is left behind");
+    namespace.key_with("app", spec(false)).await;
+    namespace.ready(KEY, "app").await;
+    namespace.gone("Secret", "app-binding").await;
+    assert_eq!(dsn(&namespace, "app").await, before);
+
+    // One of that name which nobody made for a key stays.
+    namespace.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app-binding"}})).await;
+    annotate(&namespace, "app", "note", Some("look")).await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(is_there().await);
+}
+
+#[tokio::test]
 async fn a_dead_key_that_is_still_in_use_is_said() {
     let world = World::new().await;
     let _operator = world.start_and_lead().await;

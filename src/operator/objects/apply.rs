@@ -7,14 +7,14 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
     ApplyError,
-    child::{Child, ChildKind, Drift, Ownership, holder, owned_by, ownership, prune},
+    child::{Child, ChildKind, Drift, Ownership, holder, is_orphan_of, owned_by, ownership, prune},
     edit::{self, Edit},
 };
 use crate::{crd::FINALIZER, kubernetes::names::FIELD_MANAGER};
@@ -206,10 +206,35 @@ pub async fn delete(
     owner_uid: &str,
 ) -> Result<(), ApplyError> {
     let Some(found) = read_owned(client, kind, namespace, name, owner_uid).await? else { return Ok(()) };
-    let api = children(client, kind, namespace);
-    let mut parameters = DeleteParams::background();
-    parameters.preconditions = Some(kube::api::Preconditions { uid: found.uid(), resource_version: None });
-    match api.delete(name, &parameters).await {
+    remove(client, kind, namespace, name, Preconditions { uid: found.uid(), resource_version: None }).await
+}
+
+/// Deletes the child if it is there and `owner`'s, or left behind without any owner by an object of the same kind and name.
+pub async fn delete_left(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    owner: &OwnerReference,
+) -> Result<(), ApplyError> {
+    let found = read(client, kind, namespace, name).await?;
+    let Some(found) = found.filter(|found| owned_by(found, &owner.uid) || is_orphan_of(found, owner)) else {
+        return Ok(());
+    };
+    // As it was read: somebody may be making it their own by now.
+    let as_read = Preconditions { uid: found.uid(), resource_version: found.resource_version() };
+    remove(client, kind, namespace, name, as_read).await
+}
+
+async fn remove(
+    client: &Client,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    preconditions: Preconditions,
+) -> Result<(), ApplyError> {
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    match children(client, kind, namespace).delete(name, &parameters).await {
         Err(error) if !is_status(&error, 404) => Err(ApplyError::kubernetes("delete", kind.as_str(), name)(error)),
         _ => Ok(()),
     }

@@ -220,7 +220,8 @@ pub fn ownership(live: &DynamicObject, owner: &OwnerReference) -> Ownership {
 }
 
 /// Whether an object with the name of `owner` left `live` behind without any owner.
-fn is_orphan_of(live: &DynamicObject, owner: &OwnerReference) -> bool {
+#[must_use]
+pub fn is_orphan_of(live: &DynamicObject, owner: &OwnerReference) -> bool {
     let unowned = live.metadata.owner_references.iter().flatten().next().is_none();
     unowned && labelled_owner(live).is_some_and(|(kind, name)| kind == owner.kind && name == owner.name)
 }

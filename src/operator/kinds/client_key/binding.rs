@@ -23,7 +23,7 @@ use crate::{
         kinds::failure::{Failure, Unmet},
         objects::{
             ApplyError, EventReason, apply,
-            child::{Child, ChildKind, Drift, Ownership, digest, holder, ownership, secret_data},
+            child::{Child, ChildKind, Drift, Ownership, digest, holder, is_orphan_of, ownership, secret_data},
         },
     },
 };
@@ -125,8 +125,9 @@ impl KeyPass<'_> {
     pub(super) fn observe_binding(&self, published: Option<&(&Key, SecretString)>, accepted: bool) -> Binding {
         let (owner, live) = (self.key.controller_owner_ref(&()).unwrap_or_default(), self.live_binding());
         if !self.key.spec.service_binding {
-            // The first Secret may have the name. What a former object of this name left is not this one's to delete.
-            let ours = live.is_some_and(|live| ownership(&live, &owner) == Ownership::Ours);
+            // The first Secret may have the name. What is of a former object that left nothing goes with that one.
+            let of_us = |live: &DynamicObject| ownership(live, &owner) == Ownership::Ours || is_orphan_of(live, &owner);
+            let ours = live.is_some_and(|live| live.metadata.deletion_timestamp.is_none() && of_us(&live));
             let left = ours && self.key.binding_name() != self.key.secret_name();
             return if left { Binding::Left } else { Binding::NotAsked };
         }
@@ -169,8 +170,8 @@ impl KeyPass<'_> {
     }
 
     pub(super) async fn delete_binding(&mut self) -> Result<(), Failure> {
-        let name = self.key.binding_name();
-        apply::delete(&self.context.client, ChildKind::Secret, &self.namespace, &name, &self.uid).await?;
+        let (name, owner) = (self.key.binding_name(), self.key.controller_owner_ref(&()).unwrap_or_default());
+        apply::delete_left(&self.context.client, ChildKind::Secret, &self.namespace, &name, &owner).await?;
         self.context.children.forget(&self.namespace, &name);
         self.binding = Seen { removed: true, ..Seen::default() };
         Ok(())
