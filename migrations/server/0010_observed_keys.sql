@@ -83,3 +83,15 @@ BEGIN
     );
 END
 $$;
+
+-- Where a key is in its life, and what was sent in the last hour with one that is refused: no address and no name of a host,
+-- which are personal data.
+CREATE OR REPLACE VIEW errortracking.console_client_keys AS
+SELECT
+    k.key_id, k.project_id, k.namespace, k.name, k.ordinal, left(k.public_key, 8) AS public_key_prefix,
+    k.enabled, k.created_at, k.revoked_at, k.last_used_at,
+    k.state, k.retiring_since, r.last_at AS refused_at, r.events AS refused_events,
+    left(r.sentry_client, 64) AS refused_client
+FROM errortracking.client_keys AS k
+LEFT JOIN errortracking.refused_keys AS r
+    ON r.key_id = k.key_id AND r.last_at > clock_timestamp() - interval '1 hour';

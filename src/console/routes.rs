@@ -5,7 +5,7 @@ use http::Method;
 
 use super::{
     auth::Right,
-    handlers::{asset, event, issue, issues, project, projects},
+    handlers::{asset, event, issue, issues, keys, project, projects},
     web::router::{Route, route},
 };
 
@@ -18,6 +18,7 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/",                                         "projects",   Right::ReadIssues, projects::list),
         route(GET,   "/projects/{project}",                       "project",    Right::None,       project::redirect),
         route(GET,   "/projects/{project}/issues",                "issues",     Right::ReadIssues, issues::list),
+        route(GET,   "/projects/{project}/keys",                  "keys",        Right::ReadIssues, keys::list),
         route(GET,   "/projects/{project}/issues/{issue}",        "issue",      Right::ReadEvents, issue::show),
         route(GET,   "/projects/{project}/events/{event}/json",   "event_json", Right::ReadEvents, event::json),
         route(GET,   "/static/{file}",                            "asset",      Right::None,       asset::download),

@@ -1,5 +1,6 @@
 //! What the console reads, with a login that may SELECT and nothing else: one [`Snapshot`] a page.
 
+mod keys;
 mod snapshot;
 
 use std::{
@@ -9,10 +10,11 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use self::snapshot::Snapshot;
+pub use self::{keys::MAX_KEYS, snapshot::Snapshot};
 use crate::{
     dsn::ProjectId,
     protocol::event::{EventId, Level, MAX_CLEANED_BYTES},
+    rotation::State,
 };
 
 /// A project as the operator registered it.
@@ -111,6 +113,43 @@ pub struct Issue {
     pub last_seen: Timestamp,
     /// The event received last.
     pub latest: EventKey,
+}
+
+/// A key of a project, also one that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientKey {
+    /// What `kubectl errors revoke` takes.
+    pub id: i64,
+    /// Of the `ClientKey`.
+    pub namespace: String,
+    pub name: String,
+    pub public_key_prefix: String,
+    pub state: State,
+    pub enabled: bool,
+    pub created_at: Timestamp,
+    pub retiring_since: Option<Timestamp>,
+    /// When it was refused first.
+    pub ended_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+    pub refused: Option<RefusedUse>,
+}
+
+impl ClientKey {
+    /// Whether what is sent with it is stored, as far as the key goes.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.enabled && self.state.is_alive()
+    }
+}
+
+/// What was sent in the last hour with a key that was refused then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedUse {
+    pub last_at: Timestamp,
+    /// Requests, since there was an hour without any.
+    pub events: u64,
+    /// Name and version of the SDK, as the sender has them.
+    pub sentry_client: Option<String>,
 }
 
 /// Finds an event without a look into every partition.

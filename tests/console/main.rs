@@ -57,6 +57,24 @@ async fn the_error_list_shows_what_was_stored() {
 }
 
 #[tokio::test]
+async fn the_keys_page_shows_the_state_of_each_key_and_which_refused_ones_are_in_use() {
+    let world = World::start().await;
+    assert!(get(world.console, &world.path("keys")).await.body.contains("No key yet"));
+    world.make_keys().await;
+    let page = get(world.console, &world.path("keys")).await;
+    assert_eq!(page.status, 200);
+    insta::assert_snapshot!(steady(&page.body));
+    for hidden in ["host-of-somebody", "10.0.0.1", "<b>"] {
+        assert!(!page.body.contains(hidden), "{hidden}");
+    }
+
+    world.before_key_states().await;
+    let before = get(world.console, &world.path("keys")).await;
+    assert_eq!(before.status, 200);
+    assert!(before.body.contains("state-active") && !before.body.contains("in-use"), "{}", before.body);
+}
+
+#[tokio::test]
 async fn the_details_page_shows_the_latest_event() {
     let world = World::start().await;
     world.send(&[events::checkout(), events::checkout()]).await;

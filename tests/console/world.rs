@@ -9,13 +9,13 @@ use std::{
 
 use error_tracking_operator::{
     console,
-    dsn::ProjectId,
+    dsn::{ProjectId, PublicKey},
     grouping,
     protocol::event::{self, EventId, Receipt},
     store::{
         Admin,
-        admin::{DeletionPolicy, Location, ProjectIdentity},
-        ingest::{Batch, EventKind, Row, ingest_batch},
+        admin::{DeletionPolicy, KeyIdentity, KeyObjects, Location, ProjectIdentity},
+        ingest::{Batch, EventKind, RefusedKey, Report, Row, ingest_batch, report},
     },
 };
 use jiff::Timestamp;
@@ -81,6 +81,62 @@ impl World {
     /// Stores events in one batch, as ingest does; their ids.
     pub async fn send(&self, events: &[Value]) -> Vec<EventId> {
         store(&self.ingest, self.project, events).await
+    }
+
+    /// Keys in every state; one that is active was used, and something is sent with one that was revoked.
+    pub async fn make_keys(&self) {
+        let key = |name: &str, namespace: &str| KeyIdentity {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            namespace_uid: namespace.to_owned(),
+            client_key_uid: name.to_owned(),
+        };
+        let public_key = |number: u8| PublicKey::from_random([number; 16]);
+        let mint = async |identity: &KeyIdentity, number| {
+            self.admin.mint_key(self.project, identity, 1, &public_key(number), &"secret".into()).await.unwrap().key_id
+        };
+        let app = KeyObjects { project_uid: "shop", client_key_uid: "app" };
+        let first = mint(&key("app", "web"), 0x11).await;
+        let second = self.admin.succeed_key(app, first, 2, &public_key(0x22), &"secret".into()).await.unwrap();
+        let second = second.keys[1].key_id;
+        self.admin.publish_key(app, second, Some(Timestamp::now())).await.unwrap();
+        self.admin.succeed_key(app, second, 3, &public_key(0x33), &"secret".into()).await.unwrap();
+        mint(&key("off", "web"), 0x44).await;
+        self.admin.set_keys_enabled("off", false).await.unwrap();
+        let retired = mint(&key("quiet", "team"), 0x55).await;
+        self.admin.end_key("quiet", retired, false).await.unwrap();
+        let leaked = mint(&key("leaked", "web"), 0x66).await;
+        self.admin.end_key("leaked", leaked, true).await.unwrap();
+        let refused = RefusedKey {
+            key: public_key(0x66),
+            age: Duration::ZERO,
+            events: 1234,
+            sentry_client: Some("sentry.python/2.75.0 <b>".into()),
+            server_name: Some("host-of-somebody".into()),
+            addresses: vec![([10, 0, 0, 1].into(), Duration::ZERO)],
+        };
+        let told = Report {
+            instance: "shop-ingest-0",
+            settings_version: 0,
+            ending: false,
+            key_usage: &[(public_key(0x22), Duration::ZERO)],
+            refused: &[refused],
+        };
+        report(&self.ingest, self.project, &told).await.unwrap();
+    }
+
+    /// The view of keys as the version before made it: a server that its operator has not migrated yet.
+    pub async fn before_key_states(&self) {
+        let role = self.admin.installation().console_role();
+        let statement = format!(
+            "DROP VIEW errortracking.console_client_keys;
+             CREATE VIEW errortracking.console_client_keys AS
+             SELECT key_id, project_id, namespace, name, ordinal, left(public_key, 8) AS public_key_prefix,
+                 enabled, created_at, revoked_at, last_used_at
+             FROM errortracking.client_keys;
+             GRANT SELECT ON errortracking.console_client_keys TO {role}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.pool()).await.unwrap();
     }
 
     /// Triage comes with a later version of the console.

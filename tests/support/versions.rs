@@ -4,6 +4,11 @@
 pub const BACK_TO_6: &str = "
     DROP FUNCTION errortracking.succeed_and_observe, errortracking.publish_and_observe, errortracking.observe_keys;
     DROP TYPE errortracking.observed_keys;
+    DROP VIEW errortracking.console_client_keys;
+    CREATE VIEW errortracking.console_client_keys AS
+    SELECT key_id, project_id, namespace, name, ordinal, left(public_key, 8) AS public_key_prefix,
+        enabled, created_at, revoked_at, last_used_at
+    FROM errortracking.client_keys;
     DROP FUNCTION errortracking.succeed_key, errortracking.publish_key, errortracking.end_key, errortracking.restore_key,
         errortracking.record_restart, errortracking.withdraw_keys;
     ALTER TABLE errortracking.client_keys DROP COLUMN state, DROP COLUMN published_at, DROP COLUMN retiring_since,

@@ -5,5 +5,6 @@ pub mod asset;
 pub mod event;
 pub mod issue;
 pub mod issues;
+pub mod keys;
 pub mod project;
 pub mod projects;

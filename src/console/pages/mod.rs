@@ -7,6 +7,7 @@ mod chart;
 mod format;
 mod issue;
 mod issues;
+mod keys;
 mod problem;
 mod projects;
 mod stacktrace;
@@ -17,6 +18,7 @@ pub use self::{
     chart::Hours,
     issue::{EventState, IssuePage},
     issues::{IssuesPage, MAX_PAGE, PAGE_SIZE},
+    keys::KeysPage,
     problem::ProblemPage,
     projects::ProjectsPage,
 };

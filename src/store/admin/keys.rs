@@ -483,7 +483,7 @@ impl FromRow<'_, PgRow> for KeyRow {
             rate_limit: rate_limit(row.try_get("rate_limit_events")?, row.try_get("rate_limit_seconds")?),
             created_at: row.try_get::<Timestamptz, _>("created_at")?.to_jiff(),
             last_used_at: instant("last_used_at")?,
-            state: state(row.try_get("state")?, instant("revoked_at")?.is_some()),
+            state: state_of_key(row.try_get("state")?, instant("revoked_at")?.is_some()),
             published_at: instant("published_at")?,
             retiring_since: instant("retiring_since")?,
             ended_at: instant("revoked_at")?,
@@ -521,7 +521,8 @@ impl KeyRow {
 }
 
 /// An operator of the version before ends a key without a word about its state.
-fn state(word: &str, ended: bool) -> State {
+#[must_use]
+pub fn state_of_key(word: &str, ended: bool) -> State {
     let known = State::ALL.into_iter().find(|state| state.as_str() == word);
     match known {
         Some(state) if state.is_alive() != ended => state,
@@ -546,7 +547,7 @@ mod tests {
             ("retired", false, State::Published),
             ("of a newer version", false, State::Published),
         ] {
-            assert_eq!(state(word, ended), expected, "{word}, {ended}");
+            assert_eq!(state_of_key(word, ended), expected, "{word}, {ended}");
         }
     }
 }

@@ -30,6 +30,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sqlx::PgPool;
 
+pub(super) use self::keys::state_of_key;
 pub use self::{
     catalog::CatalogProject,
     former_logins::LeftLogin,

@@ -23,7 +23,7 @@ const BEGIN: &str = "\
     SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
-pub struct Snapshot(Transaction<'static, Postgres>);
+pub struct Snapshot(pub(super) Transaction<'static, Postgres>);
 
 impl Snapshot {
     pub async fn begin(pool: &PgPool) -> Result<Self, StoreError> {
@@ -269,7 +269,7 @@ fn stored_event(row: &PgRow) -> Result<StoredEvent, StoreError> {
 }
 
 /// A count; Postgres has no unsigned integers.
-fn unsigned(row: &PgRow, column: &'static str) -> Result<u64, StoreError> {
+pub(super) fn unsigned(row: &PgRow, column: &'static str) -> Result<u64, StoreError> {
     let count: i64 = row.try_get(column)?;
     count.try_into().map_err(|error| unreadable(column, &error))
 }
