@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use crate::world::{Namespace, alone, beside_others, kubectl, try_kubectl, wait_for};
+use crate::world::{INSTALLATION, Namespace, OPERATOR, alone, beside_others, helm, kubectl, try_kubectl, wait_for};
 
 /// Until the API server's authorizer and its policies have followed a change.
 const SOON: Duration = Duration::from_secs(20);
@@ -14,7 +14,7 @@ fn rule(group: &str, resource: &str, verb: &str, names: &[&str]) -> String {
     format!("- {{apiGroups: [{group:?}], resources: [{resource}], verbs: [{verb}]{names}}}\n")
 }
 
-/// A user who may do everything with projects, what the rules say, and nothing else.
+/// A user who may do everything with projects and keys, what the rules say, and nothing else.
 fn tenant(namespace: &Namespace, name: &str, rules: &[String]) -> String {
     let user = format!("{name}-of-{}", namespace.0);
     namespace.apply(&format!(
@@ -22,7 +22,7 @@ fn tenant(namespace: &Namespace, name: &str, rules: &[String]) -> String {
 kind: Role
 metadata: {{name: {name}}}
 rules:
-- {{apiGroups: [errortracking.dev], resources: [errortrackingprojects], verbs: ['*']}}
+- {{apiGroups: [errortracking.dev], resources: [errortrackingprojects, clientkeys], verbs: ['*']}}
 {}---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -37,11 +37,26 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 
 /// Applies a project as `user`; what the API server answers.
 fn apply_as(namespace: &Namespace, user: &str, name: &str, integrated: &str) -> Result<String, String> {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}.yaml", namespace.0));
-    let project = format!(
-        "apiVersion: errortracking.dev/v1alpha1\nkind: ErrorTrackingProject\nmetadata: {{name: {name}}}\nspec: {{backend: {{integrated: {integrated}}}}}\n"
-    );
-    fs::write(&file, project).unwrap();
+    apply_object_as(
+        namespace,
+        user,
+        "ErrorTrackingProject",
+        name,
+        &format!("{{backend: {{integrated: {integrated}}}}}"),
+    )
+}
+
+/// Applies a key of project `shop` as `user`; what the API server answers.
+fn apply_key_as(namespace: &Namespace, user: &str, name: &str, rotation: &str) -> Result<String, String> {
+    let spec = format!("{{projectRef: {{name: shop}}, rotation: {rotation}}}");
+    apply_object_as(namespace, user, "ClientKey", name, &spec)
+}
+
+fn apply_object_as(namespace: &Namespace, user: &str, kind: &str, name: &str, spec: &str) -> Result<String, String> {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{kind}-{name}.yaml", namespace.0));
+    let object =
+        format!("apiVersion: errortracking.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n");
+    fs::write(&file, object).unwrap();
     namespace.try_kubectl(&["--as", user, "apply", "-f", file.to_str().unwrap()])
 }
 
@@ -186,6 +201,85 @@ fn a_key_that_controllers_act_upon_needs_a_prefix_that_the_installation_allows()
         &pods("{labels: {team: web, app.kubernetes.io/part-of: shop}, annotations: {prometheus.io/scrape: \"true\"}}"),
     )
     .unwrap();
+    namespace.kubectl(&["delete", "etp", "--all", "--timeout=60s"]);
+}
+
+/// The policy about keys as an installation that restarts workloads has it, for one namespace, until the end of the test.
+struct RestartsPolicy(PathBuf);
+
+impl RestartsPolicy {
+    fn new(namespace: &Namespace) -> Self {
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/error-tracking-operator");
+        let settings =
+            format!("restartWorkloads.enabled=true,watchNamespaces={{{}}},image.repository=none", namespace.0);
+        let only = "templates/admission/clientkey.yaml";
+        let policy = helm(&["template", "restarts", chart, "--set", &settings, "--show-only", only]);
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("restarts-policy.yaml");
+        fs::write(&file, policy).unwrap();
+        kubectl(&["apply", "-f", file.to_str().unwrap()]);
+        Self(file)
+    }
+}
+
+impl Drop for RestartsPolicy {
+    fn drop(&mut self) {
+        let _ = try_kubectl(&["delete", "--ignore-not-found", "-f", self.0.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn restarts_may_only_be_asked_for_by_those_who_may_restart() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("admission-restarts");
+    let _policy = RestartsPolicy::new(&namespace);
+    let nobody = tenant(&namespace, "nobody", &[]);
+    let may_patch = |resource| rule("apps", resource, "patch", &[]);
+    let web = tenant(&namespace, "web", &[may_patch("deployments"), may_patch("statefulsets")]);
+    let kinds = ["deployments", "statefulsets", "daemonsets"];
+    let restarter = tenant(&namespace, "restarter", &kinds.map(may_patch));
+    namespace.project("shop", "{backend: {integrated: {ingest: {replicas: 0}}}}");
+    let restarts = "{restartWorkloads: true}";
+
+    let message = |kind: &str, user: &str| format!("restartWorkloads restarts {kind}, which {user} may not patch");
+    let answer = wait_for("the policy is asked", SOON, || {
+        let answer = apply_key_as(&namespace, &nobody, "first", restarts);
+        if answer.is_ok() {
+            namespace.kubectl(&["delete", "etk/first"]);
+        }
+        answer.err()
+    });
+    let says = message("deployments", &nobody);
+    refused(Err(answer), &[&says, "have somebody who may patch deployments.apps in namespace t-admission-restarts"]);
+    // Each kind is one that the operator would restart.
+    let says = message("daemonsets", &web);
+    refused(apply_key_as(&namespace, &web, "first", restarts), &[&says]);
+    apply_key_as(&namespace, &restarter, "first", restarts).unwrap();
+    apply_key_as(&namespace, &nobody, "plain", "{interval: 2160h}").unwrap();
+
+    // The operator writes to the object, and may not patch every one of these kinds itself.
+    let account = format!("system:serviceaccount:{INSTALLATION}:{OPERATOR}");
+    let may = namespace.try_kubectl(&["auth", "can-i", "patch", "daemonsets.apps", "--as", &account]);
+    assert!(may.is_err(), "{account} may patch daemonsets: {may:?}");
+    namespace.wait_ready("etk/first");
+    assert!(!namespace.get("etk/first", ".metadata.finalizers").is_empty());
+
+    // Who may not restart may do everything else with the key, and take the restarts out.
+    let patch =
+        |key: &str, patch: &str| namespace.try_kubectl(&["--as", &nobody, "patch", key, "--type=merge", "-p", patch]);
+    let rotate = |key: &str| {
+        let asked = "errortracking.dev/rotate=2026-01-01T00:00:00Z";
+        namespace.try_kubectl(&["--as", &nobody, "annotate", "--overwrite", key, asked])
+    };
+    let says = message("deployments", &nobody);
+    refused(patch("etk/plain", r#"{"spec":{"rotation":{"restartWorkloads":true}}}"#), &[&says]);
+    refused(patch("etk/first", r#"{"spec":{"rotation":{"requestedAt":"2026-01-01T00:00:00Z"}}}"#), &[&says]);
+    refused(rotate("etk/first"), &[&says]);
+    rotate("etk/plain").unwrap();
+    patch("etk/first", r#"{"metadata":{"labels":{"team":"web"}},"spec":{"enabled":false}}"#).unwrap();
+    patch("etk/first", r#"{"spec":{"rotation":{"restartWorkloads":false}}}"#).unwrap();
+    refused(patch("etk/first", r#"{"spec":{"rotation":{"restartWorkloads":true}}}"#), &[&says]);
+    apply_key_as(&namespace, &restarter, "plain", restarts).unwrap();
+    namespace.kubectl(&["--as", &nobody, "delete", "etk", "--all", "--timeout=60s"]);
     namespace.kubectl(&["delete", "etp", "--all", "--timeout=60s"]);
 }
 

@@ -64,6 +64,13 @@ pub fn try_kubectl(arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
+/// What `helm` prints; it must succeed.
+pub fn helm(arguments: &[&str]) -> String {
+    let output = run("helm", arguments, None);
+    assert!(output.status.success(), "helm {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Looks until `found` gives a value; prints how long it took.
 pub fn wait_for<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
