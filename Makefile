@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-hostile: ## What one tenant does to hurt the others, in a cluster of its ow
 
 test-rotation: ## Rotate a key under load of real SDKs, in a cluster of its own: nothing is lost (root)
 	@hack/test-rotation.sh
+
+test-holders: ## Every way to hold a key through a rotation, in a cluster of its own: no first event is refused (root)
+	@hack/test-holders.sh
 
 test-postgres: ## Against a real Postgres that the tests start
 	@hack/test.sh postgres

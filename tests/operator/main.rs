@@ -15,6 +15,7 @@ mod drift;
 mod exposure;
 mod first_day;
 mod guards;
+mod holders;
 mod hostile;
 mod lifecycle;
 mod namespaces;

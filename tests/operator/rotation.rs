@@ -57,9 +57,7 @@ fn rotate(name: &str, load: &Load, by_operator: bool) -> Outcome {
     let tell = |what: &str| println!("{:6.1} s  {what}", began.elapsed().as_secs_f64());
     let now = namespace.get("etk/app", ".status.active.createdAt");
     tell(&format!("the active key is of {now}; a rotation is asked for"));
-    let date = String::from_utf8(std::process::Command::new("date").args(["-u", "+%FT%TZ"]).output().unwrap().stdout);
-    let asked = format!("errortracking.dev/rotate={}", date.unwrap().trim());
-    namespace.kubectl(&["annotate", "etk", "app", &asked]);
+    ask_for_rotation(&namespace, "app");
     let published = || {
         let states = sql(&format!(
             "SELECT string_agg(state, ' ' ORDER BY ordinal) FROM errortracking.client_keys
@@ -100,6 +98,13 @@ fn rotate(name: &str, load: &Load, by_operator: bool) -> Outcome {
     Outcome { sent, refused: refused(&namespace), lost, retired_after }
 }
 
+/// As `kubectl errors rotate` does.
+pub fn ask_for_rotation(namespace: &Namespace, key: &str) {
+    let date = String::from_utf8(std::process::Command::new("date").args(["-u", "+%FT%TZ"]).output().unwrap().stdout);
+    let asked = format!("errortracking.dev/rotate={}", date.unwrap().trim());
+    namespace.kubectl(&["annotate", "etk", key, &asked]);
+}
+
 /// Events that were sent and that are not stored, once every sender has told how many it sent.
 fn counted(project: &str) -> Option<(u64, u64)> {
     let ids = "replace(event_id::text, '-', '') AS id";
@@ -116,7 +121,7 @@ fn counted(project: &str) -> Option<(u64, u64)> {
 }
 
 /// Answers with which ingest refused a key, of the pods that live.
-fn refused(namespace: &Namespace) -> u64 {
+pub fn refused(namespace: &Namespace) -> u64 {
     let pods = namespace.kubectl(&["get", "pods", "-l", "errortracking.dev/project=shop", "-o", "name"]);
     let mut refused = 0;
     for pod in pods.lines().filter_map(|pod| pod.strip_prefix("pod/")) {

@@ -12,7 +12,7 @@ pub const INSTALLATION: &str = "error-tracking";
 pub const OPERATOR: &str = "error-tracking-operator";
 
 /// Sends events from a pod, as an application would.
-const SENDER: &str = include_str!("sender.py");
+pub const SENDER: &str = include_str!("sender.py");
 
 /// Tests that take a part of the installation away wait for the others, and the others for them.
 static INSTALLATION_USE: RwLock<()> = RwLock::new(());
@@ -100,18 +100,22 @@ pub fn sql_in(database: &str, query: &str) -> String {
     kubectl(&["exec", "-n", INSTALLATION, &pod, "--", "psql", "-U", "postgres", "-d", database, "-Atc", query])
 }
 
-/// Takes down the container's process, as the kernel would; one that is being started is waited for.
-pub fn sigkill(namespace: &str, pod: &str, container: &str) {
-    let cluster = std::env::var("ERROR_TRACKING_CLUSTER").unwrap_or_else(|_| "test".into());
+/// A command of tests/cluster for the cluster of these tests; how it complains.
+pub fn cluster(command: &str, arguments: &[&str]) -> Result<(), String> {
+    let name = std::env::var("ERROR_TRACKING_CLUSTER").unwrap_or_else(|_| "test".into());
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
-    let arguments = ["-C", folder, "run", "./cmd/cluster", "signal", "--name", &cluster, "--namespace", namespace];
+    let program = ["-C", folder, "run", "./cmd/cluster", command, "--name", &name];
+    let output = run("go", &[&program[..], arguments].concat(), None);
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+/// Takes down the process of the container in every pod whose name begins so, as the kernel would; one that is being
+/// started is waited for.
+pub fn sigkill(namespace: &str, pod: &str, container: &str) {
     let started = Instant::now();
-    loop {
-        let output = run("go", &[&arguments[..], &["--pod", pod, "--container", container, "SIGKILL"]].concat(), None);
-        if output.status.success() {
-            return;
-        }
-        assert!(started.elapsed() < Duration::from_mins(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let arguments = ["--namespace", namespace, "--pod", pod, "--container", container, "SIGKILL"];
+    while let Err(complaint) = cluster("signal", &arguments) {
+        assert!(started.elapsed() < Duration::from_mins(1), "{complaint}");
         pause(Duration::from_millis(200));
     }
 }

@@ -9,6 +9,8 @@
 //	cluster logs   --name NAME [COMPONENT] where the logs are, or the end of one of them
 //	cluster signal --name NAME --namespace NS --pod PREFIX --container C SIGKILL
 //	cluster restart --name NAME COMPONENT  end it as a crash would; its supervisor starts it again
+//	cluster cut    --name NAME COMPONENT   it hears nothing more from the API server, for some 20 s
+//	cluster mend   --name NAME             it does again
 //	cluster build                          build the binaries and stop
 //
 // Only the standard library is imported, so that `go run` compiles it in seconds.
@@ -22,7 +24,7 @@ import (
 	"strings"
 )
 
-const usage = "usage: cluster up|down|status|env|load|logs|signal|restart|build [--name NAME] …"
+const usage = "usage: cluster up|down|status|env|load|logs|signal|restart|cut|mend|build [--name NAME] …"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -79,6 +81,13 @@ func run(command string, arguments []string) error {
 			return errors.New("usage: cluster restart --name NAME COMPONENT")
 		}
 		return cluster.restart(flags.Arg(0))
+	case "cut":
+		if flags.NArg() != 1 {
+			return errors.New("usage: cluster cut --name NAME COMPONENT")
+		}
+		return cluster.cut(flags.Arg(0))
+	case "mend":
+		return cluster.mend()
 	case "signal":
 		if flags.NArg() != 1 || *pod == "" || *container == "" {
 			return errors.New("usage: cluster signal --name NAME --namespace NS --pod PREFIX --container C SIGNAL")
