@@ -54,11 +54,11 @@ async fn the_backend_makes_a_secret_key_once() {
     let backend = Backend::Integrated(Integrated::new(store.admin.clone()));
     let adopted = store.admin.adopt_key(shop, &key_identity("a", "k1"), 1, &public_key(), None).await.unwrap();
     let key = KeyId::new(adopted.key_id.to_string());
-    assert!(backend.secret_key(&key).await.unwrap().is_none());
-    let made = backend.make_secret_key(&key).await.unwrap();
+    assert!(backend.secret_key("k1", &key).await.unwrap().is_none());
+    let made = backend.make_secret_key(&key).await.unwrap().unwrap();
     assert_eq!(made.expose_secret().len(), 32);
-    assert_eq!(backend.make_secret_key(&key).await.unwrap().expose_secret(), made.expose_secret());
-    assert_eq!(backend.secret_key(&key).await.unwrap().unwrap().expose_secret(), made.expose_secret());
+    assert_eq!(backend.make_secret_key(&key).await.unwrap().unwrap().expose_secret(), made.expose_secret());
+    assert_eq!(backend.secret_key("k1", &key).await.unwrap().unwrap().expose_secret(), made.expose_secret());
     let unknown = backend.make_secret_key(&KeyId::new("999")).await.unwrap_err();
     assert!(matches!(unknown, BackendError::UnknownKey(_)), "{unknown}");
 }

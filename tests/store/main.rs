@@ -20,6 +20,7 @@ mod retention;
 mod rights;
 mod roles;
 mod search_path;
+mod server_keys;
 mod sessions;
 mod settings;
 mod tenants;

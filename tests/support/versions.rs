@@ -2,6 +2,7 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
+    DROP TABLE errortracking.server_keys, errortracking.server_key_intents, errortracking.server_key_orphans;
     DROP FUNCTION errortracking.succeed_and_observe, errortracking.publish_and_observe, errortracking.observe_keys;
     DROP TYPE errortracking.observed_keys;
     DROP VIEW errortracking.console_client_keys;

@@ -8,6 +8,7 @@ mod catalog;
 mod former_logins;
 mod ingest_pods;
 mod instances;
+mod key_row;
 mod key_secrets;
 mod keys;
 mod leader;
@@ -23,6 +24,7 @@ mod rights;
 mod roles;
 mod scram;
 mod server;
+mod server_keys;
 mod usage;
 
 use std::fmt;
@@ -30,7 +32,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-pub(super) use self::keys::state_of_key;
+pub(super) use self::key_row::state_of_key;
 pub use self::{
     catalog::CatalogProject,
     former_logins::LeftLogin,
@@ -42,6 +44,7 @@ pub use self::{
     retention::Expired,
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,
+    server_keys::{Answer, Begun, Place, ServerKeyRow},
     usage::{OutcomeCount, ProjectUsage},
 };
 use crate::{

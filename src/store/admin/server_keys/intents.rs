@@ -1,0 +1,129 @@
+//! Keys of a server that gives them no names: one is asked for at a time, and whose it is can be told only from the answer.
+
+use sqlx::PgConnection;
+
+use super::Admin;
+use crate::store::StoreError;
+
+/// How an intent to make a key began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    Begun,
+    /// Another key is being made at the place.
+    Busy,
+}
+
+/// After so long another key of the place need not wait for the answer any more.
+const ANSWERED_WITHIN_SECONDS: i32 = 60;
+
+impl Admin {
+    /// The ids that the place had when a key was asked for whose answer is lost: of this object, or of one that has waited
+    /// for too long. `None`: no answer is lost.
+    pub async fn lost_answer(&self, place: &str, uid: &str) -> Result<Option<Vec<String>>, StoreError> {
+        let known: Option<(Vec<String>,)> = sqlx::query_as(
+            "SELECT known FROM errortracking.server_key_intents
+             WHERE place = $1
+                AND (client_key_uid = $2 OR begun_at < clock_timestamp() - make_interval(secs => $3))",
+        )
+        .bind(place)
+        .bind(uid)
+        .bind(f64::from(ANSWERED_WITHIN_SECONDS))
+        .fetch_optional(&mut *self.read().await?)
+        .await?;
+        Ok(known.map(|(known,)| known))
+    }
+
+    /// The answer is given up: of the ids that the place has now, `orphans` may have been meant, and nobody claims them.
+    pub async fn give_answer_up(&self, place: &str, orphans: &[String]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO errortracking.server_key_orphans (place, server_id) SELECT $1, unnest($2::text[])
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(place)
+        .bind(orphans)
+        .execute(&mut *transaction)
+        .await?;
+        end(&mut transaction, place).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Before a key is asked for at the place, which has these ids now.
+    pub async fn begin_server_key(
+        &self,
+        place: &str,
+        uid: &str,
+        ordinal: i32,
+        known: &[String],
+    ) -> Result<Begun, StoreError> {
+        let mut transaction = self.begin().await?;
+        let begun = sqlx::query(
+            "INSERT INTO errortracking.server_key_intents (place, client_key_uid, ordinal, known)
+             VALUES ($1, $2, $3, $4) ON CONFLICT (place) DO NOTHING",
+        )
+        .bind(place)
+        .bind(uid)
+        .bind(ordinal)
+        .bind(known)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(if begun.rows_affected() > 0 { Begun::Begun } else { Begun::Busy })
+    }
+
+    /// The server said no: nothing was made.
+    pub async fn end_intent(&self, place: &str) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        end(&mut transaction, place).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Ids at the place that nobody claims, of those that are there still.
+    pub async fn server_key_orphans(&self, place: &str, there: &[String]) -> Result<Vec<String>, StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("DELETE FROM errortracking.server_key_orphans WHERE place = $1 AND NOT server_id = ANY ($2)")
+            .bind(place)
+            .bind(there)
+            .execute(&mut *transaction)
+            .await?;
+        let orphans: Vec<(String,)> = sqlx::query_as(
+            "SELECT server_id FROM errortracking.server_key_orphans WHERE place = $1 ORDER BY seen_at, server_id",
+        )
+        .bind(place)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(orphans.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Every id at the place that a key of ours has or had.
+    pub async fn claimed_server_ids(&self, place: &str) -> Result<Vec<String>, StoreError> {
+        let claimed: Vec<(String,)> = sqlx::query_as(
+            "SELECT server_id FROM errortracking.server_keys WHERE place = $1 AND server_id IS NOT NULL",
+        )
+        .bind(place)
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        Ok(claimed.into_iter().map(|(id,)| id).collect())
+    }
+}
+
+pub(super) async fn end(connection: &mut PgConnection, place: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM errortracking.server_key_intents WHERE place = $1")
+        .bind(place)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The intent to make a key of the place where this one is.
+pub(super) async fn end_of(connection: &mut PgConnection, key_id: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM errortracking.server_key_intents
+         WHERE place = (SELECT place FROM errortracking.server_keys WHERE key_id = $1)",
+    )
+    .bind(key_id)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
