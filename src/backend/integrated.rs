@@ -196,6 +196,8 @@ impl From<KeyRow> for Key {
             settings_version: row.settings_version,
             restarted: row.restarted,
             refused: row.refused,
+            debt: None,
+            limit_refused: false,
         }
     }
 }

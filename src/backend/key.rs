@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
+use super::Debt;
 use crate::{
     dsn::{ProjectId, PublicKey},
     rotation::{self, State},
@@ -12,8 +13,8 @@ use crate::{
     store::admin::IngestInstance,
 };
 
-/// What its backend calls a key, as `status.active.keyID` shows it: a row's number in Postgres, a number in GitLab, 32
-/// hex digits in Sentry.
+/// What its backend calls a key, as `status.active.keyID` shows it: the number of a row in
+/// Postgres, also of a key that another server keeps: Sentry's ids are public keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyId(String);
 
@@ -37,6 +38,7 @@ impl fmt::Display for KeyId {
 
 /// A key of a `ClientKey`, also one that has ended.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was observed")]
 pub struct Key {
     pub id: KeyId,
     pub public_key: PublicKey,
@@ -62,6 +64,10 @@ pub struct Key {
     pub restarted: Vec<String>,
     /// Something was sent with it in the last hour when it was refused.
     pub refused: bool,
+    /// What the server that keeps it is still to be told.
+    pub debt: Option<Debt>,
+    /// That server took a limit and kept another one.
+    pub limit_refused: bool,
 }
 
 impl Key {
@@ -86,6 +92,8 @@ pub enum DsnSource {
     Endpoint(ProjectId),
     /// The backend's own DSN, taken as it is: the backend knows where it receives events.
     Whole(SecretString),
+    /// The backend has not told it yet.
+    Awaited,
 }
 
 /// The keys of one `ClientKey`, as observed.
@@ -93,6 +101,8 @@ pub enum DsnSource {
 pub struct Keys {
     /// `None`: the project takes no keys yet.
     pub(super) project: Option<ProjectId>,
+    /// Another server keeps them: they have no number of ours.
+    pub(super) elsewhere: bool,
     /// In the order in which they were made; of many that have ended, the newest.
     pub(super) all: Vec<Key>,
     /// Of the newest key that was ever minted for the object; 0: none was.
@@ -107,7 +117,19 @@ impl Keys {
     /// Whether the project is so far that keys can be minted.
     #[must_use]
     pub fn are_accepted(&self) -> bool {
-        self.project.is_some()
+        self.project.is_some() || self.elsewhere
+    }
+
+    /// Whether another server keeps them, which nobody can watch.
+    #[must_use]
+    pub fn are_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// Whether the server that keeps them is still to be told something.
+    #[must_use]
+    pub fn are_owed(&self) -> bool {
+        self.all.iter().any(|key| key.debt.is_some())
     }
 
     /// The key that the Secret names, or should name: [`rotation::active`].

@@ -6,6 +6,7 @@
 //! sees neither tables nor URLs; ids of keys are the backend's own ([`KeyId`]), and a DSN may be the backend's as well
 //! ([`DsnSource`]).
 
+mod elsewhere;
 mod error;
 mod integrated;
 mod key;
@@ -15,7 +16,8 @@ pub mod servers;
 use jiff::Timestamp;
 
 pub use self::{
-    error::BackendError,
+    elsewhere::{Debt, Elsewhere, Server, ServerKind, Upkeep},
+    error::{BackendError, NotConnected},
     integrated::Integrated,
     key::{DsnSource, Key, KeyId, Keys, PublishedKey},
 };
@@ -27,6 +29,8 @@ pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity, KeyObjects, Re
 pub enum Backend {
     /// The operator's own store, in Postgres.
     Integrated(Integrated),
+    /// Another server, and a ledger in Postgres.
+    Elsewhere(Elsewhere),
 }
 
 impl Backend {
@@ -34,6 +38,7 @@ impl Backend {
     pub async fn observe(&self, objects: KeyObjects<'_>) -> Result<Keys, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.observe(objects).await,
+            Self::Elsewhere(elsewhere) => elsewhere.observe(objects.client_key_uid).await,
         }
     }
 
@@ -41,6 +46,7 @@ impl Backend {
     pub async fn take_over(&self, keys: &mut Keys, owner: &KeyIdentity) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.take_over(keys, owner).await,
+            Self::Elsewhere(elsewhere) => elsewhere.take_over(keys, owner).await,
         }
     }
 
@@ -55,6 +61,7 @@ impl Backend {
     ) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.put_back(keys, project_uid, owner, published).await,
+            Self::Elsewhere(elsewhere) => elsewhere.put_back(keys, owner, published).await,
         }
     }
 
@@ -63,6 +70,7 @@ impl Backend {
     pub async fn mint(&self, keys: &mut Keys, owner: &KeyIdentity) -> Result<Key, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.mint(keys, owner).await,
+            Self::Elsewhere(elsewhere) => elsewhere.mint(keys, owner).await,
         }
     }
 
@@ -71,6 +79,7 @@ impl Backend {
     pub async fn succeed(&self, keys: &Keys, objects: KeyObjects<'_>, active: &KeyId) -> Result<Keys, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.succeed(keys, objects, active).await,
+            Self::Elsewhere(elsewhere) => elsewhere.succeed(keys, objects.client_key_uid, active).await,
         }
     }
 
@@ -84,6 +93,7 @@ impl Backend {
     ) -> Result<Keys, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.published(objects, key, at).await,
+            Self::Elsewhere(elsewhere) => elsewhere.published(objects.client_key_uid, key, at).await,
         }
     }
 
@@ -91,6 +101,7 @@ impl Backend {
     pub async fn withdraw(&self, client_key_uid: &str) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.withdraw(client_key_uid).await,
+            Self::Elsewhere(elsewhere) => elsewhere.withdraw(client_key_uid).await,
         }
     }
 
@@ -99,6 +110,7 @@ impl Backend {
     pub async fn end(&self, client_key_uid: &str, key: &KeyId, for_good: bool) -> Result<bool, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.end(client_key_uid, key, for_good).await,
+            Self::Elsewhere(elsewhere) => elsewhere.end(client_key_uid, key, for_good).await,
         }
     }
 
@@ -106,6 +118,7 @@ impl Backend {
     pub async fn restore(&self, client_key_uid: &str, key: &KeyId) -> Result<bool, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.restore(client_key_uid, key).await,
+            Self::Elsewhere(elsewhere) => elsewhere.restore(client_key_uid, key).await,
         }
     }
 
@@ -113,6 +126,7 @@ impl Backend {
     pub async fn restarted(&self, key: &KeyId, workload: &str) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.restarted(key, workload).await,
+            Self::Elsewhere(elsewhere) => elsewhere.restarted(key, workload).await,
         }
     }
 
@@ -120,6 +134,7 @@ impl Backend {
     pub async fn refused_uses(&self, client_key_uid: &str) -> Result<Vec<RefusedUse>, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.refused_uses(client_key_uid).await,
+            Self::Elsewhere(_) => Ok(Vec::new()),
         }
     }
 
@@ -127,6 +142,7 @@ impl Backend {
     pub async fn instance_is_gone(&self, keys: &Keys, instance: &str) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.instance_is_gone(keys, instance).await,
+            Self::Elsewhere(_) => Ok(()),
         }
     }
 
@@ -134,6 +150,7 @@ impl Backend {
     pub async fn set_enabled(&self, client_key_uid: &str, enabled: bool) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.set_enabled(client_key_uid, enabled).await,
+            Self::Elsewhere(elsewhere) => elsewhere.set_enabled(client_key_uid, enabled).await,
         }
     }
 
@@ -141,6 +158,24 @@ impl Backend {
     pub async fn set_rate_limit(&self, client_key_uid: &str, limit: Option<RateLimit>) -> Result<(), BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.set_rate_limit(client_key_uid, limit).await,
+            Self::Elsewhere(elsewhere) => elsewhere.set_rate_limit(client_key_uid, limit).await,
+        }
+    }
+
+    /// Tells the server that keeps the keys of the `ClientKey` what it has not been told.
+    pub async fn settle(&self, client_key_uid: &str) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(_) => Ok(()),
+            Self::Elsewhere(elsewhere) => elsewhere.settle(client_key_uid).await,
+        }
+    }
+
+    /// The other server that keeps the keys.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerKind> {
+        match self {
+            Self::Integrated(_) => None,
+            Self::Elsewhere(elsewhere) => Some(elsewhere.kind()),
         }
     }
 
@@ -148,6 +183,7 @@ impl Backend {
     pub async fn revoke_keys_of(&self, client_key_uid: &str) -> Result<u64, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.revoke_keys_of(client_key_uid).await,
+            Self::Elsewhere(elsewhere) => elsewhere.end_all(client_key_uid).await,
         }
     }
 }

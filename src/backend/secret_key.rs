@@ -8,16 +8,18 @@ use crate::dsn::hex;
 
 impl Backend {
     /// The secret key that belongs to the key; `None`: it has none yet.
-    pub async fn secret_key(&self, key: &KeyId) -> Result<Option<SecretString>, BackendError> {
+    pub async fn secret_key(&self, client_key_uid: &str, key: &KeyId) -> Result<Option<SecretString>, BackendError> {
         match self {
             Self::Integrated(integrated) => integrated.secret_key(key).await,
+            Self::Elsewhere(elsewhere) => elsewhere.secret_key(client_key_uid, key).await,
         }
     }
 
-    /// The same, made if there is none.
-    pub async fn make_secret_key(&self, key: &KeyId) -> Result<SecretString, BackendError> {
+    /// The same, made if there is none. `None`: another server makes it, and has not told it.
+    pub async fn make_secret_key(&self, key: &KeyId) -> Result<Option<SecretString>, BackendError> {
         match self {
-            Self::Integrated(integrated) => integrated.make_secret_key(key).await,
+            Self::Integrated(integrated) => integrated.make_secret_key(key).await.map(Some),
+            Self::Elsewhere(_) => Ok(None),
         }
     }
 }

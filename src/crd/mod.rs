@@ -13,6 +13,7 @@ mod ingest;
 mod project;
 mod rotation;
 mod schema;
+mod servers;
 mod settings;
 
 pub use allowed_namespaces::{AllowedNamespaces, NamespacesFrom};
@@ -30,6 +31,7 @@ pub use project::{
     ErrorTrackingProjectStatus, IngestMode, IngestStatus, Integrated, SecretReference,
 };
 pub use rotation::{HolderWorkload, Holders, Overlap, Period, RetiringKey, Rotation, Window};
+pub use servers::{Gitlab, SecretKeyReference, Sentry, SentryStatus, ServerRef};
 pub use settings::{Filters, Privacy, Quota, RateLimit};
 
 use kube::CustomResourceExt;
@@ -109,8 +111,10 @@ mod tests {
         let sum: Option<u64> = sum.find_map(|rule| rule["rule"].as_str()?.rsplit_once(" <= ")?.1.parse().ok());
         let summed = summed || sum.is_some();
         let rules = schema["x-kubernetes-validations"].to_string();
-        let ascii =
-            schema.get("pattern").is_some() || ["matches('^[a-z", "isIP("].iter().any(|says| rules.contains(says));
+        let ascii = schema.get("pattern").is_some()
+            || ["matches('^[a-z", "matches('^[-._a-zA-Z0-9]", "matches('^https?://", "isIP("]
+                .iter()
+                .any(|says| rules.contains(says));
         let bound = |name: &str| {
             let bound = schema[name].as_u64();
             bound.unwrap_or_else(|| panic!("{at} has no {name}"))
@@ -123,7 +127,8 @@ mod tests {
             let of_items = bound("maxItems") * largest(items, &format!("{at}[]"), summed);
             if ascii { of_items / 4 } else { of_items }
         } else if let Some(fields) = schema["properties"].as_object() {
-            fields.iter().map(|(name, field)| largest(field, &format!("{at}.{name}"), summed)).sum()
+            let of_fields = fields.iter().map(|(name, field)| largest(field, &format!("{at}.{name}"), summed));
+            if rules.contains("exactly one of") { of_fields.max().unwrap_or_default() } else { of_fields.sum() }
         } else if schema["type"] == "string" && schema.get("enum").is_none() && schema["format"] != "date-time" {
             bound("maxLength") * if ascii { 1 } else { 4 }
         } else {

@@ -9,6 +9,7 @@ use super::{
     allowed_namespaces::AllowedNamespaces,
     ingest::{Ingest, Scale},
     schema,
+    servers::{Gitlab, Sentry, SentryStatus, ServerRef},
     settings::{Filters, Privacy, Quota},
 };
 use crate::settings::{DEFAULT_RETENTION_DAYS, Settings};
@@ -30,6 +31,8 @@ use crate::settings::{DEFAULT_RETENTION_DAYS, Settings};
     selectable = ".spec.active",
     selectable = ".spec.deletionPolicy",
     selectable = ".spec.backend.integrated.database.secretRef.name",
+    selectable = ".spec.backend.sentry.url",
+    selectable = ".spec.backend.gitlab.url",
     selectable = ".status.projectID",
     selectable = ".status.ingest.mode",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must start with a letter and hold only lower-case letters, digits and '-': the ingest Service is named after it"),
@@ -60,7 +63,7 @@ pub struct ErrorTrackingProjectSpec {
     #[schemars(length(max = 64))]
     pub platform: Option<String>,
 
-    /// Where the errors are kept: exactly one. Today `integrated`, the operator's own store, is the only one.
+    /// Where the errors are kept: exactly one of integrated, the operator's own store and the default, sentry and gitlab. The choice cannot be changed later.
     #[serde(default)]
     pub backend: Backend,
 
@@ -93,17 +96,24 @@ impl Default for ErrorTrackingProjectSpec {
 /// Where a project's errors are kept: exactly one field is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.integrated)").message("spec.backend must name one backend: use 'integrated: {}' for the operator's own store"))]
+#[x_kube(validation = Rule::new("[has(self.integrated), has(self.sentry), has(self.gitlab)].filter(there, there).size() == 1").message("spec.backend must name exactly one of integrated, sentry and gitlab: use 'integrated: {}' for the operator's own store"))]
+#[x_kube(validation = Rule::new("has(self.integrated) == has(oldSelf.integrated) && has(self.sentry) == has(oldSelf.sentry)").message("the choice of spec.backend is immutable: stored errors and keys do not move. Create another project for the other backend"))]
 pub struct Backend {
     /// The operator's own ingest pods and Postgres schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrated: Option<Integrated>,
+    /// A project of a Sentry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentry: Option<Sentry>,
+    /// A project of a GitLab with integrated error tracking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitlab: Option<Gitlab>,
 }
 
 /// Absent means the operator's own store, so a project needs no spec at all.
 impl Default for Backend {
     fn default() -> Self {
-        Self { integrated: Some(Integrated::default()) }
+        Self { integrated: Some(Integrated::default()), sentry: None, gitlab: None }
     }
 }
 
@@ -188,6 +198,14 @@ impl ErrorTrackingProject {
         database.secret_ref.as_ref().map(|secret| secret.name.as_str())
     }
 
+    /// The server that keeps the errors, when it is not the operator's own store.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerRef<'_>> {
+        let backend = &self.spec.backend;
+        let gitlab = || backend.gitlab.as_ref().map(ServerRef::Gitlab);
+        backend.sentry.as_ref().map(ServerRef::Sentry).or_else(gitlab)
+    }
+
     /// What the spec asks of the pods that receive events, and of the way to them.
     #[must_use]
     pub fn ingest(&self) -> Ingest {
@@ -217,7 +235,7 @@ pub struct ErrorTrackingProjectStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: events are received and stored. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". DatabaseReady: the schema is up to date and its login works. IngestReady: pods receive events. Receiving: events have come, the last one in the hour that the message names.
+    /// Ready: events are received and stored. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". DatabaseReady: the schema is up to date and its login works. IngestReady: pods receive events. Receiving: events have come, the last one in the hour that the message names. Connected, instead of the three, of a project that another server keeps: it answers and lets the operator manage keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -230,6 +248,9 @@ pub struct ErrorTrackingProjectStatus {
     /// What receives the project's events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingest: Option<IngestStatus>,
+    /// What the token can see of the Sentry that keeps the errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentry: Option<SentryStatus>,
 }
 
 /// Where the project's events are stored.

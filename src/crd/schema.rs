@@ -134,6 +134,16 @@ pub fn hostnames(_: &mut SchemaGenerator) -> Schema {
     limited("gateway.hostnames", 2048, schema)
 }
 
+/// Projects of a Sentry, as "organization/project".
+pub fn available_projects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 100,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "maxLength": 201, "pattern": "^[-_.a-zA-Z0-9]+/[-_.a-zA-Z0-9]+$"}
+    })
+}
+
 /// Secrets by name. The admission policy of the chart has a line for each.
 pub fn secret_references(_: &mut SchemaGenerator) -> Schema {
     let schema = json!({

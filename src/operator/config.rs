@@ -11,7 +11,7 @@ use super::{
         project::{IngestImage, IngestPods},
     },
 };
-use crate::kubernetes::Namespaces;
+use crate::{backend::servers::AllowedBackends, kubernetes::Namespaces};
 
 /// Settings of the operator.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,6 +57,8 @@ pub struct Config {
     pub(super) namespaces: Namespaces,
     #[command(flatten)]
     pub(super) hosts: AllowedHosts,
+    #[command(flatten)]
+    pub(super) backends: AllowedBackends,
     #[command(flatten)]
     pub(super) limits: Limits,
     #[command(flatten)]

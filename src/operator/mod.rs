@@ -30,7 +30,7 @@ use self::{
         leader::{LeaderError, Leadership, campaign},
     },
     databases::{
-        DatabaseOwner, DatabaseState, Databases, Keeper, Keeping,
+        DatabaseOwner, DatabaseState, Databases, Keeper, Keeping, Servers,
         tombstones::{self, Tombstones},
     },
     engine::{
@@ -196,6 +196,7 @@ async fn work(
         metrics.clone(),
         events.clone(),
     );
+    let servers = Servers::new(client.clone(), config.backends.clone());
     let context = Arc::new(Context {
         children: ChildWriter::new(client.clone(), echoes.clone()),
         statuses: StatusWriter::new(client.clone(), echoes, events.clone()),
@@ -205,7 +206,7 @@ async fn work(
         client,
         caches: caches.clone(),
         events,
-        databases: Databases::new(states),
+        databases: Databases::new(states, servers.clone()),
         tombstones,
         metrics: metrics.clone(),
         image: config.image(),
@@ -233,7 +234,7 @@ async fn work(
     info!(objects, "Caches are filled; reconciling.");
     let dependents = Arc::new(caches.clone());
     let (hosts, namespaces) = (config.hosts.clone(), config.namespaces.clone());
-    let keeping = Keeping { keeper, hosts, namespaces, epochs, raise, dependents, liveness: liveness.clone() };
+    let keeping = Keeping { keeper, hosts, servers, namespaces, epochs, raise, dependents, liveness: liveness.clone() };
     tasks.spawn(context.databases.projects.clone().keep(keeping));
     tasks.spawn(report_synced(caches.clone(), metrics.clone()));
     let mut jobs = Jobs::new(metrics);

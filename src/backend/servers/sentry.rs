@@ -53,6 +53,8 @@ pub struct SentryKey {
     pub public: PublicKey,
     pub label: String,
     pub dsn: SecretString,
+    /// The secret part, which only the deprecated form of a DSN has.
+    pub secret: Option<SecretString>,
     pub active: bool,
     /// `None`: any number of events, also where the server knows no limits.
     pub limit: Option<RateLimit>,
@@ -62,7 +64,7 @@ pub struct SentryKey {
 /// Ids are public keys, and no whole key must reach a log line.
 impl fmt::Debug for SentryKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id: _, public, label, dsn: _, active, limit, created_at } = self;
+        let Self { id: _, public, label, dsn: _, secret: _, active, limit, created_at } = self;
         let mut shown = formatter.debug_struct("SentryKey");
         shown.field("public", public).field("label", label).field("active", active).field("limit", limit);
         shown.field("created_at", created_at).finish_non_exhaustive()

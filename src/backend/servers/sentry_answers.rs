@@ -1,6 +1,7 @@
 //! What Sentry answers: fields that are used are as they should be, all others are let be.
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{ServerError, api::key_and_dsn, sentry::SentryKey, web::Answer};
@@ -64,6 +65,7 @@ pub(super) struct ToldKey {
     rate_limit: Option<ToldLimit>,
     dsn: ToldDsn,
     date_created: Option<Timestamp>,
+    secret: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +79,13 @@ struct ToldDsn {
     public: String,
 }
 
+/// What a secret part may be to stand in a URL.
+fn secret_part(secret: Option<String>) -> Option<SecretString> {
+    let fit =
+        |secret: &String| (1..=64).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    secret.filter(fit).map(SecretString::from)
+}
+
 impl ToldKey {
     pub(super) fn read(self) -> Result<SentryKey, ServerError> {
         let (public, dsn) = key_and_dsn(&self.public, &self.dsn.public)?;
@@ -86,6 +95,7 @@ impl ToldKey {
             public,
             label: self.label.or(self.name).unwrap_or_default(),
             dsn,
+            secret: secret_part(self.secret),
             active: self.is_active,
             limit: limit.map(|limit| RateLimit { events: limit.count, window_seconds: limit.window }),
             created_at: self.date_created,

@@ -37,6 +37,8 @@ pub struct Facts {
     pub number: i64,
     /// The object that it refers to: a name, of its own namespace, or "namespace/name". Empty: none.
     pub refers_to: Box<str>,
+    /// Of a project: another server keeps its errors, and what it refers to is the Secret of the token.
+    pub elsewhere: bool,
     /// Changes with everything that other objects depend on.
     pub outward: u64,
     /// Whether its conditions Ready and Stalled are True.

@@ -103,7 +103,7 @@ pub async fn read(api: &Api<Secret>, name: &str) -> Result<Option<BTreeMap<Strin
     Ok(secret.map(values_of))
 }
 
-fn values_of(secret: Secret) -> BTreeMap<String, String> {
+pub fn values_of(secret: Secret) -> BTreeMap<String, String> {
     let values = secret.data.unwrap_or_default().into_iter();
     values.map(|(key, ByteString(value))| (key, String::from_utf8_lossy(&value).into_owned())).collect()
 }

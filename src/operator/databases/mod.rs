@@ -10,6 +10,7 @@ mod keeper;
 mod login;
 mod projects;
 pub mod reach;
+mod servers;
 pub mod tombstones;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use self::{
     keeper::{DatabaseOwner, Keeper, Secrets, keep},
     login::random_password,
     projects::{Dependents, Keeping, ProjectDatabases, SecretName},
+    servers::{FRESH, Seen, Servers},
 };
 use crate::{
     crd::{DeletionPolicy, ErrorTrackingProject},
@@ -38,12 +40,14 @@ pub struct Databases {
     /// Installation of the own database that was reached last, which owes what a deletion leaves.
     installation: Arc<Mutex<Option<String>>>,
     pub projects: ProjectDatabases,
+    /// Servers that keep the keys of projects.
+    pub servers: Servers,
 }
 
 impl Databases {
     #[must_use]
-    pub fn new(own: watch::Receiver<DatabaseState>) -> Self {
-        Self { own, installation: Arc::default(), projects: ProjectDatabases::default() }
+    pub fn new(own: watch::Receiver<DatabaseState>, servers: Servers) -> Self {
+        Self { own, installation: Arc::default(), projects: ProjectDatabases::default(), servers }
     }
 
     /// The operator's own.

@@ -24,6 +24,7 @@ use super::{
     database::DatabaseState,
     hosts::AllowedHosts,
     keeper::{self, DatabaseOwner, Headroom, Keeper},
+    servers::Servers,
 };
 use crate::{
     kubernetes::{
@@ -75,6 +76,8 @@ pub struct Keeping {
     /// As for the operator's own database.
     pub keeper: Keeper,
     pub hosts: AllowedHosts,
+    /// Their tokens are in Secrets with the same label.
+    pub servers: Servers,
     pub namespaces: Namespaces,
     pub epochs: watch::Receiver<i64>,
     pub raise: mpsc::Sender<i64>,
@@ -182,9 +185,12 @@ impl ProjectDatabases {
             liveness: keeping.liveness.clone(),
         };
         let touched = || {
-            let connected = self.clone();
+            let (connected, servers, dependents) = (self.clone(), keeping.servers.clone(), keeping.dependents.clone());
             move |change: Change, _: &DynamicObject| {
                 let name = (change.name.namespace.to_string(), change.name.name.to_string());
+                if servers.touch(&name) {
+                    dependents.wake(&name);
+                }
                 let entries = connected.entries.lock();
                 if let Some(entry) = entries.get(&name) {
                     entry.changed.notify_one();

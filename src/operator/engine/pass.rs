@@ -40,6 +40,11 @@ pub trait StepFailure: Error + Send + Sync + 'static {
     fn no_answer() -> Self;
 
     fn outlook(&self) -> Outlook;
+
+    /// When the same step can pass at the earliest, where somebody said so.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// One pass over one object of a kind.
@@ -140,6 +145,9 @@ pub async fn run<P: Pass>(mut pass: P, metrics: &Metrics) -> Result<Action, Pass
         return Ok(if P::waits(&observed) { Action::wait() } else { Action::requeue(after) });
     };
     let terminal = pass.is_of_owner(&failure);
+    if let Some(after) = failure.retry_after() {
+        return Ok(Action::requeue(after));
+    }
     match failure.outlook() {
         Outlook::RetrySoon | Outlook::Fenced => Err(PassFailed::counted(failure, terminal)),
         Outlook::Stalled => Ok(Action::terminal()),

@@ -348,7 +348,7 @@ fn prune_resource(object: &mut DynamicObject) {
 impl Dependents for Caches {
     fn named(&self) -> BTreeSet<SecretName> {
         self.of::<ErrorTrackingProject>().cache.summaries(|all| {
-            all.filter(|(_, project)| !project.facts.refers_to.is_empty())
+            all.filter(|(_, project)| !project.facts.refers_to.is_empty() && !project.facts.elsewhere)
                 .map(|(name, project)| (name.namespace.to_string(), project.facts.refers_to.to_string()))
                 .collect()
         })

@@ -3,19 +3,20 @@
 
 use std::time::Duration;
 
-use kube::api::ObjectMeta;
+use kube::{Resource, api::ObjectMeta, runtime::events::EventType};
 use tokio::time::timeout;
 
 use super::{context::Context, failure::Failure, kind::Kind};
 use crate::{
-    crd::FINALIZER,
+    crd::{ErrorTrackingProject, FINALIZER},
     operator::{
         databases::tombstones::Tombstone,
         engine::{
             controller::{Action, PassFailed},
             pass::{self, StepFailure},
+            queue::ObjectName,
         },
-        objects::{apply, child::ChildKind},
+        objects::{EventReason, apply, child::ChildKind},
     },
 };
 
@@ -44,6 +45,15 @@ pub enum Undo {
         kind: ChildKind,
         name: String,
     },
+    /// The project takes the keys back at the server that keeps them; the ledger remembers them until then.
+    TakeBack {
+        step: &'static str,
+        project: ObjectName,
+    },
+    /// As much of a project as its server allows now.
+    TakeAllBack {
+        step: &'static str,
+    },
     /// What Postgres cannot do now becomes a tombstone: an object never waits for a database.
     Settle {
         step: &'static str,
@@ -54,7 +64,11 @@ pub enum Undo {
 impl Undo {
     fn step(&self) -> &'static str {
         match self {
-            Self::DeleteChild { step, .. } | Self::OrphanChild { step, .. } | Self::Settle { step, .. } => step,
+            Self::DeleteChild { step, .. }
+            | Self::OrphanChild { step, .. }
+            | Self::TakeBack { step, .. }
+            | Self::TakeAllBack { step }
+            | Self::Settle { step, .. } => step,
         }
     }
 }
@@ -80,7 +94,7 @@ async fn finish_steps<K: Kind>(metadata: &ObjectMeta, object: Option<&K>, contex
     };
     let undone = K::deletion(&deleted, context);
     for undo in &undone {
-        let performed = perform(undo, deleted.namespace, deleted.uid, context);
+        let performed = perform(undo, &deleted, context);
         pass::step(&context.metrics, K::CONTROLLER, undo.step(), performed).await?;
     }
     let freed = context.statuses.set_finalizer::<K>(metadata, false);
@@ -93,16 +107,47 @@ async fn finish_steps<K: Kind>(metadata: &ObjectMeta, object: Option<&K>, contex
     Ok(())
 }
 
-async fn perform(undo: &Undo, namespace: &str, uid: &str, context: &Context) -> Result<(), Failure> {
+async fn perform<K: Kind>(undo: &Undo, deleted: &Deleted<'_, K>, context: &Context) -> Result<(), Failure> {
     let (client, databases) = (&context.client, &context.databases);
+    let (namespace, uid) = (deleted.namespace, deleted.uid);
     match undo {
         Undo::DeleteChild { kind, name, .. } => in_time(apply::delete(client, *kind, namespace, name, uid)).await,
         Undo::OrphanChild { kind, name, .. } => in_time(apply::orphan(client, *kind, namespace, name, uid)).await,
+        Undo::TakeBack { project, .. } => {
+            context.caches.wake::<ErrorTrackingProject>(project);
+            Ok(())
+        }
+        Undo::TakeAllBack { .. } => {
+            take_all_back(namespace, deleted.name, context).await;
+            Ok(())
+        }
         Undo::Settle { tombstone, .. } => {
             context.tombstones.settle_or_record(databases, tombstone, UNDO_LIMIT).await?;
             Ok(())
         }
     }
+}
+
+/// Nothing waits for a server: what it does not do now stays in the ledger, for the next project that is the same one there.
+async fn take_all_back(namespace: &str, name: &str, context: &Context) {
+    let Some(found) = context.caches.project(namespace, name) else { return };
+    let Ok(project) = &found.0 else { return };
+    let Some(elsewhere) = context.databases.leaving(project) else { return };
+    let taken = timeout(UNDO_LIMIT, elsewhere.take_all_back()).await;
+    let error = match taken {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("it did not answer in time".to_owned()),
+    };
+    if let Some(error) = error {
+        let note = format!(
+            "Keys of the project could not be taken back at the server that keeps them, and may be accepted still: {error}. \
+             Disable or delete them there; a project that names the same one there takes them back."
+        );
+        let (reference, reason) = (project.object_ref(&()), EventReason::KeysLeft.as_str());
+        context.events.publish(&reference, EventType::Warning, "Delete", reason, &note);
+    }
+    context.databases.servers.forget(namespace, name);
 }
 
 async fn in_time<E: Into<Failure>>(undoing: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {

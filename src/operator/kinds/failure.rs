@@ -1,7 +1,7 @@
 //! Why a step of a plan did not work, and what a user can do about it. Each failure holds its cause; the sentence for
 //! people and the word for the condition are made of it at the end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     backend::BackendError,
@@ -73,6 +73,19 @@ pub enum Unmet {
         /// Whose it is, if the operator made it.
         holder: Option<String>,
     },
+    /// A field that the server which keeps the keys has nothing for.
+    #[error("{field} cannot be had from {server}: {cure}.")]
+    NotSupported { field: &'static str, server: &'static str, cure: &'static str },
+    #[error(
+        "spec.rotation.interval needs spec.rotation.overlap.maximum with a project that {server} keeps: nobody can see who \
+         holds a key there, and the one before would be accepted for ever."
+    )]
+    NoMaximum { server: &'static str },
+    #[error(
+        "{server} took spec.rateLimit and keeps another limit: its plan may have none for keys. Take rateLimit out, or change \
+         the plan; it is tried again once a day."
+    )]
+    RateLimit { server: &'static str },
     /// A label or annotation that the installation's guard keeps out, with its field and the cure.
     #[error("{0}")]
     Key(String),
@@ -167,8 +180,10 @@ impl Failure {
             Self::Unmet(Unmet::GatewayApi) => Reason::GatewayApiMissing,
             Self::Unmet(Unmet::ExternalUrl { .. }) => Reason::NoExternalUrl,
             Self::Unmet(Unmet::NotAllowed { .. }) => Reason::NotAllowed,
+            Self::Unmet(Unmet::NotSupported { .. }) => Reason::NotSupported,
+            Self::Unmet(Unmet::RateLimit { .. }) => Reason::RateLimitUnsupported,
             Self::Unmet(Unmet::Key(_)) => Reason::KeyNotAllowed,
-            Self::Unmet(Unmet::Setting(_)) => Reason::Invalid,
+            Self::Unmet(Unmet::Setting(_) | Unmet::NoMaximum { .. }) => Reason::Invalid,
         }
     }
 
@@ -194,11 +209,19 @@ impl Failure {
         waits || self.is_of_database()
     }
 
+    /// It is about the server that keeps the keys of the project.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        matches!(self, Self::Backend(error) if error.is_of_server())
+    }
+
     /// It is about the project's database, not about the cluster.
     #[must_use]
     pub fn is_of_database(&self) -> bool {
         match self {
-            Self::Backend(error) => !error.is_fenced() && !matches!(error, BackendError::ProjectNotReady),
+            Self::Backend(error) => {
+                !error.is_fenced() && !error.is_of_server() && !matches!(error, BackendError::ProjectNotReady)
+            }
             Self::Database(_) | Self::DatabaseChanged { .. } => true,
             Self::Apply(_) | Self::SpecRefused { .. } | Self::Unmet(_) | Self::Waiting(_) => false,
         }
@@ -208,6 +231,13 @@ impl Failure {
 impl StepFailure for Failure {
     fn no_answer() -> Self {
         Waiting::NoAnswer.into()
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Backend(error) => error.retry_after(),
+            _ => None,
+        }
     }
 
     fn outlook(&self) -> Outlook {
@@ -224,6 +254,7 @@ impl StepFailure for Failure {
             Self::Apply(ApplyError::Leaving { .. }) | Self::Waiting(_) => Outlook::RetrySoon,
             Self::Backend(error) if error.is_fenced() => Outlook::Fenced,
             Self::Backend(error) if error.retryable() => Outlook::RetrySoon,
+            Self::Backend(error) if error.is_of_server() => Outlook::Stalled,
             Self::Backend(_) | Self::Database(_) => match self.reason() {
                 Reason::SchemaConflict | Reason::DatabaseHostNotAllowed | Reason::DatabaseSecretInvalid => {
                     Outlook::Stalled

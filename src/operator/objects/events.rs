@@ -43,6 +43,12 @@ pub enum EventReason {
     SecretPublished,
     /// Somebody changed a child, and it is as it was again.
     PutBack,
+    /// Integrated error tracking was switched on in GitLab.
+    ErrorTrackingEnabled,
+    /// Keys at a server that nobody claims.
+    KeysUnclaimed,
+    /// Keys at a server that could not be taken back.
+    KeysLeft,
     TombstoneLost,
     NumberIgnored,
 }
@@ -66,6 +72,9 @@ impl EventReason {
             Self::WorkloadRestarted => "WorkloadRestarted",
             Self::SecretPublished => "SecretPublished",
             Self::PutBack => "PutBack",
+            Self::ErrorTrackingEnabled => "ErrorTrackingEnabled",
+            Self::KeysUnclaimed => "KeysUnclaimed",
+            Self::KeysLeft => "KeysLeft",
             Self::TombstoneLost => "TombstoneLost",
             Self::NumberIgnored => "NumberIgnored",
         }

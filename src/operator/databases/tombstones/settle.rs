@@ -58,6 +58,8 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
     match tombstone {
         Tombstone::Project { uid, namespace, deletion_policy, .. } => {
             let own = own?;
+            // Of a project that another server keeps there is nothing else here.
+            own.admin.end_server_keys_of(uid).await?;
             let Some((id, location)) = own.admin.locate_object(uid).await? else { return Ok(()) };
             let mut policy = (*deletion_policy).into();
             if let Some(location) = &location {
@@ -85,6 +87,7 @@ async fn settle(databases: &Databases, tombstone: &Tombstone) -> Result<(), Unse
         Tombstone::ClientKey { uid, project, .. } => {
             let (own, namespace) = (own?, tombstone.project_namespace());
             own.backend().revoke_keys_of(uid).await?;
+            own.admin.end_server_keys_of(uid).await?;
             let Some(project) = project else { return Ok(()) };
             let mut waiting = None;
             for secret in own.admin.secrets_of_projects(namespace, project).await? {

@@ -23,6 +23,14 @@ pub fn undo(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Vec<Undo> {
         return secrets.filter_map(|(step, name)| Some(Undo::OrphanChild { step, kind, name: name? })).collect();
     }
     let mut undo = vec![Undo::Settle { step: "revoke", tombstone: tombstone(deleted, context) }];
+    if let Some(project) =
+        deleted.object.map(|key| ObjectName::new(key.project_namespace(), &key.spec.project_ref.name))
+    {
+        let elsewhere = context.caches.of::<ErrorTrackingProject>().cache.facts(&project.namespace, &project.name);
+        if elsewhere.is_some_and(|facts| facts.elsewhere) {
+            undo.push(Undo::TakeBack { step: "take-back", project });
+        }
+    }
     let secrets = [("delete-secret", secret), ("delete-binding", binding)].into_iter();
     undo.extend(secrets.filter_map(|(step, name)| Some(Undo::DeleteChild { step, kind, name: name? })));
     undo
@@ -67,6 +75,7 @@ impl KeyLocation {
                 let projects = context.caches.of::<ErrorTrackingProject>().cache;
                 match projects.facts(&project.namespace, &project.name) {
                     None => return Self::Unknown,
+                    Some(facts) if facts.elsewhere => String::new(),
                     Some(facts) => facts.refers_to.into(),
                 }
             }

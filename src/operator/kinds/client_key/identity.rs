@@ -13,7 +13,7 @@ use super::{
 use crate::{
     backend::{Backend, Key, KeyId, KeyIdentity, KeyObjects, Keys, PublishedKey},
     crd::{ClientKey, ErrorTrackingProject},
-    dsn::Dsn,
+    dsn::{DsnParts, PublicKey},
     operator::{
         databases::{BackendState, Unavailable, tombstones::Successor},
         kinds::{
@@ -46,7 +46,7 @@ impl KeyPass<'_> {
             return without(Project::Leaving);
         }
         let backend = match self.context.databases.backend_of(project) {
-            BackendState::Ready(backend) => backend,
+            BackendState::Ready(backend) => *backend,
             // The status keeps what it held before the operator was started.
             BackendState::Unavailable(Unavailable::Connecting) if project.database_secret().is_some() => {
                 return Err(Waiting::Connecting.into());
@@ -94,7 +94,7 @@ impl KeyPass<'_> {
     pub(super) fn backend(&self) -> Option<Backend> {
         let project = self.project()?;
         match self.context.databases.backend_of(project.0.as_ref().ok()?) {
-            BackendState::Ready(backend) => Some(backend),
+            BackendState::Ready(backend) => Some(*backend),
             BackendState::Unavailable(_) => None,
         }
     }
@@ -116,7 +116,8 @@ impl KeyPass<'_> {
         if let Some((published, _)) = self.published_key().await? {
             // After a restore of an older backup: applications have the key, and the backend has lost it, or knows only
             // the one of a former object of this name.
-            backend.put_back(&mut self.keys, &self.project_uid(), &owner, &published).await?;
+            let project_uid = self.project_uid();
+            backend.put_back(&mut self.keys, &project_uid, &owner, &published).await?;
         }
         if let Some(key) = self.keys.active() {
             let note = format!("Key {}… was taken over.", key.public_key.prefix());
@@ -159,13 +160,17 @@ impl KeyPass<'_> {
         }
         self.secret_read = true;
         let Some((published, by_us)) = self.published_key().await? else { return Ok(None) };
-        let Ok(dsn) = published.dsn.expose_secret().parse::<Dsn>() else { return Ok(None) };
-        let find = |keys: &Keys| keys.all().iter().rposition(|key| key.public_key == dsn.public_key);
+        let parts = DsnParts::of(published.dsn.expose_secret()).ok();
+        let Some(public_key) = parts.and_then(|parts| parts.public_key().parse::<PublicKey>().ok()) else {
+            return Ok(None);
+        };
+        let find = |keys: &Keys| keys.all().iter().rposition(|key| key.public_key == public_key);
         if find(&self.keys).is_none() && by_us {
             let owner = self.owner().await?;
-            backend.put_back(&mut self.keys, &self.project_uid(), &owner, &published).await?;
+            let project_uid = self.project_uid();
+            backend.put_back(&mut self.keys, &project_uid, &owner, &published).await?;
             if find(&self.keys).is_some() {
-                let note = format!("Key {}… was put back: the database had lost it.", dsn.public_key.prefix());
+                let note = format!("Key {}… was put back: the database had lost it.", public_key.prefix());
                 self.context.events.announce(self.key, EventReason::KeyAdopted, &note);
             }
         }

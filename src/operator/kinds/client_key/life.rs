@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, Ended, IngestInstance, Key},
-    crd::{HolderWorkload, Holders, Period, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
+    crd::{HolderWorkload, Period, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
     kubernetes::holders::{PodFacts, Published, by_workload},
     operator::kinds::failure::Failure,
     rotation::{self, Decision, Overlap, Rules, Seen, State},
@@ -221,7 +221,7 @@ impl KeyPass<'_> {
 
     async fn holders_of(&self, rules: &Rules, age: Duration) -> (rotation::Holders, Option<Held>) {
         let unknown = (rotation::Holders::Unknown, None);
-        if self.key.holders() == Holders::Unknown {
+        if !self.holders_seen() {
             return unknown;
         }
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };

@@ -3,6 +3,7 @@
 mod binding;
 mod dead_keys;
 mod deletion;
+mod elsewhere;
 #[cfg(test)]
 mod health_states;
 mod identity;
@@ -41,7 +42,7 @@ use super::{
     project::internal_url,
 };
 use crate::{
-    backend::{DsnSource, Key, Keys},
+    backend::{Backend, DsnSource, Key, Keys},
     crd::{
         ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Endpoint, ErrorTrackingProject, FINALIZER, Reason,
         whole_seconds,
@@ -154,7 +155,7 @@ impl<'a> KeyPass<'a> {
         }
     }
 
-    /// `None` when the key asks for the project's external URL, and it has none.
+    /// `None` when the key asks for the project's external URL, and it has none, and while another server has not told it.
     fn dsn(&self, key: &Key) -> Option<SecretString> {
         match &key.dsn {
             DsnSource::Whole(dsn) => Some(dsn.clone()),
@@ -162,6 +163,7 @@ impl<'a> KeyPass<'a> {
                 let (public_key, project_id) = (key.public_key.clone(), *project_id);
                 Some(Dsn { endpoint: self.endpoint()?, public_key, project_id }.expose().into())
             }
+            DsnSource::Awaited => None,
         }
     }
 
@@ -221,8 +223,9 @@ impl Pass for KeyPass<'_> {
     type Failure = Failure;
 
     const CONTROLLER: &'static str = ClientKey::CONTROLLER;
-    // Of a new one: finalizer, key and Secret, nothing. Of one that is revoked: successor, Secret, its annotation, nothing.
-    const ROUNDS: usize = 4;
+    // Of a new one: finalizer, key, the server that keeps it, Secret, nothing. Of one that is revoked: successor, that server,
+    // Secret, its annotation, nothing.
+    const ROUNDS: usize = 6;
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let (project, backend) = self.look_up().await?;
@@ -235,13 +238,14 @@ impl Pass for KeyPass<'_> {
         let owner = self.key.controller_owner_ref(&()).unwrap_or_default();
         let whose = live.as_ref().map(|live| (ownership(live, &owner), live.metadata.deletion_timestamp.is_some()));
         let mut names_target = false;
-        let (accepted, endpoint) = (backend.is_some(), self.endpoint());
+        let server = backend.as_ref().and_then(Backend::server);
+        let (accepted, no_endpoint) = (backend.is_some(), server.is_none() && self.endpoint().is_none());
         self.life = None;
         if let Some(backend) = backend {
             let readable = live.as_deref().filter(|_| !matches!(whose, Some((Ownership::Foreign, _))));
             let named = self.named_key(&backend, readable).await?;
             let in_the_way = matches!(whose, Some((Ownership::Foreign, _) | (Ownership::Predecessor, true)));
-            let weighed = self.weigh(&backend, named, !in_the_way && endpoint.is_some()).await?;
+            let weighed = self.weigh(&backend, named, !in_the_way && !no_endpoint).await?;
             names_target = named.is_some() && named == weighed.decision.target;
             self.life = Some(weighed);
             self.read_secret_key(&backend).await?;
@@ -251,6 +255,7 @@ impl Pass for KeyPass<'_> {
             self.life = Some(self.weigh_withdrawal());
         }
         let target = self.target().filter(|_| accepted);
+        let target_awaits = target.is_some_and(|key| matches!(key.dsn, DsnSource::Awaited));
         let dsn = target.and_then(|key| self.dsn(key).map(|dsn| (key, dsn)));
         let binding = self.observe_binding(dsn.as_ref(), accepted);
         let secret = match (dsn, live) {
@@ -278,7 +283,10 @@ impl Pass for KeyPass<'_> {
             restart: self.life.as_ref().is_some_and(|life| life.restarts.iter().any(Restart::is_due)),
             binding,
             no_address: self.no_address(),
-            no_external_url: accepted && endpoint.is_none(),
+            no_external_url: accepted && no_endpoint,
+            elsewhere: server.is_some(),
+            owed: server.is_some() && self.keys.are_owed(),
+            awaits_dsn: server.is_some() && target_awaits,
             past_limit: self.past_limit(),
             project,
         })
@@ -298,6 +306,9 @@ impl Pass for KeyPass<'_> {
             let project = project_name(self.key);
             return Some(Unmet::NotAllowed { project, namespace: self.namespace.clone() }.into());
         }
+        if let Some(unmet) = self.unmet_at_server(observed) {
+            return Some(unmet.into());
+        }
         if observed.no_external_url {
             return Some(Unmet::ExternalUrl { project: project_name(self.key) }.into());
         }
@@ -316,13 +327,16 @@ impl Pass for KeyPass<'_> {
     }
 
     fn is_of_owner(&self, failure: &Failure) -> bool {
-        failure.is_caused_by_database() && self.is_in_owners_database()
+        let project = self.project();
+        let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
+        let has_database = project.is_some_and(|project| project.database_secret().is_some());
+        failure.is_of_server() || failure.is_caused_by_database() && has_database
     }
 
     fn is_in_owners_database(&self) -> bool {
         let project = self.project();
         let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
-        project.is_some_and(|project| project.database_secret().is_some())
+        project.is_some_and(|project| project.database_secret().is_some() || project.server().is_some())
     }
 
     fn waits(observed: &Observed) -> bool {
@@ -361,6 +375,12 @@ impl Pass for KeyPass<'_> {
                 );
             }
             Step::SetRateLimit(limit) => backend.set_rate_limit(&self.uid, limit).await?,
+            Step::Settle => {
+                if let Err(error) = backend.settle(&self.uid).await {
+                    self.revoke_anyway(&backend).await?;
+                    return Err(error.into());
+                }
+            }
             Step::Restart => self.restart(&backend).await?,
             Step::BeginPublishing => {
                 self.record_published(&backend, None).await?;

@@ -19,6 +19,12 @@ pub struct Observed {
     pub rate_limit: Option<RateLimit>,
     /// The keys that have not ended.
     pub living: Vec<Living>,
+    /// Another server keeps the keys.
+    pub elsewhere: bool,
+    /// It is still to be told something of them.
+    pub owed: bool,
+    /// It has not told the DSN of the key that the Secret is to name.
+    pub awaits_dsn: bool,
     /// What comes next in the life of the keys.
     pub decision: Decision,
     /// The Secret, compared with what it should be for the key that it is to name; without one `Absent`, or in the way.
@@ -91,6 +97,8 @@ pub enum Step {
     Change(Move),
     SetEnabled(bool),
     SetRateLimit(Option<RateLimit>),
+    /// Another server is told what it has not been told of the keys.
+    Settle,
     /// Before the Secret names a key again, so that a crash after it does not leave the time of before.
     BeginPublishing,
     /// After the key is durable: a Secret never names a key that does not exist.
@@ -117,6 +125,7 @@ impl Step {
             Self::Change(Move::Withdraw) => "withdraw",
             Self::SetEnabled(_) => "set-enabled",
             Self::SetRateLimit(_) => "set-rate-limit",
+            Self::Settle => "settle",
             Self::BeginPublishing => "begin-publishing",
             Self::PublishSecret => "publish-secret",
             Self::RecordPublished => "record-published",
@@ -154,6 +163,14 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     }
     if living().any(|key| key.rate_limit != observed.rate_limit) {
         steps.push(Step::SetRateLimit(observed.rate_limit));
+    }
+    if observed.owed {
+        steps.push(Step::Settle);
+    }
+    // Another server says what the Secret holds, once it has made the key: the next round goes on from there, also with the
+    // end of the key before.
+    if observed.awaits_dsn || is_first && observed.elsewhere {
+        return steps;
     }
     steps.extend(publish(observed, is_first));
     if observed.restart {
@@ -229,6 +246,9 @@ pub(super) mod tests {
             enabled: true,
             rate_limit: None,
             living: vec![LIVING],
+            elsewhere: false,
+            owed: false,
+            awaits_dsn: false,
             decision: idle(Some(0)),
             secret: Drift::None,
             names_target: true,
@@ -338,6 +358,39 @@ pub(super) mod tests {
                 "the key before is over",
                 Observed { decision: Decision { after: vec![retire], ..idle(Some(1)) }, ..settled() },
                 vec![Step::Change(retire)],
+            ),
+        ] {
+            assert_eq!(plan(&observed), steps, "{case}");
+        }
+    }
+
+    #[test]
+    fn another_server_makes_a_key_before_the_secret_names_it() {
+        let elsewhere = || Observed { elsewhere: true, ..settled() };
+        let new = || Observed {
+            living: vec![],
+            decision: idle(None),
+            secret: Drift::Absent,
+            names_target: false,
+            ..elsewhere()
+        };
+        let made = || Observed { owed: true, awaits_dsn: true, ..elsewhere() };
+        let revoking = Decision { phase: Phase::Publishing(1), after: vec![Move::Revoke(0)], ..idle(Some(1)) };
+        let (mint, settle) = (Step::Change(Move::Mint), Step::Settle);
+        for (case, observed, steps) in [
+            ("new", new(), vec![mint]),
+            ("in the ledger", Observed { secret: Drift::Absent, names_target: false, ..made() }, vec![settle]),
+            (
+                "the server made it",
+                Observed { secret: Drift::Absent, names_target: false, ..elsewhere() },
+                vec![Step::PublishSecret],
+            ),
+            ("disabled", Observed { enabled: false, ..elsewhere() }, vec![Step::SetEnabled(false)]),
+            ("to be told", Observed { owed: true, ..elsewhere() }, vec![settle]),
+            (
+                "the active one is revoked, and its successor is not there yet",
+                Observed { decision: revoking, recorded: Recorded::No, ..made() },
+                vec![settle],
             ),
         ] {
             assert_eq!(plan(&observed), steps, "{case}");

@@ -10,7 +10,7 @@ use super::{
     restarts::Verdict,
 };
 use crate::{
-    backend::Key,
+    backend::{DsnSource, Key},
     crd::{ConditionStatus, Reason, RetiringKey, whole_seconds},
     rotation::{self, Overlap, Phase},
 };
@@ -148,9 +148,11 @@ fn awaited(key: &Key, life: &Life) -> String {
 
 /// Where nobody can tell who holds the key.
 fn unseen(key: &Key, life: &Life) -> String {
-    let used = match key.last_used_at {
-        Some(used) => format!(" It was used last on {}.", hour(used)),
-        None => " Nothing was sent with it yet.".to_owned(),
+    let used = match (key.last_used_at, &key.dsn) {
+        (Some(used), _) => format!(" It was used last on {}.", hour(used)),
+        (None, DsnSource::Endpoint(_)) => " Nothing was sent with it yet.".to_owned(),
+        // Its server does not tell, or counts for some days only.
+        (None, _) => " When it was used last is not known.".to_owned(),
     };
     let end = at_the_latest(key, &life.rules.overlap);
     if end.is_empty() {

@@ -7,7 +7,7 @@ impl KeyPass<'_> {
     /// Only keys that ask for it pay for the question.
     pub(super) async fn read_secret_key(&mut self, backend: &Backend) -> Result<(), Failure> {
         self.secret_key = match self.target() {
-            Some(key) if self.key.asks_for_deprecated_dsn() => backend.secret_key(&key.id).await?,
+            Some(key) if self.key.asks_for_deprecated_dsn() => backend.secret_key(&self.uid, &key.id).await?,
             _ => None,
         };
         Ok(())
@@ -21,7 +21,7 @@ impl KeyPass<'_> {
     /// Keys that were taken over from a Secret, or minted in this pass, have none that is known here.
     pub(super) async fn make_secret_key(&mut self, backend: &Backend) -> Result<(), Failure> {
         if let Some(key) = self.target().filter(|_| self.lacks_secret_key()) {
-            self.secret_key = Some(backend.make_secret_key(&key.id).await?);
+            self.secret_key = backend.make_secret_key(&key.id).await?;
         }
         Ok(())
     }

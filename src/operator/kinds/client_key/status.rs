@@ -116,7 +116,8 @@ fn verdict(view: &View<'_>) -> (bool, Reason, String) {
     let settled = view.observed.secret == Drift::None && !view.observed.living.is_empty();
     // The second Secret takes nothing from the first.
     let of_binding = |failure: &Failure| matches!(failure, Failure::Unmet(Unmet::BindingName { .. }));
-    let blocks = |failure: &&Failure| !settled || failure.stalls() && !of_binding(failure);
+    // Nor does a server that cannot be told something take what is published.
+    let blocks = |failure: &&Failure| !settled || failure.stalls() && !of_binding(failure) && !failure.is_of_server();
     if let Some(failure) = view.failure.filter(blocks) {
         let (reason, message) = told(view.key, failure);
         return (false, reason, message);

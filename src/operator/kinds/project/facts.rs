@@ -17,21 +17,28 @@ pub fn read(object: &DynamicObject) -> Facts {
         let mut conditions = status["conditions"].as_array().into_iter().flatten();
         conditions.find(|condition| condition["type"] == kind.as_str())
     };
+    let connected = condition(ConditionType::Connected).map(|condition| &condition["status"]);
     let database_ready = condition(ConditionType::DatabaseReady).map(|condition| &condition["status"]);
     let has_address =
         condition(ConditionType::Reconciling).is_none_or(|condition| condition["reason"] != Reason::NoAddress.as_str());
     let outward = format!(
-        "{:?} {:?} {} {} {database_ready:?} {has_address}",
+        "{:?} {:?} {} {} {database_ready:?} {connected:?} {has_address}",
         object.metadata.generation,
         object.metadata.deletion_timestamp.is_some(),
         status["projectID"],
         status["ingest"]["externalURL"],
     );
-    let secret = &spec["backend"]["integrated"]["database"]["secretRef"]["name"];
+    let backend = &spec["backend"];
+    let elsewhere = ["sentry", "gitlab"].into_iter().map(|kind| &backend[kind]).find(|server| server.is_object());
+    let secret = match elsewhere {
+        Some(server) => &server["tokenSecretRef"]["name"],
+        None => &backend["integrated"]["database"]["secretRef"]["name"],
+    };
     let is_true = |kind| condition(kind).is_some_and(|condition| condition["status"] == "True");
     Facts {
         number: status["projectID"].as_i64().unwrap_or_default(),
         refers_to: secret.as_str().unwrap_or_default().into(),
+        elsewhere: elsewhere.is_some(),
         outward: digest(outward.as_bytes()),
         ready: is_true(ConditionType::Ready),
         stalled: is_true(ConditionType::Stalled),

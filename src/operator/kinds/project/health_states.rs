@@ -53,6 +53,7 @@ fn settled() -> Scene {
             autoscaler_trouble: None,
             pod_trouble: None,
             no_address: None,
+            server: None,
         },
         failure: None,
         id: ProjectId::new(42),

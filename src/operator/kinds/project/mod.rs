@@ -1,6 +1,8 @@
 //! `ErrorTrackingProject`: its pass, its deletion and its status. Called by the list of kinds alone.
 
 mod children;
+mod deletion;
+mod elsewhere;
 mod exposure;
 mod facts;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod plan;
 mod pods;
 mod refusal;
 mod rollout;
+mod room;
 mod scale;
 mod settings;
 mod status;
@@ -24,7 +27,7 @@ pub use names::{IngestImage, IngestPods, internal_url};
 pub use rollout::{Rollouts, facts as rollout_facts};
 pub use settings::{AskedSettings, ingest_settings};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -43,15 +46,14 @@ use super::{
     deletion::{Deleted, Undo},
     failure::{Failure, Unmet, Waiting},
     kind::Kind,
-    limits,
 };
 use crate::{
-    crd::{DeletionPolicy, ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Ingest, Scale},
+    crd::{ErrorTrackingProject, ErrorTrackingProjectStatus, FINALIZER, Ingest, Scale},
     dsn::ProjectId,
     kubernetes::names::PROJECT_LABEL,
     operator::{
         cluster::cache::Facts,
-        databases::{Database, DatabaseState, Unavailable, tombstones::Tombstone},
+        databases::{Database, DatabaseState, Unavailable},
         engine::pass::Pass,
         objects::{
             ApplyError, EventReason, apply,
@@ -87,14 +89,7 @@ impl Kind for ErrorTrackingProject {
     }
 
     fn deletion(deleted: &Deleted<'_, Self>, _: &Context) -> Vec<Undo> {
-        let Deleted { namespace, name, uid, object } = deleted;
-        // An object that cannot be read does not ask for its schema to be dropped.
-        let policy = object.map_or(DeletionPolicy::Retain, |project| project.spec.deletion_policy);
-        vec![
-            // Pods go first: nothing may be refused by a login that is gone while a pod still answers.
-            Undo::DeleteChild { step: "delete-workload", kind: ChildKind::Deployment, name: ingest_name(name) },
-            Undo::Settle { step: "retire", tombstone: Tombstone::project(uid, namespace, name, policy) },
-        ]
+        deletion::undo(deleted)
     }
 
     fn conditions(status: &Self::Status) -> &[Condition] {
@@ -134,6 +129,8 @@ pub struct ProjectPass<'a> {
     written: Vec<(ChildKind, String, DynamicObject)>,
     /// Deleted in this pass; the cache may not show it yet.
     removed: Vec<ChildKind>,
+    /// The server that keeps the errors was asked in this pass.
+    connected: bool,
 }
 
 impl<'a> ProjectPass<'a> {
@@ -158,6 +155,7 @@ impl<'a> ProjectPass<'a> {
             route: Route::default(),
             written: Vec::new(),
             removed: Vec::new(),
+            connected: false,
         }
     }
 
@@ -203,28 +201,6 @@ impl<'a> ProjectPass<'a> {
     /// The child if it is there and ours.
     fn own(&self, kind: ChildKind) -> Option<Arc<DynamicObject>> {
         self.live(kind, &self.child_name(kind)).filter(|live| owned_by(live, &self.uid))
-    }
-
-    /// Looks for retained projects of the namespace, which count as those that are there: a new one waits for the answer.
-    async fn count_retained(&mut self) -> Result<(), Failure> {
-        if self.context.limits.projects_per_namespace.is_none() || self.id.is_some() {
-            return Ok(());
-        }
-        let DatabaseState::Ready(own) = self.context.databases.own() else { return Ok(()) };
-        let namespace_uid = apply::namespace_uid(&self.context.client, &self.namespace).await?;
-        self.retained = own.admin.retained_in(&namespace_uid, &self.name).await?;
-        Ok(())
-    }
-
-    /// The most projects that the namespace may have, when this one is past it.
-    fn past_limit(&self) -> Option<u32> {
-        let limit = self.context.limits.projects_per_namespace?;
-        let room = limit.saturating_sub(self.retained);
-        // A look at every project of the cluster, which only a new one needs.
-        let has_number = self.project.status.as_ref().is_some_and(|status| status.project_id.is_some());
-        let projects = self.context.caches.of::<ErrorTrackingProject>().cache;
-        let exceeded = || projects.summaries(|all| limits::exceeded(&self.project.metadata, all, room));
-        (self.id.is_none() && !has_number && exceeded()).then_some(limit)
     }
 
     /// Pods that receive events get another image, and what this version of the operator changes in their template, only
@@ -307,6 +283,9 @@ impl Pass for ProjectPass<'_> {
 
     async fn observe(&mut self) -> Result<Observed, Failure> {
         let has_finalizer = self.finalizer_added || self.project.finalizers().iter().any(|name| name == FINALIZER);
+        if let Some(reference) = self.project.server() {
+            return self.observe_server(has_finalizer, reference).await;
+        }
         self.read_large_children().await?;
         let state = self.context.databases.of_project(self.project);
         let (database, workload, database_secret) = match &state {
@@ -375,6 +354,7 @@ impl Pass for ProjectPass<'_> {
             autoscaler_trouble: autoscaler.as_deref().and_then(scale::autoscaler_trouble),
             pod_trouble,
             no_address: self.no_address(),
+            server: None,
         })
     }
 
@@ -390,6 +370,9 @@ impl Pass for ProjectPass<'_> {
             self.context.caches.turn_away::<ErrorTrackingProject>(&self.namespace, &self.name);
             let namespace = self.namespace.clone();
             return Some(Unmet::Limit { namespace, objects: "projects", limit, retained: self.retained }.into());
+        }
+        if let Some(server) = &observed.server {
+            return elsewhere::obstacle(server);
         }
         if let Route::Forbidden(status) = &self.route {
             return Some(exposure::unreadable(&ingest_name(&self.name), status.clone()).into());
@@ -418,11 +401,15 @@ impl Pass for ProjectPass<'_> {
     }
 
     fn is_of_owner(&self, failure: &Failure) -> bool {
-        failure.is_caused_by_database() && self.is_in_owners_database()
+        failure.is_of_server() || failure.is_caused_by_database() && self.project.database_secret().is_some()
     }
 
     fn is_in_owners_database(&self) -> bool {
-        self.project.database_secret().is_some()
+        self.project.database_secret().is_some() || self.project.server().is_some()
+    }
+
+    fn look_again(observed: &Observed) -> Option<Duration> {
+        observed.server.as_ref().map(elsewhere::look_again)
     }
 
     fn waits(observed: &Observed) -> bool {
@@ -440,6 +427,9 @@ impl Pass for ProjectPass<'_> {
             self.context.statuses.set_finalizer::<ErrorTrackingProject>(&self.project.metadata, true).await?;
             self.finalizer_added = true;
             return Ok(());
+        }
+        if observed.server.is_some() {
+            return self.perform_at_server(step).await;
         }
         let DatabaseState::Ready(database) = self.context.databases.of_project(self.project) else {
             return Err(Waiting::PostgresWentAway.into());
@@ -487,7 +477,8 @@ impl Pass for ProjectPass<'_> {
                     self.context.events.announce(self.project, EventReason::WorkloadApplied, &note);
                 }
             }
-            (_, None) | (Step::AddFinalizer, _) => {}
+            (_, None)
+            | (Step::AddFinalizer | Step::Connect | Step::SwitchOn | Step::TakeBack | Step::CompareKeys, _) => {}
         }
         Ok(())
     }

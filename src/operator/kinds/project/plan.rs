@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    elsewhere::{self, ServerSeen},
     exposure::NoAddress,
     rollout::{Held, Rollout},
 };
@@ -39,9 +40,33 @@ pub struct Observed {
     pub pod_trouble: Option<String>,
     /// The way in from outside is there, and leads nowhere yet.
     pub no_address: Option<NoAddress>,
+    /// The server that keeps the errors, when that is another one; then there is nothing else.
+    pub server: Option<ServerSeen>,
 }
 
 impl Observed {
+    /// A project without anything of its own in the cluster or in Postgres.
+    #[must_use]
+    pub fn nothing(has_finalizer: bool, past_limit: Option<u32>) -> Self {
+        Self {
+            has_finalizer,
+            past_limit,
+            database: CatalogRow::Unknown,
+            database_secret: Drift::Absent,
+            secret_password: None,
+            workload: Vec::new(),
+            unwanted: Vec::new(),
+            hand_over: false,
+            gateway_api_missing: false,
+            rollout: Rollout::default(),
+            held: None,
+            autoscaler_trouble: None,
+            pod_trouble: None,
+            no_address: None,
+            server: None,
+        }
+    }
+
     /// Whether the Service that the DSNs name is there and ours.
     #[must_use]
     pub fn has_service(&self) -> bool {
@@ -141,6 +166,14 @@ pub enum Step {
     /// not name it any more.
     HandOverReplicas,
     Remove(ChildKind),
+    /// Reads the token and asks the server that keeps the errors for the project.
+    Connect,
+    /// Switches integrated error tracking on in GitLab.
+    SwitchOn,
+    /// Takes keys back there whose objects are gone.
+    TakeBack,
+    /// Compares the keys there with those that should be.
+    CompareKeys,
 }
 
 impl Step {
@@ -168,6 +201,10 @@ impl Step {
             Self::Remove(ChildKind::Ingress) => "remove-ingress",
             Self::Remove(ChildKind::HttpRoute) => "remove-http-route",
             Self::Remove(_) => "remove",
+            Self::Connect => "connect",
+            Self::SwitchOn => "switch-on",
+            Self::TakeBack => "take-back",
+            Self::CompareKeys => "compare-keys",
         }
     }
 }
@@ -177,6 +214,9 @@ impl Step {
 pub fn plan(observed: &Observed) -> Vec<Step> {
     if turned_away(observed).is_some() {
         return Vec::new();
+    }
+    if let Some(server) = &observed.server {
+        return elsewhere::plan(observed, server);
     }
     if !observed.has_finalizer {
         return vec![Step::AddFinalizer];
@@ -277,6 +317,7 @@ mod tests {
             autoscaler_trouble: None,
             pod_trouble: None,
             no_address: None,
+            server: None,
         }
     }
 

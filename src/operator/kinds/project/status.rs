@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{
+    elsewhere,
     names::internal_url,
     plan::{CatalogRow, Observed},
     rollout::Rollout,
@@ -72,6 +73,9 @@ impl Verdict {
 #[must_use]
 pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
     let project = view.project;
+    if let (Some(server), Some(reference)) = (&view.observed.server, project.server()) {
+        return elsewhere::build(view, server, reference, now);
+    }
     let database = database(view);
     let ingest = ingest(view, &database);
     let stalled = view.failure.filter(|failure| failure.stalls());
@@ -116,6 +120,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
             ready_replicas: view.observed.rollout.ready,
             ready: format!("{}/{}", view.observed.rollout.ready, desired(view)),
         }),
+        sentry: None,
     }
 }
 
@@ -305,6 +310,7 @@ mod tests {
             autoscaler_trouble: None,
             pod_trouble: None,
             no_address: None,
+            server: None,
         }
     }
 
