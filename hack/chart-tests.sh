@@ -80,7 +80,7 @@ lets_a_project_ask_only_for_what_its_author_may_do() {
     out=$(render image.repository=example/operator) \
         && policy=$(document ValidatingAdmissionPolicy error-tracking-project <<<"$out") \
         && grep -q 'failurePolicy: Fail' <<<"$policy" && grep -qF '["app.kubernetes.io","cert-manager.io","prometheus.io"]' <<<"$policy" \
-        && [ "$(grep -c 'check("create")' <<<"$policy")" = 2 ] && [ "$(grep -c 'check("get")' <<<"$policy")" = 10 ] \
+        && [ "$(grep -c 'check("create")' <<<"$policy")" = 2 ] && [ "$(grep -c 'check("get")' <<<"$policy")" = 14 ] \
         && document ValidatingAdmissionPolicyBinding error-tracking-project <<<"$out" | has 'validationActions: \[Deny\]' \
         && out=$(render image.repository=example/operator 'guards.allowedKeyPrefixes={*}') && ! grep -q 'variables.prefixes' <<<"$out" \
         && out=$(render image.repository=example/operator admissionPolicy.enabled=false) && ! grep -q 'ValidatingAdmissionPolicy' <<<"$out"
@@ -91,8 +91,10 @@ hands_the_guards_to_the_operator() {
     out=$(render image.repository=example/operator 'guards.allowedDatabaseHosts={db.example,*.databases.svc}' \
         guards.maxProjectsPerNamespace=0 guards.maxKeysPerNamespace=1000000 guards.maxRollouts=2 \
         'guards.allowedKeyPrefixes={prometheus.io,*.example.com}' \
+        'guards.allowedBackendHosts={*.sentry.io,http://sentry-web.sentry.svc:9000}' \
         guards.maxIngestPodsPerNamespace=7 operator.ingestLoginLifetime=720h) \
         && grep -A1 ERROR_TRACKING_ALLOWED_DATABASE_HOSTS <<<"$out" | has -F 'value: "db.example,*.databases.svc"' \
+        && grep -qF -- '- --allowed-backend-host=*.sentry.io,http://sentry-web.sentry.svc:9000' <<<"$out" \
         && grep -q -- '- --max-projects-per-namespace=0$' <<<"$out" && grep -q -- '- --max-keys-per-namespace=1000000$' <<<"$out" \
         && grep -q -- '- --max-rollouts=2$' <<<"$out" && grep -qF -- '- --allowed-key-prefix=prometheus.io,*.example.com' <<<"$out" \
         && grep -q -- '- --max-ingest-pods-per-namespace=7$' <<<"$out" && grep -q -- '- --ingest-login-lifetime=720h$' <<<"$out" \
@@ -283,6 +285,8 @@ metrics.podMonitor.interval=0s|at '/metrics/podMonitor/interval'
 metrics.podMonitor.enabled=true|monitoring.coreos.com
 guards.allowedDatabaseHosts={*}|at '/guards/allowedDatabaseHosts/0'
 guards.allowedDatabaseHosts={a b}|at '/guards/allowedDatabaseHosts/0'
+guards.allowedBackendHosts={https://sentry.io}|at '/guards/allowedBackendHosts/0'
+guards.allowedBackendHosts={sentry.io/api}|at '/guards/allowedBackendHosts/0'
 guards.allowedKeyPrefixes={prometheus.io/scrape}|at '/guards/allowedKeyPrefixes/0'
 guards.maxRollouts=0|at '/guards/maxRollouts'
 guards.maxKeysPerNamespace=-1|at '/guards/maxKeysPerNamespace'

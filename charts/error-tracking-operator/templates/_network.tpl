@@ -14,6 +14,14 @@
     {{- end }}
 {{- end -}}
 
+{{- define "error-tracking.egressBackends" -}}
+# Servers that keep the keys of projects, as sentry.io.
+- ports:
+    {{- range .Values.networkPolicy.backendPorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end -}}
+
 {{- define "error-tracking.egressDatabase" -}}
 # Postgres.
 - ports:
