@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-backends test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-first-day: ## The mistakes of a first day, and what each is told, in a clus
 
 test-hostile: ## What one tenant does to hurt the others, in a cluster of its own, and how it is held (root)
 	@hack/test-hostile.sh
+
+test-backends: ## Keys in Sentry and GitLab with every fault of such servers, in a cluster of its own (root)
+	@hack/test-backends.sh
 
 test-rotation: ## Rotate a key under load of real SDKs, in a cluster of its own: nothing is lost (root)
 	@hack/test-rotation.sh

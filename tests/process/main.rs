@@ -13,6 +13,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
+mod backends;
 mod bad_input;
 mod bounds;
 mod crash;

@@ -228,6 +228,12 @@ impl<A: Api> Double<A> {
         self.desk.lock().rules.clear();
     }
 
+    /// Ends the faults whose path names this project.
+    pub fn clear_faults_of(&self, project: &str) {
+        let names = |rule: &Rule| rule.path.split('/').any(|part| part == project);
+        self.desk.lock().rules.retain(|rule| !names(rule));
+    }
+
     /// Runs once, before the `nth` call from now on (the next is 1) of a method and path has an effect.
     pub fn before_call(&self, method: &str, path: &str, nth: u32, action: impl FnOnce(&mut A) + Send + 'static) {
         self.hook(When::Before, method, path, nth, Box::new(action));
