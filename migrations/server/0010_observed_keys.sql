@@ -58,8 +58,8 @@ $$;
 
 -- As `succeed_key`, and what the next look shows.
 CREATE FUNCTION errortracking.succeed_and_observe(
-    ours bigint, active bigint, next_ordinal integer, key text, key_secret text,
-    project_object text, object text, least_version integer, schema_comment text, most_keys bigint, most_instances bigint
+    project_object text, object text, least_version integer, schema_comment text, most_keys bigint, most_instances bigint,
+    ours bigint, active bigint, next_ordinal integer, key text, key_secret text
 ) RETURNS SETOF errortracking.observed_keys
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 BEGIN
@@ -72,8 +72,8 @@ $$;
 
 -- As `publish_key`, and what the next look shows.
 CREATE FUNCTION errortracking.publish_and_observe(
-    ours bigint, key bigint, named_at timestamptz,
-    project_object text, object text, least_version integer, schema_comment text, most_keys bigint, most_instances bigint
+    project_object text, object text, least_version integer, schema_comment text, most_keys bigint, most_instances bigint,
+    ours bigint, key bigint, named_at timestamptz
 ) RETURNS SETOF errortracking.observed_keys
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 BEGIN

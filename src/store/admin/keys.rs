@@ -1,18 +1,14 @@
 //! Client keys. Every change of a key raises the version of its project's settings (a trigger).
 
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
 
-use super::{
-    Admin, KeyIdentity, KeyObjects, KeyRow, ObservedKeys,
-    instances::{self, MOST_INSTANCES},
-    projects::project_id,
-};
+use super::{Admin, KeyIdentity, KeyRow, projects::project_id};
 use crate::{
     dsn::{ProjectId, PublicKey},
+    rotation::State,
     settings::RateLimit,
-    store::{StoreError, Timestamptz, migrations},
+    store::{StoreError, Timestamptz, ingest::rate_limit, migrations},
 };
 
 /// Keys that can have been made since the backup that was brought back: an id further above the newest one is made up.
@@ -28,24 +24,11 @@ macro_rules! key_columns {
             EXISTS (SELECT FROM errortracking.refused_keys AS r WHERE r.key_id = k.key_id) AS refused"
     };
 }
+pub(super) use key_columns;
 const KEY: &str = key_columns!();
 
-/// Reads what a function of the schema answers that observes keys.
-macro_rules! observing {
-    ($call:literal) => {
-        concat!(
-            "SELECT o.observed_at AS now, o.project AS of_project, o.instances, o.settings_versions, o.seen_ages,
-                o.ended_ages, o.ended_clean, ",
-            key_columns!(),
-            " FROM errortracking.",
-            $call,
-            " AS o CROSS JOIN LATERAL (SELECT (o.key).*) AS k"
-        )
-    };
-}
-
 /// Most keys of one object that are read, the living ones and the newest first: it has few, and revokes one at a time.
-const MOST_KEYS: i64 = 100;
+pub(super) const MOST_KEYS: i64 = 100;
 
 impl Admin {
     /// The key of (`ClientKey`, ordinal): the row that is there and not revoked, else one that a lost object of
@@ -156,45 +139,6 @@ impl Admin {
         Ok(key)
     }
 
-    /// What a pass over a key needs, in one statement: the project of this object when it can take keys, the newest keys that
-    /// were minted for the key's object, and the ingest instances of the project.
-    pub async fn observe_keys(&self, objects: KeyObjects<'_>) -> Result<ObservedKeys, StoreError> {
-        let observe = sqlx::query(observing!("observe_keys($1, $2, $3, $4, $5, $6)"));
-        self.observed_keys(observe, objects).await
-    }
-
-    /// The rows of a function of the schema whose last parameters say what is observed.
-    async fn observed_keys(
-        &self,
-        query: Query<'_, Postgres, PgArguments>,
-        objects: KeyObjects<'_>,
-    ) -> Result<ObservedKeys, StoreError> {
-        let rows = query
-            .bind(objects.project_uid)
-            .bind(objects.client_key_uid)
-            .bind(Self::project_schema_version())
-            .bind(self.comment_without_project())
-            .bind(MOST_KEYS)
-            .bind(MOST_INSTANCES)
-            .fetch_all(&self.pool)
-            .await?;
-        let mut head = None;
-        let mut keys = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if row.try_get::<Option<i64>, _>("key_id")?.is_some() {
-                keys.push(KeyRow::from_row(row)?);
-            } else {
-                head = Some(row);
-            }
-        }
-        let Some(head) = head else { return Err(sqlx::Error::RowNotFound.into()) };
-        let id: Option<i64> = head.try_get("of_project")?;
-        let now = head.try_get::<Timestamptz, _>("now")?.to_jiff();
-        keys.sort_by_key(|key| (key.ordinal, key.key_id));
-        let instances = instances::of_arrays(head)?;
-        Ok(ObservedKeys { project: id.map(project_id).transpose()?, keys, now, instances })
-    }
-
     /// All keys ever minted for the object, oldest first, the revoked ones too.
     pub async fn keys_of(&self, client_key_uid: &str) -> Result<Vec<KeyRow>, StoreError> {
         let mut keys: Vec<KeyRow> = sqlx::query_as(AssertSqlSafe(format!(
@@ -207,40 +151,6 @@ impl Admin {
         .await?;
         keys.sort_by_key(|key| (key.ordinal, key.key_id));
         Ok(keys)
-    }
-
-    /// Makes the key that comes after `active`, with its enabling and limit, unless the row of this ordinal is there: with
-    /// `public_key` and `secret`. Without effect when `active` has ended, or the project is gone. What is observed then.
-    pub async fn succeed_key(
-        &self,
-        objects: KeyObjects<'_>,
-        active: i64,
-        ordinal: i32,
-        public_key: &PublicKey,
-        secret: &SecretString,
-    ) -> Result<ObservedKeys, StoreError> {
-        let succeed = sqlx::query(observing!("succeed_and_observe($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"))
-            .bind(self.epoch)
-            .bind(active)
-            .bind(ordinal)
-            .bind(public_key.as_str())
-            .bind(secret.expose_secret());
-        self.observed_keys(succeed, objects).await
-    }
-
-    /// The Secret names the key since then, by the API server's clock, and the one before is in its overlap; `None`: the
-    /// Secret is about to be written. What is observed then.
-    pub async fn publish_key(
-        &self,
-        objects: KeyObjects<'_>,
-        key_id: i64,
-        at: Option<Timestamp>,
-    ) -> Result<ObservedKeys, StoreError> {
-        let publish = sqlx::query(observing!("publish_and_observe($1, $2, $3, $4, $5, $6, $7, $8, $9)"))
-            .bind(self.epoch)
-            .bind(key_id)
-            .bind(at.map(Timestamptz::from));
-        self.observed_keys(publish, objects).await
     }
 
     /// Every key of the object is in its overlap from now on.
@@ -450,4 +360,99 @@ async fn insert(
     .fetch_optional(transaction)
     .await?;
     key.ok_or(StoreError::UnknownProject(project))
+}
+
+impl FromRow<'_, PgRow> for KeyIdentity {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            namespace: row.try_get("namespace")?,
+            name: row.try_get("name")?,
+            namespace_uid: row.try_get("namespace_uid")?,
+            client_key_uid: row.try_get("client_key_uid")?,
+        })
+    }
+}
+
+impl FromRow<'_, PgRow> for KeyRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let instant =
+            |name| row.try_get::<Option<Timestamptz>, _>(name).map(|instant| instant.map(Timestamptz::to_jiff));
+        let public_key: String = row.try_get("public_key")?;
+        Ok(Self {
+            key_id: row.try_get("key_id")?,
+            project_id: project_id(row.try_get("project_id")?)
+                .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?,
+            ordinal: row.try_get("ordinal")?,
+            public_key: public_key.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            enabled: row.try_get("enabled")?,
+            rate_limit: rate_limit(row.try_get("rate_limit_events")?, row.try_get("rate_limit_seconds")?),
+            created_at: row.try_get::<Timestamptz, _>("created_at")?.to_jiff(),
+            last_used_at: instant("last_used_at")?,
+            state: state_of_key(row.try_get("state")?, instant("revoked_at")?.is_some()),
+            published_at: instant("published_at")?,
+            retiring_since: instant("retiring_since")?,
+            ended_at: instant("revoked_at")?,
+            restored: row.try_get("restored")?,
+            settings_version: row.try_get("settings_version")?,
+            refused: row.try_get("refused")?,
+            restarted: row.try_get::<String, _>("restarted")?.split_whitespace().map(str::to_owned).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+impl KeyRow {
+    /// A key that its Secret names and nobody has used, for tests to change.
+    pub(crate) fn sample(key_id: i64, project: u64) -> Self {
+        Self {
+            key_id,
+            project_id: ProjectId::new(project).unwrap(),
+            ordinal: 1,
+            public_key: PublicKey::from_random([0xab; 16]),
+            enabled: true,
+            rate_limit: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            last_used_at: None,
+            state: State::Published,
+            published_at: None,
+            retiring_since: None,
+            ended_at: None,
+            restored: false,
+            settings_version: 0,
+            restarted: Vec::new(),
+            refused: false,
+        }
+    }
+}
+
+/// An operator of the version before ends a key without a word about its state.
+#[must_use]
+pub fn state_of_key(word: &str, ended: bool) -> State {
+    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+    match known {
+        Some(state) if state.is_alive() != ended => state,
+        _ if ended => State::Revoked,
+        _ => State::Published,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_ended_without_a_word_is_revoked() {
+        for (word, ended, expected) in [
+            ("minted", false, State::Minted),
+            ("published", false, State::Published),
+            ("overlap", false, State::Overlap),
+            ("retired", true, State::Retired),
+            ("revoked", true, State::Revoked),
+            ("published", true, State::Revoked),
+            ("retired", false, State::Published),
+            ("of a newer version", false, State::Published),
+        ] {
+            assert_eq!(state_of_key(word, ended), expected, "{word}, {ended}");
+        }
+    }
 }

@@ -8,12 +8,12 @@ mod catalog;
 mod former_logins;
 mod ingest_pods;
 mod instances;
-mod key_row;
 mod key_secrets;
 mod keys;
 mod leader;
 mod numbers;
 mod observe;
+mod observed_keys;
 mod partitions;
 mod projects;
 mod public;
@@ -32,7 +32,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sqlx::PgPool;
 
-pub(super) use self::key_row::state_of_key;
+pub(super) use self::keys::state_of_key;
 pub use self::{
     catalog::CatalogProject,
     former_logins::LeftLogin,

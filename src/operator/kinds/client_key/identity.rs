@@ -114,9 +114,9 @@ impl KeyPass<'_> {
         let owner = self.owner().await?;
         backend.take_over(&mut self.keys, &owner).await?;
         if let Some((published, _)) = self.published_key().await? {
+            let project_uid = self.project_uid();
             // After a restore of an older backup: applications have the key, and the backend has lost it, or knows only
             // the one of a former object of this name.
-            let project_uid = self.project_uid();
             backend.put_back(&mut self.keys, &project_uid, &owner, &published).await?;
         }
         if let Some(key) = self.keys.active() {
@@ -166,8 +166,7 @@ impl KeyPass<'_> {
         };
         let find = |keys: &Keys| keys.all().iter().rposition(|key| key.public_key == public_key);
         if find(&self.keys).is_none() && by_us {
-            let owner = self.owner().await?;
-            let project_uid = self.project_uid();
+            let (owner, project_uid) = (self.owner().await?, self.project_uid());
             backend.put_back(&mut self.keys, &project_uid, &owner, &published).await?;
             if find(&self.keys).is_some() {
                 let note = format!("Key {}… was put back: the database had lost it.", public_key.prefix());
