@@ -116,6 +116,10 @@ impl Integrated {
         Ok(self.admin.restore_key(client_key_uid, number(key)?, RESTORABLE_DAYS).await?)
     }
 
+    pub(super) async fn record_endpoint(&self, key: &KeyId, url: &str) -> Result<(), BackendError> {
+        Ok(self.admin.record_key_endpoint(number(key)?, url).await?)
+    }
+
     pub(super) async fn restarted(&self, key: &KeyId, workload: &str) -> Result<(), BackendError> {
         Ok(self.admin.record_restart(number(key)?, workload).await?)
     }
@@ -196,6 +200,7 @@ impl From<KeyRow> for Key {
             settings_version: row.settings_version,
             restarted: row.restarted,
             refused: row.refused,
+            endpoint: row.endpoint,
             debt: None,
             limit_refused: false,
         }

@@ -64,6 +64,8 @@ pub struct Key {
     pub restarted: Vec<String>,
     /// Something was sent with it in the last hour when it was refused.
     pub refused: bool,
+    /// The external URL that its DSN names, once that is recorded.
+    pub endpoint: Option<String>,
     /// What the server that keeps it is still to be told.
     pub debt: Option<Debt>,
     /// That server took a limit and kept another one.

@@ -122,6 +122,14 @@ impl Backend {
         }
     }
 
+    /// The DSN of the key names this external URL, for as long as the key lives.
+    pub async fn record_endpoint(&self, key: &KeyId, url: &str) -> Result<(), BackendError> {
+        match self {
+            Self::Integrated(integrated) => integrated.record_endpoint(key, url).await,
+            Self::Elsewhere(_) => Ok(()),
+        }
+    }
+
     /// A workload, as "Deployment/shop", was restarted because the Secret names the key now.
     pub async fn restarted(&self, key: &KeyId, workload: &str) -> Result<(), BackendError> {
         match self {

@@ -81,6 +81,57 @@ async fn forgets_the_key_before(namespace: &Namespace) {
 }
 
 #[tokio::test]
+async fn another_external_url_is_a_rotation_and_the_old_host_is_kept_while_its_key_lives() {
+    let world = World::new().await;
+    let operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    let ingest = |host: &str| json!({"backend": {"integrated": {"ingest": {"replicas": 0, "ingress": {"host": host, "className": "none"}}}}});
+    namespace.project("shop", ingest("old.example")).await;
+    let spec = json!({"projectRef": {"name": "shop"}, "endpoint": "External"});
+    namespace.key_with("app", spec).await;
+    namespace.ready(KEY, "app").await;
+    let before = dsn(&namespace, "app").await;
+    assert!(before.contains("@old.example/"), "it names the host");
+    eventually("the URL is recorded", LIMIT, async || {
+        (world.sql("SELECT endpoint FROM errortracking.client_keys").await == "http://old.example").then_some(())
+    })
+    .await;
+    world.age_keys("app").await;
+
+    namespace.patch("ErrorTrackingProject", "shop", json!({"spec": ingest("new.example")})).await;
+    eventually("the Secret names the new host", LIMIT, async || {
+        dsn(&namespace, "app").await.contains("@new.example/").then_some(())
+    })
+    .await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+    let key = before.split_once("//").unwrap().1.split_once('@').unwrap().0;
+    assert!(!dsn(&namespace, "app").await.contains(key), "it is another key");
+    namespace.reason(KEY, "app", "Rotating", "HoldersUnknown").await;
+    let hosts = async || {
+        let ingress = namespace.get("Ingress", "shop-ingest").await?;
+        let rules = ingress.data["spec"]["rules"].as_array()?.clone();
+        Some(rules.iter().map(|rule| rule["host"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    eventually("both hosts lead to the pods", LIMIT, async || {
+        (hosts().await? == ["new.example", "old.example"]).then_some(())
+    })
+    .await;
+    // Nothing more comes of it.
+    let mark = world.mark();
+    namespace.patch("ErrorTrackingProject", "shop", json!({"metadata": {"labels": {"a": "b"}}})).await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"]);
+    assert!(world.writes_of(&operator, &mark).is_empty(), "{:?}", world.writes_of(&operator, &mark));
+
+    // The last sender has the new one.
+    let first = id(&world, "app", 1).await;
+    annotate(&namespace, "app", "revoke", Some(&first)).await;
+    rows_become(&world, "app", &["revoked, refused", "published"]).await;
+    namespace.patch("ErrorTrackingProject", "shop", json!({"spec": {"displayName": "Shop"}})).await;
+    eventually("the old host is gone", LIMIT, async || (hosts().await? == ["new.example"]).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_request_rotates_once_and_the_key_before_ends_when_nobody_holds_it() {
     let world = World::new().await;
     let mut operator = world.start_and_lead().await;

@@ -110,6 +110,7 @@ impl Elsewhere {
             settings_version: 0,
             restarted: row.restarted,
             refused: false,
+            endpoint: None,
             debt,
             limit_refused: row.limit_refused_at.is_some(),
         }

@@ -21,7 +21,8 @@ macro_rules! key_columns {
             k.rate_limit_events, k.rate_limit_seconds, k.created_at, k.last_used_at, k.revoked_at,
             pg_catalog.left(k.state, 16) AS state, k.published_at, k.retiring_since, k.restored, k.settings_version,
             pg_catalog.left(pg_catalog.array_to_string(k.restarted, ' '), 65536) AS restarted,
-            EXISTS (SELECT FROM errortracking.refused_keys AS r WHERE r.key_id = k.key_id) AS refused"
+            EXISTS (SELECT FROM errortracking.refused_keys AS r WHERE r.key_id = k.key_id) AS refused,
+            pg_catalog.left(k.endpoint, 600) AS endpoint"
     };
 }
 pub(super) use key_columns;
@@ -197,6 +198,17 @@ impl Admin {
             .fetch_one(&self.pool)
             .await?;
         Ok(restored)
+    }
+
+    /// The DSN of the key names this external URL from now on, unless one is recorded already.
+    pub async fn record_key_endpoint(&self, key_id: i64, url: &str) -> Result<(), StoreError> {
+        sqlx::query("SELECT errortracking.record_key_endpoint($1, $2, $3)")
+            .bind(self.epoch)
+            .bind(key_id)
+            .bind(url)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// Keys of the object that are not enabled are refused and keep their place; no effect on those that have ended.
@@ -395,6 +407,7 @@ impl FromRow<'_, PgRow> for KeyRow {
             restored: row.try_get("restored")?,
             settings_version: row.try_get("settings_version")?,
             refused: row.try_get("refused")?,
+            endpoint: row.try_get("endpoint")?,
             restarted: row.try_get::<String, _>("restarted")?.split_whitespace().map(str::to_owned).collect(),
         })
     }
@@ -421,6 +434,7 @@ impl KeyRow {
             settings_version: 0,
             restarted: Vec::new(),
             refused: false,
+            endpoint: None,
         }
     }
 }

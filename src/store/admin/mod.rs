@@ -221,6 +221,8 @@ pub struct ProjectRow {
     pub login_since: Option<Timestamp>,
     /// When something was accepted last with any of its keys, by the database's clock.
     pub keys_used_at: Option<Timestamp>,
+    /// External URLs that the DSNs of keys name which are accepted; at most 20.
+    pub endpoints: Vec<String>,
     /// SHA-256 of the password that was set last.
     pub password_digest: Option<[u8; 32]>,
     /// Oldest first.
@@ -283,6 +285,8 @@ pub struct KeyRow {
     pub restarted: Vec<String>,
     /// Something was sent with it in the last hour when it was refused.
     pub refused: bool,
+    /// The external URL that its DSN names, once that is recorded.
+    pub endpoint: Option<String>,
 }
 
 /// The objects that keys are observed for, by their uids.

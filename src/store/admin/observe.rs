@@ -29,6 +29,10 @@ SELECT
     (SELECT coalesce(array_agg(left(setting, 1000)), '{}') FROM unnest((r.rolconfig)[:50]) AS setting) AS rolconfig,
     p.ingest_pods, p.ingest_role_since,
     (SELECT max(k.last_used_at) FROM errortracking.client_keys AS k WHERE k.project_id = p.project_id) AS keys_used_at,
+    ARRAY(
+        SELECT DISTINCT left(k.endpoint, 600) FROM errortracking.client_keys AS k
+        WHERE k.project_id = p.project_id AND k.revoked_at IS NULL AND k.endpoint IS NOT NULL ORDER BY 1 LIMIT 20
+    ) AS endpoints,
     coalesce(
         has_database_privilege(r.oid, current_database(), 'CONNECT')
         AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
@@ -176,6 +180,7 @@ impl FromRow<'_, PgRow> for ProjectRow {
             connection_limit: None,
             ingest_pods: row.try_get::<Option<i32>, _>("ingest_pods")?.and_then(|pods| u32::try_from(pods).ok()),
             login_since: row.try_get::<Option<Timestamptz>, _>("ingest_role_since")?.map(Timestamptz::to_jiff),
+            endpoints: row.try_get("endpoints")?,
             keys_used_at: row.try_get::<Option<Timestamptz>, _>("keys_used_at")?.map(Timestamptz::to_jiff),
             password_digest: digest.and_then(|digest| digest.try_into().ok()),
             partitions,

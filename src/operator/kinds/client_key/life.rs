@@ -179,7 +179,12 @@ impl KeyPass<'_> {
         let rules = Rules {
             interval: interval.as_ref().map(seconds),
             spread: spread(&self.uid),
-            requests: requested_at.map(|time| time.0).into_iter().chain(asked).collect(),
+            requests: requested_at
+                .map(|time| time.0)
+                .into_iter()
+                .chain(asked)
+                .chain(self.asked_by_endpoint())
+                .collect(),
             overlap: Overlap {
                 minimum: overlap.minimum.as_ref().map_or(default.minimum, seconds),
                 silence: overlap.silence.as_ref().map_or(default.silence, seconds),

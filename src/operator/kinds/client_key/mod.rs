@@ -4,6 +4,7 @@ mod binding;
 mod dead_keys;
 mod deletion;
 mod elsewhere;
+mod endpoint;
 #[cfg(test)]
 mod health_states;
 mod identity;
@@ -161,7 +162,9 @@ impl<'a> KeyPass<'a> {
             DsnSource::Whole(dsn) => Some(dsn.clone()),
             DsnSource::Endpoint(project_id) => {
                 let (public_key, project_id) = (key.public_key.clone(), *project_id);
-                Some(Dsn { endpoint: self.endpoint()?, public_key, project_id }.expose().into())
+                // Whoever has the DSN of a key goes on with it when the project's URL is another one.
+                let recorded = key.endpoint.clone().filter(|_| self.key.spec.endpoint == Endpoint::External);
+                Some(Dsn { endpoint: recorded.or_else(|| self.endpoint())?, public_key, project_id }.expose().into())
             }
             DsnSource::Awaited => None,
         }
@@ -287,6 +290,7 @@ impl Pass for KeyPass<'_> {
             elsewhere: server.is_some(),
             owed: server.is_some() && self.keys.are_owed(),
             awaits_dsn: server.is_some() && target_awaits,
+            endpoint_unrecorded: server.is_none() && self.lacks_endpoint(),
             past_limit: self.past_limit(),
             project,
         })
@@ -381,6 +385,7 @@ impl Pass for KeyPass<'_> {
                     return Err(error.into());
                 }
             }
+            Step::RecordEndpoint => self.record_endpoint(&backend).await?,
             Step::Restart => self.restart(&backend).await?,
             Step::BeginPublishing => {
                 self.record_published(&backend, None).await?;

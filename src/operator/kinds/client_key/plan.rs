@@ -23,6 +23,8 @@ pub struct Observed {
     pub elsewhere: bool,
     /// It is still to be told something of them.
     pub owed: bool,
+    /// It is not recorded which external URL the Secret names.
+    pub endpoint_unrecorded: bool,
     /// It has not told the DSN of the key that the Secret is to name.
     pub awaits_dsn: bool,
     /// What comes next in the life of the keys.
@@ -103,6 +105,8 @@ pub enum Step {
     BeginPublishing,
     /// After the key is durable: a Secret never names a key that does not exist.
     PublishSecret,
+    /// After the Secret names the key with the project's external URL.
+    RecordEndpoint,
     /// A minute after the Secret names the next key.
     Restart,
     /// After the Secrets are written: the key before is in its overlap from now on.
@@ -126,6 +130,7 @@ impl Step {
             Self::SetEnabled(_) => "set-enabled",
             Self::SetRateLimit(_) => "set-rate-limit",
             Self::Settle => "settle",
+            Self::RecordEndpoint => "record-endpoint",
             Self::BeginPublishing => "begin-publishing",
             Self::PublishSecret => "publish-secret",
             Self::RecordPublished => "record-published",
@@ -173,6 +178,9 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
         return steps;
     }
     steps.extend(publish(observed, is_first));
+    if observed.endpoint_unrecorded && observed.secret == Drift::None {
+        steps.push(Step::RecordEndpoint);
+    }
     if observed.restart {
         steps.push(Step::Restart);
     }
@@ -249,6 +257,7 @@ pub(super) mod tests {
             elsewhere: false,
             owed: false,
             awaits_dsn: false,
+            endpoint_unrecorded: false,
             decision: idle(Some(0)),
             secret: Drift::None,
             names_target: true,

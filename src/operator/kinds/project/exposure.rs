@@ -12,7 +12,7 @@ use crate::{
     dsn::ProjectId,
     operator::objects::{
         ApplyError,
-        child::{ChildKind, prune},
+        child::{Child, ChildKind, prune},
     },
 };
 
@@ -53,6 +53,66 @@ pub fn http_route(service: &str, ingest: &Ingest, route: &GatewayRoute, id: Proj
         spec["hostnames"] = json!(route.hostnames);
     }
     spec
+}
+
+/// Host names of URLs.
+fn hosts(endpoints: &[String]) -> impl Iterator<Item = &str> {
+    endpoints.iter().filter_map(|url| {
+        let authority = url.split_once("://")?.1.split('/').next()?;
+        Some(authority.rsplit_once(':').map_or(authority, |(host, _)| host))
+    })
+}
+
+/// Whether the Ingress or the `HTTPRoute` leads a host to the pods that the DSN of an accepted key names.
+#[must_use]
+pub fn serves(live: &DynamicObject, endpoints: &[String]) -> bool {
+    let spec = &live.data["spec"];
+    let by_rule = spec["rules"].as_array().into_iter().flatten().map(|rule| &rule["host"]);
+    let mut served = by_rule.chain(spec["hostnames"].as_array().into_iter().flatten()).filter_map(Value::as_str);
+    served.any(|host| hosts(endpoints).any(|named| named == host))
+}
+
+/// Leaves the ways in as they are whose hosts the DSNs of accepted keys name, beside those that the spec asks for now.
+pub fn keep_hosts(child: &mut Child, live: &DynamicObject, endpoints: &[String]) {
+    let (wanted, spec) = (&mut child.manifest["spec"], &live.data["spec"]);
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    match child.kind {
+        ChildKind::Ingress => {
+            let known: Vec<_> = list(&wanted["rules"]).iter().map(|rule| rule["host"].clone()).collect();
+            let kept = list(&spec["rules"])
+                .into_iter()
+                .filter(|rule| !known.contains(&rule["host"]) && hosts(endpoints).any(|host| rule["host"] == host));
+            for rule in kept.collect::<Vec<_>>() {
+                if let Some(Value::Array(tls)) = wanted.pointer_mut("/tls/0/hosts") {
+                    tls.push(rule["host"].clone());
+                }
+                if let Some(Value::Array(rules)) = wanted.pointer_mut("/rules") {
+                    rules.push(rule);
+                }
+            }
+        }
+        ChildKind::HttpRoute => {
+            let known = list(&wanted["hostnames"]);
+            let kept = list(&spec["hostnames"])
+                .into_iter()
+                .filter(|name| !known.contains(name) && hosts(endpoints).any(|host| name == host));
+            let kept: Vec<_> = kept.collect();
+            // A route without host names takes those of its listener.
+            if known.is_empty() || kept.is_empty() {
+                return;
+            }
+            let matches = list(&wanted["rules"][0]["matches"]);
+            let former = list(&spec["rules"][0]["matches"]).into_iter().filter(|path| !matches.contains(path));
+            let former: Vec<_> = former.collect();
+            if let Some(Value::Array(hostnames)) = wanted.pointer_mut("/hostnames") {
+                hostnames.extend(kept);
+            }
+            if let Some(Value::Array(matches)) = wanted.pointer_mut("/rules/0/matches") {
+                matches.extend(former);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A way in that no controller has taken.
@@ -152,6 +212,8 @@ pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Route,
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
     use super::*;
 
     fn ingest(spec: Value) -> Ingest {
@@ -197,6 +259,50 @@ mod tests {
             assert_eq!(told.is_some(), !says.is_empty(), "{spec}: {told:?}");
             assert!(told.unwrap_or_default().contains(says), "{spec}");
         }
+    }
+
+    #[test]
+    fn hosts_that_accepted_keys_name_are_kept() {
+        let child = |kind, spec: &Value| {
+            Child::new(kind, "web", "shop-ingest", &[].into(), &OwnerReference::default(), json!({"spec": spec}))
+        };
+        let live = |spec: &Value| -> DynamicObject {
+            serde_json::from_value(json!({"metadata": {"name": "shop-ingest"}, "spec": spec})).unwrap()
+        };
+        let rule = |host: &str| json!({"host": host, "http": {"paths": [{"path": "/api/7"}]}});
+        let tls = |hosts: Value| json!([{"hosts": hosts, "secretName": "t"}]);
+        let endpoints = ["https://old.example/errors".to_owned(), "http://new.example:8080".to_owned()];
+        let (wanted, there) = (
+            json!({"rules": [rule("new.example")], "tls": tls(json!(["new.example"]))}),
+            json!({"rules": [rule("old.example"), rule("older.example")], "tls": tls(json!(["old.example"]))}),
+        );
+        let mut made = child(ChildKind::Ingress, &wanted);
+        keep_hosts(&mut made, &live(&there), &endpoints);
+        let spec = &made.manifest["spec"];
+        assert_eq!(spec["rules"], json!([rule("new.example"), rule("old.example")]));
+        assert_eq!(spec["tls"], tls(json!(["new.example", "old.example"])));
+        let mut again = child(ChildKind::Ingress, &wanted);
+        keep_hosts(&mut again, &live(spec), &endpoints);
+        assert_eq!(again.manifest["spec"], *spec, "a second look changes nothing");
+        let mut ended = child(ChildKind::Ingress, &wanted);
+        keep_hosts(&mut ended, &live(spec), &endpoints[1..]);
+        assert_eq!(ended.manifest["spec"], wanted, "the last key with the old host has ended");
+        for (endpoints, served) in [(&endpoints[..], true), (&endpoints[1..], false), (&[][..], false)] {
+            assert_eq!(serves(&live(&there), endpoints), served, "{endpoints:?}");
+        }
+
+        let mut clear = child(ChildKind::Ingress, &json!({"rules": [rule("new.example")]}));
+        keep_hosts(&mut clear, &live(&there), &endpoints);
+        assert_eq!(clear.manifest["spec"], json!({"rules": [rule("new.example"), rule("old.example")]}));
+
+        let route = |hosts: Value, paths: Value| json!({"hostnames": hosts, "rules": [{"matches": paths}]});
+        let mut made = child(ChildKind::HttpRoute, &route(json!(["new.example"]), json!(["/api/7"])));
+        keep_hosts(&mut made, &live(&route(json!(["old.example", "x.example"]), json!(["/errors/api/7"]))), &endpoints);
+        let kept = route(json!(["new.example", "old.example"]), json!(["/api/7", "/errors/api/7"]));
+        assert_eq!(made.manifest["spec"], kept);
+        let mut all = child(ChildKind::HttpRoute, &json!({"rules": [{"matches": []}]}));
+        keep_hosts(&mut all, &live(&route(json!(["old.example"]), json!([]))), &endpoints);
+        assert!(all.manifest["spec"].get("hostnames").is_none(), "a route for all hosts has them anyway");
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub struct ProjectPass<'a> {
     key_refused: Option<String>,
     id: Option<ProjectId>,
     role: Option<String>,
+    /// External URLs that the DSNs of keys name which are accepted.
+    endpoints: Vec<String>,
     /// Retained projects of the namespace, when that is asked.
     retained: u32,
     /// Image of the ingest pods: the installation's, or their present one while they wait for their turn.
@@ -149,6 +151,7 @@ impl<'a> ProjectPass<'a> {
             key_refused,
             id: None,
             role: None,
+            endpoints: Vec::new(),
             retained: 0,
             image: context.image.clone(),
             held: None,
@@ -165,6 +168,12 @@ impl<'a> ProjectPass<'a> {
         if let (Some(_), Some(live)) = (&self.held, self.own(ChildKind::Deployment)) {
             for deployment in workload.iter_mut().filter(|child| child.kind == ChildKind::Deployment) {
                 template::keep(deployment, &live);
+            }
+        }
+        let ways_in = |child: &&mut Child| matches!(child.kind, ChildKind::Ingress | ChildKind::HttpRoute);
+        for child in workload.iter_mut().filter(ways_in).filter(|_| !self.endpoints.is_empty()) {
+            if let Some(live) = self.own(child.kind) {
+                exposure::keep_hosts(child, &live, &self.endpoints);
             }
         }
         workload
@@ -326,7 +335,9 @@ impl Pass for ProjectPass<'_> {
             ChildKind::Service => unreadable && !wanted(&ChildKind::HttpRoute),
             _ => false,
         };
-        let unwanted = children::OPTIONAL.into_iter().filter(|kind| !wanted(kind) && self.own(*kind).is_some());
+        let is_left = |live: &DynamicObject| !exposure::serves(live, &self.endpoints);
+        let unwanted = children::OPTIONAL.into_iter();
+        let unwanted = unwanted.filter(|kind| !wanted(kind) && self.own(*kind).is_some_and(|live| is_left(&live)));
         let unwanted = if workload.is_empty() { Vec::new() } else { unwanted.collect() };
         let workload: Vec<_> = workload
             .iter()
