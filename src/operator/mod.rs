@@ -41,7 +41,7 @@ use self::{
     },
     jobs::{DeadKeys, Retention, SettleTombstones, Turns, Waking},
     kinds::{
-        Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled,
+        Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled, Tellings,
         project::{self, ProjectMetrics},
     },
     objects::{ChildWriter, EventRecorder, StatusWriter, namespaces::NamespaceLabels},
@@ -201,6 +201,7 @@ async fn work(
         children: ChildWriter::new(client.clone(), echoes.clone()),
         statuses: StatusWriter::new(client.clone(), echoes, events.clone()),
         pod_lists: PodLists::new(client.clone()),
+        tellings: Tellings::default(),
         restarts: config.restart_workloads,
         namespaces: NamespaceLabels::new(client.clone()),
         client,

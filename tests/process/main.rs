@@ -24,6 +24,7 @@ mod lifecycle;
 mod memory;
 mod namespaces;
 mod outages;
+mod overlaps;
 mod quiet;
 mod rights;
 mod rotation;

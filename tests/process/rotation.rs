@@ -9,6 +9,8 @@ use tokio::time::sleep;
 use crate::world::{Namespace, World, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// Until a status says who holds a key now: once a minute where nothing else changes.
+const TOLD: Duration = Duration::from_secs(90);
 const KEY: &str = "ClientKey";
 
 /// The rows of a key, oldest first: number, state, and whether it is accepted.
@@ -471,7 +473,7 @@ async fn workloads_that_hold_the_key_before_are_restarted_once() {
     let mark = world.mark();
     let undo = json!({"spec": {"template": {"metadata": {"annotations": {"errortracking.dev/restarted-at": null}}}}});
     namespace.patch("Deployment", "undone", undo).await;
-    let message = eventually("what is left is named", LIMIT, async || {
+    let message = eventually("what is left is named", TOLD, async || {
         let rotating = namespace.condition(KEY, "app", "Rotating").await?;
         let plain_is_done = !rotating.message.contains("Deployment plain");
         (rotating.reason == "RestartReverted" && plain_is_done).then_some(rotating.message)

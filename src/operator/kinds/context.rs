@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     caches::Caches,
-    client_key::PodLists,
+    client_key::{PodLists, Tellings},
     kind::Kind,
     limits::{AllowedKeys, Limits},
     project::{AskedSettings, IngestImage, IngestPods, Rollouts},
@@ -44,6 +44,7 @@ pub struct Context {
     pub large_objects: Semaphore,
     pub asked: AskedSettings,
     pub pod_lists: PodLists,
+    pub tellings: Tellings,
     /// Whether workloads of users may be restarted.
     pub restarts: bool,
     pub namespaces: NamespaceLabels,

@@ -17,7 +17,7 @@ mod warnings;
 use self::kind::Descriptor;
 pub use self::{
     caches::{Caches, Reconciled},
-    client_key::{KeyMetrics, PodLists},
+    client_key::{KeyMetrics, PodLists, Tellings},
     context::{Context, LARGE_OBJECTS},
     limits::{AllowedKeys, Limits},
 };

@@ -19,8 +19,12 @@ mod secret;
 mod secret_key;
 mod status;
 mod steps;
+mod tellings;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
@@ -32,8 +36,9 @@ use self::{
     life::Life,
     plan::{Living, Observed, Project, Step},
     restarts::Restart,
+    rotating::Rotating,
 };
-pub use self::{metrics::KeyMetrics, pod_lists::PodLists};
+pub use self::{metrics::KeyMetrics, pod_lists::PodLists, tellings::Tellings};
 use super::{
     Context,
     deletion::{Deleted, Undo},
@@ -189,6 +194,17 @@ impl<'a> KeyPass<'a> {
 
     fn rate_limit(&self) -> Option<RateLimit> {
         self.key.spec.rate_limit.as_ref()?.settings()
+    }
+
+    /// What is said of a rotation. Who holds the key before may have changed a moment ago.
+    fn rotating(&self) -> Option<Rotating> {
+        let (life, secret) = (self.life.as_ref()?, self.key.secret_name());
+        let found = rotating::describe(self.keys.all(), life, &secret);
+        let held = self.context.tellings.settle(&self.uid, &found, life.held.as_ref(), Instant::now());
+        if held == life.held {
+            return Some(found);
+        }
+        Some(rotating::describe(self.keys.all(), &Life { held, ..life.clone() }, &secret))
     }
 
     /// The most keys that the namespace may have, when this one is past it.
@@ -424,8 +440,7 @@ impl Pass for KeyPass<'_> {
             public_key_prefix: key.public_key.prefix().into(),
             created_at: Time(whole_seconds(key.created_at)),
         });
-        let secret = self.key.secret_name();
-        let rotating = self.life.as_ref().map(|life| rotating::describe(self.keys.all(), life, &secret));
+        let rotating = self.rotating();
         let rotating = rotating.as_ref();
         let view = status::View { key: self.key, before: &before, observed, active, rotating, failure };
         Ok(self.context.report(self.key, &before, &status::build(&view, Timestamp::now())).await?)
