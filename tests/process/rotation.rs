@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use error_tracking_operator::{dsn::ProjectId, store::Connection};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::world::{Namespace, World, eventually};
+use crate::{
+    support::{
+        client::{self, Request},
+        ingest,
+    },
+    world::{Mode, Namespace, Proxy, World, eventually},
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Until a status says who holds a key now: once a minute where nothing else changes.
@@ -354,6 +361,85 @@ async fn an_older_database_gets_both_keys_back_from_the_secret() {
         ["overlap", "published"],
         "the request is older than the key that came back"
     );
+}
+
+/// As if the overlap, the last use, and what an ingest instance told last were older by so many hours. Not when the keys
+/// were made: what was asked for would be later.
+async fn hours_pass(world: &World, key: &str, instance: &str, hours: u32) {
+    world
+        .execute(&format!(
+            "UPDATE errortracking.client_keys SET published_at = published_at - interval '{hours} h',
+                last_used_at = last_used_at - interval '{hours} h',
+                retiring_since = retiring_since - interval '{hours} h' WHERE name = '{key}';
+             UPDATE errortracking.ingest_instances SET seen_at = seen_at - interval '{hours} h'
+             WHERE instance = '{instance}'"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn what_waits_while_an_ingest_instance_is_cut_off_is_not_lost_by_a_rotation() {
+    let world = World::new().await;
+    let _operator = world.start_and_lead().await;
+    let namespace = world.namespace("web").await;
+    // The login of a project without pods may not connect. No pod of it ever runs.
+    namespace.project("shop", json!({"backend": {"integrated": {"ingest": {"replicas": 1}}}})).await;
+    key(&world, &namespace, "app", json!({"minimum": "24h", "silence": "24h"})).await;
+    let number = namespace.field("ErrorTrackingProject", "shop", "/status/projectID").await;
+    let login = async |key| namespace.secret("shop-database", key).await.unwrap();
+    let link = Proxy::start(&format!("{}:{}", world.database.connection.host, world.database.connection.port));
+    let connection = world.database.connection.with_login(&login("username").await, login("password").await.into());
+    let (connection, secret) = (Connection { port: link.address.port(), ..connection }, world.folder().join("login"));
+    std::fs::create_dir(&secret).unwrap();
+    ingest::write_secret(&secret, &connection);
+    let project = ProjectId::new(number.as_u64().unwrap()).unwrap();
+    let serving = ingest::serve(project, &secret, "shop-ingest-0").await;
+    pod(&namespace, "shop-ingest-0", "another-secret").await;
+    let before = dsn(&namespace, "app").await;
+    let public_key = before.split("//").nth(1).unwrap().split('@').next().unwrap();
+    let auth = format!("Sentry sentry_key={public_key},sentry_version=7,sentry_client=test/1.0");
+    let event = |id: &str| {
+        let event = format!(r#"{{"event_id":"{id}","message":"hello","level":"error"}}"#);
+        Request::post(format!("/api/{project}/store/"), event).header("X-Sentry-Auth", auth.clone())
+    };
+    let (first, waiting) = (event("11111111111111111111111111111111"), event("22222222222222222222222222222222"));
+    let send = async |event| client::send(serving.address, event).await.status;
+    assert_eq!(send(&first).await, 200);
+    annotate(&namespace, "app", "rotate", Some(&world.now().await)).await;
+    rows_become(&world, "app", &["overlap", "published"]).await;
+
+    // Another one goes on telling; nothing else is in the way of the end.
+    link.close().await;
+    assert_eq!(send(&waiting).await, 503, "nobody can say that the key is refused");
+    hours_pass(&world, "app", "shop-ingest-0", 30).await;
+    let look = async |note| {
+        instance_reports(&world, "shop-ingest-1", "9007199254740991", 0).await;
+        annotate(&namespace, "app", "note", Some(note)).await;
+    };
+    look("30 h").await;
+    eventually("the operator sees that the minimum is over", LIMIT, async || {
+        let message = namespace.condition(KEY, "app", "Rotating").await?.message;
+        message.contains("It ends when nothing was sent with it").then_some(())
+    })
+    .await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "what it has not told yet may be a use");
+
+    link.set(Mode::Forward);
+    eventually("what waited is stored", LIMIT, async || (send(&waiting).await == 200).then_some(())).await;
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM project_{project}.events")).await, "2");
+    let used = "SELECT last_used_at > clock_timestamp() - interval '1 h' FROM errortracking.client_keys
+                WHERE name = 'app' AND ordinal = 1";
+    eventually("the use is told", LIMIT, async || (world.sql(used).await == "t").then_some(())).await;
+    look("used").await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(rows(&world, "app").await, ["overlap", "published"], "the silence begins anew");
+    // It would go on telling when the use was; its last word is that nothing is left.
+    serving.shutdown.cancel();
+    serving.server.await.unwrap().unwrap();
+    hours_pass(&world, "app", "nobody", 25).await;
+    look("silent").await;
+    rows_become(&world, "app", &["retired, refused", "published"]).await;
 }
 
 #[tokio::test]

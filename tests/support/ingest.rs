@@ -252,7 +252,7 @@ async fn mint(admin: &Admin, project: ProjectId, ordinal: i32, key: &PublicKey) 
 }
 
 /// Returns when it is ready, which is when it knows keys and settings.
-async fn serve(project_id: ProjectId, secret: &Path, instance: &str) -> Serving {
+pub async fn serve(project_id: ProjectId, secret: &Path, instance: &str) -> Serving {
     let config = Config {
         project_id,
         database: secret.to_owned(),
@@ -271,7 +271,8 @@ async fn serve(project_id: ProjectId, secret: &Path, instance: &str) -> Serving 
     Serving { address, probe_address, shutdown, server }
 }
 
-fn write_secret(directory: &Path, connection: &Connection) {
+/// As it is mounted into the pod.
+pub fn write_secret(directory: &Path, connection: &Connection) {
     for (file, text) in connection.to_map() {
         std::fs::write(directory.join(file), text).unwrap();
     }
