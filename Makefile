@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-backends test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## From an empty machine to an error in the console, in a local Kubernetes (root)
 	@hack/demo.sh
@@ -44,6 +44,9 @@ test-rotation: ## Rotate a key under load of real SDKs, in a cluster of its own:
 
 test-holders: ## Every way to hold a key through a rotation, in a cluster of its own: no first event is refused (root)
 	@hack/test-holders.sh
+
+test-network-policies: ## Which links the NetworkPolicies leave open, in a cluster of its own that enforces them (root)
+	@hack/test-network-policies.sh
 
 test-postgres: ## Against a real Postgres that the tests start
 	@hack/test.sh postgres

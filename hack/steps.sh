@@ -69,14 +69,15 @@ end_beside() {
 # cluster COMMAND…: the local Kubernetes (tests/cluster).
 cluster() { (cd "$root/tests/cluster" && go run ./cmd/cluster "$@"); }
 
-# in_own_cluster NAME LOG PREFIX: starts a cluster that ends with the script (KEEP_CLUSTER=1 leaves it up), and takes over its
-# environment. The script's last line is the last one of LOG that begins with PREFIX; without one the script has failed.
+# in_own_cluster NAME LOG PREFIX: starts a cluster, with the options of CLUSTER_OPTIONS, that ends with the script (KEEP_CLUSTER=1
+# leaves it up), and takes over its environment. The script's last line is the last one of LOG that begins with PREFIX; without one the script has failed.
 in_own_cluster() {
     own_cluster=$1 own_log=$2 own_prefix=$3
     rm -f "$own_log"
     trap end_own_cluster EXIT
     trap 'exit 130' INT TERM
-    cluster up --name "$own_cluster"
+    # shellcheck disable=SC2086 # several options
+    cluster up --name "$own_cluster" ${CLUSTER_OPTIONS-}
     local environment
     environment=$(cluster env --name "$own_cluster")
     eval "$environment"

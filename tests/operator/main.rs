@@ -19,6 +19,7 @@ mod holders;
 mod hostile;
 mod lifecycle;
 mod namespaces;
+mod network_policies;
 mod outages;
 mod plugin;
 mod pod_template;

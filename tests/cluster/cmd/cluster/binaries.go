@@ -28,7 +28,7 @@ type binary struct {
 
 // binaries names their releases by the versions in go.mod: without these linker flags the server calls itself
 // v0.0.0-master, and helm renders for Kubernetes 1.20 where it is given no cluster.
-func binaries(module string) ([]binary, error) {
+func binaries(module string, policies bool) ([]binary, error) {
 	server, err := requiredVersion(module, "k8s.io/kubernetes")
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func binaries(module string) ([]binary, error) {
 	}
 	set := func(variables ...string) string { return "-s -w -X " + strings.Join(variables, " -X ") }
 	const component, helmRoot = "k8s.io/component-base/version.", "helm.sh/helm/v3/"
-	return []binary{
+	all := []binary{
 		{name: "pause", module: ".", pkg: "./cmd/pause", sources: "cmd/pause", ldflags: "-s -w", coldBuild: "a few seconds"},
 		{
 			name: "kubernetes", module: ".", pkg: "./cmd/kubernetes", sources: "cmd/kubernetes",
@@ -59,7 +59,14 @@ func binaries(module string) ([]binary, error) {
 				helmRoot+"pkg/chartutil.k8sVersionMajor=1", helmRoot+"pkg/chartutil.k8sVersionMinor="+client.minor,
 				helmRoot+"pkg/lint/rules.k8sVersionMajor=1", helmRoot+"pkg/lint/rules.k8sVersionMinor="+client.minor),
 		},
-	}, nil
+	}
+	if policies {
+		all = append(all, binary{
+			name: "kube-router", module: "kuberouter", pkg: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+			ldflags: "-s -w", coldBuild: "about 3 min",
+		})
+	}
+	return all, nil
 }
 
 type version struct{ text, major, minor string }
@@ -80,12 +87,12 @@ func requiredVersion(folder, module string) (version, error) {
 
 // buildAll builds what is missing, and returns a folder with a link to every binary: one folder per
 // set of keys, so that it can be put on PATH.
-func buildAll() (string, error) {
+func buildAll(policies bool) (string, error) {
 	module, err := moduleFolder()
 	if err != nil {
 		return "", err
 	}
-	wanted, err := binaries(module)
+	wanted, err := binaries(module, policies)
 	if err != nil {
 		return "", err
 	}

@@ -36,8 +36,9 @@ var identities = []identity{
 	{file: "scheduler", user: "system:kube-scheduler", kubeconfig: true},
 	{file: "proxy", user: "system:kube-proxy", kubeconfig: true},
 	{file: "kubelet", user: "system:node:" + node, group: "system:nodes", kubeconfig: true},
-	// These two read (and the second writes) what no built-in role of a user has.
+	// These three read (and the last writes) what no built-in role of a user has.
 	{file: "coredns", user: "coredns", group: "system:masters", kubeconfig: true},
+	{file: "kube-router", user: "kube-router", group: "system:masters", kubeconfig: true},
 	{file: "provisioner", user: "provisioner", group: "system:masters", kubeconfig: true},
 }
 

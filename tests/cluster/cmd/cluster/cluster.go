@@ -23,6 +23,8 @@ type Cluster struct {
 	Folder string
 	// Network is chosen by up and kept in the folder for the other commands.
 	Network Network
+	// NetworkPolicies says whether kube-router enforces them.
+	NetworkPolicies bool
 	// Tools is where the built binaries are.
 	Tools string
 }
@@ -80,7 +82,7 @@ func (c *Cluster) read() error {
 		return nil
 	}
 	// The folder may have been moved since: its own place counts.
-	c.Network, c.Tools = written.Network, written.Tools
+	c.Network, c.Tools, c.NetworkPolicies = written.Network, written.Tools, written.NetworkPolicies
 	return nil
 }
 

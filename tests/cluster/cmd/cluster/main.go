@@ -1,7 +1,7 @@
 // Command cluster runs a real one-node Kubernetes for the tests and the demo, from Go modules and
 // Debian packages only: no registry, no Docker, no downloaded binary.
 //
-//	cluster up     --name NAME             start it, or say that it runs
+//	cluster up     --name NAME             start it, or say that it runs; --network-policies: with them enforced
 //	cluster down   --name NAME             end it; nothing of it is left on the machine
 //	cluster status --name NAME             components, node and pods
 //	cluster env    --name NAME             shell lines: KUBECONFIG and PATH
@@ -42,6 +42,7 @@ func run(command string, arguments []string) error {
 	name := flags.String("name", "test", "name of the cluster")
 	folder := flags.String("folder", "", "folder of the cluster (of the commands that up starts itself)")
 	namespace := flags.String("namespace", "default", "signal: namespace of the pod")
+	policies := flags.Bool("network-policies", false, "up: enforce NetworkPolicies")
 	pod := flags.String("pod", "", "signal: beginning of the pod's name")
 	container := flags.String("container", "", "signal: name of the container")
 	if err := flags.Parse(arguments); err != nil {
@@ -55,7 +56,7 @@ func run(command string, arguments []string) error {
 	case "provision":
 		return provision(*folder)
 	case "build":
-		_, err := buildAll()
+		_, err := buildAll(*policies)
 		return err
 	}
 
@@ -65,7 +66,7 @@ func run(command string, arguments []string) error {
 	}
 	switch command {
 	case "up":
-		return cluster.up()
+		return cluster.up(*policies)
 	case "down":
 		return cluster.down()
 	case "status":

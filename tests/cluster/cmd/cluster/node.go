@@ -14,6 +14,11 @@ import (
 func (c *Cluster) cgroup() string { return "/et-" + c.Name }
 
 func (c *Cluster) startNode() error {
+	if c.NetworkPolicies {
+		if err := c.keepRunning("kube-router", c.tool("kube-router"), c.policyFlags()...); err != nil {
+			return err
+		}
+	}
 	if err := c.keepRunning("kube-proxy", c.tool("kube-proxy"), "--config="+c.path("kube-proxy.yaml")); err != nil {
 		return err
 	}
@@ -23,6 +28,16 @@ func (c *Cluster) startNode() error {
 		"--hostname-override="+node,
 		"--node-ip="+c.Network.node().String(),
 	)
+}
+
+// policyFlags leave kube-router its NetworkPolicies alone: routes and Services are others' here.
+func (c *Cluster) policyFlags() []string {
+	return []string{
+		"--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false",
+		"--kubeconfig=" + c.kubeconfig("kube-router"), "--hostname-override=" + node,
+		"--service-cluster-ip-range=" + c.Network.services(),
+		"--health-port=0", "--metrics-port=0",
+	}
 }
 
 // writeNode writes the configuration of kubelet and kube-proxy. failCgroupV1 and cgroupDriver: since

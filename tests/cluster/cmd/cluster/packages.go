@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -20,13 +21,16 @@ var programs = []struct{ path, pkg string }{
 	{"mount", "mount"},
 }
 
+// policyPrograms are what kube-router needs beside them.
+var policyPrograms = []struct{ path, pkg string }{{"ipset", "ipset"}}
+
 // servicePolicy keeps packages from starting their services while it exits with 101 (Debian's
 // invoke-rc.d and deb-systemd-invoke).
 const servicePolicy = "/usr/sbin/policy-rc.d"
 
 // installPrograms installs only what is missing, and never removes a package.
-func installPrograms() error {
-	missing := missingPackages()
+func installPrograms(policies bool) error {
+	missing := missingPackages(policies)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -50,15 +54,19 @@ func installPrograms() error {
 			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(step, " "), err, output)
 		}
 	}
-	if missing := missingPackages(); len(missing) > 0 {
+	if missing := missingPackages(policies); len(missing) > 0 {
 		return errors.New("still missing after their installation: " + strings.Join(missing, " "))
 	}
 	return nil
 }
 
-func missingPackages() []string {
+func missingPackages(policies bool) []string {
 	var missing []string
-	for _, program := range programs {
+	wanted := programs
+	if policies {
+		wanted = append(slices.Clone(programs), policyPrograms...)
+	}
+	for _, program := range wanted {
 		if _, err := exec.LookPath(program.path); err != nil {
 			missing = append(missing, program.pkg)
 		}

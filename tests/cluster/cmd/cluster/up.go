@@ -13,14 +13,14 @@ import (
 // readyLimit is generous: a cold disk and two busy cores took 40 s where a warm machine takes 8.
 const readyLimit = 3 * time.Minute
 
-func (c *Cluster) up() error {
+func (c *Cluster) up(policies bool) error {
 	if os.Geteuid() != 0 {
 		return errors.New("a node needs root: sudo -E go run ./cmd/cluster up --name " + c.Name)
 	}
-	if err := installPrograms(); err != nil {
+	if err := installPrograms(policies); err != nil {
 		return err
 	}
-	tools, err := buildAll()
+	tools, err := buildAll(policies)
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,9 @@ func (c *Cluster) up() error {
 	start := time.Now()
 	if c.supervisorPID() != 0 {
 		problem := c.healthy()
+		if problem == nil && policies && !c.NetworkPolicies {
+			problem = errors.New("it enforces no NetworkPolicies")
+		}
 		if problem == nil {
 			fmt.Printf("cluster: %s runs already; KUBECONFIG=%s\n", c.Name, c.path("kubeconfig"))
 			if c.Tools != tools {
@@ -51,7 +54,7 @@ func (c *Cluster) up() error {
 	if present, _ := c.interfaceOwner(); present {
 		return fmt.Errorf("the interface %s exists and is not this cluster's: choose another name", c.hostInterface())
 	}
-	if err := c.begin(tools); err != nil {
+	if err := c.begin(tools, policies); err != nil {
 		return err
 	}
 	if err := c.waitReady(start, readyLimit); err != nil {
@@ -62,7 +65,7 @@ func (c *Cluster) up() error {
 }
 
 // begin writes the cluster's files and starts its processes.
-func (c *Cluster) begin(tools string) error {
+func (c *Cluster) begin(tools string, policies bool) error {
 	// Until the interface is there, another up could choose the same range.
 	unlock, err := c.lockMachine()
 	if err != nil {
@@ -73,7 +76,7 @@ func (c *Cluster) begin(tools string) error {
 	if err != nil {
 		return err
 	}
-	*c = Cluster{Name: c.Name, Folder: c.Folder, Network: network, Tools: tools}
+	*c = Cluster{Name: c.Name, Folder: c.Folder, Network: network, Tools: tools, NetworkPolicies: policies}
 	if err := c.raiseSysctls(); err != nil {
 		return err
 	}
