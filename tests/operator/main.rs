@@ -10,6 +10,7 @@ mod admission;
 mod autoscaling;
 mod changes;
 mod conflicts;
+mod databases;
 mod deletion;
 mod drift;
 mod exposure;

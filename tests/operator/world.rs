@@ -71,6 +71,15 @@ pub fn helm(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Lets projects name this host as their own database; `None`: no host.
+pub fn allow_database_hosts(host: Option<&str>) {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/error-tracking-operator");
+    let hosts = host.map_or("null".into(), |host| format!("{{{host}}}"));
+    let hosts = format!("guards.allowedDatabaseHosts={hosts}");
+    helm(&["upgrade", INSTALLATION, chart, "--namespace", INSTALLATION, "--reuse-values", "--set", &hosts]);
+    kubectl(&["rollout", "status", "-n", INSTALLATION, &format!("deployment/{OPERATOR}"), "--timeout=120s"]);
+}
+
 /// Looks until `found` gives a value; prints how long it took.
 pub fn wait_for<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

@@ -1,9 +1,9 @@
 //! Databases of a tenant's own that are as slow as they can be.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use super::{Attack, Bystander, Outcome};
-use crate::world::{INSTALLATION, Namespace, OPERATOR, kubectl, pause, sql, sql_in, wait_for};
+use crate::world::{INSTALLATION, Namespace, allow_database_hosts, pause, sql, sql_in, wait_for};
 
 pub const ATTACKS: &[Attack] =
     &[Attack { name: "a database that answers the first look and then sleeps", make: sleeps }];
@@ -14,19 +14,9 @@ const SLEEP: &str = "
     CREATE TRIGGER sleep BEFORE INSERT OR UPDATE ON errortracking.projects FOR EACH ROW EXECUTE FUNCTION public.sleep();
     CREATE TRIGGER sleep BEFORE INSERT OR UPDATE ON errortracking.client_keys FOR EACH ROW EXECUTE FUNCTION public.sleep()";
 
-/// Lets projects name the server of the installation, where a tenant gets a database of its own.
-fn allow(host: &str) {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/error-tracking-operator");
-    let hosts = format!("guards.allowedDatabaseHosts={{{host}}}");
-    let arguments = ["upgrade", INSTALLATION, chart, "--namespace", INSTALLATION, "--reuse-values", "--set", &hosts];
-    let output = Command::new("helm").args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    kubectl(&["rollout", "status", "-n", INSTALLATION, &format!("deployment/{OPERATOR}"), "--timeout=120s"]);
-}
-
 fn sleeps(bystander: &Bystander) -> Outcome {
     let host = format!("{INSTALLATION}-postgresql.{INSTALLATION}.svc");
-    allow(&host);
+    allow_database_hosts(Some(&host));
     let namespace = Namespace::new("sleeper");
     sql("DROP DATABASE IF EXISTS sleeper WITH (FORCE)");
     sql("DROP ROLE IF EXISTS sleeper");
