@@ -1,4 +1,4 @@
-//! Which links the NetworkPolicies of chart and operator let through, where somebody enforces them. `make
+//! Which links the `NetworkPolicy`s of chart and operator let through, where somebody enforces them. `make
 //! test-network-policies` runs it; the last line is "network policies: H of L links as they must be".
 
 use serde_json::{Value, json};
