@@ -14,7 +14,7 @@ const PODS: usize = 500;
 const REPLACED: usize = 10;
 const STEP: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(30);
-const MINUTE: f64 = 60.0;
+const MINUTE: u64 = 60;
 
 /// For how long pods come and go; `OVERLAP_SECONDS` is another time.
 fn churn() -> Duration {
@@ -76,14 +76,14 @@ async fn holders_that_come_and_go_cause_one_status_write_a_minute() {
         next += REPLACED;
         sleep(STEP).await;
     }
-    let (seconds, replaced) = (began.elapsed().as_secs_f64(), next - PODS);
+    let (seconds, replaced) = (began.elapsed().as_secs(), next - PODS);
     let writes = world.writes_since(&mark);
     for (key, _) in &keys {
         let of_key: Vec<_> = writes.iter().filter(|write| write.name == *key).collect();
-        println!("{key}: {} status writes in {seconds:.0} s, {replaced} of {PODS} pods replaced", of_key.len());
+        println!("{key}: {} status writes in {seconds} s, {replaced} of {PODS} pods replaced", of_key.len());
         // So many that are a minute apart.
-        let most = (seconds / MINUTE).floor() + 1.0;
-        assert!(of_key.len() as f64 <= most, "{key}: {of_key:#?}");
+        let most = usize::try_from(seconds / MINUTE + 1).unwrap();
+        assert!(of_key.len() <= most, "{key}: {of_key:#?}");
         assert!(of_key.iter().all(|write| write.resource == "clientkeys/status"), "{key}: {of_key:#?}");
     }
 }
