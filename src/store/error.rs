@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sqlx::postgres::PgDatabaseError;
 
+use super::tls;
 use crate::crd::Reason;
 
 /// Raised by `errortracking.fence`: DETAIL holds "stored ours".
@@ -104,7 +105,9 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(error) => error
                 .try_downcast_ref::<PgDatabaseError>()
                 .map_or_else(|| Self::Other { message: error.message().to_owned(), sqlstate: None }, of_server),
-            sqlx::Error::Io(error) => Self::Unavailable { message: error.to_string() },
+            sqlx::Error::Io(error) => {
+                Self::Unavailable { message: tls::untrusted(&error).map_or_else(|| error.to_string(), Into::into) }
+            }
             sqlx::Error::Tls(error) => Self::Unavailable { message: format!("TLS: {error}") },
             // As of a server that takes connections and closes them, or of a proxy with nothing behind it.
             sqlx::Error::Protocol(error) => Self::Unavailable { message: format!("no answer of Postgres: {error}") },

@@ -1,6 +1,6 @@
 //! How a link to Postgres is protected: what its login demands, and what people are told of it. Pure.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{fmt::Write as _, io, net::IpAddr};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sqlx::postgres::PgSslMode;
@@ -118,6 +118,27 @@ pub struct LinkProtection {
     pub exposed: bool,
 }
 
+/// What to do about a server whose certificate is not trusted; `None`: something else went wrong.
+#[must_use]
+pub fn untrusted(error: &io::Error) -> Option<&'static str> {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+    let rustls::Error::InvalidCertificate(fault) = error.get_ref()?.downcast_ref()? else { return None };
+    Some(match fault {
+        UnknownIssuer => {
+            "no authority that is trusted has signed the server's certificate: put that of its CA into ca.crt of the Secret"
+        }
+        NotValidForName | NotValidForNameContext { .. } => {
+            "the server's certificate is for another name: connect to one of those that it is for"
+        }
+        Expired | ExpiredContext { .. } => "the server's certificate has expired: renew it",
+        NotValidYet | NotValidYetContext { .. } => "the server's certificate is not valid yet: look at the clocks",
+        _ => "the server's certificate is not valid",
+    })
+}
+
 /// Whether the text holds certificates in PEM, and nothing that cannot be read.
 pub(super) fn is_authority(pem: &str) -> bool {
     let certificates: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
@@ -140,6 +161,19 @@ fn stays_in_the_cluster(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_with_its_cure() {
+        use rustls::{CertificateError, Error};
+        let of = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let invalid = |fault: CertificateError| untrusted(&of(Error::InvalidCertificate(fault)));
+        assert!(invalid(CertificateError::UnknownIssuer).unwrap().contains("ca.crt"));
+        assert!(invalid(CertificateError::NotValidForName).unwrap().contains("another name"));
+        assert!(invalid(CertificateError::Expired).unwrap().contains("expired"));
+        assert!(invalid(CertificateError::BadSignature).is_some());
+        assert_eq!(untrusted(&of(Error::HandshakeNotComplete)), None);
+        assert_eq!(untrusted(&io::Error::from(io::ErrorKind::ConnectionRefused)), None);
+    }
 
     #[test]
     fn who_gives_a_ca_wants_it_used() {
