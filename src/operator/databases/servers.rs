@@ -112,8 +112,14 @@ impl Servers {
 
     /// Reads the token, and looks whether the server knows the project. What came of it is found in [`Self::state`].
     pub async fn connect(&self, project: &ErrorTrackingProject, reference: ServerRef<'_>) {
+        let (known_before, seen_before) = self.state(project, reference);
         let connected = match self.open(project, reference).await {
-            Ok(server) => look(&server).await.map(|seen| (server, seen)).map_err(not_connected),
+            Ok(server) => match look(&server).await {
+                Ok(seen) => Ok((server, seen)),
+                // Too many calls of the keys are no reason to take the server for away.
+                Err(ServerError::Limited { .. }) if known_before.is_ok() => Ok((server, seen_before)),
+                Err(error) => Err(not_connected(error)),
+            },
             Err(error) => Err(error),
         };
         let mut known = self.known.lock();

@@ -29,6 +29,8 @@ use crate::{
 
 /// How often the keys at a server are compared with those that should be there: somebody may delete one by hand.
 const COMPARE: Duration = Duration::from_mins(10);
+/// When it is looked again at what a server is owed that takes no more calls for now.
+const OWED: Duration = Duration::from_secs(30);
 /// Ids that a message names.
 const MOST_IDS: usize = 10;
 
@@ -112,9 +114,19 @@ impl ProjectPass<'_> {
         }
         let elsewhere = self.server_keys().map_err(Failure::Database)?;
         match step {
-            Step::TakeBack => elsewhere.take_back().await?,
+            Step::TakeBack => {
+                if let Err(error) = elsewhere.take_back().await
+                    && error.retry_after().is_none()
+                {
+                    return Err(error.into());
+                }
+            }
             Step::CompareKeys => {
-                let upkeep = elsewhere.compare().await?;
+                let upkeep = match elsewhere.compare().await {
+                    // Housekeeping has time: the server is asked again in a later pass.
+                    Err(error) if error.retry_after().is_some() => return Ok(()),
+                    compared => compared?,
+                };
                 for (namespace, name) in &upkeep.touched {
                     self.context.caches.wake::<ClientKey>(&ObjectName::new(namespace, name));
                 }
@@ -172,8 +184,8 @@ pub fn obstacle(server: &ServerSeen) -> Option<Failure> {
 }
 
 /// When it is looked at the server again.
-pub fn look_again(_: &ServerSeen) -> Duration {
-    FRESH
+pub fn look_again(server: &ServerSeen) -> Duration {
+    if server.owes { OWED } else { FRESH }
 }
 
 /// The status to write; equal to the one before when nothing changed.
