@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# images.sh dev|previous COMMIT|release: the images as OCI archives in the target folder, without a registry or a daemon.
+# images.sh dev|runner|previous COMMIT|release: the images as OCI archives in the target folder, without a registry or a daemon.
 #   previous the operator's image and the chart of an earlier commit, in target/previous, to upgrade from; made once
 #   dev      operator and test image of the demo and the tests, from the programs of the dev profile
+#   runner   the doubles of GitLab Runner, as error-tracking-runner:dev, and under names with the versions that they stand for, as the
+#            operator reads the version from the image
 #   release  the operator's image to push, from the release profile
 # shellcheck source=hack/steps.sh
 . "$(dirname "$0")/steps.sh"
@@ -18,6 +20,11 @@ case ${1-dev} in
         images/build.sh operator "$program" "$images/operator.tar" "$name"
         images/build.sh test "$images/test.tar"
         echo "$name" >"$images/operator.name"
+        ;;
+    runner)
+        tests/runner/build.sh "$target/runner"
+        images/build.sh runner "$target/runner" "$images/runner.tar" localhost/error-tracking-runner:dev \
+            localhost/gitlab-runner:{v14.6.1,v18.8.0,v19.1.0,v19.2.0,v19.3.0,alpine-v19.3.0}
         ;;
     previous)
         commit=${2:?usage: images.sh previous COMMIT}
@@ -45,5 +52,5 @@ case ${1-dev} in
         images/build.sh operator "$target/release/error-tracking-operator" "$archive" "localhost/error-tracking-operator:$version"
         echo "images: push it with: skopeo copy oci-archive:$archive docker://REGISTRY/error-tracking-operator:$version"
         ;;
-    *) fail "usage: images.sh dev|previous COMMIT|release" ;;
+    *) fail "usage: images.sh dev|runner|previous COMMIT|release" ;;
 esac

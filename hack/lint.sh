@@ -18,10 +18,16 @@ check() {
 
 go_is_formatted() {
     local files
-    files=$(gofmt -l tests/cluster tests/health)
+    files=$(gofmt -l tests/cluster tests/health tests/runner)
     [ -z "$files" ] || { echo "gofmt -w $files"; return 1; }
 }
-go_vet() { (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause) && (cd tests/health && go vet .); }
+go_vet() {
+    local double
+    (cd tests/cluster && go vet ./cmd/cluster ./cmd/pause) && (cd tests/health && go vet .) && (cd tests/runner/double && go vet ./...) || return 1
+    for double in tests/runner/{raven,sentry-*}; do
+        (cd "$double" && go vet .) || return 1
+    done
+}
 scripts() { find . -name '*.sh' -not -path './target/*' -not -path './.git/*' -print0; }
 shell_is_clean() { { scripts; printf '.ci/run\0'; } | xargs -0 shellcheck -x; }
 

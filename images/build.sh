@@ -2,6 +2,7 @@
 # Builds the images as OCI archives, without a registry and without a daemon.
 #   build.sh operator PROGRAM OUT.tar [NAME]   the last stage of the Dockerfile, around a compiled program
 #   build.sh test OUT.tar [NAME]               PostgreSQL and the Python shop in one Debian
+#   build.sh runner FOLDER OUT.tar NAME…       the doubles of GitLab Runner in FOLDER; one image under several names
 # An archive is not made again while what it is made of is unchanged.
 set -euo pipefail
 umask 022
@@ -37,19 +38,39 @@ need() {
 # unchanged OUT KEY: whether OUT was made from the inputs that KEY names.
 unchanged() { [ -s "$1" ] && [ "$(cat "$1.key" 2>/dev/null)" = "$2" ]; }
 
-# archive OUT KEY NAME BUILD-ARGUMENT…: buildah with storage of its own, removed afterwards, so that
+# archive OUT KEY NAMES BUILD-ARGUMENT…: buildah with storage of its own, removed afterwards, so that
 # nothing is left on the machine. vfs needs neither overlay mounts nor a fuse program.
 archive() {
-    local out=$1 key=$2 name=$3
+    local out=$1 key=$2 name names
+    read -ra names <<<"$3"
+    name=${names[0]}
     shift 3
     local buildah=(buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs)
     "${buildah[@]}" build --quiet --layers=false --timestamp 0 --tag "$name" "$@" >/dev/null
     mkdir -p "$(dirname "$out")"
     rm -f "$out.part"
     "${buildah[@]}" push --quiet "$name" "oci-archive:$out.part:$name"
+    [ ${#names[@]} = 1 ] || also_named "$out.part" "${names[@]:1}"
     mv "$out.part" "$out"
     echo "$key" >"$out.key"
     say "$out is $name, $(du -h "$out" | cut -f1), made in $((SECONDS - start)) s"
+}
+
+# also_named ARCHIVE NAME…: an OCI archive names its images in index.json; the same image may stand there more than once.
+also_named() {
+    local archive=$1 folder=$work/named
+    shift
+    mkdir "$folder"
+    tar -x -C "$folder" -f "$archive"
+    python3 - "$folder/index.json" "$@" <<'PYTHON'
+import json, sys
+path, names = sys.argv[1], sys.argv[2:]
+index = json.load(open(path))
+image = index["manifests"][0]
+index["manifests"] += [{**image, "annotations": {"org.opencontainers.image.ref.name": name}} for name in names]
+json.dump(index, open(path, "w"))
+PYTHON
+    tar -c -C "$folder" -f "$archive" .
 }
 
 operator() {
@@ -91,6 +112,26 @@ test_image() {
     cp --reflink=auto "$cached" "$out"
     echo "$key" >"$out.key"
     say "$out is ready"
+}
+
+runner() {
+    (( $# >= 3 )) || fail "usage: build.sh runner FOLDER OUT.tar NAME…"
+    local programs=$1 out=$2 called="${*:3}" key applet
+    need buildah buildah busybox busybox-static python3 python3
+    "$here/collect.sh" "$(command -v busybox)" "$work/rootfs"
+    for applet in $(busybox --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$work/rootfs/usr/bin/$applet"
+    done
+    ln -s usr/bin "$work/rootfs/bin"
+    # Writable for whatever user a pod runs as.
+    install -d -m 1777 "$work/rootfs/home/gitlab-runner"
+    install -m 0755 "$programs"/runner-* "$repository/tests/runner/chart-entrypoint.sh" "$work/rootfs/"
+    key=$({ cd "$work/rootfs" && find . -type f -print0 | sort -z | xargs -0 sha256sum; cat "$here/Dockerfile.runner" "$script"; echo "$called"; } | sha256sum)
+    if unchanged "$out" "$key"; then
+        say "$out is current"
+        return
+    fi
+    archive "$out" "$key" "$called" --file "$here/Dockerfile.runner" "$work/rootfs"
 }
 
 # debian_root makes $work/context/rootfs.tar: Debian 12 with PostgreSQL 15, Python 3.11 and the shop's
@@ -146,5 +187,6 @@ trap 'rm -rf "$work"' EXIT
 case ${1-} in
     operator) operator "${@:2}" ;;
     test) test_image "${@:2}" ;;
-    *) fail "usage: build.sh operator PROGRAM OUT.tar [NAME] | build.sh test OUT.tar [NAME]" ;;
+    runner) runner "${@:2}" ;;
+    *) fail "usage: build.sh operator PROGRAM OUT.tar [NAME] | build.sh test OUT.tar [NAME] | build.sh runner FOLDER OUT.tar NAME…" ;;
 esac
