@@ -11,4 +11,4 @@ say "building the operator and its tests"
 cargo test --locked --quiet --no-run --test process
 in_own_cluster "${BACKENDS_CLUSTER:-backends}" "$log" 'backends: '
 say "keys in Sentry and GitLab (about 10 minutes on 2 cores)"
-cargo test --locked --quiet --test process -- --test-threads=1 --include-ignored --nocapture "backends::${BACKENDS:-}" 2>&1 | tee "$log"
+BACKENDS_WHOLE=1 cargo test --locked --quiet --test process -- --test-threads=1 --include-ignored --nocapture "backends::${BACKENDS:-}" 2>&1 | tee "$log"
