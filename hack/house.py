@@ -25,10 +25,10 @@ FLOORS = [
     ["main", "bin"],
     ["commands"],
     ["operator", "ingest", "console", "plugin"],
-    ["server", "runner", "kubernetes", "backend"],
+    ["server", "kubernetes", "backend"],
     ["store"],
     ["grouping", "scrub", "filters"],
-    ["protocol", "rotation"],
+    ["protocol", "rotation", "runner"],
     ["crd"],
     ["settings"],
     ["dsn"],
@@ -48,12 +48,11 @@ OPERATOR_FLOORS = [
 
 # Beside its own floor, where the floors are wider than what design needs.
 ALSO = {
-    # A backend talks to the API server, a runner's rollout too.
+    # A backend talks to the API server.
     ("backend", "kubernetes"),
-    ("runner", "kubernetes"),
 }
 
-PURE = {"protocol", "grouping", "scrub", "filters", "rotation", "settings", "dsn"}
+PURE = {"protocol", "grouping", "scrub", "filters", "rotation", "runner", "settings", "dsn"}
 
 # What a room may not know: a pattern over its code, and the word for it.
 SPAWN = (r"\b(?:tokio(?:::task)?|task)::spawn\b", "a task without an owner: use a JoinSet")
@@ -318,6 +317,7 @@ CASES = [
     ("operator/objects/a.rs", "use crate::operator::Config;", "operator/objects names operator::Config"),
     ("operator/objects/a.rs", "use super::super::Config;", "operator/objects names operator::Config"),
     ("protocol/a.rs", "use sqlx::PgPool;", "protocol names sqlx: SQL"),
+    ("runner/a.rs", "use k8s_openapi::api::core::v1::Pod;", "runner names k8s_openapi: Kubernetes"),
     ("scrub/a.rs", "fn a() { jiff::Timestamp::now(); }", "scrub names Timestamp::now: a clock"),
     ("store/a.rs", "fn a() { tokio::spawn(async {}); }", "a task without an owner"),
     ("store/a.rs", "fn a() { task::spawn(async {}); }", "a task without an owner"),
