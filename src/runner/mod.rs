@@ -6,8 +6,10 @@
 //!
 //! The source of each rule is GitLab Runner 19.4, its Helm chart 0.86, and the client libraries that its releases pin.
 
+pub mod config_toml;
 pub mod dsn_rules;
 pub mod version;
 
+pub use config_toml::{Config, ConfigError};
 pub use dsn_rules::DsnFault;
 pub use version::{DsnForm, DsnSource, Generation, Version};
