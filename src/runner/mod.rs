@@ -8,8 +8,11 @@
 
 pub mod config_toml;
 pub mod dsn_rules;
+pub mod pod_spec;
+mod pod_template;
 pub mod version;
 
 pub use config_toml::{Config, ConfigError};
 pub use dsn_rules::DsnFault;
+pub use pod_spec::{ConfigSource, Environment, ObjectKind, PodSpecError, Reload, RunnerPod, SecretKey};
 pub use version::{DsnForm, DsnSource, Generation, Version};
