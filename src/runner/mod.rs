@@ -6,6 +6,7 @@
 //!
 //! The source of each rule is GitLab Runner 19.4, its Helm chart 0.86, and the client libraries that its releases pin.
 
+pub mod advice;
 pub mod config_toml;
 pub mod dsn_rules;
 pub mod pod_spec;
