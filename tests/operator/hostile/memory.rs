@@ -75,7 +75,20 @@ fn create(namespace: &Namespace, count: u64, object: impl Fn(u64) -> Value) {
     for first in (0..count).step_by(usize::try_from(AT_ONCE).unwrap()) {
         let items: Vec<_> = (first..count.min(first + AT_ONCE)).map(&object).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
-        namespace.try_create(&list).unwrap();
+        store(namespace, &list);
+    }
+}
+
+/// Again when etcd has not answered in time, which is none of the operator's doing: some of them may be there by then.
+fn store(namespace: &Namespace, list: &str) {
+    for attempt in 0.. {
+        let Err(error) = namespace.try_create(list) else { return };
+        let is_there = |line: &str| line.contains("AlreadyExists");
+        if error.lines().filter(|line| !line.is_empty()).all(is_there) {
+            return;
+        }
+        assert!(attempt < 20 && error.contains("etcdserver: request timed out"), "{error}");
+        std::thread::sleep(std::time::Duration::from_secs(2));
     }
 }
 
