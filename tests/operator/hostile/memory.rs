@@ -88,7 +88,7 @@ fn store(namespace: &Namespace, list: &str) {
             return;
         }
         assert!(attempt < 20 && error.contains("etcdserver: request timed out"), "{error}");
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        pause(Duration::from_secs(2));
     }
 }
 
