@@ -215,6 +215,12 @@ impl Failure {
         matches!(self, Self::Backend(error) if error.is_of_server())
     }
 
+    /// Its sentence may name the server, its token, or what it says.
+    #[must_use]
+    pub fn tells_of_server(&self) -> bool {
+        matches!(self, Self::Backend(BackendError::Server(_) | BackendError::NotConnected(_)))
+    }
+
     /// It is about the project's database, not about the cluster.
     #[must_use]
     pub fn is_of_database(&self) -> bool {

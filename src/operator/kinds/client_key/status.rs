@@ -97,7 +97,21 @@ fn told(key: &ClientKey, failure: &Failure) -> (Reason, String) {
     if key.is_elsewhere() && of_database {
         return database_elsewhere(key);
     }
+    if key.is_elsewhere() && failure.tells_of_server() {
+        return server_elsewhere(key, failure);
+    }
     (failure.reason(), failure.to_string())
+}
+
+/// As [`database_elsewhere`], of the server that keeps the keys and of its token.
+fn server_elsewhere(key: &ClientKey, failure: &Failure) -> (Reason, String) {
+    let project = project_name(key);
+    let message = format!(
+        "The server that keeps the keys of ErrorTrackingProject {project} does not do what this key needs now: the project \
+         itself says why, to those who may read it."
+    );
+    let starts = failure.reason() == Reason::Progressing;
+    (if starts { Reason::Progressing } else { Reason::ConnectionFailed }, message)
 }
 
 /// Servers, logins and Secrets of another namespace are for the eyes of that one.
@@ -171,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        backend::{BackendError, NotConnected, servers::ServerError},
         crd::{ClientKeySpec, ProjectRef},
         operator::{
             databases::Unavailable,
@@ -232,5 +247,27 @@ mod tests {
             let told = said(&elsewhere, &observed, failure.as_ref());
             assert!(!told.contains("pg-of-the-others") && told.contains("ErrorTrackingProject shared/shop"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_key_is_told_nothing_of_the_server_of_another_namespace() {
+        let own = key_of(&serde_json::json!({"name": "shop"}));
+        let elsewhere = key_of(&serde_json::json!({"name": "shop", "namespace": "shared"}));
+        let no_secret =
+            NotConnected::NoSecret { secret: "of-the-others".into(), key: "token".into(), what: "the token" };
+        let not_allowed = ServerError::HostNotAllowed { host: "of-the-others".into() };
+        let rejected = ServerError::Rejected { status: 400, detail: "Quota of-the-others.".into() };
+        for error in [no_secret.into(), not_allowed.into(), BackendError::from(rejected)] {
+            let failure = Failure::from(error);
+            let absent = observed(Project::Known);
+            for observed in [settled(), absent] {
+                assert!(said(&own, &observed, Some(&failure)).contains("of-the-others"), "{failure}");
+                let told = said(&elsewhere, &observed, Some(&failure));
+                assert!(!told.contains("of-the-others") && told.contains("ErrorTrackingProject shared/shop"), "{told}");
+                assert!(told.contains("ConnectionFailed"), "{told}");
+            }
+        }
+        let busy = said(&elsewhere, &observed(Project::Known), Some(&BackendError::Busy.into()));
+        assert!(busy.contains("this one is next"), "{busy}");
     }
 }
