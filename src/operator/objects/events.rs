@@ -15,8 +15,8 @@ use tracing::debug;
 
 use crate::kubernetes::names::FIELD_MANAGER;
 
-/// Longest note of an Event: the API server takes 1024 bytes.
-const NOTE_LIMIT: usize = 1000;
+/// Longest note of an Event, in bytes: so many the API server takes.
+const NOTE_LIMIT: usize = 1024;
 /// Events that may wait to be published.
 const WAITING: usize = 1_024;
 /// The same Event within this time is counted at the first one: as long as kube's recorder remembers it.
@@ -111,7 +111,7 @@ impl EventRecorder {
         let event = Event {
             type_,
             reason: reason.into(),
-            note: Some(note.chars().take(NOTE_LIMIT).collect()),
+            note: Some(note[..note.floor_char_boundary(NOTE_LIMIT)].to_owned()),
             action: action.into(),
             secondary: None,
         };
