@@ -30,9 +30,7 @@ pub enum NotConnected {
     /// The operator has only been started.
     #[error("The operator is connecting to {0}.")]
     NotYet(&'static str),
-    #[error(
-        "Secret {secret} does not exist in this namespace, or has no key {key}: create it with {what} under {key}."
-    )]
+    #[error("Secret {secret} does not exist in this namespace, or has no key {key}: create it with {what} under {key}")]
     NoSecret { secret: String, key: String, what: &'static str },
     #[error("Secret {secret} was not read: {error}")]
     SecretNotRead { secret: String, error: String },

@@ -199,9 +199,9 @@ pub fn build(
     let name = describe(reference);
     let (connected, reason, message) = match (&server.connection, view.failure) {
         (Err(error @ NotConnected::NotYet(_)), _) => (ConditionStatus::Unknown, error.reason(), error.to_string()),
-        (Err(error), _) => (ConditionStatus::False, error.reason(), format!("{name}: {error}.").replace("..", ".")),
+        (Err(error), _) => (ConditionStatus::False, error.reason(), sentence(format!("{name}: {error}"))),
         (Ok(()), Some(failure)) if failure.is_of_server() => {
-            (ConditionStatus::False, failure.reason(), format!("{name}: {failure}."))
+            (ConditionStatus::False, failure.reason(), sentence(format!("{name}: {failure}")))
         }
         (Ok(()), _) => (ConditionStatus::True, Reason::Connected, answers(&name, &server.upkeep)),
     };
@@ -240,6 +240,14 @@ fn describe(reference: ServerRef<'_>) -> String {
         ServerRef::Sentry(sentry) => format!("{kind} project {}/{} at {url}", sentry.organization, sentry.project),
         ServerRef::Gitlab(gitlab) => format!("{kind} project {} at {url}", gitlab.project),
     }
+}
+
+/// With a full stop, unless it ends with a server's own words that have one.
+fn sentence(mut text: String) -> String {
+    if !text.ends_with(['.', '!', '?', '…']) {
+        text.push('.');
+    }
+    text
 }
 
 fn answers(name: &str, upkeep: &Upkeep) -> String {
@@ -319,6 +327,17 @@ mod tests {
             let observed = Observed { server: Some(server.clone()), ..Observed::nothing(true, None) };
             assert_eq!(super::super::plan::plan(&observed), steps, "{case}");
             assert_eq!(obstacle(&server).is_some(), server.connection.is_err() || server.ledger.is_some(), "{case}");
+        }
+    }
+    #[test]
+    fn a_sentence_has_one_full_stop() {
+        for (text, said) in [
+            ("It fails with status 500", "It fails with status 500."),
+            ("status 400: Invalid name.", "status 400: Invalid name."),
+            ("status 400: a..b is no name", "status 400: a..b is no name."),
+            ("status 400: and so on…", "status 400: and so on…"),
+        ] {
+            assert_eq!(sentence(text.into()), said);
         }
     }
 }
