@@ -113,6 +113,12 @@ impl BackendError {
         matches!(self, Self::Server(_) | Self::NotConnected(_) | Self::Busy)
     }
 
+    /// The server answered, about one key and nothing else: the same may go well with another one.
+    #[must_use]
+    pub fn is_of_one_key(&self) -> bool {
+        matches!(self, Self::Server(ServerError::Rejected { .. } | ServerError::NotUnderstood { .. }))
+    }
+
     /// When the server may be asked again, if it said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -250,12 +250,21 @@ impl Elsewhere {
     pub(super) async fn settle(&self, client_key_uid: &str) -> Result<(), BackendError> {
         let (mut rows, now) = self.ledger.server_keys(&self.place.place, client_key_uid).await?;
         rows.sort_by_key(|row| row.ended_at.is_some());
+        self.pay_for(&rows, now).await
+    }
+
+    /// What the server is owed for these keys. One with which it does not do so keeps it from none of the others.
+    async fn pay_for(&self, rows: &[ServerKeyRow], now: Timestamp) -> Result<(), BackendError> {
+        let mut refused = None;
         for row in rows {
-            if let Some(debt) = debt::owed(&row, self.kind, now) {
-                self.pay(&row, debt).await?;
+            let Some(debt) = debt::owed(row, self.kind, now) else { continue };
+            match self.pay(row, debt).await {
+                Ok(()) => {}
+                Err(error) if error.is_of_one_key() => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     async fn pay(&self, row: &ServerKeyRow, debt: Debt) -> Result<(), BackendError> {

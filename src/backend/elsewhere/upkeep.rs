@@ -26,13 +26,8 @@ impl Elsewhere {
 
     /// Takes back what has ended, whoever's it was.
     pub async fn take_back(&self) -> Result<(), BackendError> {
-        let now = jiff::Timestamp::now();
-        for row in self.ledger.ended_server_keys(&self.place.place).await? {
-            if let Some(owed) = debt::owed(&row, self.kind, now) {
-                self.pay(&row, owed).await?;
-            }
-        }
-        Ok(())
+        let ended = self.ledger.ended_server_keys(&self.place.place).await?;
+        self.pay_for(&ended, jiff::Timestamp::now()).await
     }
 
     /// As [`Self::take_back`], of the keys of a project's object that goes.
