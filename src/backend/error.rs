@@ -51,6 +51,12 @@ impl NotConnected {
         }
     }
 
+    /// It takes no more calls for now.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::Server(error) if matches!(**error, ServerError::Limited { .. }))
+    }
+
     /// Only a person can mend it.
     #[must_use]
     pub fn stalls(&self) -> bool {
@@ -124,6 +130,7 @@ impl BackendError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Server(error) => error.retry_after(),
+            Self::NotConnected(NotConnected::Server(error)) => error.retry_after(),
             _ => None,
         }
     }

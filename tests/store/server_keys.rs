@@ -47,6 +47,9 @@ async fn a_key_in_the_ledger_goes_through_its_life_and_each_change_can_be_repeat
     assert_eq!((first.key_id, &first.public_key), (again.key_id, &public), "one key for an ordinal");
     assert_eq!((first.asked_at, first.server_id), (None, None), "nobody was asked for it");
     admin.record_asked(first.key_id).await.unwrap();
+    admin.record_not_asked(first.key_id).await.unwrap();
+    assert_eq!(keys(&store, "k1").await[0].asked_at, None, "it was refused, and is nowhere");
+    admin.record_asked(first.key_id).await.unwrap();
     let told = Answer { public_key: public.clone(), ..answer("1") };
     admin.record_answer(first.key_id, &told).await.unwrap();
     let limit = Some(RateLimit { events: 5, window_seconds: 60 });

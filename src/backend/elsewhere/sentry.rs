@@ -52,17 +52,22 @@ pub async fn pay(ledger: &Admin, server: &Sentry, row: &ServerKeyRow, debt: Debt
 }
 
 async fn make(ledger: &Admin, server: &Sentry, row: &ServerKeyRow) -> Result<(), BackendError> {
-    let found = if row.asked_at.is_some() {
-        find(ledger, server, row).await?
-    } else {
-        ledger.record_asked(row.key_id).await?;
-        None
-    };
+    let found = if row.asked_at.is_some() { find(ledger, server, row).await? } else { None };
     let key = if let Some(found) = found {
         found
     } else {
+        ledger.record_asked(row.key_id).await?;
         let label = label(ledger, row);
-        let made = server.make(row.public_key.as_str(), &label, row.rate_limit).await?;
+        let made = match server.make(row.public_key.as_str(), &label, row.rate_limit).await {
+            Ok(made) => made,
+            Err(error) => {
+                // To look for a key that was not made would cost a call for every ten keys of the project.
+                if error.is_refusal() {
+                    ledger.record_not_asked(row.key_id).await?;
+                }
+                return Err(error.into());
+            }
+        };
         if made.public == row.public_key {
             made
         } else {

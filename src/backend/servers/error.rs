@@ -98,6 +98,20 @@ impl ServerError {
         }
     }
 
+    /// Nothing was done: the server was not asked, or answered that it does not do it.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized
+                | Self::Forbidden { .. }
+                | Self::NotFound { .. }
+                | Self::FeatureOff
+                | Self::Limited { .. }
+                | Self::Rejected { .. }
+        )
+    }
+
     /// How long the server, or the turn before it, asks to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -112,22 +112,21 @@ impl Servers {
 
     /// Reads the token, and looks whether the server knows the project. What came of it is found in [`Self::state`].
     pub async fn connect(&self, project: &ErrorTrackingProject, reference: ServerRef<'_>) {
-        let (known_before, seen_before) = self.state(project, reference);
-        let connected = match self.open(project, reference).await {
-            Ok(server) => match look(&server).await {
-                Ok(seen) => Ok((server, seen)),
-                // Too many calls of the keys are no reason to take the server for away.
-                Err(ServerError::Limited { .. }) if known_before.is_ok() => Ok((server, seen_before)),
-                Err(error) => Err(not_connected(error)),
-            },
-            Err(error) => Err(error),
+        let opened = self.open(project, reference).await;
+        let looked = match &opened {
+            Ok(server) => look(server).await.map_err(not_connected),
+            Err(error) => Err(error.clone()),
         };
         let mut known = self.known.lock();
         let former = known.remove(&name(project)).filter(|known| known.uid == uid(project));
         // What is known of the other side stays while it does not answer.
-        let (server, seen) = match connected {
-            Ok((server, seen)) => (Ok(server), seen),
-            Err(error) => (Err(error), former.as_ref().map(|known| known.seen.clone()).unwrap_or_default()),
+        let known_seen = || former.as_ref().map(|known| known.seen.clone()).unwrap_or_default();
+        let was_connected = former.as_ref().is_some_and(|known| known.server.is_ok());
+        let (server, seen) = match (opened, looked) {
+            (Ok(server), Ok(seen)) => (Ok(server), seen),
+            // That it takes no more calls for now says nothing against it: keys wait for their turns.
+            (Ok(server), Err(error)) if was_connected && error.is_limit() => (Ok(server), known_seen()),
+            (_, Err(error)) | (Err(error), _) => (Err(error), known_seen()),
         };
         let last = server.as_ref().ok().cloned().or_else(|| former.as_ref().and_then(|known| known.last.clone()));
         let entry = Known {

@@ -20,6 +20,16 @@ impl Admin {
         Ok(transaction.commit().await?)
     }
 
+    /// The server was not asked after all, or made nothing: there is no such key to look for.
+    pub async fn record_not_asked(&self, key_id: i64) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE errortracking.server_keys SET asked_at = NULL WHERE key_id = $1 AND server_id IS NULL")
+            .bind(key_id)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
     pub async fn record_answer(&self, key_id: i64, answer: &Answer) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         record(&mut transaction, key_id, answer).await?;
