@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// What keys that an operator makes are called begins with it.
+const LABEL: &str = "et-";
+
 pub async fn pay(ledger: &Admin, server: &Sentry, row: &ServerKeyRow, debt: Debt) -> Result<(), BackendError> {
     match debt {
         Debt::Make => make(ledger, server, row).await,
@@ -115,11 +118,12 @@ async fn find(ledger: &Admin, server: &Sentry, row: &ServerKeyRow) -> Result<Opt
 /// What the key is called there: the same in every attempt.
 fn label(ledger: &Admin, row: &ServerKeyRow) -> String {
     let uid: String = row.client_key_uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    format!("et-{}-{uid}-{}", ledger.installation(), row.ordinal)
+    format!("{LABEL}{}-{uid}-{}", ledger.installation(), row.ordinal)
 }
 
+/// A key that an operator made: one of somebody else may be named by a Secret, and is none of ours for that.
 pub async fn find_public(server: &Sentry, public_key: &PublicKey) -> Result<Option<Answer>, BackendError> {
-    let found = server.key(public_key.as_str()).await?;
+    let found = server.key(public_key.as_str()).await?.filter(|key| key.label.starts_with(LABEL));
     Ok(found.map(|key| {
         let limit = key.limit;
         answer(key, limit)

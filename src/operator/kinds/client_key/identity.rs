@@ -113,7 +113,9 @@ impl KeyPass<'_> {
         self.context.tombstones.settle_for(&self.context.databases, new).await?;
         let owner = self.owner().await?;
         backend.take_over(&mut self.keys, &owner).await?;
-        if let Some((published, _)) = self.published_key().await? {
+        // Where another server keeps keys, a Secret that somebody else wrote could name a key of theirs.
+        let believed = |by_us: bool| by_us || backend.server().is_none();
+        if let Some((published, _)) = self.published_key().await?.filter(|(_, by_us)| believed(*by_us)) {
             let project_uid = self.project_uid();
             // After a restore of an older backup: applications have the key, and the backend has lost it, or knows only
             // the one of a former object of this name.
