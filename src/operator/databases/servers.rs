@@ -41,8 +41,8 @@ struct Known {
     /// The one that answered last, also after its token is gone.
     last: Option<Server>,
     seen: Seen,
-    /// Secret of the token.
-    secret: String,
+    /// Secrets of the token and of the certificates.
+    secrets: Vec<String>,
     /// `None`: it is to be looked at again.
     looked: Option<Instant>,
     /// When the keys there were compared with the ledger last, and what was found.
@@ -134,7 +134,12 @@ impl Servers {
             uid: uid(project).to_owned(),
             server,
             seen,
-            secret: reference.token().0.to_owned(),
+            secrets: reference
+                .ca_bundle()
+                .into_iter()
+                .chain([reference.token()])
+                .map(|(name, _)| name.to_owned())
+                .collect(),
             looked: Some(Instant::now()),
             compared: former.and_then(|known| known.compared),
         };
@@ -165,11 +170,11 @@ impl Servers {
         })
     }
 
-    /// A Secret has changed; whether a project's token is in it.
+    /// A Secret has changed; whether a project's token or certificates are in it.
     pub fn touch(&self, (namespace, secret): &SecretName) -> bool {
         let mut touched = false;
         for ((of, _), known) in self.known.lock().iter_mut() {
-            if of == namespace && known.secret == *secret {
+            if of == namespace && known.secrets.contains(secret) {
                 known.looked = None;
                 touched = true;
             }
