@@ -63,6 +63,8 @@ CREATE TABLE errortracking.server_key_intents (
     client_key_uid text NOT NULL,
     ordinal integer NOT NULL,
     known text[] NOT NULL,
+    -- The public key in the answer, while it has still to be found in the list of all.
+    answered text,
     begun_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

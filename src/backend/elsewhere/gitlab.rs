@@ -1,8 +1,6 @@
 //! Keys in GitLab: they have no name, no limit and no off. Whose a key is can be told only from the answer that made it: one is
 //! asked for at a time, and what an answer that was lost made is claimed by nobody.
 
-use std::collections::BTreeSet;
-
 use super::Debt;
 use crate::{
     backend::{
@@ -12,7 +10,7 @@ use crate::{
     dsn::PublicKey,
     store::{
         Admin,
-        admin::{Answer, Begun, ServerKeyRow},
+        admin::{Answer, Begun, LostAnswer, ServerKeyRow},
     },
 };
 
@@ -24,11 +22,16 @@ pub async fn make(
     client_key_uid: &str,
     ordinal: i32,
 ) -> Result<Answer, BackendError> {
-    let there: Vec<_> = server.keys().await?.into_iter().map(|key| key.id.to_string()).collect();
-    if let Some(known) = ledger.lost_answer(place, client_key_uid).await? {
-        let claimed = ledger.claimed_server_ids(place).await?;
-        let spoken_for: BTreeSet<_> = known.iter().chain(&claimed).collect();
-        let orphans: Vec<_> = there.iter().filter(|id| !spoken_for.contains(id)).cloned().collect();
+    let keys = server.keys().await?;
+    let there: Vec<_> = keys.iter().map(|key| key.id.to_string()).collect();
+    if let Some(lost) = ledger.lost_answer(place, client_key_uid).await? {
+        let orphans = orphans(&there, &lost, &ledger.claimed_server_ids(place).await?);
+        // The answer came, and only the list has not been looked at since.
+        let answered = lost.answered.filter(|_| lost.client_key_uid == client_key_uid);
+        let is_answered = |key: &GitlabKey| answered.as_ref() == Some(&key.public);
+        if let Some(key) = keys.into_iter().find(|key| is_answered(key) && orphans.contains(&key.id.to_string())) {
+            return Ok(answer(key));
+        }
         ledger.give_answer_up(place, &orphans).await?;
     }
     if ledger.begin_server_key(place, client_key_uid, ordinal, &there).await? == Begun::Busy {
@@ -39,6 +42,7 @@ pub async fn make(
             Err(ServerError::NotUnderstood { what: "a new key, which has the id of an old one" }.into())
         }
         Ok(key) => {
+            ledger.record_key_answered(place, client_key_uid, &key.public).await?;
             let is_there = |there: &GitlabKey| there.id == key.id && there.public == key.public;
             if !server.keys().await?.iter().any(is_there) {
                 return Err(ServerError::NotUnderstood { what: "a key that it has made" }.into());
@@ -46,12 +50,23 @@ pub async fn make(
             Ok(answer(key))
         }
         Err(error) => {
-            if is_refusal(&error) {
+            if error.is_refusal() {
                 ledger.end_intent(place).await?;
             }
             Err(error.into())
         }
     }
+}
+
+/// What an answer made that was lost a while ago, whoever waited for it, is claimed by nobody.
+pub async fn give_up_lost_answer(ledger: &Admin, place: &str, there: &[String]) -> Result<(), BackendError> {
+    let Some(lost) = ledger.lost_answer(place, "").await? else { return Ok(()) };
+    let claimed = ledger.claimed_server_ids(place).await?;
+    Ok(ledger.give_answer_up(place, &orphans(there, &lost, &claimed)).await?)
+}
+
+fn orphans(there: &[String], lost: &LostAnswer, claimed: &[String]) -> Vec<String> {
+    there.iter().filter(|id| !lost.known.contains(id) && !claimed.contains(id)).cloned().collect()
 }
 
 /// What has ended is deleted. A key that is not there any more has ended: GitLab makes none a second time.
@@ -84,17 +99,4 @@ fn answer(key: GitlabKey) -> Answer {
         limit: None,
         limit_refused: false,
     }
-}
-
-/// The server answered, and made nothing.
-fn is_refusal(error: &ServerError) -> bool {
-    matches!(
-        error,
-        ServerError::Unauthorized
-            | ServerError::Forbidden { .. }
-            | ServerError::NotFound { .. }
-            | ServerError::FeatureOff
-            | ServerError::Limited { .. }
-            | ServerError::Rejected { .. }
-    )
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Elsewhere, Server, ServerKind, debt, sentry};
+use super::{Elsewhere, Server, ServerKind, debt, gitlab, sentry};
 use crate::{backend::BackendError, store::admin::ServerKeyRow};
 
 /// What was found.
@@ -36,11 +36,20 @@ impl Elsewhere {
         self.take_back().await
     }
 
+    /// Whether the ledger has ids that nobody claims, and that are not said to be there.
+    pub async fn has_more_orphans(&self, said: &Upkeep) -> Result<bool, BackendError> {
+        if self.kind == ServerKind::Sentry {
+            return Ok(false);
+        }
+        let orphans = self.ledger.known_server_key_orphans(&self.place.place).await?;
+        Ok(orphans.iter().any(|id| !said.orphans.contains(id)))
+    }
+
     /// Compares the keys that the server has with those that the ledger has.
     pub async fn compare(&self) -> Result<Upkeep, BackendError> {
         let living = self.ledger.living_server_keys(&self.place.place).await?;
         let mut found = Upkeep::default();
-        let there: Vec<String> = match self.server()? {
+        match self.server()? {
             Server::Sentry(server) => {
                 let keys = server.keys().await?;
                 let by_id: BTreeMap<_, _> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
@@ -56,7 +65,6 @@ impl Elsewhere {
                         Some(_) => {}
                     }
                 }
-                keys.into_iter().map(|key| key.id).collect()
             }
             Server::Gitlab(server) => {
                 let keys = server.keys().await?;
@@ -66,10 +74,11 @@ impl Elsewhere {
                         self.lost(&row, &mut found).await?;
                     }
                 }
-                keys.into_iter().map(|key| key.id.to_string()).collect()
+                let there: Vec<_> = keys.iter().map(|key| key.id.to_string()).collect();
+                gitlab::give_up_lost_answer(&self.ledger, &self.place.place, &there).await?;
+                found.orphans = self.ledger.server_key_orphans(&self.place.place, &there).await?;
             }
-        };
-        found.orphans = self.ledger.server_key_orphans(&self.place.place, &there).await?;
+        }
         let ended = self.ledger.ended_server_keys(&self.place.place).await?;
         found.undeletable = ended.iter().filter(|row| row.delete_refused_at.is_some()).count();
         Ok(found)

@@ -44,7 +44,7 @@ pub use self::{
     retention::Expired,
     roles::{FORMER_LOGIN_VALID, password_digest},
     server::ServerFacts,
-    server_keys::{Answer, Begun, Place, ServerKeyRow},
+    server_keys::{Answer, Begun, LostAnswer, Place, ServerKeyRow},
     usage::{OutcomeCount, ProjectUsage},
 };
 use crate::{

@@ -3,8 +3,8 @@
 use super::{KeyPass, plan::Observed};
 use crate::{
     backend::ServerKind,
-    crd::{ClientKey, Endpoint, Holders},
-    operator::kinds::failure::Unmet,
+    crd::{ClientKey, Endpoint, ErrorTrackingProject, Holders},
+    operator::{engine::queue::ObjectName, kinds::failure::Unmet},
 };
 
 /// For fields that say what is so anyway, or ask for nothing, nobody has to do anything.
@@ -18,6 +18,11 @@ impl KeyPass<'_> {
         let unmet = unsupported(self.key, server).or_else(|| no_maximum(self.key, server));
         let limit_refused = observed.rate_limit.is_some() && self.keys.living().any(|key| key.limit_refused);
         unmet.or_else(|| limit_refused.then_some(Unmet::RateLimit { server: server.as_str() }))
+    }
+
+    pub(super) fn wake_project(&self) {
+        let project = ObjectName::new(self.key.project_namespace(), &self.key.spec.project_ref.name);
+        self.context.caches.wake::<ErrorTrackingProject>(&project);
     }
 
     /// Whether those who hold the key are seen: where another server receives, only if the spec says so.

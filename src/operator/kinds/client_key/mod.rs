@@ -48,7 +48,7 @@ use super::{
     project::internal_url,
 };
 use crate::{
-    backend::{Backend, DsnSource, Key, Keys},
+    backend::{Backend, DsnSource, Key, Keys, ServerKind},
     crd::{
         ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Endpoint, ErrorTrackingProject, FINALIZER, Reason,
         whole_seconds,
@@ -63,6 +63,7 @@ use crate::{
             child::{ChildKind, Drift, Ownership, holder, ownership},
         },
     },
+    rotation::Move,
     settings::RateLimit,
 };
 
@@ -383,7 +384,14 @@ impl Pass for KeyPass<'_> {
         let seen = self.keys_after_step.take();
         match step {
             Step::AddFinalizer => {}
-            Step::Change(change) => self.change(&backend, change).await?,
+            Step::Change(change) => {
+                let changed = self.change(&backend, change).await;
+                if backend.server() == Some(ServerKind::Gitlab) && matches!(change, Move::Mint | Move::Succeed(_)) {
+                    // An answer that is lost may leave a key that nobody claims: the project names it.
+                    self.wake_project();
+                }
+                changed?;
+            }
             Step::SetEnabled(enabled) => {
                 backend.set_enabled(&self.uid, enabled).await?;
                 let note =

@@ -59,21 +59,22 @@ impl ProjectPass<'_> {
         let servers = &self.context.databases.servers;
         let (server, seen) = servers.state(self.project, reference);
         let ledger = self.server_keys();
-        let (owes, ledger) = match ledger {
-            Ok(elsewhere) => match elsewhere.owes().await {
-                Ok(owes) => (owes, None),
+        let upkeep = servers.upkeep(self.project);
+        let (owes, more_orphans, ledger) = match ledger {
+            Ok(elsewhere) => match owed(&elsewhere, &upkeep).await {
+                Ok((owes, more_orphans)) => (owes, more_orphans, None),
                 Err(error) if error.retryable() => return Err(error.into()),
-                Err(error) => (false, Some(Unavailable::refused(error))),
+                Err(error) => (false, false, Some(Unavailable::refused(error))),
             },
-            Err(unavailable) => (false, Some(unavailable)),
+            Err(unavailable) => (false, false, Some(unavailable)),
         };
         let server = ServerSeen {
             stale: servers.is_stale(self.project) || (server.is_err() && !self.connected),
             connection: server.map(drop),
             seen,
             owes,
-            uncompared: servers.is_uncompared(self.project, COMPARE),
-            upkeep: servers.upkeep(self.project),
+            uncompared: more_orphans || servers.is_uncompared(self.project, COMPARE),
+            upkeep,
             ledger,
         };
         let past_limit = self.past_limit();
@@ -89,6 +90,12 @@ impl ProjectPass<'_> {
             },
             BackendState::Unavailable(unavailable) => Err(unavailable),
         }
+    }
+
+    /// Whether the status says so already, also that of an operator before this one.
+    fn has_said(&self, note: &str) -> bool {
+        let before = self.context.caches.newest_status(self.project);
+        before.conditions.iter().any(|condition| condition.message.contains(note))
     }
 
     pub(super) async fn perform_at_server(&mut self, step: Step) -> Result<(), Failure> {
@@ -130,9 +137,8 @@ impl ProjectPass<'_> {
                 for (namespace, name) in &upkeep.touched {
                     self.context.caches.wake::<ClientKey>(&ObjectName::new(namespace, name));
                 }
-                let known = servers.upkeep(self.project).orphans;
-                if upkeep.orphans.iter().any(|id| !known.contains(id)) {
-                    let note = orphans(&upkeep.orphans);
+                let note = orphans(&upkeep.orphans);
+                if !upkeep.orphans.is_empty() && !self.has_said(&note) {
                     let reference = kube::Resource::object_ref(self.project, &());
                     let reason = EventReason::KeysUnclaimed.as_str();
                     self.context.events.publish(&reference, EventType::Warning, "Reconcile", reason, &note);
@@ -143,6 +149,11 @@ impl ProjectPass<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether keys are to be taken back at the server, and whether more are nobody's than is said.
+async fn owed(elsewhere: &Elsewhere, upkeep: &Upkeep) -> Result<(bool, bool), BackendError> {
+    Ok((elsewhere.owes().await?, elsewhere.has_more_orphans(upkeep).await?))
 }
 
 /// The steps that a project at another server asks for, in order.

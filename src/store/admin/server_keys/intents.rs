@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::Admin;
-use crate::store::StoreError;
+use crate::{dsn::PublicKey, store::StoreError};
 
 /// How an intent to make a key began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +15,53 @@ pub enum Begun {
 
 /// After so long another key of the place need not wait for the answer any more.
 const ANSWERED_WITHIN_SECONDS: i32 = 60;
+/// Nor for the look at the list of all keys that comes after an answer: a server that limits calls has it wait.
+const FOUND_WITHIN_SECONDS: i32 = 600;
+
+/// A key was asked for, and it is not known whether it was made, or which one it is.
+#[derive(Clone, Debug)]
+pub struct LostAnswer {
+    pub client_key_uid: String,
+    /// The ids that the place had before.
+    pub known: Vec<String>,
+    /// The public key in the answer, if it came.
+    pub answered: Option<PublicKey>,
+}
 
 impl Admin {
-    /// The ids that the place had when a key was asked for whose answer is lost: of this object, or of one that has waited
-    /// for too long. `None`: no answer is lost.
-    pub async fn lost_answer(&self, place: &str, uid: &str) -> Result<Option<Vec<String>>, StoreError> {
-        let known: Option<(Vec<String>,)> = sqlx::query_as(
-            "SELECT known FROM errortracking.server_key_intents
-             WHERE place = $1
-                AND (client_key_uid = $2 OR begun_at < clock_timestamp() - make_interval(secs => $3))",
+    /// The key that was asked for at the place, by this object, or by one that has waited for too long. `None`: no answer is
+    /// lost.
+    pub async fn lost_answer(&self, place: &str, uid: &str) -> Result<Option<LostAnswer>, StoreError> {
+        let lost: Option<(String, Vec<String>, Option<String>)> = sqlx::query_as(
+            "SELECT client_key_uid, known, answered FROM errortracking.server_key_intents
+             WHERE place = $1 AND (client_key_uid = $2 OR begun_at < clock_timestamp()
+                - make_interval(secs => CASE WHEN answered IS NULL THEN $3 ELSE $4 END))",
         )
         .bind(place)
         .bind(uid)
         .bind(f64::from(ANSWERED_WITHIN_SECONDS))
+        .bind(f64::from(FOUND_WITHIN_SECONDS))
         .fetch_optional(&mut *self.read().await?)
         .await?;
-        Ok(known.map(|(known,)| known))
+        Ok(lost.map(|(client_key_uid, known, answered)| LostAnswer {
+            client_key_uid,
+            known,
+            answered: answered.and_then(|key| key.parse().ok()),
+        }))
+    }
+
+    /// The server has answered the object with this key, which is to be found in the list of all.
+    pub async fn record_key_answered(&self, place: &str, uid: &str, key: &PublicKey) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE errortracking.server_key_intents SET answered = $3 WHERE place = $1 AND client_key_uid = $2",
+        )
+        .bind(place)
+        .bind(uid)
+        .bind(key.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// The answer is given up: of the ids that the place has now, `orphans` may have been meant, and nobody claims them.
@@ -93,6 +124,16 @@ impl Admin {
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        Ok(orphans.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Ids that were there when they were looked at last, and that nobody claims.
+    pub async fn known_server_key_orphans(&self, place: &str) -> Result<Vec<String>, StoreError> {
+        let orphans: Vec<(String,)> =
+            sqlx::query_as("SELECT server_id FROM errortracking.server_key_orphans WHERE place = $1")
+                .bind(place)
+                .fetch_all(&mut *self.read().await?)
+                .await?;
         Ok(orphans.into_iter().map(|(id,)| id).collect())
     }
 

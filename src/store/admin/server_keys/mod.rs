@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
 
-pub use self::intents::Begun;
+pub use self::intents::{Begun, LostAnswer};
 use super::{Admin, KeyIdentity};
 use crate::{
     dsn::PublicKey,
