@@ -132,11 +132,20 @@ async fn perform<K: Kind>(undo: &Undo, deleted: &Deleted<'_, K>, context: &Conte
 async fn take_all_back(namespace: &str, name: &str, context: &Context) {
     let Some(found) = context.caches.project(namespace, name) else { return };
     let Ok(project) = &found.0 else { return };
-    let Some(elsewhere) = context.databases.leaving(project) else { return };
-    let taken = timeout(UNDO_LIMIT, elsewhere.take_all_back()).await;
-    let error = match taken {
+    let databases = &context.databases;
+    let taken = timeout(UNDO_LIMIT, async {
+        // After a start of the operator nobody has connected for it yet.
+        if let (None, Some(reference)) = (databases.servers.last(project), project.server()) {
+            databases.servers.connect(project, reference).await;
+        }
+        match databases.leaving(project) {
+            Some(elsewhere) => elsewhere.take_all_back().await.map_err(|error| error.to_string()),
+            None => Err("the operator's database, which knows them, is away".to_owned()),
+        }
+    });
+    let error = match taken.await {
         Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
+        Ok(Err(error)) => Some(error),
         Err(_) => Some("it did not answer in time".to_owned()),
     };
     if let Some(error) = error {
