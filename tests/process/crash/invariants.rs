@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use error_tracking_operator::store::Connection;
 use kube::api::DynamicObject;
 
+use super::servers;
 use crate::world::{Namespace, World, condition_of, is_ready};
 
-const KEY_ID: &str = "errortracking.dev/key-id";
+pub(super) const KEY_ID: &str = "errortracking.dev/key-id";
 const RETIRING_KEY: &str = "errortracking.dev/retiring-key";
 const CLIENT_KEY: &str = "errortracking.dev/client-key";
 
 /// Children of a project without anything further: kind and suffix of the name.
-const CHILDREN: [(&str, &str); 6] = [
+pub(super) const CHILDREN: [(&str, &str); 6] = [
     ("Secret", "-database"),
     ("ServiceAccount", "-ingest"),
     ("NetworkPolicy", "-ingest"),
@@ -40,6 +41,9 @@ pub const FORGET_EVERYTHING: &str = "
         END LOOP;
     END
     $$;
+    DELETE FROM errortracking.server_keys;
+    DELETE FROM errortracking.server_key_intents;
+    DELETE FROM errortracking.server_key_orphans;
     UPDATE errortracking.projects SET state = 'deleted', deleted_at = now(), ingest_role = NULL,
         ingest_password_digest = NULL";
 
@@ -77,11 +81,12 @@ pub async fn violations(world: &World, namespace: &Namespace) -> Vec<String> {
     for kind in CHILDREN.map(|(kind, _)| kind).into_iter().chain(["Ingress", "ErrorTrackingProject", "ClientKey"]) {
         objects.insert(kind, by_name(namespace.list(kind).await));
     }
-    for project in objects["ErrorTrackingProject"].values() {
+    let here = |project: &&DynamicObject| servers::kind_of(project).is_none();
+    for project in objects["ErrorTrackingProject"].values().filter(here) {
         check_project(project, &projects, &objects, &mut wrong);
         check_login(project, &objects, &mut wrong).await;
     }
-    for key in objects["ClientKey"].values() {
+    for key in objects["ClientKey"].values().filter(|key| servers::of_key(key, &objects).is_none()) {
         check_key(key, &keys, &objects, &mut wrong);
     }
     check_rows(&projects, &keys, &objects, &mut wrong);
@@ -237,7 +242,7 @@ fn check_extras(key: &DynamicObject, row: &KeyRow, objects: &Objects<'_>, wrong:
 }
 
 /// Whether the overlap of a key is over within a moment.
-fn ends_by_itself(key: &DynamicObject) -> bool {
+pub(super) fn ends_by_itself(key: &DynamicObject) -> bool {
     key.data["spec"]["rotation"]["overlap"]["maximum"] == "1s" && annotation(key, "errortracking.dev/restore").is_none()
 }
 
@@ -270,10 +275,13 @@ fn check_rows(projects: &[ProjectRow], keys: &[KeyRow], objects: &Objects<'_>, w
     }
 }
 
-/// A Secret of a key that has no object left is an orphan, or garbage that is about to be collected.
+/// A Secret of a key that has no object left is an orphan, or garbage that is about to be collected. That of a key that another
+/// server keeps is looked at there.
 fn check_secrets(keys: &[KeyRow], objects: &Objects<'_>, wrong: &mut Vec<String>) {
     let live: BTreeSet<_> = keys.iter().map(|row| row.id.as_str()).collect();
-    for (name, secret) in &objects["Secret"] {
+    let elsewhere = objects["ClientKey"].values().filter(|key| servers::of_key(key, objects).is_some());
+    let elsewhere: BTreeSet<_> = elsewhere.map(|key| format!("{}-dsn", name(key))).collect();
+    for (name, secret) in objects["Secret"].iter().filter(|(name, _)| !elsewhere.contains(*name)) {
         let of_key = secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CLIENT_KEY));
         let id = annotation(secret, KEY_ID).unwrap_or_default();
         if of_key && !live.contains(id) {
@@ -283,7 +291,7 @@ fn check_secrets(keys: &[KeyRow], objects: &Objects<'_>, wrong: &mut Vec<String>
 }
 
 /// Whether the object is one that stays; it must be Ready then.
-fn stands(object: &DynamicObject, kind: &str, wrong: &mut Vec<String>) -> bool {
+pub(super) fn stands(object: &DynamicObject, kind: &str, wrong: &mut Vec<String>) -> bool {
     let name = name(object);
     if object.metadata.deletion_timestamp.is_some() {
         wrong.push(format!("{kind} {name} is still there"));
@@ -343,29 +351,29 @@ async fn key_rows(world: &World) -> Vec<KeyRow> {
     .collect()
 }
 
-type Objects<'a> = BTreeMap<&'a str, BTreeMap<String, DynamicObject>>;
+pub(super) type Objects<'a> = BTreeMap<&'a str, BTreeMap<String, DynamicObject>>;
 
-fn by_name(objects: Vec<DynamicObject>) -> BTreeMap<String, DynamicObject> {
+pub(super) fn by_name(objects: Vec<DynamicObject>) -> BTreeMap<String, DynamicObject> {
     objects.into_iter().map(|object| (name(&object), object)).collect()
 }
 
-fn name(object: &DynamicObject) -> String {
+pub(super) fn name(object: &DynamicObject) -> String {
     object.metadata.name.clone().unwrap()
 }
 
-fn uid(object: &DynamicObject) -> String {
+pub(super) fn uid(object: &DynamicObject) -> String {
     object.metadata.uid.clone().unwrap()
 }
 
-fn owners(object: &DynamicObject) -> Vec<String> {
+pub(super) fn owners(object: &DynamicObject) -> Vec<String> {
     object.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect()
 }
 
-fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-fn dsn(secret: &DynamicObject) -> String {
+pub(super) fn dsn(secret: &DynamicObject) -> String {
     values(secret).remove("SENTRY_DSN").unwrap_or_default()
 }
 

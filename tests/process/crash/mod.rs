@@ -6,6 +6,7 @@
 
 mod invariants;
 mod scenarios;
+mod servers;
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +17,7 @@ use std::{
 
 use tokio::{task::JoinHandle, time::sleep};
 
-use self::{invariants::violations, scenarios::Scenario};
+use self::{invariants::violations, scenarios::Scenario, servers::Servers};
 use crate::world::{Mark, Mode, Namespace, Operator, World};
 
 /// Longest time from the start of the next operator until everything is as it should be.
@@ -52,7 +53,7 @@ async fn the_operator_is_killed_at_every_step() {
 
 #[derive(Default)]
 struct Report {
-    /// "controller/step/side".
+    /// "controller/step/side", and "server/method/side" for what a server was asked.
     points: BTreeSet<String>,
     /// Runs in which the operator died at its point.
     runs: usize,
@@ -62,6 +63,7 @@ struct Report {
 struct Laboratory {
     world: World,
     namespace: Namespace,
+    servers: Servers,
     operator: Option<Operator>,
     number: usize,
     /// What is applied again once it is gone.
@@ -73,10 +75,13 @@ struct Laboratory {
 
 impl Laboratory {
     async fn new() -> Self {
-        let world = World::new().await;
+        let servers = Servers::start();
+        let world = World::with_values(&[&servers.allowed()]).await;
         let namespace = world.namespace("crash").await;
+        servers.publish_tokens(&namespace).await;
         let operator = Some(world.start_and_lead().await);
-        Self { world, namespace, operator, number: 0, applying: None, settled: None, report: Report::default() }
+        let report = Report::default();
+        Self { world, namespace, servers, operator, number: 0, applying: None, settled: None, report }
     }
 
     /// All runs, or `selection` of them.
@@ -112,15 +117,17 @@ impl Laboratory {
         let name = self.prepare(scenario).await;
         let log = self.world.folder().join(format!("{name}.points"));
         self.stop();
-        self.applying = scenario.act(&self.world, &self.namespace, &name).await;
+        self.applying = scenario.act(&self.world, &self.servers, &self.namespace, &name).await;
+        self.servers.forget_calls();
         self.operator = Some(self.start(&[("ERROR_TRACKING_FAULT_LOG", log.to_str().unwrap())]).await);
         self.finish(scenario, &name, None).await;
         // The last step is over when its effect is seen, its point is reached a moment later.
         sleep(Duration::from_millis(200)).await;
         let mut points: Vec<String> = Vec::new();
-        for point in std::fs::read_to_string(log).unwrap_or_default().lines() {
-            if !points.iter().any(|known| known == point) {
-                points.push(point.to_owned());
+        let reached = std::fs::read_to_string(log).unwrap_or_default();
+        for point in reached.lines().map(str::to_owned).chain(self.servers.points(&name)) {
+            if !points.contains(&point) {
+                points.push(point);
             }
         }
         self.judge_the_run_before(scenario, &name).await;
@@ -131,20 +138,24 @@ impl Laboratory {
     async fn crash(&mut self, scenario: Scenario, point: &str) -> bool {
         let name = self.prepare(scenario).await;
         self.stop();
-        self.applying = scenario.act(&self.world, &self.namespace, &name).await;
+        self.applying = scenario.act(&self.world, &self.servers, &self.namespace, &name).await;
+        self.servers.forget_calls();
+        self.servers.lose_answer(point, &name);
         let mut armed = self.start(&[("ERROR_TRACKING_FAULT", point)]).await;
         let started = Instant::now();
-        while !armed.has_ended() && started.elapsed() < DIES {
+        while !armed.has_ended() && !self.servers.has_lost_answer() && started.elapsed() < DIES {
             sleep(Duration::from_millis(20)).await;
         }
-        let died = armed.has_ended();
+        let died = armed.has_ended() || self.servers.has_lost_answer();
         if died {
             self.report.runs += 1;
         } else {
             // What the scenario did was seen in another order this time.
             println!("{scenario:?} {point}: not reached");
         }
-        drop(armed);
+        armed.kill();
+        self.servers.clear_faults();
+        self.servers.forget_calls();
         self.operator = Some(self.start(&[]).await);
         self.finish(scenario, &name, Some(point)).await;
         self.judge_the_run_before(scenario, &name).await;
@@ -155,7 +166,7 @@ impl Laboratory {
     async fn prepare(&mut self, scenario: Scenario) -> String {
         self.number += 1;
         let name = format!("r{}", self.number);
-        scenario.prepare(&self.world, &self.namespace, &name).await;
+        scenario.prepare(&self.world, &self.servers, &self.namespace, &name).await;
         self.settle(&format!("{scenario:?} {name}: before the crash")).await;
         name
     }
@@ -193,13 +204,17 @@ impl Laboratory {
                 self.violated(format!("{scenario:?} {name}: a write to {before}, which needed nothing: {write}"));
             }
         }
+        for point in self.servers.points(&before) {
+            self.violated(format!("{scenario:?} {name}: {point} of {before}, which needed nothing"));
+        }
         scenarios::remove(&self.namespace, &before).await;
     }
 
     async fn settle(&mut self, run: &str) {
         let started = Instant::now();
         loop {
-            let wrong = violations(&self.world, &self.namespace).await;
+            let mut wrong = violations(&self.world, &self.namespace).await;
+            wrong.extend(self.servers.violations(&self.world, &self.namespace).await);
             if wrong.is_empty() {
                 println!("{run}: settled after {:.2} s", started.elapsed().as_secs_f64());
                 return;

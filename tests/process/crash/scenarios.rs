@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use error_tracking_operator::backend::ServerKind;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::sleep};
 
+use super::servers::{Servers, age_keys};
 use crate::world::{Mode, Namespace, World, eventually};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +37,26 @@ pub enum Scenario {
     Leak,
     PutBack,
     TakeBack,
+    SentryCreate,
+    SentryRotate,
+    SentryDisable,
+    SentryRevoke,
+    SentryDrop,
+    GitlabCreate,
+    GitlabRotate,
+    GitlabRevoke,
+    GitlabDrop,
 }
 
 use Scenario::{
     ApplyAgainAfterDrop, ApplyAgainAfterRetain, Bind, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
-    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, Hide, Leak, OrphanKey, PutBack,
-    RetainProject, RetainWithoutPostgres, RevokeKey, Rotate, TakeBack, Unbind,
+    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, GitlabCreate, GitlabDrop,
+    GitlabRevoke, GitlabRotate, Hide, Leak, OrphanKey, PutBack, RetainProject, RetainWithoutPostgres, RevokeKey,
+    Rotate, SentryCreate, SentryDisable, SentryDrop, SentryRevoke, SentryRotate, TakeBack, Unbind,
 };
 
 impl Scenario {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 33] = [
         Create,
         ChangeProject,
         ChangeKeys,
@@ -69,6 +81,15 @@ impl Scenario {
         Leak,
         PutBack,
         TakeBack,
+        SentryCreate,
+        SentryRotate,
+        SentryDisable,
+        SentryRevoke,
+        SentryDrop,
+        GitlabCreate,
+        GitlabRotate,
+        GitlabRevoke,
+        GitlabDrop,
     ];
 
     /// Whether Postgres is away while the operator acts.
@@ -76,8 +97,26 @@ impl Scenario {
         matches!(self, DropWithoutPostgres | RetainWithoutPostgres)
     }
 
+    /// The server that keeps the project's keys, if it is another one.
+    pub fn server(self) -> Option<ServerKind> {
+        match self {
+            SentryCreate | SentryRotate | SentryDisable | SentryRevoke | SentryDrop => Some(ServerKind::Sentry),
+            GitlabCreate | GitlabRotate | GitlabRevoke | GitlabDrop => Some(ServerKind::Gitlab),
+            _ => None,
+        }
+    }
+
     /// What is there, and settled, before.
-    pub async fn prepare(self, world: &World, namespace: &Namespace, name: &str) {
+    pub async fn prepare(self, world: &World, servers: &Servers, namespace: &Namespace, name: &str) {
+        if let Some(server) = self.server() {
+            servers.add_project(server, name);
+            if !matches!(self, SentryCreate | GitlabCreate) {
+                servers.project(server, namespace, name).await;
+                namespace.key(name, name).await;
+                key_b(namespace, name, json!({})).await;
+            }
+            return;
+        }
         if self == Create {
             return;
         }
@@ -107,7 +146,13 @@ impl Scenario {
     }
 
     /// What happens. No operator runs; a task that is returned goes on while one does.
-    pub async fn act(self, world: &World, namespace: &Namespace, name: &str) -> Option<JoinHandle<()>> {
+    pub async fn act(
+        self,
+        world: &World,
+        servers: &Servers,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Option<JoinHandle<()>> {
         let b = format!("{name}-b");
         if matches!(self, RetainProject | ApplyAgainAfterRetain | RetainWithoutPostgres) {
             let number = namespace.field("ErrorTrackingProject", name, "/status/projectID").await;
@@ -131,7 +176,7 @@ impl Scenario {
                     .await;
                 namespace.patch("ClientKey", name, template("annotations")).await;
             }
-            DisableKey => {
+            DisableKey | SentryDisable => {
                 namespace.patch("ClientKey", &b, json!({"spec": {"enabled": false}})).await;
             }
             Bind => {
@@ -159,8 +204,8 @@ impl Scenario {
                     namespace.delete(kind, &format!("{name}-ingest")).await;
                 }
             }
-            RevokeKey | OrphanKey => namespace.delete("ClientKey", &b).await,
-            RetainProject | DropProject => delete_all(namespace, name).await,
+            RevokeKey | OrphanKey | SentryRevoke | GitlabRevoke => namespace.delete("ClientKey", &b).await,
+            RetainProject | DropProject | SentryDrop | GitlabDrop => delete_all(namespace, name).await,
             ApplyAgainAfterRetain | ApplyAgainAfterDrop => {
                 // With the operator away, an object of the same name can come only after the old one is gone: its
                 // deletion has been asked for, and the new one is applied as soon as that is done.
@@ -168,7 +213,12 @@ impl Scenario {
                 let (again, name) = (namespace.clone(), name.to_owned());
                 return Some(tokio::spawn(async move { apply_when_gone(&again, &name, self).await }));
             }
-            Rotate => rotate(world, namespace, name, "1s").await,
+            Rotate | SentryRotate | GitlabRotate => rotate(world, namespace, name, "1s").await,
+            SentryCreate | GitlabCreate => {
+                servers.project(self.server().unwrap(), namespace, name).await;
+                namespace.key(name, name).await;
+                key_b(namespace, name, json!({})).await;
+            }
             Leak | TakeBack => {
                 let annotation = if self == Leak { "errortracking.dev/revoke" } else { "errortracking.dev/restore" };
                 let id = world.sql(&of_key(name, 1, "key_id::text")).await;
@@ -209,6 +259,7 @@ fn of_key(name: &str, ordinal: u32, what: &str) -> String {
 /// Asks for the next key, as a commit does a while after the first was made.
 async fn rotate(world: &World, namespace: &Namespace, name: &str, maximum: &str) {
     world.age_keys(name).await;
+    age_keys(world, name).await;
     let now = world.now().await;
     let overlap = json!({"minimum": "0s", "silence": "0s", "maximum": maximum});
     let rotation = json!({"requestedAt": now, "overlap": overlap});
