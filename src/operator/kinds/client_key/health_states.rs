@@ -1,5 +1,7 @@
 //! The states of a key, built by the functions that build every status.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
@@ -10,6 +12,7 @@ use super::{
     status,
 };
 use crate::{
+    backend::{BackendError, servers::ServerError},
     crd::{ActiveKey, ClientKey, ClientKeyStatus, ConditionStatus, Reason},
     operator::{
         databases::Unavailable,
@@ -94,6 +97,8 @@ fn state(
 pub fn all() -> Vec<HealthState> {
     let without_key = |project| Observed { project, living: vec![], secret: Drift::Absent, ..settled() };
     let limit = || Unmet::Limit { namespace: "web".into(), objects: "client keys", limit: 1, retained: 0 };
+    let unsupported =
+        || Unmet::NotSupported { field: "spec.rateLimit", server: "GitLab", cure: "take it out of the spec" };
     let seen = written(&published());
     let bare = |name, metadata, status, conditions, kstatus, argocd| HealthState {
         name,
@@ -215,6 +220,64 @@ pub fn all() -> Vec<HealthState> {
                 scene.failure = Some(limit().into());
             },
             "LimitExceeded Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: its server has nothing for a field",
+            |scene| {
+                scene.observed = without_key(Project::Known);
+                scene.failure = Some(unsupported().into());
+            },
+            "NotSupported Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: its server has nothing for a field, and its key is published",
+            |scene| scene.failure = Some(unsupported().into()),
+            "NotSupported Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "stalled: its server keeps another limit",
+            |scene| scene.failure = Some(Unmet::RateLimit { server: "Sentry" }.into()),
+            "RateLimitUnsupported Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        state(
+            "its server does not answer before there is a key",
+            |scene| {
+                scene.observed = without_key(Project::Known);
+                scene.failure = Some(BackendError::from(ServerError::Unreachable).into());
+            },
+            "ConnectionFailed Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        state(
+            "its server does not answer, key published",
+            |scene| scene.failure = Some(BackendError::from(ServerError::Unreachable).into()),
+            "Published Ready Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "its server takes no more calls, key published",
+            |scene| {
+                let after = Duration::from_secs(7);
+                scene.failure = Some(BackendError::from(ServerError::Limited { after }).into());
+            },
+            "Published Ready Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        state(
+            "stalled: its server does not accept the token, key published",
+            |scene| scene.failure = Some(BackendError::from(ServerError::Unauthorized).into()),
+            "Published Ready Stalled",
             "Failed",
             "Degraded",
         ),

@@ -1,15 +1,19 @@
 //! The states of a project, built by the functions that build every status.
 
+use std::{sync::Arc, time::Duration};
+
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
+    elsewhere::{ServerSeen, connected},
     exposure::NoAddress,
     plan::{CatalogRow, Catalogued, Observed},
     rollout::{Held, Rollout},
     status,
 };
 use crate::{
+    backend::{BackendError, NotConnected, servers::ServerError},
     crd::{ErrorTrackingProject, ErrorTrackingProjectStatus},
     dsn::ProjectId,
     operator::{
@@ -103,8 +107,113 @@ fn state(
     HealthState { name, object, conditions, kstatus, argocd }
 }
 
+/// A project at another server, whose connection and step came to this.
+fn elsewhere(
+    name: &'static str,
+    connection: Result<(), NotConnected>,
+    failure: Option<Failure>,
+    conditions: &'static str,
+    kstatus: &'static str,
+    argocd: &'static str,
+) -> HealthState {
+    let change = |scene: &mut Scene| {
+        let token = json!({"name": "token"});
+        let sentry =
+            json!({"url": "https://sentry.io", "organization": "acme", "project": "shop", "tokenSecretRef": token});
+        scene.spec = json!({"backend": {"sentry": sentry}});
+        let server = ServerSeen { connection: connection.clone(), ..connected() };
+        scene.observed = Observed { server: Some(server), ..Observed::nothing(true, None) };
+        scene.failure = failure.or_else(|| connection.err().map(|error| BackendError::from(error).into()));
+        scene.id = None;
+    };
+    state(name, change, conditions, kstatus, argocd)
+}
+
+/// The states that only projects at another server have.
+fn all_elsewhere() -> Vec<HealthState> {
+    let server = |error: ServerError| Err(NotConnected::Server(Arc::new(error)));
+    let limited = || ServerError::Limited { after: Duration::from_secs(7) };
+    let no_token = NotConnected::NoSecret { secret: "token".into(), key: "token".into(), what: "the token" };
+    let not_yet = Err(NotConnected::NotYet("Sentry"));
+    vec![
+        elsewhere("elsewhere: connected", Ok(()), None, "Connected Ready", "Current", "Healthy"),
+        elsewhere(
+            "elsewhere: not connected yet",
+            not_yet,
+            None,
+            "Progressing Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        elsewhere(
+            "elsewhere: the server is away",
+            server(ServerError::Unreachable),
+            None,
+            "ConnectionFailed Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+        elsewhere(
+            "elsewhere: the server takes no more calls at the start",
+            server(limited()),
+            None,
+            "BackendLimited Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        elsewhere(
+            "elsewhere: the server takes no more calls",
+            Ok(()),
+            Some(BackendError::from(limited()).into()),
+            "BackendLimited Reconciling",
+            "InProgress",
+            "Progressing",
+        ),
+        elsewhere(
+            "elsewhere, stalled: the token is not accepted",
+            server(ServerError::Unauthorized),
+            None,
+            "AuthenticationFailed Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        elsewhere(
+            "elsewhere, stalled: there is no token",
+            Err(no_token),
+            None,
+            "TokenSecretInvalid Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        elsewhere(
+            "elsewhere, stalled: the project was renamed there",
+            server(ServerError::Moved { to: Some("store".into()) }),
+            None,
+            "BackendProjectMoved Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        elsewhere(
+            "elsewhere, stalled: error tracking is off",
+            Ok(()),
+            Some(BackendError::from(ServerError::FeatureOff).into()),
+            "ErrorTrackingDisabled Stalled",
+            "Failed",
+            "Degraded",
+        ),
+        elsewhere(
+            "elsewhere: the ledger is away",
+            Ok(()),
+            Some(Failure::Database(Unavailable::Connecting)),
+            "DatabaseUnavailable Reconciling",
+            "InProgress",
+            "Degraded",
+        ),
+    ]
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
-pub fn all() -> Vec<HealthState> {
+fn all_integrated() -> Vec<HealthState> {
     let stalled = |kind, holder: Option<&str>| {
         let (name, owner) = ("shop-ingest".into(), "ErrorTrackingProject".into());
         Some(Failure::from(ApplyError::Conflict { kind, name, holder: holder.map(Into::into), owner }))
@@ -378,4 +487,10 @@ pub fn all() -> Vec<HealthState> {
             "Progressing",
         ),
     ]
+}
+
+pub fn all() -> Vec<HealthState> {
+    let mut all = all_integrated();
+    all.extend(all_elsewhere());
+    all
 }
