@@ -135,6 +135,45 @@ fn a_project_may_only_name_a_secret_that_its_author_may_read() {
 }
 
 #[test]
+fn a_project_elsewhere_may_only_name_a_token_that_its_author_may_read() {
+    let _turn = beside_others();
+    let namespace = Namespace::new("admission-tokens");
+    for secret in ["theirs", "others"] {
+        namespace.kubectl(&["create", "secret", "generic", secret, "--from-literal=token=fake"]);
+    }
+    let user = tenant(&namespace, "tenant", &[rule("", "secrets", "get", &["theirs"])]);
+    let apply = |user: &str, name: &str, server: &str, token: &str, bundle: Option<&str>| {
+        let bundle = bundle.map_or_else(String::new, |secret| format!(", caBundleSecretRef: {{name: {secret}}}"));
+        let organization = if server == "sentry" { "organization: acme, " } else { "" };
+        let backend = format!(
+            "{{{server}: {{url: 'https://server.invalid', {organization}project: shop, tokenSecretRef: {{name: {token}}}\
+             {bundle}}}}}"
+        );
+        apply_object_as(&namespace, user, "ErrorTrackingProject", name, &format!("{{backend: {backend}}}"))
+    };
+    let admin =
+        namespace.try_kubectl(&["create", "rolebinding", "secrets", "--clusterrole=admin", "--user=admin-of-it"]);
+    admin.unwrap();
+    for server in ["sentry", "gitlab"] {
+        let named = format!("spec.backend.{server}.tokenSecretRef names Secret others");
+        refused(apply(&user, server, server, "others", None), &[&named, &user, "may get it"]);
+        let named = format!("spec.backend.{server}.caBundleSecretRef names Secret others");
+        refused(apply(&user, server, server, "theirs", Some("others")), &[&named, &user, "may get it"]);
+        // A name that does not exist yet is as little theirs to use.
+        assert!(apply(&user, server, server, "future", None).is_err());
+
+        apply(&user, server, server, "theirs", Some("theirs")).unwrap();
+        refused(apply(&user, server, server, "others", None), &["tokenSecretRef names Secret others"]);
+        // What was allowed once may be changed by who may not read the Secret.
+        let wide = format!("{server}-wide");
+        apply("admin-of-it", &wide, server, "others", None).unwrap();
+        let rename = r#"{"spec":{"displayName":"Shop"}}"#;
+        namespace.try_kubectl(&["--as", &user, "patch", &format!("etp/{wide}"), "--type=merge", "-p", rename]).unwrap();
+    }
+    namespace.kubectl(&["delete", "etp", "--all", "--timeout=60s"]);
+}
+
+#[test]
 fn a_way_in_from_outside_may_only_be_asked_for_by_those_who_may_make_one() {
     let _turn = beside_others();
     let namespace = Namespace::new("admission-routes");
