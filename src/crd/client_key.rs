@@ -203,13 +203,14 @@ impl ClientKey {
         self.spec.extra_keys.as_ref().is_some_and(|keys| keys.deprecated_dsn)
     }
 
-    /// Whether everybody who holds the key can be seen: as the spec says, else by where the DSN points.
+    /// Whether everybody who holds the key can be seen: as the spec says, else by where the DSN points. `elsewhere`: to another
+    /// server.
     #[must_use]
-    pub fn holders(&self) -> Holders {
+    pub fn holders(&self, elsewhere: bool) -> Holders {
         let overlap = self.spec.rotation.as_ref().and_then(|rotation| rotation.overlap.as_ref());
         overlap.and_then(|overlap| overlap.holders).unwrap_or(match self.spec.endpoint {
-            Endpoint::Internal => Holders::Visible,
-            Endpoint::External => Holders::Unknown,
+            Endpoint::Internal if !elsewhere => Holders::Visible,
+            Endpoint::Internal | Endpoint::External => Holders::Unknown,
         })
     }
 }

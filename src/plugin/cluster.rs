@@ -17,7 +17,7 @@ use super::{
     output,
 };
 use crate::{
-    crd::{ClientKey, whole_seconds},
+    crd::{ClientKey, ErrorTrackingProject, whole_seconds},
     kubernetes::pages::{Contents, list_each},
 };
 
@@ -107,6 +107,20 @@ impl Cluster {
             PluginError::Refused(format!("ClientKey {name} cannot be read by this version of kubectl-errors: {error}"))
         };
         Ok(FoundKey { key: object.clone().try_parse().map_err(unreadable)?, object })
+    }
+
+    /// The other server that keeps the key, as "Sentry". `None` also for a project that is not there, may not be read, or is of a
+    /// version that cannot be.
+    pub async fn server_of(&self, key: &ClientKey) -> Result<Option<&'static str>, PluginError> {
+        let cluster = Self { client: self.client.clone(), namespace: key.project_namespace().to_owned() };
+        match cluster.object::<ErrorTrackingProject>(&key.spec.project_ref.name).await {
+            Ok(object) => {
+                let project: Option<ErrorTrackingProject> = object.try_parse().ok();
+                Ok(project.and_then(|project| project.server().map(|server| server.kind())))
+            }
+            Err(error) if error.is_missing_right() || error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub async fn object<K: Resource<DynamicType = ()>>(&self, name: &str) -> Result<DynamicObject, PluginError> {

@@ -54,6 +54,11 @@ impl PluginError {
         self.refusal() == Some(Refusal::MissingRight)
     }
 
+    /// There is no such object.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api(_, failed) if failed.status().is_some_and(|status| status.code == 404))
+    }
+
     /// The same may be answered in a moment: there was no answer, or the API server could not give one.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Api(_, failed) if failed.status().is_none_or(|status| status.code >= 500 || status.code == 429))

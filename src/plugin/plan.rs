@@ -35,6 +35,9 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<Active>,
     overlap: PlannedOverlap,
+    /// The other server that keeps the key, as "Sentry"; absent also where the project may not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'static str>,
     /// Pods that took the Secret; absent where they may not be listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods: Option<usize>,
@@ -77,13 +80,13 @@ struct PlannedOverlap {
 }
 
 impl PlannedOverlap {
-    fn of(key: &ClientKey) -> Self {
+    fn of(key: &ClientKey, elsewhere: bool) -> Self {
         let none = Overlap::default();
         let overlap = key.spec.rotation.as_ref().and_then(|rotation| rotation.overlap.as_ref()).unwrap_or(&none);
         let written = |period: &Option<Period>| period.clone().map(String::from);
         let or_default = |period| written(period).unwrap_or_else(|| format!("{}h", DEFAULT_OVERLAP.as_hours()));
         Self {
-            holders: key.holders(),
+            holders: key.holders(elsewhere),
             minimum: or_default(&overlap.minimum),
             silence: or_default(&overlap.silence),
             maximum: written(&overlap.maximum),
@@ -131,8 +134,14 @@ fn still_retiring(key: &RetiringKey, now: Timestamp) -> String {
 }
 
 impl Plan {
-    /// `pods`: those of the key's namespace; `None`: they may not be listed.
-    pub fn of(key: &ClientKey, pods: Option<&[PodFacts]>, now: Timestamp, output: Option<Output>) -> Self {
+    /// `server`: the other one that keeps the key. `pods`: those of the key's namespace; `None`: they may not be listed.
+    pub fn of(
+        key: &ClientKey,
+        server: Option<&'static str>,
+        pods: Option<&[PodFacts]>,
+        now: Timestamp,
+        output: Option<Output>,
+    ) -> Self {
         let status = key.status.as_ref();
         let secrets = key.secret_names();
         let active = status.and_then(|status| status.active.as_ref());
@@ -155,7 +164,8 @@ impl Plan {
                 public_key_prefix: active.public_key_prefix.clone(),
                 created_at: active.created_at.0,
             }),
-            overlap: PlannedOverlap::of(key),
+            overlap: PlannedOverlap::of(key, server.is_some()),
+            server,
             pods: holders.as_ref().map(Vec::len),
             held_by: holders.map(|pods| by_workload(pods.into_iter(), most)).unwrap_or_default(),
             obstacles: obstacles_of_rotation(key, now),
@@ -186,9 +196,11 @@ impl Plan {
             text,
             "Secret {secret} of ClientKey {namespace}/{client_key} names key {id} ({prefix}…), made {made} ago."
         )?;
-        writeln!(text, "A rotation makes another key and names it there as soon as every ingest pod knows it.")?;
+        let known =
+            self.server.map_or_else(|| "every ingest pod knows it".to_owned(), |server| format!("{server} has it"));
+        writeln!(text, "A rotation makes another key and names it there as soon as {known}.")?;
         match (overlap.holders, &overlap.maximum) {
-            (Holders::Visible, maximum) => {
+            (Holders::Visible, maximum) if self.server.is_none() => {
                 writeln!(text, "Key {id} is accepted beside it until all of this is so:")?;
                 writeln!(text, "  minimum   {} have passed", overlap.minimum)?;
                 writeln!(text, "  silence   nothing was sent with it for {}", overlap.silence)?;
@@ -198,10 +210,11 @@ impl Plan {
                     None => writeln!(text, "  maximum   none: a pod that stays keeps it alive")?,
                 }
             }
-            (Holders::Unknown, maximum) => {
-                let why = match self.endpoint {
-                    Endpoint::External => "endpoint: External",
-                    Endpoint::Internal => "overlap.holders: Unknown",
+            (_, maximum) => {
+                let why = match (self.server, self.endpoint) {
+                    (Some(server), _) => format!("{server} receives what is sent with it"),
+                    (None, Endpoint::External) => "endpoint: External".to_owned(),
+                    (None, Endpoint::Internal) => "overlap.holders: Unknown".to_owned(),
                 };
                 writeln!(text, "Who holds key {id} cannot be seen ({why}), so it is accepted beside it until:")?;
                 match maximum {
@@ -305,7 +318,7 @@ mod tests {
 
     fn text(key: &ClientKey, pods: Option<&[PodFacts]>) -> String {
         let now = NOW.parse().unwrap();
-        Plan::of(key, pods, now, None).text(now)
+        Plan::of(key, None, pods, now, None).text(now)
     }
 
     #[test]
@@ -359,6 +372,27 @@ mod tests {
     }
 
     #[test]
+    fn holders_are_unknown_where_another_server_receives() {
+        let now = NOW.parse().unwrap();
+        let plan = |key: &ClientKey| Plan::of(key, Some("GitLab"), Some(&pods(1)), now, None).text(now);
+        let said = plan(&key(|_| {}));
+        for line in [
+            "A rotation makes another key and names it there as soon as GitLab has it.\n",
+            "Who holds key 42 cannot be seen (GitLab receives what is sent with it), so it is accepted beside it until:\n",
+            "  maximum   none: until it is revoked, with kubectl errors revoke shop\n",
+            "\n1 pod holds key 42 now, until restarted:\n",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
+        // Silence cannot be proved there, whoever is seen.
+        let visible = key(|key| {
+            key["spec"]["rotation"] = json!({"overlap": {"holders": "Visible", "maximum": "720h"}});
+        });
+        let said = plan(&visible);
+        assert!(said.contains("  maximum   720h have passed") && !said.contains("silence"), "{said}");
+    }
+
+    #[test]
     fn what_comes_first_is_said() {
         let waits = key(|key| {
             key["metadata"]["annotations"] = json!({PAUSED_ANNOTATION: "true"});
@@ -409,14 +443,14 @@ mod tests {
         let said = text(&key(|_| {}), Some(&pods));
         assert!(said.contains("Pod    pod-19   1\n… and 5 pods of other workloads: -o wide names all.\n"), "{said}");
         let now = NOW.parse().unwrap();
-        let wide = Plan::of(&key(|_| {}), Some(&pods), now, Some(Output::Wide)).text(now);
+        let wide = Plan::of(&key(|_| {}), None, Some(&pods), now, Some(Output::Wide)).text(now);
         assert!(wide.contains("KIND   NAME     POD      AGE\n"), "{wide}");
         assert!(wide.ends_with("Pod    pod-24   pod-24   28d\n"), "{wide}");
     }
 
     #[test]
     fn a_program_reads_the_same() {
-        let plan = Plan::of(&key(|_| {}), Some(&pods(1)), NOW.parse().unwrap(), Some(Output::Json));
+        let plan = Plan::of(&key(|_| {}), None, Some(&pods(1)), NOW.parse().unwrap(), Some(Output::Json));
         assert_eq!(
             serde_json::to_value(plan).unwrap(),
             json!({

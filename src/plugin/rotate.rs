@@ -92,7 +92,7 @@ async fn plan(command: &Rotate, cluster: &Cluster, key: &ClientKey, now: Timesta
         Err(error) if error.is_missing_right() => None,
         Err(error) => return Err(error),
     };
-    let plan = Plan::of(key, pods.as_deref(), now, command.output);
+    let plan = Plan::of(key, cluster.server_of(key).await?, pods.as_deref(), now, command.output);
     match command.output {
         Some(Output::Name) => print(&format!("clientkey.errortracking.dev/{}\n", command.key)),
         output => match output.and_then(Output::document) {

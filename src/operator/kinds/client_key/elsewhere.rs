@@ -27,12 +27,7 @@ impl KeyPass<'_> {
 
     /// Whether those who hold the key are seen: where another server receives, only if the spec says so.
     pub(super) fn holders_seen(&self) -> bool {
-        let overlap = self.key.spec.rotation.as_ref().and_then(|rotation| rotation.overlap.as_ref());
-        let asked = overlap.and_then(|overlap| overlap.holders);
-        match asked {
-            Some(holders) => holders == Holders::Visible,
-            None => !self.keys.are_elsewhere() && self.key.holders() == Holders::Visible,
-        }
+        self.key.holders(self.keys.are_elsewhere()) == Holders::Visible
     }
 }
 
