@@ -139,3 +139,31 @@ async fn a_key_in_gitlab_is_ours_only_if_the_answer_says_so() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_limit_between_an_answer_and_the_list_leaves_no_orphan() {
+    let gitlab = GitlabDouble::start();
+    let url = gitlab.url();
+    gitlab.with(|api| {
+        let id = api.add_project("acme/shop").id;
+        for token in &mut api.tokens {
+            token.roles.insert(id, crate::support::key_servers::gitlab::MAINTAINER);
+        }
+    });
+    let world = world(&[&url]).await;
+    let namespace = world.namespace("web").await;
+    token(&namespace, "token", &gitlab.token()).await;
+    let _operator = world.start_and_lead().await;
+    gitlab_project(&namespace, "shop", &url).await;
+    namespace.ready(PROJECT, "shop").await;
+    let before = gitlab.keys_of("acme/shop").await.len();
+    // The first list comes before the request for a key, the second one after it.
+    let limited = Fault::TooManyRequests { retry_after: Some("2".into()) };
+    gitlab.fault(Rule::new("GET", CLIENT_KEYS, limited).skip(1).once());
+    key(&namespace, "shop", "shop", json!({})).await;
+    namespace.ready(KEY, "shop").await;
+    let there = gitlab.keys_of("acme/shop").await;
+    assert_eq!(there.len(), before + 1, "one key was asked for: {there:?}");
+    assert_eq!(dsn(&namespace, "shop").await, there.last().map(|key| key.dsn.clone()));
+    assert_eq!(world.sql("SELECT count(*) FROM errortracking.server_key_orphans").await, "0");
+}

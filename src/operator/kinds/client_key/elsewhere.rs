@@ -2,9 +2,12 @@
 
 use super::{KeyPass, plan::Observed};
 use crate::{
-    backend::ServerKind,
+    backend::{Backend, ServerKind},
     crd::{ClientKey, Endpoint, ErrorTrackingProject, Holders},
-    operator::{engine::queue::ObjectName, kinds::failure::Unmet},
+    operator::{
+        engine::queue::ObjectName,
+        kinds::failure::{Failure, Unmet},
+    },
 };
 
 /// For fields that say what is so anyway, or ask for nothing, nobody has to do anything.
@@ -18,6 +21,19 @@ impl KeyPass<'_> {
         let unmet = unsupported(self.key, server).or_else(|| no_maximum(self.key, server));
         let limit_refused = observed.rate_limit.is_some() && self.keys.living().any(|key| key.limit_refused);
         unmet.or_else(|| limit_refused.then_some(Unmet::RateLimit { server: server.as_str() }))
+    }
+
+    /// A project that goes takes back the keys that the ledger has then: one that was made after that ends here.
+    pub(super) async fn end_if_project_goes(&self, backend: &Backend) -> Result<(), Failure> {
+        let goes = match self.project() {
+            None => true,
+            Some(project) => project.0.as_ref().is_ok_and(|project| project.metadata.deletion_timestamp.is_some()),
+        };
+        if backend.server().is_none() || !goes {
+            return Ok(());
+        }
+        backend.revoke_keys_of(&self.uid).await?;
+        Ok(backend.settle(&self.uid).await?)
     }
 
     pub(super) fn wake_project(&self) {

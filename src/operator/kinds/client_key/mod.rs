@@ -391,6 +391,7 @@ impl Pass for KeyPass<'_> {
                     self.wake_project();
                 }
                 changed?;
+                self.end_if_project_goes(&backend).await?;
             }
             Step::SetEnabled(enabled) => {
                 backend.set_enabled(&self.uid, enabled).await?;
@@ -408,6 +409,7 @@ impl Pass for KeyPass<'_> {
                     self.revoke_anyway(&backend).await?;
                     return Err(error.into());
                 }
+                self.end_if_project_goes(&backend).await?;
             }
             Step::RecordEndpoint => self.record_endpoint(&backend).await?,
             Step::Restart => self.restart(&backend).await?,
