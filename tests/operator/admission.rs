@@ -144,9 +144,9 @@ fn a_project_elsewhere_may_only_name_a_token_that_its_author_may_read() {
     let user = tenant(&namespace, "tenant", &[rule("", "secrets", "get", &["theirs"])]);
     let apply = |user: &str, name: &str, server: &str, token: &str, bundle: Option<&str>| {
         let bundle = bundle.map_or_else(String::new, |secret| format!(", caBundleSecretRef: {{name: {secret}}}"));
-        let organization = if server == "sentry" { "organization: acme, " } else { "" };
+        let project = if server == "sentry" { "organization: acme, project: shop" } else { "project: acme/shop" };
         let backend = format!(
-            "{{{server}: {{url: 'https://server.invalid', {organization}project: shop, tokenSecretRef: {{name: {token}}}\
+            "{{{server}: {{url: 'https://server.invalid', {project}, tokenSecretRef: {{name: {token}}}\
              {bundle}}}}}"
         );
         apply_object_as(&namespace, user, "ErrorTrackingProject", name, &format!("{{backend: {backend}}}"))
