@@ -12,6 +12,10 @@ pub const BACK_TO_6: &str = "
     SELECT key_id, project_id, namespace, name, ordinal, left(public_key, 8) AS public_key_prefix,
         enabled, created_at, revoked_at, last_used_at
     FROM errortracking.client_keys;
+    DO $$ BEGIN EXECUTE (
+        SELECT 'ALTER VIEW errortracking.console_client_keys OWNER TO ' || relowner::regrole
+        FROM pg_class WHERE oid = 'errortracking.client_keys'::regclass
+    ); END $$;
     DROP FUNCTION errortracking.succeed_key, errortracking.publish_key, errortracking.end_key, errortracking.restore_key,
         errortracking.record_restart, errortracking.withdraw_keys;
     ALTER TABLE errortracking.client_keys DROP COLUMN state, DROP COLUMN published_at, DROP COLUMN retiring_since,

@@ -14,6 +14,9 @@ use crate::{
     world::{Namespace, World, condition_of},
 };
 
+/// Projects of the Sentry, one for each run.
+const MOST_RUNS: usize = 1_000;
+
 pub struct Servers {
     sentry: SentryDouble,
     gitlab: GitlabDouble,
@@ -34,7 +37,15 @@ struct Row {
 
 impl Servers {
     pub fn start() -> Self {
-        Self { sentry: SentryDouble::start(), gitlab: GitlabDouble::start() }
+        let sentry = SentryDouble::start();
+        // A status lists what the token can see: another project there is a change of every other one.
+        sentry.with(|api| {
+            api.switches.page = 100;
+            for run in 0..MOST_RUNS {
+                api.add_project("acme", &format!("r{run}"));
+            }
+        });
+        Self { sentry, gitlab: GitlabDouble::start() }
     }
 
     /// The chart's value that lets projects name both.
@@ -54,7 +65,10 @@ impl Servers {
     /// Makes the project there, in which somebody else has a key.
     pub fn add_project(&self, server: ServerKind, name: &str) {
         match server {
-            ServerKind::Sentry => self.sentry.with(|api| _ = api.add_project("acme", name)),
+            ServerKind::Sentry => {
+                let there = self.sentry.with(|api| api.project(&format!("acme/{name}")).is_some());
+                assert!(there, "more runs than projects: {name}");
+            }
             ServerKind::Gitlab => self.gitlab.with(|api| {
                 let path = format!("acme/{name}");
                 let id = api.add_project(&path).id;

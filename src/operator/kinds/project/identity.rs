@@ -34,7 +34,10 @@ impl ProjectPass<'_> {
             Ok(Some(state)) => {
                 self.id = Some(state.project_id);
                 self.role.clone_from(&state.ingest_role);
-                self.endpoints.clone_from(&state.endpoints);
+                // Who asks for no way in any more gets none.
+                if self.project.external_url().is_some() {
+                    self.endpoints.clone_from(&state.endpoints);
+                }
                 let known = self.catalogued(&state, Timestamp::now());
                 let placed = self.is_placed(database, &state).await;
                 Ok(CatalogRow::Known(Catalogued {
