@@ -16,7 +16,7 @@ fn dsn(namespace: &Namespace, secret: &str) -> String {
 }
 
 #[test]
-fn an_ingress_leads_to_the_project_and_external_keys_follow_its_url() {
+fn an_ingress_leads_to_the_project_and_stays_while_a_key_names_its_host() {
     let _turn = beside_others();
     let namespace = Namespace::new("ingress");
     namespace.project("shop", "{backend: {integrated: {ingest: {replicas: 0}}}}");
@@ -57,10 +57,16 @@ fn an_ingress_leads_to_the_project_and_external_keys_follow_its_url() {
         "shop",
         r#"{backend: {integrated: {ingest: {replicas: 0, externalURL: "https://proxy.example/errors/"}}}}"#,
     );
-    wait_for("an Ingress that nobody asks for goes", SOON, || (!namespace.exists("ingress/shop-ingest")).then_some(()));
-    wait_for("the Secret follows", SOON, || {
+    wait_for("the Secret follows, with another key", SOON, || {
         dsn(&namespace, "web-dsn").ends_with(&format!("@proxy.example/errors/{id}")).then_some(())
     });
+    let former = wait_for("the key before goes on", SOON, || {
+        let former = namespace.get("etk/web", ".status.retiring.keyID");
+        (!former.is_empty()).then_some(former)
+    });
+    assert!(namespace.exists("ingress/shop-ingest"), "senders with the key before still come by it");
+    namespace.kubectl(&["annotate", "etk/web", &format!("errortracking.dev/revoke={former}")]);
+    wait_for("an Ingress that nobody asks for goes", SOON, || (!namespace.exists("ingress/shop-ingest")).then_some(()));
 }
 
 #[test]
