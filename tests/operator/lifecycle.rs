@@ -96,7 +96,7 @@ fn what_cannot_work_is_refused_with_a_sentence_that_says_what_to_do() {
         ("shop", "{backend: {integrated: {retentionDays: 0}}}", "retentionDays must be between 1 and 3650"),
         (long.as_str(), "{}", "at most 40 characters"),
         ("shop.web", "{}", "lower-case letters, digits and '-'"),
-        ("shop", "{backend: {}}", "must name one backend"),
+        ("shop", "{backend: {}}", "must name exactly one"),
         ("shop", "{backend: {integrated: {ingest: {replicas: 101}}}}", "between 0 and 100"),
         ("shop", "{backend: {integrated: {ingest: {trustedProxies: [proxy.example]}}}}", "networks in CIDR notation"),
         ("shop", "{backend: {integrated: {quota: {eventsPerMinute: 0}}}}", "set active: false"),
