@@ -162,6 +162,13 @@ impl Caches {
         self.of::<ErrorTrackingProject>().get(&ObjectName::new(namespace, name))
     }
 
+    /// Whether another server keeps the errors of the project. It is told without reading the object.
+    #[must_use]
+    pub fn is_elsewhere(&self, project: &ObjectName) -> bool {
+        let facts = self.of::<ErrorTrackingProject>().cache.facts(&project.namespace, &project.name);
+        facts.is_some_and(|facts| facts.elsewhere)
+    }
+
     /// The largest number that a status names, up to `credible`: new ones start above it, even after a restore of
     /// Postgres.
     #[must_use]

@@ -23,13 +23,9 @@ pub fn undo(deleted: &Deleted<'_, ClientKey>, context: &Context) -> Vec<Undo> {
         return secrets.filter_map(|(step, name)| Some(Undo::OrphanChild { step, kind, name: name? })).collect();
     }
     let mut undo = vec![Undo::Settle { step: "revoke", tombstone: tombstone(deleted, context) }];
-    if let Some(project) =
-        deleted.object.map(|key| ObjectName::new(key.project_namespace(), &key.spec.project_ref.name))
-    {
-        let elsewhere = context.caches.of::<ErrorTrackingProject>().cache.facts(&project.namespace, &project.name);
-        if elsewhere.is_some_and(|facts| facts.elsewhere) {
-            undo.push(Undo::TakeBack { step: "take-back", project });
-        }
+    let project = deleted.object.map(|key| ObjectName::new(key.project_namespace(), &key.spec.project_ref.name));
+    if let Some(project) = project.filter(|project| context.caches.is_elsewhere(project)) {
+        undo.push(Undo::TakeBack { step: "take-back", project });
     }
     let secrets = [("delete-secret", secret), ("delete-binding", binding)].into_iter();
     undo.extend(secrets.filter_map(|(step, name)| Some(Undo::DeleteChild { step, kind, name: name? })));

@@ -16,6 +16,10 @@ const TAKE_OUT: &str = "take it out of the spec";
 impl KeyPass<'_> {
     /// What the spec asks for and the server has nothing for.
     pub(super) fn unmet_at_server(&self, observed: &Observed) -> Option<Unmet> {
+        // Nearly every key is in the operator's own store: its project need not be read for this.
+        if !self.context.caches.is_elsewhere(&self.project_object()) {
+            return None;
+        }
         let project = self.project();
         let server = project.as_ref()?.0.as_ref().ok()?.server().map(ServerKind::from)?;
         let unmet = unsupported(self.key, server).or_else(|| no_maximum(self.key, server));
@@ -25,11 +29,14 @@ impl KeyPass<'_> {
 
     /// A project that goes takes back the keys that the ledger has then: one that was made after that ends here.
     pub(super) async fn end_if_project_goes(&self, backend: &Backend) -> Result<(), Failure> {
+        if backend.server().is_none() {
+            return Ok(());
+        }
         let goes = match self.project() {
             None => true,
             Some(project) => project.0.as_ref().is_ok_and(|project| project.metadata.deletion_timestamp.is_some()),
         };
-        if backend.server().is_none() || !goes {
+        if !goes {
             return Ok(());
         }
         backend.revoke_keys_of(&self.uid).await?;
@@ -37,8 +44,11 @@ impl KeyPass<'_> {
     }
 
     pub(super) fn wake_project(&self) {
-        let project = ObjectName::new(self.key.project_namespace(), &self.key.spec.project_ref.name);
-        self.context.caches.wake::<ErrorTrackingProject>(&project);
+        self.context.caches.wake::<ErrorTrackingProject>(&self.project_object());
+    }
+
+    fn project_object(&self) -> ObjectName {
+        ObjectName::new(self.key.project_namespace(), &self.key.spec.project_ref.name)
     }
 
     /// Whether those who hold the key are seen: where another server receives, only if the spec says so.

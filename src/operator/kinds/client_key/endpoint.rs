@@ -20,8 +20,12 @@ impl KeyPass<'_> {
     /// The request for another key that a changed URL is: always at the same time, which is past by now.
     pub(super) fn asked_by_endpoint(&self) -> Option<Timestamp> {
         let active = self.keys.active()?;
-        let url = self.endpoint().filter(|_| self.key.spec.endpoint == Endpoint::External)?;
-        active.endpoint.as_ref().filter(|recorded| **recorded != url)?;
+        // Before the project is read: it has no URL in it that a key inside the cluster asks for.
+        let recorded = active.endpoint.as_ref().filter(|_| self.key.spec.endpoint == Endpoint::External)?;
+        let url = self.endpoint()?;
+        if *recorded == url {
+            return None;
+        }
         active.created_at.checked_add(SignedDuration::from_secs(1)).ok()
     }
 }

@@ -305,8 +305,8 @@ impl Pass for KeyPass<'_> {
             no_address: self.no_address(),
             no_external_url: accepted && no_endpoint,
             elsewhere: server.is_some(),
-            owed: server.is_some() && self.keys.are_owed(),
-            awaits_dsn: server.is_some() && target_awaits,
+            owed: self.keys.are_owed(),
+            awaits_dsn: target_awaits,
             endpoint_unrecorded: server.is_none() && self.lacks_endpoint(),
             past_limit: self.past_limit(),
             project,
@@ -348,16 +348,12 @@ impl Pass for KeyPass<'_> {
     }
 
     fn is_of_owner(&self, failure: &Failure) -> bool {
-        let project = self.project();
-        let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
-        let has_database = project.is_some_and(|project| project.database_secret().is_some());
-        failure.is_of_server() || failure.is_caused_by_database() && has_database
+        let has_database = || self.project_says(|project| project.database_secret().is_some());
+        failure.is_of_server() || failure.is_caused_by_database() && has_database()
     }
 
     fn is_in_owners_database(&self) -> bool {
-        let project = self.project();
-        let project = project.as_deref().and_then(|project| project.0.as_ref().ok());
-        project.is_some_and(|project| project.database_secret().is_some() || project.server().is_some())
+        self.project_says(|project| project.database_secret().is_some() || project.server().is_some())
     }
 
     fn waits(observed: &Observed) -> bool {

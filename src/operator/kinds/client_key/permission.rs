@@ -30,6 +30,11 @@ impl KeyPass<'_> {
         self.context.caches.project(self.key.project_namespace(), &self.key.spec.project_ref.name)
     }
 
+    /// Whether the project is there, can be read, and says so.
+    pub(super) fn project_says(&self, so: impl FnOnce(&ErrorTrackingProject) -> bool) -> bool {
+        self.project().is_some_and(|project| project.0.as_ref().is_ok_and(so))
+    }
+
     /// Asked in each pass, so that a label that is taken off a namespace is noticed within ten minutes.
     pub(super) async fn is_let_in(&self, project: &ErrorTrackingProject) -> Result<bool, Failure> {
         if !self.key.is_elsewhere() {

@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use super::{KeyPass, plan::Recorded, restarts, rotating, secret};
 use crate::{
     backend::{Backend, Key, KeyObjects},
-    crd::ErrorTrackingProject,
     operator::{
-        engine::queue::ObjectName,
         kinds::failure::Failure,
         objects::{EventReason, apply, child::ChildKind},
     },
@@ -108,8 +106,7 @@ impl KeyPass<'_> {
             && self.keys.all()[index].endpoint.is_some()
         {
             // The project keeps the way in that the DSN of the key names.
-            let project = ObjectName::new(self.key.project_namespace(), &self.key.spec.project_ref.name);
-            self.context.caches.wake::<ErrorTrackingProject>(&project);
+            self.wake_project();
         }
         Ok(())
     }
