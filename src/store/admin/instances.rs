@@ -35,16 +35,13 @@ impl Admin {
     /// Records that the pod is gone, if the instance has not ended: nobody knows what it had still to tell. A later
     /// report takes it back.
     pub async fn mark_instance_gone(&self, project: ProjectId, instance: &str) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.ingest_instances SET ended_at = clock_timestamp()
              WHERE project_id = $1 AND instance = $2 AND ended_at IS NULL",
         )
         .bind(project.as_i64())
-        .bind(instance)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .bind(instance);
+        self.change(change).await?;
         Ok(())
     }
 }

@@ -213,34 +213,28 @@ impl Admin {
 
     /// Keys of the object that are not enabled are refused and keep their place; no effect on those that have ended.
     pub async fn set_keys_enabled(&self, client_key_uid: &str, enabled: bool) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.client_keys SET enabled = $2
              WHERE client_key_uid = $1 AND enabled <> $2 AND revoked_at IS NULL",
         )
         .bind(client_key_uid)
-        .bind(enabled)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .bind(enabled);
+        self.change(change).await?;
         Ok(())
     }
 
     /// How many events are accepted with each key of the object; `None`: any number. No effect on those that have ended.
     pub async fn set_keys_rate_limit(&self, client_key_uid: &str, limit: Option<RateLimit>) -> Result<(), StoreError> {
         let number = |of: fn(RateLimit) -> u32| limit.map(|limit| i32::try_from(of(limit)).unwrap_or(i32::MAX));
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.client_keys SET rate_limit_events = $2, rate_limit_seconds = $3
              WHERE client_key_uid = $1 AND revoked_at IS NULL
                 AND (rate_limit_events, rate_limit_seconds) IS DISTINCT FROM ($2, $3)",
         )
         .bind(client_key_uid)
         .bind(number(|limit| limit.events))
-        .bind(number(|limit| limit.window_seconds))
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .bind(number(|limit| limit.window_seconds));
+        self.change(change).await?;
         Ok(())
     }
 
@@ -257,30 +251,23 @@ impl Admin {
 
     /// For good. Repeating it changes nothing.
     pub async fn revoke_key(&self, key_id: i64) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
              WHERE key_id = $1 AND revoked_at IS NULL",
         )
-        .bind(key_id)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
+        .bind(key_id);
+        self.change(change).await?;
         Ok(())
     }
 
     /// Revokes every key of the object; how many it were now.
     pub async fn revoke_keys_of(&self, client_key_uid: &str) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        let revoked = sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.client_keys SET revoked_at = now(), state = 'revoked'
              WHERE client_key_uid = $1 AND revoked_at IS NULL",
         )
-        .bind(client_key_uid)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(revoked.rows_affected())
+        .bind(client_key_uid);
+        self.change(change).await
     }
 }
 

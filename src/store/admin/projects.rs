@@ -132,14 +132,12 @@ impl Admin {
 
     /// Writes down on which server the project is kept; `None`: on this one.
     pub async fn record_location(&self, project: ProjectId, location: Option<&Location>) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query("UPDATE errortracking.projects SET database_secret = $2, server = $3 WHERE project_id = $1")
-            .bind(project.as_i64())
-            .bind(location.map(|location| &location.secret))
-            .bind(location.map(|location| &location.server))
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
+        let change =
+            sqlx::query("UPDATE errortracking.projects SET database_secret = $2, server = $3 WHERE project_id = $1")
+                .bind(project.as_i64())
+                .bind(location.map(|location| &location.secret))
+                .bind(location.map(|location| &location.server));
+        self.change(change).await?;
         Ok(())
     }
 

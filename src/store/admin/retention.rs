@@ -255,14 +255,12 @@ impl Admin {
     async fn delete_in_batches(&self, delete: &str, before: Option<Timestamp>, limit: i64) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let mut transaction = self.begin().await?;
             let query = sqlx::query(AssertSqlSafe(delete.to_owned())).persistent(false);
             let query = match before {
                 Some(before) => query.bind(Timestamptz::from(before)).bind(limit),
                 None => query.bind(limit),
             };
-            let rows = query.execute(&mut *transaction).await?.rows_affected();
-            transaction.commit().await?;
+            let rows = self.change(query).await?;
             deleted += rows;
             if rows == 0 {
                 return Ok(deleted);

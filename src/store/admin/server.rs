@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction, postgres::PgArguments, query::Query,
+};
 
 use super::{Admin, InstallationId, LONGEST_TRANSACTION, Leader, ingest_pods, leader, rights};
 use crate::{
@@ -165,6 +167,14 @@ impl Admin {
         let mut transaction = self.read().await?;
         fence(&mut transaction, self.epoch, lock_timeout).await?;
         Ok(transaction)
+    }
+
+    /// A change of one statement; how many rows it was.
+    pub(super) async fn change(&self, statement: Query<'_, Postgres, PgArguments>) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let changed = statement.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(changed.rows_affected())
     }
 
     /// A transaction that changes nothing, so that it needs no leader. Dropped, it rolls back.

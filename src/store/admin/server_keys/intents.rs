@@ -52,16 +52,14 @@ impl Admin {
 
     /// The server has answered the object with this key, which is to be found in the list of all.
     pub async fn record_key_answered(&self, place: &str, uid: &str, key: &PublicKey) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.server_key_intents SET answered = $3 WHERE place = $1 AND client_key_uid = $2",
         )
         .bind(place)
         .bind(uid)
-        .bind(key.as_str())
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
+        .bind(key.as_str());
+        self.change(change).await?;
+        Ok(())
     }
 
     /// The answer is given up: of the ids that the place has now, `orphans` may have been meant, and nobody claims them.
@@ -87,19 +85,15 @@ impl Admin {
         ordinal: i32,
         known: &[String],
     ) -> Result<Begun, StoreError> {
-        let mut transaction = self.begin().await?;
-        let begun = sqlx::query(
+        let change = sqlx::query(
             "INSERT INTO errortracking.server_key_intents (place, client_key_uid, ordinal, known)
              VALUES ($1, $2, $3, $4) ON CONFLICT (place) DO NOTHING",
         )
         .bind(place)
         .bind(uid)
         .bind(ordinal)
-        .bind(known)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(if begun.rows_affected() > 0 { Begun::Begun } else { Begun::Busy })
+        .bind(known);
+        Ok(if self.change(change).await? > 0 { Begun::Begun } else { Begun::Busy })
     }
 
     /// The server said no: nothing was made.

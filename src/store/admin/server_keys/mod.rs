@@ -266,15 +266,13 @@ impl Admin {
 
     /// Every key of the object is in its overlap from now on.
     pub async fn withdraw_server_keys(&self, uid: &str) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.server_keys SET state = 'overlap', retiring_since = clock_timestamp()
              WHERE client_key_uid = $1 AND state IN ('minted', 'published')",
         )
-        .bind(uid)
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
+        .bind(uid);
+        self.change(change).await?;
+        Ok(())
     }
 
     /// The key of this object has ended, for good or until it is restored; whether it had not before.
@@ -304,8 +302,7 @@ impl Admin {
 
     /// A retired key of the object goes on in an overlap, if it ended within `days`; whether it had ended.
     pub async fn restore_server_key(&self, uid: &str, key_id: i64, days: i32) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let restored = sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.server_keys
              SET state = 'overlap', ended_at = NULL, retiring_since = clock_timestamp(), restored = true
              WHERE key_id = $2 AND client_key_uid = $1 AND state = 'retired' AND deleted_at IS NULL
@@ -313,25 +310,20 @@ impl Admin {
         )
         .bind(uid)
         .bind(key_id)
-        .bind(days)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(restored.rows_affected() > 0)
+        .bind(days);
+        Ok(self.change(change).await? > 0)
     }
 
     /// A workload, as "Deployment/shop", was restarted because the Secret names the key now.
     pub async fn record_server_key_restart(&self, key_id: i64, workload: &str) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.server_keys SET restarted = restarted || $2
              WHERE key_id = $1 AND NOT $2 = ANY (restarted) AND cardinality(restarted) < 1000",
         )
         .bind(key_id)
-        .bind(workload)
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
+        .bind(workload);
+        self.change(change).await?;
+        Ok(())
     }
 
     /// What the spec asks of the living keys of the object: whether they are accepted, and their limit.
@@ -341,10 +333,9 @@ impl Admin {
         enabled: Option<bool>,
         limit: Option<Option<RateLimit>>,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let numbers = limit.flatten().map(|limit| (number(limit.events), number(limit.window_seconds)));
-        sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.server_keys SET enabled = coalesce($2, enabled),
                 rate_limit_events = CASE WHEN $3 THEN $4 ELSE rate_limit_events END,
                 rate_limit_seconds = CASE WHEN $3 THEN $5 ELSE rate_limit_seconds END,
@@ -355,24 +346,19 @@ impl Admin {
         .bind(enabled)
         .bind(limit.is_some())
         .bind(numbers.map(|(events, _)| events))
-        .bind(numbers.map(|(_, seconds)| seconds))
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
+        .bind(numbers.map(|(_, seconds)| seconds));
+        self.change(change).await?;
+        Ok(())
     }
 
     /// The keys of the object have ended for good, or those of a project's object; how many it were now.
     pub async fn end_server_keys_of(&self, object_uid: &str) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        let ended = sqlx::query(
+        let change = sqlx::query(
             "UPDATE errortracking.server_keys SET state = 'revoked', ended_at = clock_timestamp()
              WHERE (client_key_uid = $1 OR project_uid = $1) AND ended_at IS NULL",
         )
-        .bind(object_uid)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(ended.rows_affected())
+        .bind(object_uid);
+        self.change(change).await
     }
 }
 
