@@ -61,7 +61,6 @@ CREATE INDEX server_keys_project ON errortracking.server_keys (project_uid) WHER
 CREATE TABLE errortracking.server_key_intents (
     place text PRIMARY KEY,
     client_key_uid text NOT NULL,
-    ordinal integer NOT NULL,
     known text[] NOT NULL,
     -- The public key in the answer, while it has still to be found in the list of all.
     answered text,

@@ -42,8 +42,8 @@ async fn a_key_in_the_ledger_goes_through_its_life_and_each_change_can_be_repeat
     let store = Store::create().await;
     let (admin, owner, place) = (&store.admin, key_identity("shop", "k1"), place());
     let (public, other) = (public_key(), public_key());
-    let first = admin.mint_server_key(&place, &owner, 1, (&public, State::Published), None).await.unwrap();
-    let again = admin.mint_server_key(&place, &owner, 1, (&other, State::Published), None).await.unwrap();
+    let first = admin.mint_server_key(&place, &owner, 1, &public, None).await.unwrap();
+    let again = admin.mint_server_key(&place, &owner, 1, &other, None).await.unwrap();
     assert_eq!((first.key_id, &first.public_key), (again.key_id, &public), "one key for an ordinal");
     assert_eq!((first.asked_at, first.server_id), (None, None), "nobody was asked for it");
     admin.record_asked(first.key_id).await.unwrap();
@@ -56,8 +56,8 @@ async fn a_key_in_the_ledger_goes_through_its_life_and_each_change_can_be_repeat
     admin.ask_server_keys("k1", None, Some(limit)).await.unwrap();
     admin.ask_server_keys("k1", Some(false), None).await.unwrap();
 
-    let next = admin.succeed_server_key(first.key_id, 2, &public_key(), None).await.unwrap().unwrap();
-    let again = admin.succeed_server_key(first.key_id, 2, &public_key(), None).await.unwrap().unwrap();
+    let next = admin.succeed_server_key(&place, first.key_id, 2, &public_key(), None).await.unwrap().unwrap();
+    let again = admin.succeed_server_key(&place, first.key_id, 2, &public_key(), None).await.unwrap().unwrap();
     assert_eq!(next.key_id, again.key_id);
     assert_eq!((next.state, next.enabled, next.rate_limit), (State::Minted, false, limit), "what was asked for holds");
     let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -100,7 +100,7 @@ async fn keys_of_a_lost_object_are_taken_over_and_those_of_others_are_not() {
     let (admin, place) = (&store.admin, place());
     let (lost, again, other) = (key_identity("shop", "k1"), key_identity("shop", "k2"), key_identity("blog", "k3"));
     let public = public_key();
-    let key = admin.mint_server_key(&place, &lost, 1, (&public, State::Published), None).await.unwrap();
+    let key = admin.mint_server_key(&place, &lost, 1, &public, None).await.unwrap();
     let told = Answer { public_key: public.clone(), ..answer("1") };
     assert!(admin.adopt_server_key(&place, &other, 1, &told).await.unwrap().is_none(), "it is another object's");
     assert!(admin.take_server_keys_over(&place, &other).await.unwrap().is_empty());
@@ -125,8 +125,8 @@ async fn one_key_without_a_name_is_asked_for_at_a_time() {
     let at = &place.place;
     let known = ["3".to_owned()];
     assert!(admin.lost_answer(at, "k1").await.unwrap().is_none());
-    assert_eq!(admin.begin_server_key(at, "k1", 1, &known).await.unwrap(), Begun::Begun);
-    assert_eq!(admin.begin_server_key(at, "k2", 1, &known).await.unwrap(), Begun::Busy);
+    assert_eq!(admin.begin_server_key(at, "k1", &known).await.unwrap(), Begun::Begun);
+    assert_eq!(admin.begin_server_key(at, "k2", &known).await.unwrap(), Begun::Busy);
     assert!(admin.lost_answer(at, "k2").await.unwrap().is_none(), "the answer may still come");
     let lost = admin.lost_answer(at, "k1").await.unwrap().unwrap();
     assert_eq!((&*lost.client_key_uid, &lost.known[..], lost.answered), ("k1", &known[..], None));
@@ -147,14 +147,13 @@ async fn one_key_without_a_name_is_asked_for_at_a_time() {
     assert_eq!(orphans, ["4", "5"]);
 
     // The answer that makes a key ends the intent in the same transaction.
-    admin.begin_server_key(at, "k1", 1, &known).await.unwrap();
+    admin.begin_server_key(at, "k1", &known).await.unwrap();
     let told = answer("6");
-    let new = (&told.public_key, State::Published);
-    let first = admin.mint_server_key(&place, &owner, 1, new, Some(&told)).await.unwrap();
-    assert_eq!(admin.begin_server_key(at, "k1", 2, &known).await.unwrap(), Begun::Begun);
+    let first = admin.mint_server_key(&place, &owner, 1, &told.public_key, Some(&told)).await.unwrap();
+    assert_eq!(admin.begin_server_key(at, "k1", &known).await.unwrap(), Begun::Begun);
     let told = answer("7");
-    admin.succeed_server_key(first.key_id, 2, &told.public_key, Some(&told)).await.unwrap();
-    assert_eq!(admin.begin_server_key(at, "k1", 3, &known).await.unwrap(), Begun::Begun);
+    admin.succeed_server_key(&place, first.key_id, 2, &told.public_key, Some(&told)).await.unwrap();
+    assert_eq!(admin.begin_server_key(at, "k1", &known).await.unwrap(), Begun::Begun);
     admin.end_intent(at).await.unwrap();
     assert_eq!(admin.claimed_server_ids(at).await.unwrap().len(), 2);
     let there = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();

@@ -15,13 +15,7 @@ use crate::{
 };
 
 /// Asks for a key at the place. The intent in the ledger ends when the answer is recorded.
-pub async fn make(
-    ledger: &Admin,
-    server: &Gitlab,
-    place: &str,
-    client_key_uid: &str,
-    ordinal: i32,
-) -> Result<Answer, BackendError> {
+pub async fn make(ledger: &Admin, server: &Gitlab, place: &str, client_key_uid: &str) -> Result<Answer, BackendError> {
     let keys = server.keys().await?;
     let there: Vec<_> = keys.iter().map(|key| key.id.to_string()).collect();
     if let Some(lost) = ledger.lost_answer(place, client_key_uid).await? {
@@ -34,7 +28,7 @@ pub async fn make(
         }
         ledger.give_answer_up(place, &orphans).await?;
     }
-    if ledger.begin_server_key(place, client_key_uid, ordinal, &there).await? == Begun::Busy {
+    if ledger.begin_server_key(place, client_key_uid, &there).await? == Begun::Busy {
         return Err(BackendError::Busy);
     }
     match server.make().await {

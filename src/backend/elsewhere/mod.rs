@@ -166,9 +166,8 @@ impl Elsewhere {
 
     pub(super) async fn mint(&self, keys: &mut Keys, owner: &KeyIdentity) -> Result<Key, BackendError> {
         let ordinal = keys.ordinal + 1;
-        let (public_key, answer) = self.begin(&owner.client_key_uid, ordinal).await?;
-        let new = (&public_key, State::Published);
-        let row = self.ledger.mint_server_key(&self.place, owner, ordinal, new, answer.as_ref()).await?;
+        let (public_key, answer) = self.begin(&owner.client_key_uid).await?;
+        let row = self.ledger.mint_server_key(&self.place, owner, ordinal, &public_key, answer.as_ref()).await?;
         let key = self.key(row, keys.now);
         keys.ordinal = ordinal;
         keys.all.push(key.clone());
@@ -177,17 +176,17 @@ impl Elsewhere {
 
     pub(super) async fn succeed(&self, keys: &Keys, uid: &str, active: &KeyId) -> Result<Keys, BackendError> {
         let ordinal = keys.ordinal + 1;
-        let (public_key, answer) = self.begin(uid, ordinal).await?;
-        self.ledger.succeed_server_key(number(active)?, ordinal, &public_key, answer.as_ref()).await?;
+        let (public_key, answer) = self.begin(uid).await?;
+        self.ledger.succeed_server_key(&self.place, number(active)?, ordinal, &public_key, answer.as_ref()).await?;
         self.observe(uid).await
     }
 
     /// In a Sentry the key gets the name that we choose, and is asked for once the ledger has it. GitLab chooses, and is
     /// asked first.
-    async fn begin(&self, uid: &str, ordinal: i32) -> Result<(PublicKey, Option<Answer>), BackendError> {
+    async fn begin(&self, uid: &str) -> Result<(PublicKey, Option<Answer>), BackendError> {
         match self.server()? {
             Server::Gitlab(server) => {
-                let answer = gitlab::make(&self.ledger, server, &self.place.place, uid, ordinal).await?;
+                let answer = gitlab::make(&self.ledger, server, &self.place.place, uid).await?;
                 Ok((answer.public_key.clone(), Some(answer)))
             }
             Server::Sentry(_) => Ok((PublicKey::from_random(rand::rng().random()), None)),

@@ -78,20 +78,13 @@ impl Admin {
     }
 
     /// Before a key is asked for at the place, which has these ids now.
-    pub async fn begin_server_key(
-        &self,
-        place: &str,
-        uid: &str,
-        ordinal: i32,
-        known: &[String],
-    ) -> Result<Begun, StoreError> {
+    pub async fn begin_server_key(&self, place: &str, uid: &str, known: &[String]) -> Result<Begun, StoreError> {
         let change = sqlx::query(
-            "INSERT INTO errortracking.server_key_intents (place, client_key_uid, ordinal, known)
-             VALUES ($1, $2, $3, $4) ON CONFLICT (place) DO NOTHING",
+            "INSERT INTO errortracking.server_key_intents (place, client_key_uid, known)
+             VALUES ($1, $2, $3) ON CONFLICT (place) DO NOTHING",
         )
         .bind(place)
         .bind(uid)
-        .bind(ordinal)
         .bind(known);
         Ok(if self.change(change).await? > 0 { Begun::Begun } else { Begun::Busy })
     }
@@ -111,24 +104,14 @@ impl Admin {
             .bind(there)
             .execute(&mut *transaction)
             .await?;
-        let orphans: Vec<(String,)> = sqlx::query_as(
-            "SELECT server_id FROM errortracking.server_key_orphans WHERE place = $1 ORDER BY seen_at, server_id",
-        )
-        .bind(place)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let orphans = orphans_at(&mut transaction, place).await?;
         transaction.commit().await?;
-        Ok(orphans.into_iter().map(|(id,)| id).collect())
+        Ok(orphans)
     }
 
     /// Ids that were there when they were looked at last, and that nobody claims.
     pub async fn known_server_key_orphans(&self, place: &str) -> Result<Vec<String>, StoreError> {
-        let orphans: Vec<(String,)> =
-            sqlx::query_as("SELECT server_id FROM errortracking.server_key_orphans WHERE place = $1")
-                .bind(place)
-                .fetch_all(&mut *self.read().await?)
-                .await?;
-        Ok(orphans.into_iter().map(|(id,)| id).collect())
+        orphans_at(&mut *self.read().await?, place).await
     }
 
     /// Every id at the place that a key of ours has or had.
@@ -151,14 +134,12 @@ pub(super) async fn end(connection: &mut PgConnection, place: &str) -> Result<()
     Ok(())
 }
 
-/// The intent to make a key of the place where this one is.
-pub(super) async fn end_of(connection: &mut PgConnection, key_id: i64) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM errortracking.server_key_intents
-         WHERE place = (SELECT place FROM errortracking.server_keys WHERE key_id = $1)",
+async fn orphans_at(connection: &mut PgConnection, place: &str) -> Result<Vec<String>, StoreError> {
+    let orphans: Vec<(String,)> = sqlx::query_as(
+        "SELECT server_id FROM errortracking.server_key_orphans WHERE place = $1 ORDER BY seen_at, server_id",
     )
-    .bind(key_id)
-    .execute(connection)
+    .bind(place)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    Ok(orphans.into_iter().map(|(id,)| id).collect())
 }

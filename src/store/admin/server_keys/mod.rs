@@ -118,20 +118,20 @@ impl Admin {
     }
 
     /// The key of (`ClientKey`, ordinal): the row that is there and has not ended, else a new one. With an `answer`, the server
-    /// has it already; the intent to make one there ends with it. `state`: published for a first key.
+    /// has it already; the intent to make one there ends with it.
     pub async fn mint_server_key(
         &self,
         place: &Place,
         owner: &KeyIdentity,
         ordinal: i32,
-        (public_key, state): (&PublicKey, State),
+        public_key: &PublicKey,
         answer: Option<&Answer>,
     ) -> Result<ServerKeyRow, StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query(
             "INSERT INTO errortracking.server_keys (
                 place, project_uid, namespace, name, namespace_uid, client_key_uid, ordinal, public_key, state
-             ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'published')
              ON CONFLICT (client_key_uid, ordinal) WHERE ended_at IS NULL DO NOTHING",
         )
         .bind(&place.place)
@@ -142,7 +142,6 @@ impl Admin {
         .bind(&owner.client_key_uid)
         .bind(ordinal)
         .bind(public_key.as_str())
-        .bind(state.as_str())
         .execute(&mut *transaction)
         .await?;
         let made: ServerKeyRow = sqlx::query_as(AssertSqlSafe(format!(
@@ -165,6 +164,7 @@ impl Admin {
     /// new one. With an `answer`, the server has it already. `None`: `active` has ended.
     pub async fn succeed_server_key(
         &self,
+        place: &Place,
         active: i64,
         ordinal: i32,
         public_key: &PublicKey,
@@ -196,7 +196,7 @@ impl Admin {
         .await?;
         if let (Some(made), Some(answer)) = (&made, answer) {
             record(&mut transaction, made.key_id, answer).await?;
-            intents::end_of(&mut transaction, made.key_id).await?;
+            intents::end(&mut transaction, &place.place).await?;
         }
         transaction.commit().await?;
         Ok(made)
