@@ -16,13 +16,13 @@ pub mod servers;
 use jiff::Timestamp;
 
 pub use self::{
-    elsewhere::{Debt, Elsewhere, Server, ServerKind, Upkeep},
+    elsewhere::{Debt, Elsewhere, Server, Upkeep},
     error::{BackendError, NotConnected},
     integrated::Integrated,
     key::{DsnSource, Key, KeyId, Keys, PublishedKey},
 };
-use crate::settings::RateLimit;
 pub use crate::store::admin::{Ended, IngestInstance, KeyIdentity, KeyObjects, RefusedAddress, RefusedUse};
+use crate::{crd::ServerKind, settings::RateLimit};
 
 /// Keeps the keys of a project. Cheap to clone.
 #[derive(Clone, Debug)]

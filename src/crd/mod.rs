@@ -31,7 +31,7 @@ pub use project::{
     ErrorTrackingProjectStatus, IngestMode, IngestStatus, Integrated, SecretReference,
 };
 pub use rotation::{HolderWorkload, Holders, Overlap, Period, RetiringKey, Rotation, Window};
-pub use servers::{Gitlab, SecretKeyReference, Sentry, SentryStatus, ServerRef};
+pub use servers::{Gitlab, SecretKeyReference, Sentry, SentryStatus, ServerKind, ServerRef};
 pub use settings::{Filters, Privacy, Quota, RateLimit};
 
 use kube::CustomResourceExt;

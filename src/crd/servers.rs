@@ -87,6 +87,23 @@ pub struct SentryStatus {
     pub available_projects: Vec<String>,
 }
 
+/// Which server it is, also while it cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    Sentry,
+    Gitlab,
+}
+
+impl ServerKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sentry => "Sentry",
+            Self::Gitlab => "GitLab",
+        }
+    }
+}
+
 /// Where the keys of a project are when another server keeps its errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerRef<'a> {
@@ -113,12 +130,11 @@ impl ServerRef<'_> {
         }
     }
 
-    /// Name of the server's kind.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> ServerKind {
         match self {
-            Self::Sentry(_) => "Sentry",
-            Self::Gitlab(_) => "GitLab",
+            Self::Sentry(_) => ServerKind::Sentry,
+            Self::Gitlab(_) => ServerKind::Gitlab,
         }
     }
 

@@ -116,7 +116,7 @@ impl Cluster {
         match cluster.object::<ErrorTrackingProject>(&key.spec.project_ref.name).await {
             Ok(object) => {
                 let project: Option<ErrorTrackingProject> = object.try_parse().ok();
-                Ok(project.and_then(|project| project.server().map(|server| server.kind())))
+                Ok(project.and_then(|project| project.server().map(|server| server.kind().as_str())))
             }
             Err(error) if error.is_missing_right() || error.is_not_found() => Ok(None),
             Err(error) => Err(error),

@@ -2,8 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ServerKind;
-use crate::{rotation::State, store::admin::ServerKeyRow};
+use crate::{crd::ServerKind, rotation::State, store::admin::ServerKeyRow};
 
 /// A key of Sentry that has ended is deleted there after so long; until then it can be taken back.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);

@@ -19,6 +19,7 @@ use super::{
     servers::{Gitlab, Sentry},
 };
 use crate::{
+    crd::ServerKind,
     dsn::{DsnParts, PublicKey},
     rotation::{RESTORABLE_DAYS, State},
     settings::RateLimit,
@@ -42,23 +43,6 @@ pub struct Elsewhere {
 pub enum Server {
     Sentry(Arc<Sentry>),
     Gitlab(Arc<Gitlab>),
-}
-
-/// Which server it is, also while it cannot be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerKind {
-    Sentry,
-    Gitlab,
-}
-
-impl ServerKind {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sentry => "Sentry",
-            Self::Gitlab => "GitLab",
-        }
-    }
 }
 
 impl Elsewhere {

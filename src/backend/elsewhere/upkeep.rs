@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Elsewhere, Server, ServerKind, debt, gitlab, sentry};
-use crate::{backend::BackendError, store::admin::ServerKeyRow};
+use super::{Elsewhere, Server, debt, gitlab, sentry};
+use crate::{backend::BackendError, crd::ServerKind, store::admin::ServerKeyRow};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -42,7 +42,7 @@ impl Databases {
             let project_uid = project.metadata.uid.clone().unwrap_or_default();
             let place = Place { place: reference.place(), project_uid };
             let (server, _) = self.servers.state(project, reference);
-            let elsewhere = Elsewhere::new(own.admin.clone(), place, reference.into(), server);
+            let elsewhere = Elsewhere::new(own.admin.clone(), place, reference.kind(), server);
             return BackendState::Ready(Box::new(Backend::Elsewhere(elsewhere)));
         }
         match state {

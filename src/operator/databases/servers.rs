@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{SecretName, login::values_of};
 use crate::{
     backend::{
-        NotConnected, Server, ServerKind, Upkeep,
+        NotConnected, Server, Upkeep,
         servers::{AllowedBackends, Gitlab, Sentry, ServerError, Turns, Web},
     },
     crd::{ErrorTrackingProject, ServerRef},
@@ -69,7 +69,7 @@ impl Servers {
         let known = self.known.lock();
         match known.get(&name(project)).filter(|known| known.uid == uid(project)) {
             Some(known) => (known.server.clone(), known.seen.clone()),
-            None => (Err(NotConnected::NotYet(server.kind())), Seen::default()),
+            None => (Err(NotConnected::NotYet(server.kind().as_str())), Seen::default()),
         }
     }
 
@@ -185,15 +185,6 @@ impl Servers {
     /// The project is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.known.lock().remove(&(namespace.to_owned(), name.to_owned()));
-    }
-}
-
-impl From<ServerRef<'_>> for ServerKind {
-    fn from(reference: ServerRef<'_>) -> Self {
-        match reference {
-            ServerRef::Sentry(_) => Self::Sentry,
-            ServerRef::Gitlab(_) => Self::Gitlab,
-        }
     }
 }
 

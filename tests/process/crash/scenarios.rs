@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use error_tracking_operator::backend::ServerKind;
+use error_tracking_operator::crd::ServerKind;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::sleep};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use error_tracking_operator::backend::ServerKind;
+use error_tracking_operator::crd::ServerKind;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 

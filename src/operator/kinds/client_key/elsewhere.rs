@@ -2,8 +2,8 @@
 
 use super::{KeyPass, plan::Observed};
 use crate::{
-    backend::{Backend, ServerKind},
-    crd::{ClientKey, Endpoint, ErrorTrackingProject, Holders},
+    backend::Backend,
+    crd::{ClientKey, Endpoint, ErrorTrackingProject, Holders, ServerKind},
     operator::{
         engine::queue::ObjectName,
         kinds::failure::{Failure, Unmet},
@@ -21,7 +21,7 @@ impl KeyPass<'_> {
             return None;
         }
         let project = self.project();
-        let server = project.as_ref()?.0.as_ref().ok()?.server().map(ServerKind::from)?;
+        let server = project.as_ref()?.0.as_ref().ok()?.server()?.kind();
         let unmet = unsupported(self.key, server).or_else(|| no_maximum(self.key, server));
         let limit_refused = observed.rate_limit.is_some() && self.keys.living().any(|key| key.limit_refused);
         unmet.or_else(|| limit_refused.then_some(Unmet::RateLimit { server: server.as_str() }))

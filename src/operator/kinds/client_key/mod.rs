@@ -48,10 +48,10 @@ use super::{
     project::internal_url,
 };
 use crate::{
-    backend::{Backend, DsnSource, Key, Keys, ServerKind},
+    backend::{Backend, DsnSource, Key, Keys},
     crd::{
         ActiveKey, ClientKey, ClientKeyStatus, ConditionType, Endpoint, ErrorTrackingProject, FINALIZER, Reason,
-        whole_seconds,
+        ServerKind, whole_seconds,
     },
     dsn::Dsn,
     kubernetes::names::CLIENT_KEY_LABEL,

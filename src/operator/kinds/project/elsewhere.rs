@@ -246,7 +246,7 @@ pub fn build(
 
 /// As `Sentry project acme/shop at https://sentry.io`.
 fn describe(reference: ServerRef<'_>) -> String {
-    let (kind, url) = (reference.kind(), reference.url());
+    let (kind, url) = (reference.kind().as_str(), reference.url());
     match reference {
         ServerRef::Sentry(sentry) => format!("{kind} project {}/{} at {url}", sentry.organization, sentry.project),
         ServerRef::Gitlab(gitlab) => format!("{kind} project {} at {url}", gitlab.project),
