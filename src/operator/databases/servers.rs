@@ -66,48 +66,45 @@ impl Servers {
 
     /// The server of the project as it was reached last, and what it told.
     pub fn state(&self, project: &ErrorTrackingProject, server: ServerRef<'_>) -> (Result<Server, NotConnected>, Seen) {
-        let known = self.known.lock();
-        match known.get(&name(project)).filter(|known| known.uid == uid(project)) {
-            Some(known) => (known.server.clone(), known.seen.clone()),
-            None => (Err(NotConnected::NotYet(server.kind().as_str())), Seen::default()),
-        }
+        let known = self.of(project, |known| (known.server.clone(), known.seen.clone()));
+        known.unwrap_or_else(|| (Err(NotConnected::NotYet(server.kind().as_str())), Seen::default()))
     }
 
     /// The server that answered last, for the keys of a project that goes: its token may have gone before it.
     #[must_use]
     pub fn last(&self, project: &ErrorTrackingProject) -> Option<Server> {
-        let known = self.known.lock();
-        known.get(&name(project)).filter(|known| known.uid == uid(project)).and_then(|known| known.last.clone())
+        self.of(project, |known| known.last.clone()).flatten()
     }
 
     /// Whether the server is to be looked at again.
     #[must_use]
     pub fn is_stale(&self, project: &ErrorTrackingProject) -> bool {
-        let known = self.known.lock();
-        let looked = known.get(&name(project)).filter(|known| known.uid == uid(project));
-        looked.and_then(|known| known.looked).is_none_or(|at| at.elapsed() >= FRESH)
+        let looked = self.of(project, |known| known.looked).flatten();
+        looked.is_none_or(|at| at.elapsed() >= FRESH)
     }
 
     /// Whether the keys there are to be compared with the ledger, which is done now and then.
     #[must_use]
     pub fn is_uncompared(&self, project: &ErrorTrackingProject, every: Duration) -> bool {
-        let known = self.known.lock();
-        let compared = known.get(&name(project)).and_then(|known| known.compared.as_ref());
-        compared.is_none_or(|(at, _)| at.elapsed() >= every)
+        let compared = self.of(project, |known| known.compared.as_ref().map(|(at, _)| *at)).flatten();
+        compared.is_none_or(|at| at.elapsed() >= every)
     }
 
     /// What was found when they were compared last.
     #[must_use]
     pub fn upkeep(&self, project: &ErrorTrackingProject) -> Upkeep {
-        let known = self.known.lock();
-        let compared = known.get(&name(project)).and_then(|known| known.compared.as_ref());
-        compared.map(|(_, upkeep)| upkeep.clone()).unwrap_or_default()
+        let compared = self.of(project, |known| known.compared.as_ref().map(|(_, upkeep)| upkeep.clone()));
+        compared.flatten().unwrap_or_default()
     }
 
     pub fn compared(&self, project: &ErrorTrackingProject, upkeep: Upkeep) {
-        if let Some(known) = self.known.lock().get_mut(&name(project)) {
-            known.compared = Some((Instant::now(), upkeep));
-        }
+        self.of(project, |known| known.compared = Some((Instant::now(), upkeep)));
+    }
+
+    /// What is known of the project: of this object, and not of one that had its name before.
+    fn of<T>(&self, project: &ErrorTrackingProject, tell: impl FnOnce(&mut Known) -> T) -> Option<T> {
+        let mut known = self.known.lock();
+        known.get_mut(&name(project)).filter(|known| known.uid == uid(project)).map(tell)
     }
 
     /// Reads the token, and looks whether the server knows the project. What came of it is found in [`Self::state`].
