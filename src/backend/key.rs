@@ -3,11 +3,11 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Debt;
 use crate::{
-    dsn::{ProjectId, PublicKey},
+    dsn::{DsnParts, ProjectId, PublicKey},
     rotation::{self, State},
     settings::RateLimit,
     store::admin::IngestInstance,
@@ -173,4 +173,12 @@ pub struct PublishedKey {
     pub id: Option<KeyId>,
     /// The key before, by an annotation as well, while it was in its overlap.
     pub retiring: Option<PublicKey>,
+}
+
+impl PublishedKey {
+    /// `None`: what is there is no DSN of ours.
+    #[must_use]
+    pub fn public_key(&self) -> Option<PublicKey> {
+        DsnParts::of(self.dsn.expose_secret()).ok()?.public_key().parse().ok()
+    }
 }

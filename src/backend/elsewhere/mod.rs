@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rand::RngExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 pub use self::{debt::Debt, upkeep::Upkeep};
 use super::{
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     crd::ServerKind,
-    dsn::{DsnParts, PublicKey},
+    dsn::PublicKey,
     rotation::{RESTORABLE_DAYS, State},
     settings::RateLimit,
     store::{
@@ -119,8 +119,7 @@ impl Elsewhere {
         owner: &KeyIdentity,
         published: &PublishedKey,
     ) -> Result<(), BackendError> {
-        let named = DsnParts::of(published.dsn.expose_secret()).ok();
-        let Some(named) = named.and_then(|parts| parts.public_key().parse::<PublicKey>().ok()) else { return Ok(()) };
+        let Some(named) = published.public_key() else { return Ok(()) };
         let is_known = |key: &PublicKey| keys.all.iter().any(|known| known.public_key == *key);
         if is_known(&named) {
             return Ok(());

@@ -13,7 +13,6 @@ use super::{
 use crate::{
     backend::{Backend, Key, KeyId, KeyIdentity, KeyObjects, Keys, PublishedKey},
     crd::{ClientKey, ErrorTrackingProject},
-    dsn::{DsnParts, PublicKey},
     operator::{
         databases::{BackendState, Unavailable, tombstones::Successor},
         kinds::{
@@ -162,10 +161,7 @@ impl KeyPass<'_> {
         }
         self.secret_read = true;
         let Some((published, by_us)) = self.published_key().await? else { return Ok(None) };
-        let parts = DsnParts::of(published.dsn.expose_secret()).ok();
-        let Some(public_key) = parts.and_then(|parts| parts.public_key().parse::<PublicKey>().ok()) else {
-            return Ok(None);
-        };
+        let Some(public_key) = published.public_key() else { return Ok(None) };
         let find = |keys: &Keys| keys.all().iter().rposition(|key| key.public_key == public_key);
         if find(&self.keys).is_none() && by_us {
             let (owner, project_uid) = (self.owner().await?, self.project_uid());

@@ -105,7 +105,6 @@ impl ProjectPass<'_> {
             Step::Connect => {
                 servers.connect(self.project, reference).await;
                 self.connected = true;
-                return Ok(());
             }
             Step::SwitchOn => {
                 if let (Ok(Server::Gitlab(gitlab)), _) = servers.state(self.project, reference) {
@@ -115,13 +114,9 @@ impl ProjectPass<'_> {
                     // What it says of itself now is looked at again.
                     servers.connect(self.project, reference).await;
                 }
-                return Ok(());
             }
-            _ => {}
-        }
-        let elsewhere = self.server_keys().map_err(Failure::Database)?;
-        match step {
             Step::TakeBack => {
+                let elsewhere = self.server_keys().map_err(Failure::Database)?;
                 if let Err(error) = elsewhere.take_back().await
                     && error.retry_after().is_none()
                 {
@@ -129,6 +124,7 @@ impl ProjectPass<'_> {
                 }
             }
             Step::CompareKeys => {
+                let elsewhere = self.server_keys().map_err(Failure::Database)?;
                 let upkeep = match elsewhere.compare().await {
                     // Housekeeping has time: the server is asked again in a later pass.
                     Err(error) if error.retry_after().is_some() => return Ok(()),
