@@ -30,7 +30,7 @@ pub struct Ingest {
     /// Where senders outside the cluster reach the pods, as "https://errors.example.com"; a path may follow. Taken from ingress or gateway when absent.
     #[serde(rename = "externalURL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new(r"self.matches('^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/[-A-Za-z0-9._~]+)*/?$')").message("externalURL must be http:// or https://, a host, and if need be a port of 1 to 65535 and a path, as https://errors.example.com: no user, query or fragment"))]
+    #[x_kube(validation = Rule::new(super::schema::IS_URL).message("externalURL must be http:// or https://, a host, and if need be a port of 1 to 65535 and a path, as https://errors.example.com: no user, query or fragment"))]
     pub external_url: Option<String>,
 
     /// Makes an Ingress to the pods.

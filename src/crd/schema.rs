@@ -7,6 +7,9 @@ use k8s_openapi::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+/// The rule of a URL: "http://" or "https://", a host, and if need be a port of 1 to 65535 and a path.
+pub const IS_URL: &str = r"self.matches('^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/[-A-Za-z0-9._~]+)*/?$')";
+
 /// A map from a resource's name to its quantity, which Kubernetes takes as an integer or a string.
 pub fn quantities(_: &mut SchemaGenerator) -> Schema {
     let schema = json!({

@@ -15,7 +15,7 @@ const CA_BUNDLE_KEY: &str = "ca.crt";
 pub struct Sentry {
     /// Where the Sentry is, as "https://sentry.io", "https://de.sentry.io" or "https://sentry.example.com". The installation must allow the host.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new(r"self.matches('^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/[-A-Za-z0-9._~]+)*/?$')").message("sentry.url must be https://, a host, and if need be a port and a path, as https://sentry.io: no user, query or fragment"))]
+    #[x_kube(validation = Rule::new(super::schema::IS_URL).message("sentry.url must be https://, a host, and if need be a port and a path, as https://sentry.io: no user, query or fragment"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("sentry.url is immutable: the keys stay where they are. Create another project for the other server"))]
     pub url: String,
 
@@ -45,7 +45,7 @@ pub struct Sentry {
 pub struct Gitlab {
     /// Where the GitLab is, as "https://gitlab.com". The installation must allow the host.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new(r"self.matches('^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?(/[-A-Za-z0-9._~]+)*/?$')").message("gitlab.url must be https://, a host, and if need be a port and a path, as https://gitlab.com: no user, query or fragment"))]
+    #[x_kube(validation = Rule::new(super::schema::IS_URL).message("gitlab.url must be https://, a host, and if need be a port and a path, as https://gitlab.com: no user, query or fragment"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("gitlab.url is immutable: the keys stay where they are. Create another project for the other server"))]
     pub url: String,
 
