@@ -18,7 +18,7 @@ use k8s_openapi::{
         Container, ContainerState, ContainerStatus, EnvFromSource, EnvVar, EphemeralContainer, Pod, PodSpec, PodStatus,
         Volume, VolumeMount,
     },
-    apimachinery::pkg::apis::meta::v1::FieldsV1,
+    apimachinery::pkg::apis::meta::v1::{FieldsV1, ObjectMeta},
 };
 
 use crate::crd::HolderWorkload;
@@ -26,9 +26,9 @@ use crate::crd::HolderWorkload;
 /// A pod that is created so soon after the Secret was written may start with what its node still has in its cache, and
 /// API servers beside each other differ in their clocks.
 const CREATED_SOON: SignedDuration = SignedDuration::from_secs(60);
-/// A container that starts so long after the Secret was written finds it: the kubelet's cache is older by a minute or
-/// two at most.
-const CACHE_AGE: SignedDuration = SignedDuration::from_mins(5);
+/// A container that starts so long after the Secret was written finds it, and so does one that reads the file anew: the
+/// kubelet's cache is older by a minute or two at most.
+pub const CACHE_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// A node whose clock differs by more is not believed.
 const MOST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// A container cannot have started after its start was reported, but for rounding and a little skew.
@@ -60,6 +60,8 @@ pub struct PodFacts {
     pub host_network: bool,
     /// Its containers have ended and none starts again, so it cannot send any more.
     pub ended: bool,
+    /// When its containers were told to end, by the API server's clock.
+    pub told_to_end: Option<Timestamp>,
     workload: Workload,
     takers: Box<[Taker]>,
 }
@@ -97,6 +99,7 @@ impl PodFacts {
             addresses: addresses.collect(),
             host_network: spec.host_network == Some(true),
             ended: has_ended(status),
+            told_to_end: told_to_end(metadata),
             workload: Workload::of(pod),
             takers: takers(pod, spec, status),
         }
@@ -114,12 +117,17 @@ impl PodFacts {
         if self.ended {
             return false;
         }
-        // Times of the API server have whole seconds: of two in the same one, neither is known to be later.
-        let age = self.created.duration_since(published.at);
-        let read_later = age > CREATED_SOON || (age.is_positive() && published.minimum_is_over);
         let read_again =
             |taker: &Taker| taker.restarted.is_some_and(|restarted| restarted.duration_since(published.at) > CACHE_AGE);
-        !read_later && !self.takers_of(secret).all(read_again)
+        !self.began_after(published) && !self.takers_of(secret).all(read_again)
+    }
+
+    /// Whether it was created so late that what it read when it began is what was published.
+    #[must_use]
+    pub fn began_after(&self, published: &Published) -> bool {
+        // Times of the API server have whole seconds: of two in the same one, neither is known to be later.
+        let age = self.created.duration_since(published.at);
+        age > CREATED_SOON || (age.is_positive() && published.minimum_is_over)
     }
 
     /// Kind and name of what the pod belongs to, as far as its own object says: the Deployment instead of its
@@ -182,6 +190,13 @@ fn has_ended(status: &PodStatus) -> bool {
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     let runs = |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
     is_final && !containers.into_iter().flatten().flatten().any(runs)
+}
+
+/// The API server sets the time at which the pod's time is over.
+fn told_to_end(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let ends = metadata.deletion_timestamp.as_ref()?.0;
+    let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or_default());
+    Some(ends.checked_sub(grace).unwrap_or(Timestamp::MIN))
 }
 
 fn takers(pod: &Pod, spec: &PodSpec, status: &PodStatus) -> Box<[Taker]> {

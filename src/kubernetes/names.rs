@@ -9,3 +9,7 @@ pub const MANAGED_BY: &str = "error-tracking-operator";
 /// Name of the project or of the key that a child belongs to.
 pub const PROJECT_LABEL: &str = "errortracking.dev/project";
 pub const CLIENT_KEY_LABEL: &str = "errortracking.dev/client-key";
+pub const RUNNER_BINDING_LABEL: &str = "errortracking.dev/runner-binding";
+
+/// Owns `sentry_dsn` of a runner's configuration, in objects of others, and nothing else.
+pub const RUNNER_MANAGER: &str = "error-tracking-runners";

@@ -11,6 +11,13 @@ pub fn chart_environment(secret: &SecretKey<'_>) -> String {
     format!("sentryDsn: \"\"\nextraEnvFrom:\n  SENTRY_DSN:\n    secretKeyRef:\n      name: {name}\n      key: {key}\n")
 }
 
+/// As [`chart_environment`], in one line for a sentence.
+#[must_use]
+pub fn chart_environment_line(secret: &SecretKey<'_>) -> String {
+    let (name, key) = (scalar(secret.name), scalar(secret.key));
+    format!("extraEnvFrom: {{SENTRY_DSN: {{secretKeyRef: {{name: {name}, key: {key}}}}}}}")
+}
+
 /// Lines of a container for runners since 19.2, for workloads of one's own.
 #[must_use]
 pub fn container_environment(secret: &SecretKey<'_>) -> String {
@@ -106,6 +113,7 @@ mod tests {
                         key: SENTRY_DSN\n";
         assert_eq!(lines, expected);
         assert_eq!(yaml(&(chart_sentry_dsn(&secret) + &lines)), yaml(&lines));
+        assert_eq!(yaml(&chart_environment_line(&secret))["extraEnvFrom"], yaml(&lines)["extraEnvFrom"]);
         let reference = json!({"name": "runners-dsn", "key": "SENTRY_DSN"});
         let variable = json!({"name": "SENTRY_DSN", "valueFrom": {"secretKeyRef": reference}});
         assert_eq!(yaml(&container_environment(&secret)), json!({"env": [variable]}));

@@ -119,6 +119,12 @@ pub fn read(text: &str) -> Result<Config<'_>, ConfigError> {
     Ok(Config { dsn: entry.map(|entry| Cow::Owned(entry.dsn)), line })
 }
 
+/// The value of the global key alone, whatever is in the tables.
+pub fn value(text: &str) -> Result<Option<String>, ConfigError> {
+    let document = parse(text)?;
+    Ok(global(text, document.as_table())?.map(|entry| entry.dsn))
+}
+
 /// The text with the global key set to `dsn`, or without its line for `None`. Every other byte is as before: line ends,
 /// comments, a BOM, and a last line without an end. A key that has the value already, in whatever quotes, stays.
 ///

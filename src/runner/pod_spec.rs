@@ -19,6 +19,9 @@ const DEFAULT_GRACE_SECONDS: i64 = 30;
 /// Where a runner looks for its config.toml when nobody says: as root, and as the user of GitLab's images.
 const DEFAULT_CONFIGS: [&str; 2] = ["/etc/gitlab-runner/config.toml", "/home/gitlab-runner/.gitlab-runner/config.toml"];
 
+/// Name of the file, and the key under which an object has it where nothing else is said.
+const CONFIG: &str = "config.toml";
+
 /// Programs with which scripts copy a file.
 const COPIES: [&str; 9] = ["cat", "cp", "dd", "envsubst", "install", "mv", "rsync", "sed", "tee"];
 
@@ -173,6 +176,47 @@ impl RunnerPod {
         } else {
             Reload::Hot
         }
+    }
+
+    /// The objects from which the runner may get a config.toml, also by a copy that is made when the pod starts: kind, name
+    /// and key of each.
+    #[must_use]
+    pub fn config_sources(&self) -> Vec<(ObjectKind, String, String)> {
+        let volumes = self.spec.volumes.as_deref().unwrap_or_default();
+        let containers = self.spec.init_containers.iter().flatten().chain([&self.container]);
+        let mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+        let mut found = Vec::new();
+        for mount in mounts {
+            let Some(volume) = volumes.iter().find(|volume| volume.name == mount.name) else { continue };
+            for (kind, name, items) in volume.objects() {
+                let named =
+                    items.map(|items| items.iter().map(|item| (item.key.as_str(), item.path.as_str())).collect());
+                let named: Vec<_> = named.unwrap_or_else(|| vec![(CONFIG, CONFIG)]);
+                for (key, path) in named {
+                    let is_config = mount.file(path).is_some_and(|file| file.path.ends_with(&format!("/{CONFIG}")));
+                    let source = (kind, name.to_owned(), key.to_owned());
+                    if is_config && !found.contains(&source) {
+                        found.push(source);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether what the runner saves in its config.toml is there again after a restart of the pod.
+    #[must_use]
+    pub fn keeps_config(&self) -> bool {
+        let volumes = self.spec.volumes.as_deref().unwrap_or_default();
+        let is_kept = |name: &str| volumes.iter().any(|volume| volume.name == name && volume.is_kept());
+        let configs = self.container.configs();
+        let mounts = self.container.volume_mounts.iter().flatten();
+        mounts.filter(|mount| is_kept(&mount.name)).any(|mount| {
+            let folder = normal(&mount.mount_path);
+            configs
+                .iter()
+                .any(|config| config.strip_prefix(&folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        })
     }
 
     /// Where `SENTRY_DSN` of the runner comes from, by the rules of Kubernetes: `env` goes before `envFrom`, and of two

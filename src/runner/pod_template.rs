@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{ConfigSource, ObjectKind};
 
@@ -102,6 +102,8 @@ pub(super) struct Volume {
     pub(super) secret: Option<SecretVolume>,
     pub(super) config_map: Option<Projection>,
     pub(super) projected: Option<Projected>,
+    pub(super) persistent_volume_claim: Option<IgnoredAny>,
+    pub(super) host_path: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +168,29 @@ impl Volume {
                 part(ObjectKind::Secret, &source.secret).or_else(|| part(ObjectKind::ConfigMap, &source.config_map))
             })
         })
+    }
+}
+
+impl Volume {
+    /// What it survives is more than the pod.
+    pub(super) fn is_kept(&self) -> bool {
+        self.persistent_volume_claim.is_some() || self.host_path.is_some()
+    }
+
+    /// The objects in it, each with the keys that it names with their paths; `None`: all keys, each under its own name.
+    pub(super) fn objects(&self) -> Vec<(ObjectKind, &str, Option<&[KeyToPath]>)> {
+        fn part(kind: ObjectKind, part: Option<&Projection>) -> Option<(ObjectKind, &str, Option<&[KeyToPath]>)> {
+            part.map(|part| (kind, part.name.as_str(), part.items.as_deref()))
+        }
+        let whole = self
+            .secret
+            .as_ref()
+            .and_then(|secret| Some((ObjectKind::Secret, secret.secret_name.as_deref()?, secret.items.as_deref())));
+        let sources = self.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let parts = sources.flat_map(|source| {
+            [part(ObjectKind::Secret, source.secret.as_ref()), part(ObjectKind::ConfigMap, source.config_map.as_ref())]
+        });
+        [whole, part(ObjectKind::ConfigMap, self.config_map.as_ref())].into_iter().chain(parts).flatten().collect()
     }
 }
 
