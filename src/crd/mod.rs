@@ -12,6 +12,7 @@ mod conditions;
 mod ingest;
 mod project;
 mod rotation;
+mod runner_binding;
 mod schema;
 mod servers;
 mod settings;
@@ -31,6 +32,11 @@ pub use project::{
     ErrorTrackingProjectStatus, IngestMode, IngestStatus, Integrated, SecretReference,
 };
 pub use rotation::{HolderWorkload, Holders, Overlap, Period, RetiringKey, Rotation, Window};
+pub use runner_binding::{
+    BindingDeletionPolicy, BoundPods, ClientKeyReference, ConfigReference, ConfigToml, DsnForm, RestartPolicy,
+    RunnerBinding, RunnerBindingSpec, RunnerBindingStatus, RunnerEnvironment, RunnerReference, RunnerTarget,
+    WorkloadKind, WorkloadReference,
+};
 pub use servers::{Gitlab, SecretKeyReference, Sentry, SentryStatus, ServerKind, ServerRef};
 pub use settings::{Filters, Privacy, Quota, RateLimit};
 
@@ -56,7 +62,7 @@ pub const RESTORE_ANNOTATION: &str = "errortracking.dev/restore";
 
 /// The YAML of every `CustomResourceDefinition`, with the file name each has in `crds/`.
 pub fn manifests() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
-    [ErrorTrackingProject::crd(), ClientKey::crd()]
+    [ErrorTrackingProject::crd(), ClientKey::crd(), RunnerBinding::crd()]
         .into_iter()
         .map(|definition| {
             let name = definition.metadata.name.clone().unwrap_or_default();

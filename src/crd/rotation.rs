@@ -96,7 +96,7 @@ pub struct RetiringKey {
 /// A workload whose pods hold a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HolderWorkload {
-    /// As Deployment, StatefulSet, DaemonSet, Job or Pod.
+    /// As Deployment, StatefulSet, DaemonSet, Job, Pod, or RunnerBinding for the pods of a runner that one configures.
     #[schemars(length(max = 63))]
     pub kind: String,
     #[schemars(length(max = 253))]

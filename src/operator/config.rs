@@ -53,6 +53,9 @@ pub struct Config {
     /// Restart workloads that hold the key before where a `ClientKey` asks for it: needs the right to patch them.
     #[arg(long, env = "ERROR_TRACKING_RESTART_WORKLOADS")]
     pub(super) restart_workloads: bool,
+    /// Do what a `RunnerBinding` asks for: needs the right to edit its config.toml or Runner, and to restart its workload.
+    #[arg(long, env = "ERROR_TRACKING_RUNNER_BINDINGS")]
+    pub(super) runner_bindings: bool,
     #[command(flatten)]
     pub(super) namespaces: Namespaces,
     #[command(flatten)]
@@ -83,8 +86,13 @@ impl Config {
             database: self.database_secret.clone(),
             evaluation_host: self.create_database_secret_for.clone(),
             console: self.console_secret.clone(),
-            // One for each pass of every kind, one for looks and one for jobs.
-            connections: KINDS.iter().map(|_| u32::from(self.concurrency)).sum::<u32>() + 2,
+            // One for each pass of every kind that has its rows there, one for looks and one for jobs.
+            connections: KINDS
+                .iter()
+                .filter(|kind| kind.uses_postgres)
+                .map(|_| u32::from(self.concurrency))
+                .sum::<u32>()
+                + 2,
         }
     }
 }

@@ -41,7 +41,7 @@ use self::{
     },
     jobs::{DeadKeys, Retention, SettleTombstones, Turns, Waking},
     kinds::{
-        Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled, Tellings,
+        Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled, Reloads, Tellings,
         project::{self, ProjectMetrics},
     },
     objects::{ChildWriter, EventRecorder, StatusWriter, namespaces::NamespaceLabels},
@@ -203,6 +203,8 @@ async fn work(
         pod_lists: PodLists::new(client.clone()),
         tellings: Tellings::default(),
         restarts: config.restart_workloads,
+        runner_bindings: config.runner_bindings,
+        reloads: Reloads::default(),
         namespaces: NamespaceLabels::new(client.clone()),
         client,
         caches: caches.clone(),

@@ -11,6 +11,7 @@ use super::{
     kind::Kind,
     limits::{AllowedKeys, Limits},
     project::{AskedSettings, IngestImage, IngestPods, Rollouts},
+    runner_binding::Reloads,
     warnings::warnings,
 };
 use crate::operator::{
@@ -47,6 +48,9 @@ pub struct Context {
     pub tellings: Tellings,
     /// Whether workloads of users may be restarted.
     pub restarts: bool,
+    /// Whether runners of users may be configured.
+    pub runner_bindings: bool,
+    pub reloads: Reloads,
     pub namespaces: NamespaceLabels,
 }
 

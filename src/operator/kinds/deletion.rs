@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::{Resource, api::ObjectMeta, runtime::events::EventType};
 use tokio::time::timeout;
 
-use super::{context::Context, failure::Failure, kind::Kind};
+use super::{context::Context, failure::Failure, kind::Kind, runner_binding};
 use crate::{
     crd::{ErrorTrackingProject, FINALIZER},
     operator::{
@@ -54,6 +54,11 @@ pub enum Undo {
     TakeAllBack {
         step: &'static str,
     },
+    /// The DSN that a runner was configured with.
+    TakeOutDsn {
+        step: &'static str,
+        written: runner_binding::Written,
+    },
     /// What Postgres cannot do now becomes a tombstone: an object never waits for a database.
     Settle {
         step: &'static str,
@@ -68,6 +73,7 @@ impl Undo {
             | Self::OrphanChild { step, .. }
             | Self::TakeBack { step, .. }
             | Self::TakeAllBack { step }
+            | Self::TakeOutDsn { step, .. }
             | Self::Settle { step, .. } => step,
         }
     }
@@ -121,6 +127,7 @@ async fn perform<K: Kind>(undo: &Undo, deleted: &Deleted<'_, K>, context: &Conte
             take_all_back(namespace, deleted.name, context).await;
             Ok(())
         }
+        Undo::TakeOutDsn { written, .. } => in_time(runner_binding::take_out(client, written)).await,
         Undo::Settle { tombstone, .. } => {
             context.tombstones.settle_or_record(databases, tombstone, UNDO_LIMIT).await?;
             Ok(())

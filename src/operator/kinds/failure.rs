@@ -86,6 +86,9 @@ pub enum Unmet {
          the plan; it is tried again once a day."
     )]
     RateLimit { server: &'static str },
+    /// What keeps a runner from having its key, with the cure.
+    #[error("{message}")]
+    Runner { reason: Reason, message: String },
     /// A label or annotation that the installation's guard keeps out, with its field and the cure.
     #[error("{0}")]
     Key(String),
@@ -182,6 +185,7 @@ impl Failure {
             Self::Unmet(Unmet::NotAllowed { .. }) => Reason::NotAllowed,
             Self::Unmet(Unmet::NotSupported { .. }) => Reason::NotSupported,
             Self::Unmet(Unmet::RateLimit { .. }) => Reason::RateLimitUnsupported,
+            Self::Unmet(Unmet::Runner { reason, .. }) => *reason,
             Self::Unmet(Unmet::Key(_)) => Reason::KeyNotAllowed,
             Self::Unmet(Unmet::Setting(_) | Unmet::NoMaximum { .. }) => Reason::Invalid,
         }

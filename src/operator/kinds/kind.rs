@@ -51,6 +51,8 @@ pub trait Kind:
     const CHILD_LABEL: &'static str;
     /// Controller of the kind that [`Facts::refers_to`] names: a change there wakes the objects that refer to it.
     const DEPENDS_ON: Option<&'static str>;
+    /// Whether a pass may hold a connection to the operator's own Postgres.
+    const USES_POSTGRES: bool = true;
 
     /// Facts that are looked up without reading the object.
     fn facts(object: &DynamicObject) -> Facts;
@@ -86,6 +88,7 @@ pub struct Descriptor {
     pub controller: &'static str,
     pub child_label: &'static str,
     pub depends_on: Option<&'static str>,
+    pub uses_postgres: bool,
     pub resource: fn() -> ApiResource,
     pub caching: Caching,
     /// Begins the pass over an object; `None`: there is no such object any more.
@@ -102,6 +105,7 @@ impl Descriptor {
             controller: K::CONTROLLER,
             child_label: K::CHILD_LABEL,
             depends_on: K::DEPENDS_ON,
+            uses_postgres: K::USES_POSTGRES,
             resource: || ApiResource::erase::<K>(&()),
             caching: Caching { facts: K::facts, reduce: K::reduce },
             reconcile: reconcile::<K>,

@@ -12,6 +12,8 @@ mod health_states;
 mod kind;
 mod limits;
 pub mod project;
+mod restarts;
+mod runner_binding;
 mod warnings;
 
 use self::kind::Descriptor;
@@ -20,8 +22,10 @@ pub use self::{
     client_key::{KeyMetrics, PodLists, Tellings},
     context::{Context, LARGE_OBJECTS},
     limits::{AllowedKeys, Limits},
+    runner_binding::Reloads,
 };
-use crate::crd::{ClientKey, ErrorTrackingProject};
+use crate::crd::{ClientKey, ErrorTrackingProject, RunnerBinding};
 
 /// Every kind. One that depends on another stands behind it.
-pub static KINDS: &[Descriptor] = &[Descriptor::of::<ErrorTrackingProject>(), Descriptor::of::<ClientKey>()];
+pub static KINDS: &[Descriptor] =
+    &[Descriptor::of::<ErrorTrackingProject>(), Descriptor::of::<ClientKey>(), Descriptor::of::<RunnerBinding>()];

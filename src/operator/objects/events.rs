@@ -49,6 +49,8 @@ pub enum EventReason {
     KeysUnclaimed,
     /// Keys at a server that could not be taken back.
     KeysLeft,
+    /// A runner's configuration has the DSN of its key.
+    DsnWritten,
     TombstoneLost,
     NumberIgnored,
 }
@@ -75,6 +77,7 @@ impl EventReason {
             Self::ErrorTrackingEnabled => "ErrorTrackingEnabled",
             Self::KeysUnclaimed => "KeysUnclaimed",
             Self::KeysLeft => "KeysLeft",
+            Self::DsnWritten => "DSNWritten",
             Self::TombstoneLost => "TombstoneLost",
             Self::NumberIgnored => "NumberIgnored",
         }

@@ -9,13 +9,15 @@ use sha2::{Digest as _, Sha256};
 use super::{
     KeyPass,
     dead_keys::{self, Senders, signed},
-    restarts::{self, Restart},
+    held::Held,
 };
 use crate::{
     backend::{Backend, Ended, IngestInstance, Key},
-    crd::{HolderWorkload, Period, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
-    kubernetes::holders::{PodFacts, Published, by_workload},
-    operator::kinds::failure::Failure,
+    crd::{Period, RESTORE_ANNOTATION, REVOKE_ANNOTATION, ROTATE_ANNOTATION, Rotation},
+    operator::kinds::{
+        failure::Failure,
+        restarts::{self, Restart},
+    },
     rotation::{self, Decision, Overlap, Rules, Seen, State},
 };
 
@@ -23,8 +25,6 @@ use crate::{
 const SILENT: Duration = Duration::from_secs(30);
 /// How often it is looked whether a dead key is still in use.
 const LOOK_FOR_USE: SignedDuration = SignedDuration::from_secs(60);
-/// Workloads that are named in a status.
-const MOST_WORKLOADS: usize = 20;
 /// Ingest instances that are named.
 const MOST_INSTANCES: usize = 5;
 
@@ -47,13 +47,6 @@ pub struct Life {
     pub unread: Option<String>,
     /// Who still sends with keys that have ended.
     pub dead_key_in_use: Option<String>,
-}
-
-/// Who holds the keys before the one that the Secret names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    pub pods: usize,
-    pub by: Vec<HolderWorkload>,
 }
 
 /// What the ingest instances of a project have told.
@@ -96,7 +89,7 @@ impl KeyPass<'_> {
     }
 
     /// By the clock that made the times of the keys, or by this one: the earlier of the two ends no key too early.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.keys.now().min(Timestamp::now())
     }
 
@@ -156,7 +149,9 @@ impl KeyPass<'_> {
             return (Vec::new(), Some(left));
         }
         let client = &self.context.client;
-        (restarts::look(client, &self.namespace, held, published, &active.restarted).await, None)
+        let mut restarts = restarts::look(client, &self.namespace, &held.by, published, &active.restarted).await;
+        self.leave_bound(&mut restarts);
+        (restarts, None)
     }
 
     /// What the spec and the annotations ask for, and an annotation that cannot be read.
@@ -211,52 +206,6 @@ impl KeyPass<'_> {
             }
         }
         Ok(Told { instances })
-    }
-
-    /// Who holds the keys before the one that the Secret names, by a list that is as old as the overlap can bear.
-    async fn holders(&self, rules: &Rules) -> (rotation::Holders, Option<Held>) {
-        let age = Duration::try_from(rules.overlap.look_every()).unwrap_or_default();
-        self.holders_of(rules, age).await
-    }
-
-    /// As they are now, for the last look before a key ends.
-    pub(super) async fn has_no_holders(&self, rules: &Rules) -> bool {
-        self.holders_of(rules, Duration::ZERO).await.0 == rotation::Holders::None
-    }
-
-    async fn holders_of(&self, rules: &Rules, age: Duration) -> (rotation::Holders, Option<Held>) {
-        let unknown = (rotation::Holders::Unknown, None);
-        if !self.holders_seen() {
-            return unknown;
-        }
-        let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
-        let published = self.published(rules);
-        let first = (self.key.secret_name(), published);
-        let second = self.key.spec.service_binding.then(|| {
-            let is_named = self.keys.active().is_some_and(|key| self.binding_names(key));
-            // Until it names the active key, whoever reads it gets the key before.
-            let at = if is_named { published.at } else { Timestamp::MAX };
-            (self.key.binding_name(), Published { at, ..published })
-        });
-        let secrets: Vec<_> = std::iter::once(first).chain(second).collect();
-        let holds = |pod: &&PodFacts| secrets.iter().any(|(secret, since)| pod.holds_former_key(secret, since));
-        let held = Held {
-            pods: pods.iter().filter(holds).count(),
-            by: by_workload(pods.iter().filter(holds), MOST_WORKLOADS),
-        };
-        (if held.pods == 0 { rotation::Holders::None } else { rotation::Holders::Some }, Some(held))
-    }
-
-    /// Since when the Secret names the active key, and whether the minimum is over for each key before it.
-    fn published(&self, rules: &Rules) -> Published {
-        let now = self.now();
-        let is_over = |key: &Key| key.retiring_since.is_some_and(|since| rules.overlap.not_before(since) <= now);
-        let mut former = self.keys.living().filter(|key| key.state == State::Overlap);
-        Published {
-            // Not recorded yet: every pod that is there may have an older key.
-            at: self.keys.active().and_then(|key| key.published_at).unwrap_or(Timestamp::MAX),
-            minimum_is_over: former.all(is_over),
-        }
     }
 }
 

@@ -7,13 +7,13 @@ mod elsewhere;
 mod endpoint;
 #[cfg(test)]
 mod health_states;
+mod held;
 mod identity;
 mod life;
 mod metrics;
 mod permission;
 mod plan;
 mod pod_lists;
-mod restarts;
 mod rotating;
 mod secret;
 mod secret_key;
@@ -30,15 +30,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::{Resource, ResourceExt, api::DynamicObject};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::{
     life::Life,
     plan::{Living, Observed, Project, Step},
-    restarts::Restart,
     rotating::Rotating,
 };
-pub use self::{metrics::KeyMetrics, pod_lists::PodLists, tellings::Tellings};
+pub use self::{metrics::KeyMetrics, pod_lists::PodLists, secret::KEY_ID_ANNOTATION, tellings::Tellings};
 use super::{
     Context,
     deletion::{Deleted, Undo},
@@ -46,6 +45,7 @@ use super::{
     kind::Kind,
     limits,
     project::internal_url,
+    restarts::Restart,
 };
 use crate::{
     backend::{Backend, DsnSource, Key, Keys},
@@ -56,7 +56,7 @@ use crate::{
     dsn::Dsn,
     kubernetes::names::CLIENT_KEY_LABEL,
     operator::{
-        cluster::cache::Facts,
+        cluster::cache::{Facts, digest},
         engine::pass::Pass,
         objects::{
             ApplyError, EventReason,
@@ -85,7 +85,11 @@ impl Kind for ClientKey {
         };
         // Since when a key goes on beside the next one.
         let since = object.data["status"]["retiring"]["since"].as_str().and_then(|since| since.parse().ok());
-        Facts { refers_to, number: since.map_or(0, Timestamp::as_second), ..Facts::default() }
+        // What those who bind the key to a runner go by.
+        let status = &object.data["status"];
+        let outward = [&status["active"]["keyID"], &status["retiring"]["keyID"], &status["secretName"]];
+        let outward = digest(outward.map(Value::to_string).concat().as_bytes());
+        Facts { refers_to, number: since.map_or(0, Timestamp::as_second), outward, ..Facts::default() }
     }
 
     /// No object depends on a key.

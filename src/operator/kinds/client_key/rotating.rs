@@ -5,13 +5,11 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{
-    life::{Held, Life},
-    restarts::Verdict,
-};
+use super::{held::Held, life::Life};
 use crate::{
     backend::{DsnSource, Key},
     crd::{ConditionStatus, Reason, RetiringKey, whole_seconds},
+    operator::kinds::restarts::Verdict,
     rotation::{self, Overlap, Phase},
 };
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{KeyPass, plan::Recorded, restarts, rotating, secret};
+use super::{KeyPass, plan::Recorded, rotating, secret};
 use crate::{
     backend::{Backend, Key, KeyObjects},
     operator::{
-        kinds::failure::Failure,
+        kinds::{failure::Failure, restarts},
         objects::{EventReason, apply, child::ChildKind},
     },
     rotation::{Move, State, Why},

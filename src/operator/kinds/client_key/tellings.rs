@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{life::Held, rotating::Rotating};
+use super::{held::Held, rotating::Rotating};
 use crate::crd::Reason;
 
 /// Between two writes that differ in who holds the key.

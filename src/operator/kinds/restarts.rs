@@ -11,7 +11,6 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::debug;
 
-use super::life::Held;
 use crate::{
     crd::{HolderWorkload, whole_seconds},
     operator::objects::ApplyError,
@@ -73,7 +72,9 @@ pub fn record(kind: &str, name: &str) -> String {
     format!("{kind}/{name}")
 }
 
-fn resource(kind: &str) -> Option<ApiResource> {
+/// The API of a workload that can be restarted.
+#[must_use]
+pub fn resource(kind: &str) -> Option<ApiResource> {
     match kind {
         "Deployment" => Some(ApiResource::erase::<Deployment>(&())),
         "StatefulSet" => Some(ApiResource::erase::<StatefulSet>(&())),
@@ -86,12 +87,12 @@ fn resource(kind: &str) -> Option<ApiResource> {
 pub async fn look(
     client: &Client,
     namespace: &str,
-    held: &Held,
+    held_by: &[HolderWorkload],
     published: Timestamp,
     recorded: &[String],
 ) -> Vec<Restart> {
     let mut restarts = Vec::new();
-    for HolderWorkload { kind, name, .. } in &held.by {
+    for HolderWorkload { kind, name, .. } in held_by {
         let verdict = match resource(kind) {
             None => Verdict::Untouched("only its owner knows how".into()),
             Some(resource) => {
@@ -111,7 +112,9 @@ pub async fn look(
     restarts
 }
 
-fn judge(live: &DynamicObject, published: Timestamp, recorded: bool) -> Verdict {
+/// What is to be done about a workload as it is. `recorded`: it was restarted for the key.
+#[must_use]
+pub fn judge(live: &DynamicObject, published: Timestamp, recorded: bool) -> Verdict {
     let spec = &live.data["spec"];
     let at = spec["template"]["metadata"]["annotations"][RESTARTED_AT].as_str().and_then(|at| at.parse().ok());
     // Also when another key of the workload was the reason.
