@@ -6,10 +6,7 @@
 . "$(dirname "$0")/steps.sh"
 
 log=$logs/crash-operator.log
-hack/prerequisites.sh build postgres cluster
-say "building the operator and its tests"
-cargo test --locked --quiet --no-run --test process
-in_own_cluster "${CRASH_CLUSTER:-crash}" "$log" 'fault points: '
+process_tests_in "${CRASH_CLUSTER:-crash}" "$log" 'fault points: '
 say "killing the operator at every step (about 12 minutes on 2 cores); the whole log: $log"
 cargo test --locked --quiet --test process -- --exact --ignored --nocapture crash::the_operator_is_killed_at_every_step \
     >"$log" 2>&1 &

@@ -92,8 +92,16 @@ end_own_cluster() {
     exit "$code"
 }
 
+# process_tests_in CLUSTER LOG PREFIX: tests/process built, and a cluster of its own for it, as in_own_cluster.
+process_tests_in() {
+    hack/prerequisites.sh build postgres cluster
+    say "building the operator and its tests"
+    cargo test --locked --quiet --no-run --test process
+    in_own_cluster "$@"
+}
+
 # test_installed CLUSTER LOG PREFIX TEST [SETTING…]: one test of tests/operator, also an ignored one, in a cluster of its own where the
-# chart is installed with these settings, as "restartWorkloads.enabled=true".
+# chart is installed with these settings, as "restartWorkloads.enabled=true". MORE_IMAGES are archives that it needs besides.
 test_installed() {
     local cluster=$1 log=$2 prefix=$3 test=$4
     shift 4

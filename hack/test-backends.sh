@@ -6,9 +6,6 @@
 . "$(dirname "$0")/steps.sh"
 
 log=$logs/test-backends.log
-hack/prerequisites.sh build postgres cluster
-say "building the operator and its tests"
-cargo test --locked --quiet --no-run --test process
-in_own_cluster "${BACKENDS_CLUSTER:-backends}" "$log" 'backends: '
+process_tests_in "${BACKENDS_CLUSTER:-backends}" "$log" 'backends: '
 say "keys in Sentry and GitLab (about 10 minutes on 2 cores)"
 BACKENDS_WHOLE=1 cargo test --locked --quiet --test process -- --test-threads=1 --include-ignored --nocapture "backends::${BACKENDS:-}" 2>&1 | tee "$log"

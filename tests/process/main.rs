@@ -28,6 +28,7 @@ mod overlaps;
 mod quiet;
 mod rights;
 mod rotation;
+mod runners;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;

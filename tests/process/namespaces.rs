@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn keys_of_served_namespaces_alone_find_a_project_that_lets_others_in() {
-    let world = World::of_namespaces(&["web", "api"]).await;
+    let world = World::of_namespaces(&[], &["web", "api"]).await;
     let mark = world.mark();
     let operator = world.start_and_lead().await;
     let (web, api, other) = (world.served("web"), world.served("api"), world.namespace("other").await);

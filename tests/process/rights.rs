@@ -5,10 +5,14 @@ use std::{
     time::Duration,
 };
 
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::world::{Mode, Namespace, World, eventually};
+use crate::{
+    runners,
+    world::{Mode, Namespace, World, eventually, manifest},
+};
 
 /// Until a right that was given back is noticed: a watch pauses for a while after a refusal.
 const NOTICED: Duration = Duration::from_mins(1);
@@ -98,7 +102,7 @@ async fn what_is_owed_to_postgres_needs_the_right_to_create_its_list() {
 
 #[tokio::test]
 async fn every_right_of_the_chart_is_used() {
-    let world = World::new().await;
+    let world = World::with_values(&["runnerBinding.enabled=true"]).await;
     let mark = world.mark();
     let operator = world.start_and_lead().await;
     let standby = world.start_as("standby", &[]).await;
@@ -138,7 +142,7 @@ async fn every_right_of_the_chart_is_used() {
 
 #[tokio::test]
 async fn an_installation_of_some_namespaces_has_a_role_in_each_and_no_cluster_role() {
-    let world = World::of_namespaces(&["web", "api"]).await;
+    let world = World::of_namespaces(&["runnerBinding.enabled=true"], &["web", "api"]).await;
     assert!(world.chart.rights("ClusterRole").is_empty());
     let mark = world.mark();
     let operator = world.start_and_lead().await;
@@ -185,7 +189,9 @@ async fn an_installation_of_some_namespaces_has_a_role_in_each_and_no_cluster_ro
 /// Pods that do not come up need two minutes until they count as failing: `tests/operator/pod_template.rs` has them.
 fn is_only_checked(resource: &str, verb: &str) -> bool {
     let inherited = ["services", "serviceaccounts", "networkpolicies", "poddisruptionbudgets"];
-    [("configmaps", "create"), ("pods", "list")].contains(&(resource, verb))
+    // The restart of a workload comes a minute after the next key: tests/operator/rotation.rs has one.
+    let late = [("statefulsets", "patch"), ("daemonsets", "patch")];
+    [("configmaps", "create"), ("pods", "list")].iter().chain(&late).any(|right| *right == (resource, verb))
         || (verb == "delete" && inherited.contains(&resource))
 }
 
@@ -198,14 +204,7 @@ async fn live(world: &World, namespace: &Namespace) {
     namespace.ready("ErrorTrackingProject", "shop").await;
     namespace.ready("ClientKey", "shop").await;
     for kind in ["ErrorTrackingProject", "ClientKey"] {
-        let paused = |value: Value| json!({"metadata": {"annotations": {"errortracking.dev/paused": value}}});
-        namespace.patch(kind, "shop", paused(json!("true"))).await;
-        eventually(&format!("{kind} paused"), Duration::from_secs(10), async || {
-            (namespace.condition(kind, "shop", "Paused").await?.status == "True").then_some(())
-        })
-        .await;
-        namespace.patch(kind, "shop", paused(Value::Null)).await;
-        namespace.ready(kind, "shop").await;
+        pause(namespace, kind, "shop").await;
     }
     // The same Event twice is counted up.
     for enabled in [false, true, false, true] {
@@ -230,6 +229,7 @@ async fn live(world: &World, namespace: &Namespace) {
         .await;
     }
     expose_and_scale(world, namespace).await;
+    bind_runners(world, namespace).await;
     for (kind, name) in [("ClientKey", "shop"), ("ErrorTrackingProject", "shop")] {
         namespace.delete(kind, name).await;
         namespace.gone(kind, name).await;
@@ -248,6 +248,65 @@ async fn live(world: &World, namespace: &Namespace) {
     })
     .await;
     sleep(Duration::from_secs(1)).await;
+}
+
+/// Runners are configured, each in another way.
+async fn bind_runners(world: &World, namespace: &Namespace) {
+    let definition: Value = serde_yaml::from_str(include_str!("../runner/crd.yaml")).unwrap();
+    world.chart.apply(&world.client, &definition, true).await;
+    eventually("Runners are known", Duration::from_secs(15), async || {
+        namespace.api("Runner").list(&ListParams::default()).await.ok()
+    })
+    .await;
+    runners::config_by_hand(namespace, "ConfigMap", "fleet", runners::CONFIG, false).await;
+    let template = |more: Value| {
+        let mut container = json!({"name": "runner", "image": "gitlab/gitlab-runner:v19.3.0"});
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"metadata": {"labels": {"app": "fleet"}}, "spec": {"containers": [container], "volumes": [
+            {"name": "config", "configMap": {"name": "fleet"}},
+        ]}})
+    };
+    let mount = json!({"volumeMounts": [{"name": "config", "mountPath": "/etc/gitlab-runner"}]});
+    let reference = json!({"secretKeyRef": {"name": "shop-dsn", "key": "SENTRY_DSN"}});
+    let variable = json!({"env": [{"name": "SENTRY_DSN", "valueFrom": reference}]});
+    for (kind, more) in [("Deployment", mount), ("StatefulSet", variable.clone()), ("DaemonSet", variable)] {
+        let mut spec = json!({"selector": {"matchLabels": {"app": "fleet"}}, "template": template(more)});
+        match kind {
+            "DaemonSet" => spec["template"]["spec"]["nodeSelector"] = json!({"nowhere.example/node": "true"}),
+            _ => spec["replicas"] = 0.into(),
+        }
+        namespace.apply(&manifest(kind, "fleet", spec)).await;
+    }
+    namespace
+        .apply(&manifest("Runner", "fleet", json!({"gitlabUrl": "https://gitlab.example", "token": "none"})))
+        .await;
+    let environment = |kind: &str| json!({"environment": {"workloadRef": {"kind": kind, "name": "fleet"}}});
+    for (name, target) in [
+        ("config", json!({"configToml": {"configMapRef": {"name": "fleet"}, "workloadRef": {"name": "fleet"}}})),
+        ("set", environment("StatefulSet")),
+        ("daemons", environment("DaemonSet")),
+        ("runner", json!({"runnerRef": {"name": "fleet"}})),
+    ] {
+        let spec = json!({"clientKeyRef": {"name": "shop"}, "runner": target});
+        namespace.apply(&manifest("RunnerBinding", name, spec)).await;
+        namespace.ready("RunnerBinding", name).await;
+    }
+    pause(namespace, "RunnerBinding", "set").await;
+    for name in ["config", "set", "daemons", "runner"] {
+        namespace.delete("RunnerBinding", name).await;
+        namespace.gone("RunnerBinding", name).await;
+    }
+}
+
+async fn pause(namespace: &Namespace, kind: &str, name: &str) {
+    let paused = |value: Value| json!({"metadata": {"annotations": {"errortracking.dev/paused": value}}});
+    namespace.patch(kind, name, paused(json!("true"))).await;
+    eventually(&format!("{kind} paused"), Duration::from_secs(10), async || {
+        (namespace.condition(kind, name, "Paused").await?.status == "True").then_some(())
+    })
+    .await;
+    namespace.patch(kind, name, paused(Value::Null)).await;
+    namespace.ready(kind, name).await;
 }
 
 /// Children that a project has only when it asks for them.

@@ -58,7 +58,7 @@ async fn annotate(namespace: &Namespace, key: &str, annotation: &str, value: Opt
 }
 
 /// As an ingest pod of the project that reported so many seconds ago that it follows settings of this version.
-async fn instance_reports(world: &World, name: &str, version: &str, seconds: u32) {
+pub async fn instance_reports(world: &World, name: &str, version: &str, seconds: u32) {
     world
         .execute(&format!(
             "INSERT INTO errortracking.ingest_instances (project_id, instance, settings_version, seen_at)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use error_tracking_operator::store::Connection;
 use kube::api::DynamicObject;
 
-use super::servers;
+use super::{runners, servers};
 use crate::world::{Namespace, World, condition_of, is_ready};
 
 pub(super) const KEY_ID: &str = "errortracking.dev/key-id";
@@ -78,7 +78,8 @@ pub async fn violations(world: &World, namespace: &Namespace) -> Vec<String> {
     // Postgres first: what is made between the two looks is only waited for once more.
     let (projects, keys) = (project_rows(world).await, key_rows(world).await);
     let mut objects = BTreeMap::new();
-    for kind in CHILDREN.map(|(kind, _)| kind).into_iter().chain(["Ingress", "ErrorTrackingProject", "ClientKey"]) {
+    let ours = ["Ingress", "ErrorTrackingProject", "ClientKey", "RunnerBinding"];
+    for kind in CHILDREN.map(|(kind, _)| kind).into_iter().chain(ours) {
         objects.insert(kind, by_name(namespace.list(kind).await));
     }
     let here = |project: &&DynamicObject| servers::kind_of(project).is_none();
@@ -89,6 +90,10 @@ pub async fn violations(world: &World, namespace: &Namespace) -> Vec<String> {
     for key in objects["ClientKey"].values().filter(|key| servers::of_key(key, &objects).is_none()) {
         check_key(key, &keys, &objects, &mut wrong);
     }
+    for binding in objects["RunnerBinding"].values() {
+        runners::check_binding(binding, &objects, &mut wrong);
+    }
+    runners::check_left(&objects, &mut wrong);
     check_rows(&projects, &keys, &objects, &mut wrong);
     check_secrets(&keys, &objects, &mut wrong);
     for list in world.home().list("ConfigMap").await {
@@ -177,24 +182,13 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
         return;
     }
     let live: Vec<_> = rows.iter().filter(|row| row.uid == uid(key)).collect();
-    let (active, former): (Vec<&KeyRow>, Vec<&KeyRow>) = live.into_iter().partition(|row| row.state == "published");
-    let [row] = active.as_slice() else {
-        wrong.push(format!("key {name} has {} published keys", active.len()));
-        return;
-    };
-    let said: Vec<_> = key.data["status"]["retiring"]["keyID"].as_str().into_iter().collect();
-    if former.iter().map(|row| row.id.as_str()).collect::<Vec<_>>() != said {
-        wrong.push(format!("key {name} does not say which other keys are accepted"));
-    }
-    let accepted = |id: &str| row.id == id || said.contains(&id);
+    let Some(row) = published(key, &live, |row| (&row.id, &row.state), wrong) else { return };
+    let accepted = |id: &str| row.id == id || retiring(key) == Some(id);
     if annotation(key, "errortracking.dev/revoke").is_some_and(accepted) {
         wrong.push(format!("key {name}: the key that was revoked is accepted"));
     }
     if annotation(key, "errortracking.dev/restore").is_some_and(|id| !accepted(id)) {
         wrong.push(format!("key {name}: the key that was asked back for is refused"));
-    }
-    if ends_by_itself(key) && !former.is_empty() {
-        wrong.push(format!("key {name}: the key before goes on after its maximum"));
     }
     if row.enabled != key.data["spec"]["enabled"].as_bool().unwrap_or(true) {
         wrong.push(format!("key {name}: enabled is not as the spec says"));
@@ -222,6 +216,33 @@ fn check_key(key: &DynamicObject, rows: &[KeyRow], objects: &Objects<'_>, wrong:
     check_extras(key, row, objects, wrong);
 }
 
+/// The published one of the keys of the object that live, each with its id and state. The status says which other one is
+/// accepted, and it ends.
+pub(super) fn published<'a, R>(
+    key: &DynamicObject,
+    live: &[&'a R],
+    id_and_state: fn(&R) -> (&str, &str),
+    wrong: &mut Vec<String>,
+) -> Option<&'a R> {
+    let name = name(key);
+    let (active, former): (Vec<&R>, Vec<&R>) = live.iter().partition(|row| id_and_state(row).1 == "published");
+    let [row] = active.as_slice() else {
+        wrong.push(format!("key {name} has {} published keys", active.len()));
+        return None;
+    };
+    if !former.iter().map(|row| id_and_state(row).0).eq(retiring(key)) {
+        wrong.push(format!("key {name} does not say which other keys are accepted"));
+    }
+    if ends_by_itself(key) && !former.is_empty() {
+        wrong.push(format!("key {name}: the key before goes on after its maximum"));
+    }
+    Some(row)
+}
+
+fn retiring(key: &DynamicObject) -> Option<&str> {
+    key.data["status"]["retiring"]["keyID"].as_str()
+}
+
 /// What a key publishes beside the DSN.
 fn check_extras(key: &DynamicObject, row: &KeyRow, objects: &Objects<'_>, wrong: &mut Vec<String>) {
     let (name, spec) = (name(key), &key.data["spec"]);
@@ -242,7 +263,7 @@ fn check_extras(key: &DynamicObject, row: &KeyRow, objects: &Objects<'_>, wrong:
 }
 
 /// Whether the overlap of a key is over within a moment.
-pub(super) fn ends_by_itself(key: &DynamicObject) -> bool {
+fn ends_by_itself(key: &DynamicObject) -> bool {
     key.data["spec"]["rotation"]["overlap"]["maximum"] == "1s" && annotation(key, "errortracking.dev/restore").is_none()
 }
 
@@ -377,7 +398,7 @@ pub(super) fn dsn(secret: &DynamicObject) -> String {
     values(secret).remove("SENTRY_DSN").unwrap_or_default()
 }
 
-fn values(secret: &DynamicObject) -> BTreeMap<String, String> {
+pub(super) fn values(secret: &DynamicObject) -> BTreeMap<String, String> {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     let data = secret.data["data"].as_object().cloned().unwrap_or_default();
     let decode = |value: &serde_json::Value| BASE64_STANDARD.decode(value.as_str().unwrap_or_default());

@@ -5,6 +5,7 @@
 //! scenario once with an operator that only writes down what it reaches, so the list cannot go stale.
 
 mod invariants;
+mod runners;
 mod scenarios;
 mod servers;
 
@@ -76,7 +77,7 @@ struct Laboratory {
 impl Laboratory {
     async fn new() -> Self {
         let servers = Servers::start();
-        let world = World::with_values(&[&servers.allowed()]).await;
+        let world = World::with_values(&[&servers.allowed(), "runnerBinding.enabled=true"]).await;
         let namespace = world.namespace("crash").await;
         servers.publish_tokens(&namespace).await;
         let operator = Some(world.start_and_lead().await);

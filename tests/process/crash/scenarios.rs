@@ -8,7 +8,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::sleep};
 
-use super::servers::{Servers, age_keys};
+use super::{
+    runners,
+    servers::{Servers, age_keys},
+};
 use crate::world::{Mode, Namespace, World, eventually};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +49,21 @@ pub enum Scenario {
     GitlabRotate,
     GitlabRevoke,
     GitlabDrop,
+    BindRunner,
+    RotateRunner,
+    ReleaseRunner,
 }
 
 use Scenario::{
-    ApplyAgainAfterDrop, ApplyAgainAfterRetain, Bind, ChangeKeys, ChangeProject, Create, DeleteChildren, DeleteLogin,
-    DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, GitlabCreate, GitlabDrop,
-    GitlabRevoke, GitlabRotate, Hide, Leak, OrphanKey, PutBack, RetainProject, RetainWithoutPostgres, RevokeKey,
-    Rotate, SentryCreate, SentryDisable, SentryDrop, SentryRevoke, SentryRotate, TakeBack, Unbind,
+    ApplyAgainAfterDrop, ApplyAgainAfterRetain, Bind, BindRunner, ChangeKeys, ChangeProject, Create, DeleteChildren,
+    DeleteLogin, DeleteSecret, DisableKey, DropProject, DropWithoutPostgres, EditSecrets, Expose, GitlabCreate,
+    GitlabDrop, GitlabRevoke, GitlabRotate, Hide, Leak, OrphanKey, PutBack, ReleaseRunner, RetainProject,
+    RetainWithoutPostgres, RevokeKey, Rotate, RotateRunner, SentryCreate, SentryDisable, SentryDrop, SentryRevoke,
+    SentryRotate, TakeBack, Unbind,
 };
 
 impl Scenario {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Create,
         ChangeProject,
         ChangeKeys,
@@ -90,6 +97,9 @@ impl Scenario {
         GitlabRotate,
         GitlabRevoke,
         GitlabDrop,
+        BindRunner,
+        RotateRunner,
+        ReleaseRunner,
     ];
 
     /// Whether Postgres is away while the operator acts.
@@ -131,6 +141,12 @@ impl Scenario {
         key_b(namespace, name, json!({"deletionPolicy": policy, "serviceBinding": bound})).await;
         if self == Hide {
             expose(namespace, name).await;
+        }
+        if matches!(self, BindRunner | RotateRunner | ReleaseRunner) {
+            runners::fleet(namespace, name).await;
+            if self != BindRunner {
+                runners::bind(namespace, name).await;
+            }
         }
         if matches!(self, PutBack | TakeBack) {
             // Of the first, the key before goes on; of the other one it has ended.
@@ -213,7 +229,9 @@ impl Scenario {
                 let (again, name) = (namespace.clone(), name.to_owned());
                 return Some(tokio::spawn(async move { apply_when_gone(&again, &name, self).await }));
             }
-            Rotate | SentryRotate | GitlabRotate => rotate(world, namespace, name, "1s").await,
+            BindRunner => runners::bind(namespace, name).await,
+            ReleaseRunner => namespace.delete("RunnerBinding", name).await,
+            Rotate | RotateRunner | SentryRotate | GitlabRotate => rotate(world, namespace, name, "1s").await,
             SentryCreate | GitlabCreate => {
                 servers.project(self.server().unwrap(), namespace, name).await;
                 namespace.key(name, name).await;
@@ -242,6 +260,7 @@ impl Scenario {
 
     pub async fn objects_are_gone(self, namespace: &Namespace, name: &str) {
         for (kind, object) in [
+            ("RunnerBinding", name.to_owned()),
             ("ErrorTrackingProject", name.to_owned()),
             ("ClientKey", name.to_owned()),
             ("ClientKey", format!("{name}-b")),
@@ -316,6 +335,8 @@ pub async fn remove(namespace: &Namespace, name: &str) {
     let drop = json!({"spec": {"deletionPolicy": "Delete"}});
     let api = namespace.api("ErrorTrackingProject");
     let _ = api.patch(name, &PatchParams::default(), &Patch::Merge(drop)).await;
+    namespace.delete("RunnerBinding", name).await;
+    runners::remove_fleet(namespace, name).await;
     delete_all(namespace, name).await;
     // An orphan has nobody who would.
     for secret in ["dsn", "binding"] {
@@ -325,7 +346,7 @@ pub async fn remove(namespace: &Namespace, name: &str) {
 
 /// Takes finalizers off and deletes everything.
 pub async fn remove_everything(namespace: &Namespace) {
-    for kind in ["ClientKey", "ErrorTrackingProject"] {
+    for kind in ["RunnerBinding", "ClientKey", "ErrorTrackingProject"] {
         for object in namespace.list(kind).await {
             let name = object.metadata.name.unwrap();
             let free = json!({"metadata": {"finalizers": null}});

@@ -6,9 +6,7 @@ use error_tracking_operator::crd::ServerKind;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::invariants::{
-    CHILDREN, KEY_ID, Objects, annotation, by_name, dsn, ends_by_itself, name, owners, stands, uid,
-};
+use super::invariants::{CHILDREN, KEY_ID, Objects, annotation, by_name, dsn, name, owners, published, stands, uid};
 use crate::{
     support::key_servers::{Fault, GitlabDouble, KeptKey, KeyServer, Rule, SentryDouble, gitlab::MAINTAINER},
     world::{Namespace, World, condition_of},
@@ -293,19 +291,8 @@ fn check_key(key: &DynamicObject, rows: &[Row], there: &There<'_>, objects: &Obj
     if !stands(key, "ClientKey", wrong) {
         return;
     }
-    let live = rows.iter().filter(|row| row.uid == uid(key) && !row.ended);
-    let (active, former): (Vec<&Row>, Vec<&Row>) = live.partition(|row| row.state == "published");
-    let [row] = active.as_slice() else {
-        wrong.push(format!("key {name} has {} published keys", active.len()));
-        return;
-    };
-    let said: Vec<_> = key.data["status"]["retiring"]["keyID"].as_str().into_iter().collect();
-    if former.iter().map(|row| row.id.as_str()).collect::<Vec<_>>() != said {
-        wrong.push(format!("key {name} does not say which other keys are accepted"));
-    }
-    if ends_by_itself(key) && !former.is_empty() {
-        wrong.push(format!("key {name}: the key before goes on after its maximum"));
-    }
+    let live: Vec<_> = rows.iter().filter(|row| row.uid == uid(key) && !row.ended).collect();
+    let Some(row) = published(key, &live, |row| (&row.id, &row.state), wrong) else { return };
     let Some(kept) = there[row.place.as_str()].iter().find(|kept| kept.id == row.server_id) else {
         wrong.push(format!("key {name}: the server does not have key {}", row.id));
         return;

@@ -70,8 +70,8 @@ impl World {
     }
 
     /// Of an installation that serves some namespaces only, which [`World::served`] names.
-    pub async fn of_namespaces(suffixes: &[&str]) -> Self {
-        Self::make(&[], suffixes, false).await
+    pub async fn of_namespaces(values: &[&str], suffixes: &[&str]) -> Self {
+        Self::make(values, suffixes, false).await
     }
 
     /// With values of the chart, as `operator.concurrency=2`.

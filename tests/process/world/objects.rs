@@ -20,16 +20,17 @@ const LIMIT: Duration = Duration::from_mins(1);
 #[must_use]
 pub fn resource(kind: &str) -> ApiResource {
     let (group, version, plural) = match kind {
-        "ErrorTrackingProject" | "ClientKey" => {
-            let plural = if kind == "ClientKey" { "clientkeys" } else { "errortrackingprojects" };
-            ("errortracking.dev", "v1alpha1", plural.to_owned())
+        "ErrorTrackingProject" | "ClientKey" | "RunnerBinding" => {
+            ("errortracking.dev", "v1alpha1", format!("{}s", kind.to_lowercase()))
         }
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions".to_owned()),
         "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
             ("rbac.authorization.k8s.io", "v1", format!("{}s", kind.to_lowercase()))
         }
         "Lease" => ("coordination.k8s.io", "v1", "leases".to_owned()),
-        "Deployment" => ("apps", "v1", "deployments".to_owned()),
+        "Deployment" | "StatefulSet" | "DaemonSet" => ("apps", "v1", format!("{}s", kind.to_lowercase())),
+        // Of the GitLab Runner Operator.
+        "Runner" => ("apps.gitlab.com", "v1beta2", "runners".to_owned()),
         "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets".to_owned()),
         "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers".to_owned()),
         "HTTPRoute" => ("gateway.networking.k8s.io", "v1", "httproutes".to_owned()),
