@@ -120,6 +120,11 @@ mod tests {
             ("status shop", false),
             ("dsn shop", true),
             ("dsn shop -o json", false),
+            ("dsn shop --for runner", true),
+            ("dsn shop --for runner --runner-version 14.6", true),
+            ("dsn shop --for runner --runner-version latest", false),
+            ("dsn shop --runner-version 14.6", false),
+            ("dsn shop --for nginx", false),
             ("completion zsh", true),
             ("completion powershell", false),
         ] {

@@ -1,6 +1,9 @@
 //! What a rotation would do, and who holds the key that would retire. Pure.
 
-use std::fmt::{self, Write as _};
+use std::{
+    cmp::Reverse,
+    fmt::{self, Write as _},
+};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -13,6 +16,7 @@ use super::{
 use crate::{
     crd::{
         ClientKey, ConditionType, Endpoint, HolderWorkload, Holders, Overlap, PAUSED_ANNOTATION, Period, RetiringKey,
+        RunnerBinding,
     },
     kubernetes::{
         holders::{PodFacts, Published, by_workload},
@@ -23,6 +27,8 @@ use crate::{
 
 /// Workloads that the plan names, unless all are asked for.
 const MOST_WORKLOADS: usize = 20;
+/// Kind of a holder that is no workload.
+const RUNNER_BINDING: &str = "RunnerBinding";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +44,7 @@ pub struct Plan {
     /// The other server that keeps the key, as "Sentry"; absent also where the project may not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'static str>,
-    /// Pods that took the Secret; absent where they may not be listed.
+    /// Pods that took the Secret, and those of runners that a `RunnerBinding` configures; absent where pods may not be listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods: Option<usize>,
     held_by: Vec<HolderWorkload>,
@@ -49,6 +55,15 @@ pub struct Plan {
     /// Those pods one by one, for the wide table.
     #[serde(skip)]
     each: Vec<HolderPod>,
+}
+
+/// Who holds a key, as far as it may be seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen<'a> {
+    /// Those of the key's namespace; `None`: they may not be listed.
+    pub pods: Option<&'a [PodFacts]>,
+    /// Those of the key's namespace.
+    pub bindings: &'a [RunnerBinding],
 }
 
 /// A pod, below what it belongs to.
@@ -134,11 +149,11 @@ fn still_retiring(key: &RetiringKey, now: Timestamp) -> String {
 }
 
 impl Plan {
-    /// `server`: the other one that keeps the key. `pods`: those of the key's namespace; `None`: they may not be listed.
+    /// `server`: the other one that keeps the key.
     pub fn of(
         key: &ClientKey,
         server: Option<&'static str>,
-        pods: Option<&[PodFacts]>,
+        seen: Seen<'_>,
         now: Timestamp,
         output: Option<Output>,
     ) -> Self {
@@ -148,8 +163,15 @@ impl Plan {
         // As if the Secret had just been written.
         let published = Published { at: now, minimum_is_over: false };
         let holding = |pod: &&PodFacts| secrets.iter().any(|secret| pod.holds_former_key(secret, &published));
-        let holders: Option<Vec<_>> = pods.map(|pods| pods.iter().filter(holding).collect());
+        let holders: Option<Vec<_>> = seen.pods.map(|pods| pods.iter().filter(holding).collect());
+        let bound: Vec<_> = seen.bindings.iter().filter_map(|binding| held_by_binding(binding, key)).collect();
+        let number = |held: &HolderWorkload| usize::try_from(held.pods).unwrap_or_default();
+        let pods = holders.as_ref().map(|pods| pods.len() + bound.iter().map(number).sum::<usize>());
         let most = if output.is_some() { usize::MAX } else { MOST_WORKLOADS };
+        let mut held_by = bound;
+        held_by.extend(holders.iter().flat_map(|pods| by_workload(pods.iter().copied(), most)));
+        held_by.sort_by_key(|held| Reverse(held.pods));
+        held_by.truncate(most);
         let each =
             |pod: &&PodFacts| HolderPod { workload: pod.workload(), name: pod.name.to_string(), created: pod.created };
         let wide = holders.as_ref().filter(|_| output == Some(Output::Wide));
@@ -166,8 +188,8 @@ impl Plan {
             }),
             overlap: PlannedOverlap::of(key, server.is_some()),
             server,
-            pods: holders.as_ref().map(Vec::len),
-            held_by: holders.map(|pods| by_workload(pods.into_iter(), most)).unwrap_or_default(),
+            pods,
+            held_by,
             obstacles: obstacles_of_rotation(key, now),
             endpoint: key.spec.endpoint,
             restart_workloads: key.spec.rotation.as_ref().is_some_and(|rotation| rotation.restart_workloads),
@@ -240,12 +262,22 @@ impl Plan {
         let namespace = &self.namespace;
         match self.pods {
             None => {
-                writeln!(text, "\nYou may not list pods in namespace {namespace}, so who holds it now is not shown.")
+                let but = if self.held_by.is_empty() { "." } else { ", but for runners:" };
+                writeln!(
+                    text,
+                    "\nYou may not list pods in namespace {namespace}, so who holds it now is not shown{but}"
+                )?;
+                if !self.held_by.is_empty() {
+                    text.push_str(&self.table(now));
+                }
+                Ok(())
             }
             Some(0) => writeln!(text, "\nNo pod of namespace {namespace} takes the Secret."),
             Some(pods) => {
                 let noun = if pods == 1 { "pod holds" } else { "pods hold" };
-                writeln!(text, "\n{pods} {noun} key {id} now, until restarted:")?;
+                let bound = self.held_by.iter().any(|held| held.kind == RUNNER_BINDING);
+                let until = if bound { ", or until a RunnerBinding says that they have the next one" } else { "" };
+                writeln!(text, "\n{pods} {noun} key {id} now, until restarted{until}:")?;
                 text.push_str(&self.table(now));
                 let named: usize = self.held_by.iter().filter_map(|held| usize::try_from(held.pods).ok()).sum();
                 if named < pods {
@@ -268,6 +300,10 @@ impl Plan {
                 let (kind, name) = pod.workload.clone();
                 vec![kind, name, pod.name.clone(), age(now.duration_since(pod.created))]
             }));
+            let bound = self.held_by.iter().filter(|held| held.kind == RUNNER_BINDING);
+            rows.extend(
+                bound.map(|held| vec![held.kind.clone(), held.name.clone(), format!("all {}", held.pods), "-".into()]),
+            );
         }
         align(&rows)
     }
@@ -279,6 +315,15 @@ impl Plan {
         writeln!(text, "\nBefore anything begins:")?;
         self.obstacles.iter().try_for_each(|obstacle| writeln!(text, "  {obstacle}"))
     }
+}
+
+/// A runner whose configuration names the key. Whoever takes it from the environment is found by the Secret.
+fn held_by_binding(binding: &RunnerBinding, key: &ClientKey) -> Option<HolderWorkload> {
+    let status = binding.status.as_ref().filter(|status| status.observed_key_id.is_some())?;
+    let is_holder = binding.spec.client_key_ref.name == key.name_any() && binding.spec.runner.environment.is_none();
+    // Without pods now, the configuration still names it for those that will be.
+    let pods = status.pods.map_or(1, |pods| pods.total.max(1));
+    is_holder.then(|| HolderWorkload { kind: RUNNER_BINDING.into(), name: binding.name_any(), pods })
 }
 
 #[cfg(test)]
@@ -316,9 +361,13 @@ mod tests {
         (1..=number).map(|number| pod(number, "shop-dsn")).chain([pod(0, "other")]).collect()
     }
 
+    fn seen(pods: &[PodFacts]) -> Seen<'_> {
+        Seen { pods: Some(pods), bindings: &[] }
+    }
+
     fn text(key: &ClientKey, pods: Option<&[PodFacts]>) -> String {
         let now = NOW.parse().unwrap();
-        Plan::of(key, None, pods, now, None).text(now)
+        Plan::of(key, None, Seen { pods, bindings: &[] }, now, None).text(now)
     }
 
     #[test]
@@ -374,7 +423,7 @@ mod tests {
     #[test]
     fn holders_are_unknown_where_another_server_receives() {
         let now = NOW.parse().unwrap();
-        let plan = |key: &ClientKey| Plan::of(key, Some("GitLab"), Some(&pods(1)), now, None).text(now);
+        let plan = |key: &ClientKey| Plan::of(key, Some("GitLab"), seen(&pods(1)), now, None).text(now);
         let said = plan(&key(|_| {}));
         for line in [
             "A rotation makes another key and names it there as soon as GitLab has it.\n",
@@ -431,6 +480,51 @@ mod tests {
     }
 
     #[test]
+    fn runners_hold_what_their_configuration_names() {
+        let binding = |name: &str, key: &str, way: &str, status: Value| -> RunnerBinding {
+            let target = match way {
+                "runnerRef" => json!({"name": name}),
+                "configToml" => json!({"secretRef": {"name": "config"}, "workloadRef": {"name": name}}),
+                _ => json!({"workloadRef": {"name": name}}),
+            };
+            let spec = json!({"clientKeyRef": {"name": key}, "runner": {way: target}});
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec, "status": status})).unwrap()
+        };
+        let has = |total: i32| json!({"observedKeyID": "42", "pods": {"total": total, "current": total}});
+        let bindings = [
+            binding("fleet", "shop", "configToml", has(5)),
+            binding("builds", "shop", "runnerRef", has(0)),
+            binding("new", "shop", "configToml", json!({})),
+            binding("by-variable", "shop", "environment", has(2)),
+            binding("other", "other", "runnerRef", has(3)),
+        ];
+        let now = NOW.parse().unwrap();
+        let plan = |pods: Option<&[PodFacts]>, output| {
+            Plan::of(&key(|_| {}), None, Seen { pods, bindings: &bindings }, now, output)
+        };
+        let said = plan(Some(&pods(4)), None).text(now);
+        assert!(
+            said.ends_with(
+                "\n10 pods hold key 42 now, until restarted, or until a RunnerBinding says that they have the next one:\n\
+                 KIND            NAME     PODS\n\
+                 RunnerBinding   fleet    5\n\
+                 StatefulSet     shop     3\n\
+                 RunnerBinding   builds   1\n\
+                 StatefulSet     worker   1\n"
+            ),
+            "{said}"
+        );
+        let wide = plan(Some(&pods(1)), Some(Output::Wide)).text(now);
+        assert!(wide.contains("RunnerBinding   fleet    all 5   -\n"), "{wide}");
+        let said = plan(None, None).text(now);
+        assert!(
+            said.contains("so who holds it now is not shown, but for runners:\nKIND            NAME     PODS\n"),
+            "{said}"
+        );
+        assert_eq!(serde_json::to_value(plan(None, None)).unwrap().get("pods"), None);
+    }
+
+    #[test]
     fn a_plan_is_bounded_unless_all_is_asked_for() {
         let pod = |number: usize| {
             let pod = json!({
@@ -443,14 +537,14 @@ mod tests {
         let said = text(&key(|_| {}), Some(&pods));
         assert!(said.contains("Pod    pod-19   1\n… and 5 pods of other workloads: -o wide names all.\n"), "{said}");
         let now = NOW.parse().unwrap();
-        let wide = Plan::of(&key(|_| {}), None, Some(&pods), now, Some(Output::Wide)).text(now);
+        let wide = Plan::of(&key(|_| {}), None, seen(&pods), now, Some(Output::Wide)).text(now);
         assert!(wide.contains("KIND   NAME     POD      AGE\n"), "{wide}");
         assert!(wide.ends_with("Pod    pod-24   pod-24   28d\n"), "{wide}");
     }
 
     #[test]
     fn a_program_reads_the_same() {
-        let plan = Plan::of(&key(|_| {}), None, Some(&pods(1)), NOW.parse().unwrap(), Some(Output::Json));
+        let plan = Plan::of(&key(|_| {}), None, seen(&pods(1)), NOW.parse().unwrap(), Some(Output::Json));
         assert_eq!(
             serde_json::to_value(plan).unwrap(),
             json!({

@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 use super::{
     PluginError,
     annotations::keys_of,
-    cluster::{Cluster, FoundKey, name},
+    cluster::{Cluster, FoundKey, name, typed},
     keys::{condition, conditions, holding},
     output::{Output, note, print, print_document, print_object},
-    plan::{Plan, obstacles_of_rotation},
+    plan::{Plan, Seen, obstacles_of_rotation},
 };
 use crate::{
-    crd::{ClientKey, ConditionType, ROTATE_ANNOTATION, Window},
+    crd::{ClientKey, ConditionType, ROTATE_ANNOTATION, RunnerBinding, Window},
     kubernetes::holders::PodFacts,
 };
 
@@ -92,7 +92,9 @@ async fn plan(command: &Rotate, cluster: &Cluster, key: &ClientKey, now: Timesta
         Err(error) if error.is_missing_right() => None,
         Err(error) => return Err(error),
     };
-    let plan = Plan::of(key, cluster.server_of(key).await?, pods.as_deref(), now, command.output);
+    let bindings = bindings(cluster).await?;
+    let seen = Seen { pods: pods.as_deref(), bindings: &bindings };
+    let plan = Plan::of(key, cluster.server_of(key).await?, seen, now, command.output);
     match command.output {
         Some(Output::Name) => print(&format!("clientkey.errortracking.dev/{}\n", command.key)),
         output => match output.and_then(Output::document) {
@@ -100,6 +102,22 @@ async fn plan(command: &Rotate, cluster: &Cluster, key: &ClientKey, now: Timesta
             None => print(&plan.text(now)),
         },
     }
+}
+
+/// Those of the namespace; none, and a note, where they may not be listed or the cluster does not know them.
+async fn bindings(cluster: &Cluster) -> Result<Vec<RunnerBinding>, PluginError> {
+    let why = match cluster.objects::<RunnerBinding>(false).await {
+        Ok(objects) => {
+            let unread =
+                |object: DynamicObject| RunnerBinding { metadata: object.metadata, ..RunnerBinding::default() };
+            return Ok(typed(&objects, unread));
+        }
+        Err(error) if error.is_missing_right() => error.to_string(),
+        Err(error) if error.is_not_found() => "the cluster does not know RunnerBindings".to_owned(),
+        Err(error) => return Err(error),
+    };
+    note(&format!("Runners that a RunnerBinding configures are not shown: {why}."));
+    Ok(Vec::new())
 }
 
 /// Until the Secret names another key than that of `before`; the object then, and what was done.

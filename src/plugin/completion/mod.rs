@@ -228,7 +228,8 @@ mod tests {
             ("rotate --namespace = web ", "Keys", "--namespace=web"),
             ("status ", "", ""),
             ("completion ", "bash zsh fish", ""),
-            ("dsn --", "--namespace --context --kubeconfig --help", ""),
+            ("dsn --", "--for --runner-version --namespace --context --kubeconfig --help", ""),
+            ("dsn shop --for ", "runner", ""),
             ("keys --o", "--output --namespace --context --kubeconfig --all-namespaces --help", ""),
         ] {
             let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
