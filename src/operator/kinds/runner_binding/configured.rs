@@ -129,7 +129,7 @@ impl SeenConfig {
 pub fn environment(container: &Container<'_>, wanted: &Wanted, configs: &[SeenConfig]) -> Configured {
     let (pod, shown) = (container.pod, container.shown());
     let ours = SecretKey { name: &wanted.secret, key: wanted.entry };
-    let lines = advice::chart_environment_line(&ours);
+    let lines = advice::chart_environment(&ours);
     let missing = |found: String| {
         let message = format!(
             "The {shown} {found}: have it from {}. With GitLab's chart these are the values: {lines}",
@@ -269,7 +269,7 @@ fn kept_by(owner: &Owner, shown: &str, wanted: &Wanted) -> String {
             "{shown} is kept by Helm, which would undo an edit: set the value sentryDsn of GitLab's chart to what {value} \
              holds, after each rotation. Better, with runner 19.2 or newer: leave it empty, use runner.environment here, and \
              these values: {}",
-            advice::chart_environment_line(&SecretKey { name: &wanted.secret, key: MODERN })
+            advice::chart_environment(&SecretKey { name: &wanted.secret, key: MODERN })
         );
     }
     format!(

@@ -11,7 +11,7 @@ use kube::{
     core::GroupVersionKind,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     kubernetes::{
@@ -87,18 +87,29 @@ pub async fn deployments_of(client: &Client, namespace: &str, runner_uid: &str) 
     Ok(names)
 }
 
+/// Whether a Deployment of a Runner has pods.
+pub async fn has_pods(client: &Client, namespace: &str, runner_uid: &str) -> Result<bool, ApplyError> {
+    let resource = ApiResource::erase::<Deployment>(&());
+    for name in deployments_of(client, namespace, runner_uid).await? {
+        let found = read(client, &resource, "Deployment", namespace, &name).await?;
+        if found.is_some_and(|found| found.data["status"]["replicas"].as_i64().is_some_and(|pods| pods > 0)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The text under a key of an object that holds a config.toml; `None`: it has no such key. What is no UTF-8 is no TOML.
 #[must_use]
 pub fn text(kind: ObjectKind, object: &DynamicObject, key: &str) -> Option<SecretString> {
-    let decoded = |value: &Value| BASE64_STANDARD.decode(value.as_str()?).ok();
-    let bytes = match kind {
-        ObjectKind::Secret => decoded(&object.data["data"][key])?,
-        ObjectKind::ConfigMap => match object.data["data"][key].as_str() {
-            Some(text) => return Some(text.into()),
-            None => decoded(&object.data["binaryData"][key])?,
-        },
-    };
-    Some(String::from_utf8(bytes).unwrap_or_else(|_| "\u{fffd}".to_owned()).into())
+    let value = object.data["data"][key].as_str()?;
+    match kind {
+        ObjectKind::Secret => {
+            let bytes = BASE64_STANDARD.decode(value).ok()?;
+            Some(String::from_utf8(bytes).unwrap_or_else(|_| "\u{fffd}".to_owned()).into())
+        }
+        ObjectKind::ConfigMap => Some(value.into()),
+    }
 }
 
 /// Writes a config.toml into its object, unless that has changed since it was read.

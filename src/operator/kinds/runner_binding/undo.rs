@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{configured::digest, owner, target};
 use crate::{
-    crd::{BindingDeletionPolicy, RunnerBinding},
+    crd::{BindingDeletionPolicy, RestartPolicy, RunnerBinding},
     kubernetes::Refusal,
     operator::objects::ApplyError,
     runner::config_toml,
@@ -70,6 +70,12 @@ async fn from_runner(client: &Client, written: &Written) -> Result<(), ApplyErro
     let found = target::read(client, &target::runner_resource(), "Runner", namespace, &reference.name).await?;
     let Some(runner) = found else { return Ok(()) };
     if runner.data["spec"]["sentryDsn"].as_str().is_none_or(|dsn| digest(dsn) != *ours) {
+        return Ok(());
+    }
+    // The GitLab Runner Operator would replace its pods, whatever jobs they have.
+    let uid = runner.metadata.uid.as_deref().unwrap_or_default();
+    if binding.spec.restart == RestartPolicy::Never && target::has_pods(client, namespace, uid).await? {
+        info!(namespace, runner = reference.name, "The DSN stays in a Runner that has pods, as with restart: Never.");
         return Ok(());
     }
     target::write_runner(client, namespace, &runner, None).await
