@@ -22,7 +22,8 @@ digest=sha256:$(printf '0%.0s' {1..64})
 "$helm" template error-tracking charts/error-tracking-operator --namespace error-tracking --kube-version 1.37.0 \
     --api-versions monitoring.coreos.com/v1 \
     --set "image.repository=registry.example/operator,image.digest=$digest,postgresql.image.digest=$digest" \
-    --set metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.grafanaDashboard.enabled=true >"$made/rendered.yaml"
+    --set metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.grafanaDashboard.enabled=true \
+    --set restartWorkloads.enabled=true,runnerBinding.enabled=true >"$made/rendered.yaml"
 # It exits with 1 for findings; without any output the comparison below fails.
 "$venv/bin/checkov" --file "$made/rendered.yaml" --framework kubernetes --output json --compact --quiet --skip-download \
     >"$made/found.json" 2>"$made/checkov.log" || true

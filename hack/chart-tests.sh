@@ -39,11 +39,11 @@ says_what_to_do_without_an_image() {
     ! out=$(render) && grep -q 'image.repository is not set' <<<"$out"
 }
 
-keeps_both_custom_resource_definitions_on_uninstall() {
+keeps_the_custom_resource_definitions_on_uninstall() {
     local out
     out=$(render image.repository=example/operator) \
-        && [ "$(grep -c '^kind: CustomResourceDefinition$' <<<"$out")" = 2 ] \
-        && [ "$(grep -c '^    helm.sh/resource-policy: keep$' <<<"$out")" = 2 ]
+        && [ "$(grep -c '^kind: CustomResourceDefinition$' <<<"$out")" = 3 ] \
+        && [ "$(grep -c '^    helm.sh/resource-policy: keep$' <<<"$out")" = 3 ]
 }
 
 leaves_the_custom_resource_definitions_out_when_asked() {
@@ -84,6 +84,54 @@ lets_a_project_ask_only_for_what_its_author_may_do() {
         && document ValidatingAdmissionPolicyBinding error-tracking-project <<<"$out" | has 'validationActions: \[Deny\]' \
         && out=$(render image.repository=example/operator 'guards.allowedKeyPrefixes={*}') && ! grep -q 'variables.prefixes' <<<"$out" \
         && out=$(render image.repository=example/operator admissionPolicy.enabled=false) && ! grep -q 'ValidatingAdmissionPolicy' <<<"$out"
+}
+
+# rights VALUE…: what the operator may do in every namespace.
+rights() { render image.repository=example/operator crds.enabled=false "$@" | document ClusterRole error-tracking-operator; }
+
+gives_rights_over_runners_only_when_asked() {
+    local role out
+    role=$(rights) \
+        && grep -q 'resources: \[errortrackingprojects, clientkeys, runnerbindings\]$' <<<"$role" \
+        && ! grep -qE 'configmaps|statefulsets|apps\.gitlab\.com' <<<"$role" \
+        && role=$(rights runnerBinding.enabled=true) && grep -q 'apiGroups: \[apps.gitlab.com\]$' <<<"$role" \
+        && [ "$(grep -cE 'resources: \[(configmaps|runners|statefulsets, daemonsets)\]' <<<"$role")" = 3 ] \
+        && role=$(rights restartWorkloads.enabled=true) && ! grep -qE 'configmaps|apps\.gitlab\.com' <<<"$role" \
+        && role=$(rights runnerBinding.enabled=true restartWorkloads.enabled=true) \
+        && [ "$(grep -c 'statefulsets' <<<"$role")" = 1 ] \
+        && out=$(render image.repository=example/operator runnerBinding.enabled=true) && grep -q -- '- --runner-bindings$' <<<"$out" \
+        && out=$(render image.repository=example/operator) && ! grep -q -- '--runner-bindings' <<<"$out" \
+        && [ "$(grep -c 'resources: \[errortrackingprojects, clientkeys, runnerbindings\]$' <<<"$out")" = 4 ]
+}
+
+# policy NAME VALUE…: one of the admission policies.
+policy() {
+    local name=$1
+    shift
+    render image.repository=example/operator "$@" | document ValidatingAdmissionPolicy "error-tracking-$name"
+}
+
+lets_a_runner_binding_ask_only_for_what_its_author_may_do() {
+    local policy
+    policy=$(policy runnerbinding runnerBinding.enabled=true) \
+        && grep -q 'failurePolicy: Fail' <<<"$policy" && [ "$(grep -c 'check("patch")' <<<"$policy")" = 2 ] \
+        && [ "$(grep -c 'check("update")' <<<"$policy")" = 2 ] && grep -q 'object.?spec != oldObject.?spec' <<<"$policy" \
+        && policy=$(policy runnerbinding runnerBinding.enabled=true 'watchNamespaces={web}') && grep -qF 'values: ["web"]' <<<"$policy" \
+        && [ -n "$(policy runnerbinding)" ] && [ -z "$(policy runnerbinding runnerBinding.enabled=true admissionPolicy.enabled=false)" ]
+}
+
+# Exceptions come with what they are for, and the account is the one that the operator runs as.
+lets_the_operator_change_only_what_it_made() {
+    local policy
+    policy=$(policy own) && grep -q 'failurePolicy: Fail' <<<"$policy" \
+        && grep -qF '"system:serviceaccount:error-tracking:error-tracking-operator"' <<<"$policy" \
+        && grep -q 'expression: variables.own$' <<<"$policy" && ! grep -qE 'restarted-at|sentryDsn|sameMetadata' <<<"$policy" \
+        && policy=$(policy own restartWorkloads.enabled=true) && grep -q 'expression: variables.own || variables.restarts$' <<<"$policy" \
+        && ! grep -qE 'sentryDsn|binaryData' <<<"$policy" \
+        && policy=$(policy own runnerBinding.enabled=true operator.serviceAccount.name=errors) \
+        && grep -qF '"system:serviceaccount:error-tracking:errors"' <<<"$policy" \
+        && grep -q 'expression: variables.own || variables.restarts || variables.edits || variables.setsDSN$' <<<"$policy" \
+        && [ -z "$(policy own admissionPolicy.enabled=false)" ]
 }
 
 hands_the_guards_to_the_operator() {
@@ -290,6 +338,8 @@ guards.allowedBackendHosts={sentry.io/api}|at '/guards/allowedBackendHosts/0'
 guards.allowedKeyPrefixes={prometheus.io/scrape}|at '/guards/allowedKeyPrefixes/0'
 guards.maxRollouts=0|at '/guards/maxRollouts'
 guards.maxKeysPerNamespace=-1|at '/guards/maxKeysPerNamespace'
+runnerBinding.enabled=yes|at '/runnerBinding/enabled'
+runnerBinding.restart=true|additional properties 'restart' not allowed
 VALUES
     while IFS='|' read -r value words; do
         check "chart: takes $value" renders "$value" "$words"
@@ -315,12 +365,15 @@ chart_tests() {
         an_existing_database_leaves_the_evaluation_postgres_out \
         says_what_to_do_without_a_database \
         says_what_to_do_without_an_image \
-        keeps_both_custom_resource_definitions_on_uninstall \
+        keeps_the_custom_resource_definitions_on_uninstall \
         leaves_the_custom_resource_definitions_out_when_asked \
         gives_the_operator_no_wildcard_right \
         takes_the_finalizers_off_before_an_uninstallation \
         leaves_the_finalizers_on_when_asked \
         lets_a_project_ask_only_for_what_its_author_may_do \
+        lets_a_runner_binding_ask_only_for_what_its_author_may_do \
+        lets_the_operator_change_only_what_it_made \
+        gives_rights_over_runners_only_when_asked \
         hands_the_guards_to_the_operator \
         makes_roles_and_no_cluster_role_for_some_namespaces \
         lets_controllers_of_service_binding_read_keys_unless_told_not_to \
@@ -337,6 +390,16 @@ chart_tests() {
     odd_values
 }
 
+# runner_example_tests EXAMPLE NAMESPACE: what its kustomization leaves out. The GitLab Runner Operator is not there, its definition is.
+runner_example_tests() {
+    check "$1/config.yaml is accepted by the API server" kubectl --namespace "$2" create --dry-run=server -f "$1/config.yaml"
+    kubectl apply -f tests/runner/crd.yaml >/dev/null
+    kubectl wait --for=condition=Established crd/runners.apps.gitlab.com --timeout=30s >/dev/null
+    check "$1/runner-operator.yaml is accepted by the API server" \
+        kubectl --namespace "$2" apply --server-side --dry-run=server -f "$1/runner-operator.yaml"
+    kubectl delete -f tests/runner/crd.yaml >/dev/null
+}
+
 # The examples against the API server's schemas and rules, with the chart installed.
 example_tests() {
     local example namespaces namespace
@@ -346,6 +409,7 @@ example_tests() {
         namespaces=$(kubectl kustomize "$example" | sed -n 's/^  namespace: //p' | sort -u)
         for namespace in $namespaces; do kubectl create namespace "$namespace" >/dev/null; done
         check "$example is accepted by the API server" kubectl apply --server-side --dry-run=server -k "$example"
+        [ "$example" != examples/gitlab-runner ] || runner_example_tests "$example" "$namespaces"
         for namespace in $namespaces; do kubectl delete namespace "$namespace" >/dev/null; done
     done
 }

@@ -8,8 +8,8 @@ show() {
 }
 
 show kubectl get nodes,pods --all-namespaces --output wide
-show kubectl get errortrackingprojects,clientkeys --all-namespaces
-show kubectl get errortrackingprojects,clientkeys --all-namespaces --output 'jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{"\n"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{"\n"}{end}{end}'
+show kubectl get errortrackingprojects,clientkeys,runnerbindings --all-namespaces
+show kubectl get errortrackingprojects,clientkeys,runnerbindings --all-namespaces --output 'jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{"\n"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{"\n"}{end}{end}'
 show kubectl get events --all-namespaces --sort-by=.lastTimestamp
 kubectl get pods --all-namespaces --output 'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' 2>/dev/null \
     | while read -r namespace pod; do

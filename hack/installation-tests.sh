@@ -144,7 +144,7 @@ uninstalls() { helm uninstall error-tracking --namespace error-tracking --wait -
 
 leaves_no_finalizer() {
     local held
-    held=$(kubectl get etp,etk --all-namespaces --output 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.metadata.finalizers}{"\n"}{end}')
+    held=$(kubectl get etp,etk,etr --all-namespaces --output 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.metadata.finalizers}{"\n"}{end}')
     echo "$held"
     ! grep -q errortracking.dev <<<"$held"
 }
@@ -195,7 +195,7 @@ uninstall_tests() {
     elder_events=$(kept_events "$elder_id")
     elder_ingest=$(pods "$elder" errortracking.dev/project=shop)
     check "uninstall: helm uninstall with projects and keys in use" uninstalls
-    check "uninstall: no project or key has our finalizer" leaves_no_finalizer
+    check "uninstall: no project, key or binding has our finalizer" leaves_no_finalizer
     check "uninstall: nothing of the release is left but its volume and password" leaves_nothing_of_its_own
     check "uninstall: a namespace with a project and a key goes" kubectl delete namespace leaver --timeout=90s
     check "reinstall: the chart installs and takes the objects up" installs_again

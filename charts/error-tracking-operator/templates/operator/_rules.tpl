@@ -1,16 +1,16 @@
 {{/* What the operator may do where projects and keys live. No verb without its reason. */}}
 {{- define "error-tracking.operatorRules" -}}
 - apiGroups: [errortracking.dev]
-  resources: [errortrackingprojects, clientkeys]
+  resources: [errortrackingprojects, clientkeys, runnerbindings]
   verbs:
     - get # the status as it is, before it says that an object is paused or cannot be read
     - list # all of them at the start
     - watch # and every change
     - patch # put the finalizer on and take it off; the spec is never written
 - apiGroups: [errortracking.dev]
-  resources: [errortrackingprojects/status, clientkeys/status]
+  resources: [errortrackingprojects/status, clientkeys/status, runnerbindings/status]
   verbs:
-    - patch # conditions, the project id, the active key
+    - patch # conditions, the project id, the active key, the pods of a runner
 - apiGroups: [""]
   resources: [secrets]
   verbs:
@@ -67,12 +67,24 @@
   resources: [pods]
   verbs:
     - list # those of a project that do not come up, by label: its condition quotes why; who holds a key that was rotated
-{{- if .Values.restartWorkloads.enabled }}
+{{- if or .Values.restartWorkloads.enabled .Values.runnerBinding.enabled }}
 - apiGroups: [apps]
   resources: [statefulsets, daemonsets] # and deployments, as above
   verbs:
-    - get # may it be restarted, and was it?
+    - get # may it be restarted, and was it? How does it configure its runner?
     - patch # the annotation that restarts its pods, once a rotation
+{{- end }}
+{{- if .Values.runnerBinding.enabled }}
+- apiGroups: [""]
+  resources: [configmaps] # and secrets, as above
+  verbs:
+    - get # the config.toml of a runner
+    - patch # its sentry_dsn
+- apiGroups: [apps.gitlab.com]
+  resources: [runners] # not watched, since a cluster may not have them
+  verbs:
+    - get # its DSN, and who keeps it
+    - patch # spec.sentryDsn
 {{- end }}
 - apiGroups: [""]
   resources: [namespaces]
