@@ -60,7 +60,12 @@ pub async fn read(
     name: &str,
 ) -> Result<Option<DynamicObject>, ApplyError> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    api.get_opt(name).await.map_err(ApplyError::kubernetes("get", kind, name))
+    match api.get(name).await {
+        Ok(found) => Ok(Some(found)),
+        // Also of a kind that the cluster does not know, which is answered without a reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(ApplyError::kubernetes("get", kind, name)(error)),
+    }
 }
 
 /// Whether the cluster knows Runners.
