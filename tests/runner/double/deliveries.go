@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // deliveries counts what the log hook captured and how the server answered. It is the transport of every client of a process, so
@@ -31,6 +32,20 @@ func (d *deliveries) counts() (captured, sent int, statuses map[string]int) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	return d.captured, d.sent, maps.Clone(d.statuses)
+}
+
+// await waits until each event that was captured has an answer.
+func (d *deliveries) await(deadline time.Time) {
+	for time.Now().Before(deadline) {
+		captured, _, statuses := d.counts()
+		for _, answers := range statuses {
+			captured -= answers
+		}
+		if captured <= 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // RoundTrip is Go's default transport, as the runner's hook uses it: its CA folder does not count, SSL_CERT_FILE does.

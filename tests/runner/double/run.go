@@ -220,6 +220,8 @@ func (p *process) end() {
 	for _, hook := range hooks {
 		hook.Flush(time.Until(deadline))
 	}
+	// sentry-go 0.48 may have taken an event out of one queue and not put it into the next one.
+	p.deliveries.await(deadline)
 	p.say("exiting", "")
 	captured, sent, _ := p.deliveries.counts()
 	fmt.Fprintln(p.out, "sent="+strconv.Itoa(sent)+" failed="+strconv.Itoa(captured-sent))
