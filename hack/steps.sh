@@ -109,6 +109,8 @@ test_installed() {
     hack/images.sh dev
     cargo test --locked --quiet --no-run --test operator
     in_own_cluster "$cluster" "$log" "$prefix"
+    # shellcheck disable=SC2086 # several archives
+    [ -z "${MORE_IMAGES-}" ] || cluster load --name "$cluster" $MORE_IMAGES
     CHART_SETTINGS=$(IFS=,; echo "$*") hack/install.sh "$cluster"
     cargo test --locked --quiet --test operator -- --exact --include-ignored --nocapture "$test" 2>&1 | tee "$log"
 }

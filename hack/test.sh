@@ -102,6 +102,7 @@ cluster_stage() {
     say "cluster stage"
     await kubernetes "Kubernetes, CoreDNS and helm"
     await test-image "the test image (PostgreSQL, Python)"
+    await runner-image "the doubles of GitLab Runner"
     previous_images
     hack/images.sh dev
     cluster_began=yes
@@ -116,9 +117,11 @@ cluster_stage() {
     run_cargo process --test process -- --test-threads=1
     # The charts that are installed next bring their own.
     kubectl delete crd --ignore-not-found clientkeys.errortracking.dev errortrackingprojects.errortracking.dev \
-        httproutes.gateway.networking.k8s.io >/dev/null
+        runnerbindings.errortracking.dev httproutes.gateway.networking.k8s.io runners.apps.gitlab.com >/dev/null
     install_previous
-    if hack/install.sh "$name"; then
+    # For the doubles of GitLab Runner, which tests/operator binds.
+    cluster load --name "$name" "$target/images/runner.tar"
+    if CHART_SETTINGS=runnerBinding.enabled=true hack/install.sh "$name"; then
         passed=$((passed + 1))
         upgrade_tests
         example_tests
@@ -139,7 +142,7 @@ needs=(build)
 ! asked postgres || needs+=(postgres)
 if asked cluster; then
     if [ "$(id -u)" = 0 ]; then
-        needs+=(cluster)
+        needs+=(cluster runner)
     else
         skipped=$((skipped + 1))
         notes+=("the cluster stage is left out: a node needs root (sudo -E make test)")
@@ -153,6 +156,7 @@ if asked cluster; then
     say "Kubernetes and the test image are built beside the crate (cold, 2 cores: about 20 minutes together)"
     beside kubernetes hack/cluster.sh build
     beside test-image images/build.sh test "$target/images/test.tar"
+    beside runner-image hack/images.sh runner
 fi
 if asked unit; then
     say "unit stage (cold, 2 cores: the crates take about 10 minutes first)"

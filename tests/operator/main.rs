@@ -25,6 +25,7 @@ mod outages;
 mod plugin;
 mod pod_template;
 mod rotation;
+mod runners;
 mod secrets;
 mod sigkill;
 mod world;
