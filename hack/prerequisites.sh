@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# prerequisites.sh [build] [postgres] [cluster] [sdks] [runner]: checks what a stage needs; as root on Debian or Ubuntu it installs what is
+# prerequisites.sh [build] [postgres] [cluster] [sdks] [runner] [clock]: checks what a stage needs; as root on Debian or Ubuntu it installs what is
 # missing and never removes a package, elsewhere it names the command. What the node itself needs (containerd, runc, nftables, …)
 # is looked after by tests/cluster.
 set -euo pipefail
@@ -56,8 +56,11 @@ for stage in "$@"; do
             need_toolchain go "Go 1.26 or newer"
             need busybox-static busybox
             ;;
+        clock)
+            need faketime faketime
+            ;;
         *)
-            echo "prerequisites: $stage is not one of build, postgres, cluster, sdks, runner" >&2
+            echo "prerequisites: $stage is not one of build, postgres, cluster, sdks, runner, clock" >&2
             exit 2
             ;;
     esac

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval, interval_at},
@@ -101,12 +100,12 @@ impl Heartbeat {
     }
 
     /// Puts the counts of what was dropped among the batches every ten seconds, and a last time at `shutdown`.
-    pub async fn send_outcomes(outcomes: Outcomes, pipeline: Pipeline, shutdown: CancellationToken) {
+    pub async fn send_outcomes(outcomes: Outcomes, keys: Arc<Keys>, pipeline: Pipeline, shutdown: CancellationToken) {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let last = shutdown.run_until_cancelled(ticks.tick()).await.is_none();
-            let counts = outcomes.take(Timestamp::now());
+            let counts = outcomes.take(keys.now());
             if !counts.is_empty() {
                 let unit = Unit { outcomes: counts.clone(), ..Unit::default() };
                 if let Err(error) = pipeline.store(unit).await {

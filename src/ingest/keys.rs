@@ -7,9 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{
+    clock::Clock,
     database::{Database, Failure},
     lookups::{ANSWER_TIMEOUT, KeyLookup, Lookups},
     rules::Rules,
@@ -26,6 +28,7 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The keys and settings of the project that is served.
 pub struct Keys {
     project: ProjectId,
+    clock: Clock,
     table: RwLock<Table>,
     lookups: Lookups,
     /// Last use since the report took them. By the clock that nobody sets.
@@ -43,7 +46,8 @@ struct Table {
 impl Keys {
     #[must_use]
     pub fn new(project: ProjectId) -> Self {
-        Self { project, table: RwLock::default(), lookups: Lookups::default(), usage: Mutex::default() }
+        let (clock, lookups) = (Clock::new(), Lookups::default());
+        Self { project, clock, table: RwLock::default(), lookups, usage: Mutex::default() }
     }
 
     /// Whether `key` may send. A key that the table does not have is looked up before it is refused, so
@@ -78,7 +82,9 @@ impl Keys {
     pub async fn poll(&self, database: &Database) -> Result<bool, Failure> {
         let (project, known) = (self.project, self.version());
         let ask = |pool| async move { ingest::changed_settings(&pool, project, known).await };
-        let Some(changed) = database.probe(ANSWER_TIMEOUT, ask).await? else { return Ok(false) };
+        let (told, changed) = database.probe(ANSWER_TIMEOUT, ask).await?;
+        self.clock.follow(told, Instant::now());
+        let Some(changed) = changed else { return Ok(false) };
         self.replace(changed).await;
         Ok(true)
     }
@@ -112,6 +118,12 @@ impl Keys {
 
     fn table_to_write(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write()
+    }
+
+    /// By the clock of the database, as the last poll had it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The version of what is followed; 0 before the first poll.

@@ -107,11 +107,12 @@ fn holder(key: &PublicKey, project: bool) -> Holder {
 }
 
 /// The window of `now`; one that is over begins anew. A request that was received before that counts towards the new
-/// one.
+/// one. One that is further ahead was begun by a clock that was set back since: it would take nothing until then.
 fn current(windows: &mut HashMap<Holder, Window>, holder: Holder, limit: Limit, now: i64) -> &mut Window {
-    let start = now - now.rem_euclid(i64::from(limit.window.max(1)));
+    let length = i64::from(limit.window.max(1));
+    let start = now - now.rem_euclid(length);
     let window = windows.entry(holder).or_default();
-    if window.start < start {
+    if window.start < start || window.start > start + length {
         *window = Window { start, ..Window::default() };
     }
     window
@@ -138,6 +139,16 @@ mod tests {
         assert_eq!(admit(659), Err(Exceeded { project: false, seconds: 1 }));
         assert_eq!(admit(660), Ok(()));
         assert_eq!(limits.admit(&key, [(false, None), (true, None)], 9, second(661)), Ok(()), "no limit");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_freezes_no_limit() {
+        const DAY: i64 = 86_400;
+        let (limits, key) = (Limits::default(), PublicKey::from_random([1; 16]));
+        let of_key = [(false, Some(minute(1))), (true, Some(minute(1)))];
+        let admit = |now| limits.admit(&key, of_key, 1, second(now)).is_ok();
+        assert_eq!([600, DAY + 600, 600, 601, 660].map(admit), [true, true, true, false, true]);
+        assert_eq!([660 - DAY, 661 - DAY, 720 - DAY].map(admit), [true, false, true]);
     }
 
     #[test]

@@ -8,13 +8,14 @@
 //! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
 //! - `pipeline` queues units for the `writer`s, which make a `record` of what waits and keep it where it is `durable`;
 //!   `database` is the pool.
-//! - `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped, `refused_keys` who
+//! - `clock` has the time of the database. `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped, `refused_keys` who
 //!   still sends with a key of before; `heartbeat` tells the store.
 //!
 //! `commands::decode` explains a captured body with the same `Reading`.
 
 mod answer;
 mod body;
+mod clock;
 mod config;
 mod content;
 mod database;

@@ -168,7 +168,12 @@ impl Parts {
         let following = heartbeat.clone().follow_keys(readiness, shutdown.clone(), stop.clone());
         background.spawn(following.instrument(span.clone()));
         let reporting = JoinSet::from_iter([heartbeat.clone().run(all_written.clone()).instrument(span)]);
-        let counting = Heartbeat::send_outcomes(metrics.outcomes.clone(), pipeline.clone(), all_counted.clone());
+        let counting = Heartbeat::send_outcomes(
+            metrics.outcomes.clone(),
+            heartbeat.keys.clone(),
+            pipeline.clone(),
+            all_counted.clone(),
+        );
         let counting = JoinSet::from_iter([counting]);
         let ingest = Ingest {
             project: heartbeat.project,

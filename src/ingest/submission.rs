@@ -88,7 +88,7 @@ impl<'a> Submission<'a> {
             target,
             headers,
             query,
-            received_at: Timestamp::now(),
+            received_at: ingest.keys.now(),
             key: None,
             client: None,
             admitted: false,

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::MapAccess};
+use serde::de::MapAccess;
 
 use super::event::{
     EventId,
@@ -182,9 +182,10 @@ pub fn parse(body: &Bytes) -> Result<Envelope, EnvelopeError> {
 /// The item that begins at `position`, and where the next one begins.
 fn parse_item(body: &Bytes, position: usize) -> Result<(Item, usize), EnvelopeError> {
     let (header, start) = line(body, position);
-    let header: ItemHeader = parse_header(header).ok_or(EnvelopeError::InvalidItemHeader)?;
+    let ItemHeader { kind, length } = parse_header(header).ok_or(EnvelopeError::InvalidItemHeader)?;
+    let kind = kind.ok_or(EnvelopeError::InvalidItemHeader)?;
     let start = start.min(body.len());
-    let end = match header.length {
+    let end = match length {
         None => start + line(body, start).0.len(),
         Some(length) => {
             let length = usize::try_from(length).map_err(|_| EnvelopeError::UnexpectedEnd)?;
@@ -194,7 +195,7 @@ fn parse_item(body: &Bytes, position: usize) -> Result<(Item, usize), EnvelopeEr
     if !matches!(body.get(end), None | Some(b'\n')) {
         return Err(EnvelopeError::MissingNewline);
     }
-    let item = Item { kind: ItemKind::from_name(&header.kind), payload: body.slice(start..end) };
+    let item = Item { kind: ItemKind::from_name(&kind), payload: body.slice(start..end) };
     Ok((item, end + 1))
 }
 
@@ -205,10 +206,9 @@ fn line(body: &[u8], start: usize) -> (&[u8], usize) {
     (&rest[..length], start + length + 1)
 }
 
-fn parse_header<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
-    // serde would take an array of the fields for an object, too.
-    let object = line.trim_ascii().first() == Some(&b'{');
-    if object && line.len() <= MAX_HEADER_BYTES { serde_json::from_slice(line).ok() } else { None }
+fn parse_header<T: Attributes>(line: &[u8]) -> Option<T> {
+    let header = (line.len() <= MAX_HEADER_BYTES).then(|| serde_json::from_slice::<Any<Object<T>>>(line))?;
+    header.ok()?.0.0
 }
 
 /// Absent or empty is none; what is there must be readable.
@@ -228,24 +228,33 @@ fn parse_dsn(text: &str) -> Option<EnvelopeDsn> {
     Some(EnvelopeDsn { public_key: key.parse().ok()?, project_id: project_id.parse().ok()? })
 }
 
-/// Derived, so that a repeated header is refused as Sentry does.
-#[derive(Deserialize)]
+/// The last value of a header that is repeated counts: a proxy that adds its own costs no event.
+#[derive(Default)]
 struct Header {
-    #[serde(default)]
     event_id: Option<String>,
-    #[serde(default)]
     dsn: Option<String>,
-    #[serde(default, deserialize_with = "timestamp::lenient")]
     sent_at: Option<Timestamp>,
-    #[serde(default, deserialize_with = "sdk")]
     sdk: Option<String>,
 }
 
-/// Never an error for a value that is JSON.
-fn sdk<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let Any(Object(sdk)) = Any::<Object<SdkName>>::deserialize(deserializer)?;
-    let SdkName { name, version } = sdk.unwrap_or_default();
-    Ok(name.map(|name| version.map_or_else(|| name.clone(), |version| format!("{name}/{version}"))))
+impl Attributes for Header {
+    /// A text where there is none is an error; of what only describes the client, nothing is.
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "event_id" => self.event_id = object.next_value()?,
+            "dsn" => self.dsn = object.next_value()?,
+            "sent_at" => self.sent_at = value::<timestamp::Moment, A>(object)?.0,
+            "sdk" => {
+                let SdkName { name, version } = value::<Object<SdkName>, A>(object)?.0.unwrap_or_default();
+                self.sdk = name.map(|name| match version {
+                    Some(version) => format!("{name}/{version}"),
+                    None => name,
+                });
+            }
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -265,12 +274,21 @@ impl Attributes for SdkName {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct ItemHeader {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
+    kind: Option<String>,
     length: Option<u64>,
+}
+
+impl Attributes for ItemHeader {
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
+        match name {
+            "type" => self.kind = Some(object.next_value()?),
+            "length" => self.length = object.next_value()?,
+            _ => skip(object)?,
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn malformed_envelopes_are_refused_with_their_reason() {
         ("{\"event_id\":\"nonsense\"}\n", E::InvalidHeader),
         ("{\"event_id\":\"00000000000000000000000000000000\"}\n", E::InvalidHeader),
         ("{\"dsn\":\"nonsense\"}\n", E::InvalidHeader),
-        ("{\"sent_at\":\"2026-01-01T00:00:00Z\",\"sent_at\":\"2026-01-01T00:00:00Z\"}\n", E::InvalidHeader),
+        ("{\"event_id\":\"00000000000000000000000000000001\",\"event_id\":7}\n", E::InvalidHeader),
         ("{}\n{}\n{}", E::InvalidItemHeader),
         ("{}\nnonsense\n{}", E::InvalidItemHeader),
         ("{}\n{\"type\":\"event\",\"length\":\"2\"}\n{}", E::InvalidItemHeader),
@@ -220,4 +220,17 @@ proptest! {
         let found: Vec<&[u8]> = envelope.items.iter().map(|item| &*item.payload).collect();
         prop_assert_eq!(found, payloads);
     }
+}
+
+#[test]
+fn a_header_that_is_repeated_refuses_nothing() {
+    let body = "{\"dsn\":\"nonsense\",\"sent_at\":\"2026-01-01T00:00:00Z\",\"sent_at\":\"2026-01-02T00:00:00Z\",\
+                \"event_id\":\"0000000000000000000000000000000a\",\"event_id\":\"0000000000000000000000000000000b\",\
+                \"dsn\":\"https://0123456789abcdef0123456789abcdef@errors.example/7\",\"trace\":{},\"trace\":{}}\n\
+                {\"type\":\"attachment\",\"length\":9,\"type\":\"event\",\"length\":2}\n{}";
+    let envelope = parsed(body).unwrap();
+    assert_eq!(envelope.event_id, Some("0000000000000000000000000000000b".parse().unwrap()));
+    assert_eq!(envelope.dsn.map(|dsn| dsn.project_id.as_i64()), Some(7));
+    assert_eq!(envelope.sent_at.map(|at| at.to_string()).as_deref(), Some("2026-01-02T00:00:00Z"));
+    assert_eq!((envelope.items.len(), &envelope.items[0].kind), (1, &ItemKind::Event));
 }

@@ -12,6 +12,7 @@ mod bad_envelopes;
 mod bad_input;
 mod bombs;
 mod browsers;
+mod clock;
 mod endpoints;
 mod filters;
 mod items;

@@ -1,9 +1,7 @@
 //! Times as SDKs write them: RFC 3339, the same without a zone or with a space, or unix seconds.
 
+use super::lenient::Lenient;
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
-use serde::{Deserialize, Deserializer};
-
-use super::lenient::{Any, Lenient};
 
 /// A timestamp of any of the shapes, or nothing.
 #[derive(Default)]
@@ -31,17 +29,12 @@ fn from_text(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| without_zone().map(|zoned| zoned.timestamp()))
 }
 
-/// For `#[serde(deserialize_with)]`: never an error for a value that is JSON.
-pub(in crate::protocol) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    Any::<Moment>::deserialize(deserializer).map(|moment| moment.0.0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::lenient::Any, *};
 
     fn read(json: &str) -> Option<String> {
-        lenient(&mut serde_json::Deserializer::from_str(json)).unwrap().map(|moment| moment.to_string())
+        serde_json::from_str::<Any<Moment>>(json).unwrap().0.0.map(|moment| moment.to_string())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -12,24 +13,28 @@ use crate::{
     store::StoreError,
 };
 
-/// A row of `errortracking.changed_settings`; the last three are of the same keys.
-type Row = (i64, String, Vec<String>, Vec<Option<i32>>, Vec<Option<i32>>);
+/// The database's time in milliseconds since 1970, and a row of `errortracking.changed_settings` if it has one; the last
+/// three are of the same keys.
+type Row = (i64, Option<i64>, Option<String>, Option<Vec<String>>, Option<Vec<Option<i32>>>, Option<Vec<Option<i32>>>);
 
-/// Settings and accepted keys, unless they are those of `known_version`; 0 is no version.
+/// The time of the database, and settings and accepted keys, unless they are those of `known_version`; 0 is no version.
 pub async fn changed_settings(
     pool: &PgPool,
     project: ProjectId,
     known_version: i64,
-) -> Result<Option<ChangedSettings>, StoreError> {
-    let changed: Option<Row> = sqlx::query_as(
-        "SELECT version, ingest::text, public_keys, limit_events, limit_seconds
-         FROM errortracking.changed_settings($1, $2)",
+) -> Result<(Timestamp, Option<ChangedSettings>), StoreError> {
+    let (now, version, settings, keys, events, seconds): Row = sqlx::query_as(
+        "SELECT (extract(epoch FROM clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint,
+            s.version, s.ingest::text, s.public_keys, s.limit_events, s.limit_seconds
+         FROM (VALUES (1)) AS one LEFT JOIN errortracking.changed_settings($1, $2) AS s ON true",
     )
     .bind(project.as_i64())
     .bind(known_version)
-    .fetch_optional(pool)
+    .fetch_one(pool)
     .await?;
-    let Some((version, settings, keys, events, seconds)) = changed else { return Ok(None) };
+    let now = Timestamp::from_millisecond(now).unwrap_or_default();
+    let (Some(version), Some(settings)) = (version, settings) else { return Ok((now, None)) };
+    let (keys, events, seconds) = (keys.unwrap_or_default(), events.unwrap_or_default(), seconds.unwrap_or_default());
     let settings = serde_json::from_str(&settings).map_err(|error| StoreError::Other {
         message: format!("the settings of project {project} cannot be read: {error}"),
         sqlstate: None,
@@ -37,7 +42,7 @@ pub async fn changed_settings(
     let limits = events.into_iter().zip(seconds).map(|(events, seconds)| rate_limit(events, seconds));
     // What does not parse as a key can be in no request either.
     let keys = keys.iter().zip(limits).filter_map(|(key, limit)| Some((key.parse().ok()?, limit))).collect();
-    Ok(Some(ChangedSettings { version, settings, keys }))
+    Ok((now, Some(ChangedSettings { version, settings, keys })))
 }
 
 /// A limit as a row has it.
