@@ -77,7 +77,7 @@ pub fn event(
         environment,
         user_hash,
         tags,
-        grouping_version: grouping::VERSION,
+        grouping_version: grouping.version,
         grouping_hash: grouping.hash,
         payload: compress(&payload),
     })))
@@ -145,7 +145,7 @@ pub mod tests {
         let payload = br#"{"message":"hello","level":"warning","user":{"id":5}}"#;
         let row = row(payload);
         assert_eq!((row.event_id, row.received_at.as_second()), (EventId([7; 16]), 1_795_000_000));
-        assert_eq!(row.grouping_version, grouping::VERSION);
+        assert_eq!(row.grouping_version, 1);
         assert_eq!(zstd::decode_all(row.payload.as_slice()).unwrap(), payload);
         assert!(size(&row) > row.payload.len());
     }
