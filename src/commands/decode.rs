@@ -108,6 +108,7 @@ pub fn explain(
         // Only hashes of users depend on it, and none is shown.
         project: ProjectId::new(1).unwrap_or_else(|| unreachable!("1 is positive")),
         rules: Arc::new(Rules::new(settings.clone())),
+        groupings: Arc::default(),
         received_at,
         client_ip: None,
         user_agent: None,

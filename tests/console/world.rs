@@ -295,6 +295,7 @@ fn row(sent: &Value) -> Row {
         tags: event.tags.clone(),
         grouping_version: grouping.version,
         grouping_hash: grouping.hash,
+        older_grouping: None,
         payload: zstd::encode_all(&*json, 3).unwrap(),
     }
 }
