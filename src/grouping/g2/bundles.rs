@@ -38,6 +38,15 @@ pub(super) fn without_hashes(name: &str) -> Cow<'_, str> {
     if joined == name { Cow::Borrowed(name) } else { Cow::Owned(joined) }
 }
 
+/// A module that an SDK names by its file, which has no ending then.
+pub(super) fn without_hash(module: &str) -> Cow<'_, str> {
+    let (path, name) = module.split_at(module.rfind(['/', ':']).map_or(0, |at| at + 1));
+    match without_hashes(&format!("{name}.js")).strip_suffix(".js") {
+        Some(stem) if stem != name => Cow::Owned(format!("{path}{stem}")),
+        _ => Cow::Borrowed(module),
+    }
+}
+
 /// `index` of `index-BqX3k9Za`, and of `src_cart_3f2a91`, as Turbopack writes it.
 fn without_suffix(part: &str) -> &str {
     // A hash of eight may have hyphens and underscores of its own.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    bundles::without_hashes,
+    bundles::{without_hash, without_hashes},
     libraries::Owners,
     names::{Part, without_made_up},
     native::without_parameters,
@@ -158,6 +158,12 @@ fn is_minified(keyed: &[Keyed<'_>], platform: &str) -> bool {
 
 fn frame_key(frame: &Frame, platform: &str, notes: &mut Notes) -> Option<String> {
     let module = frame.module.as_deref().map(|module| named(module, platform, notes));
+    let module = match module {
+        Some(module) if matches!(platform, "javascript" | "node") => {
+            Some(Cow::Owned(without_hash(&module).into_owned()))
+        }
+        module => module,
+    };
     let place = module
         .filter(|module| !module.is_empty())
         .or_else(|| file(frame.filename.as_deref()?, platform, notes).map(Cow::Owned));

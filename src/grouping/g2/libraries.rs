@@ -170,9 +170,11 @@ const LIBRARIES: &[Libraries] = &[
     Libraries {
         platforms: "native c cocoa objc swift unreal",
         modules: "",
+        // Only what no application brings along: where a library is installed says nothing of whose it is.
         paths: r"
-            /usr/lib/ /lib/ /lib64/ /System/ /usr/lib64/ /system/ /apex/ /vendor/lib \Windows\ \windows\
-            \WINDOWS\ linux-gate linux-vdso libswiftCore UIKitCore CoreFoundation libdispatch /usr/include/
+            linux-gate linux-vdso ld-linux libc.so libc-2 libpthread libsystem_ libdyld /usr/lib/system/ /System/
+            /apex/com.android libobjc libswiftCore UIKitCore CoreFoundation libdispatch ntdll. kernel32. KERNELBASE.
+            KERNEL32. ucrtbase. \Windows\System32\ \windows\system32\
         ",
         bridges: "Sentry.framework libsentry CocoaLumberjack libspdlog libglog SwiftyBeaver",
         machinery: "",

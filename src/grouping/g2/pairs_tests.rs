@@ -63,6 +63,14 @@ fn stack(text: &str) -> Value {
     json!({"platform": platform, "exception": [{"type": r#type, "value": "v", "stacktrace": {"frames": frames}}]})
 }
 
+/// `library library…`: native frames without symbols, the oldest call first.
+fn packages(text: &str) -> Value {
+    let frame = |package: &str| json!({"package": package, "instruction_addr": "0x7fff1234"});
+    let frames: Vec<Value> = text.split(' ').map(frame).collect();
+    let exception = json!({"type": "SIGSEGV", "value": "v", "stacktrace": {"frames": frames}});
+    json!({"platform": "native", "exception": [exception]})
+}
+
 fn message(text: &str) -> Value {
     json!({"message": text})
 }
@@ -180,6 +188,7 @@ const TOGETHER: &[Pair] = &[
         "csharp . Microsoft.AspNetCore.Mvc|Run Shop.Cart|Pay",
     ),
     ("Vite", file, "javascript /assets/index-BqX3k9Za.js", "javascript /assets/index-Dk2_x-9Q.js"),
+    ("Vite", module, "node dist:index-BqX3k9Za", "node dist:index-Dk2_x-9Q"),
     ("Rollup", file, "javascript /vendor.Qm_4Xz-1.js", "javascript /vendor.Zk8aB3xQ.js"),
     ("esbuild", file, "javascript /chunk-QXZ3ABCD.js", "javascript /chunk-7HTW2K4M.js"),
     ("webpack", file, "javascript /main.3f2a91bc77.js", "javascript /main.0011aabbcc.js"),
@@ -359,6 +368,13 @@ const APART: &[Pair] = &[
     ("Rust", function, "rust <A as Handler>::handle", "rust <B as Handler>::handle"),
     ("Rust", function, "rust shop::<impl Handler for A>::handle", "rust shop::<impl Handler for B>::handle"),
     ("Rust", function, "rust <A>::handle", "rust <B>::handle"),
+    (
+        "libraries",
+        packages,
+        "/opt/shop /usr/lib/libcart.so /lib/libc.so.6",
+        "/opt/shop /usr/lib/libtax.so /lib/libc.so.6",
+    ),
+    ("modules", module, "node dist:cart-settings", "node dist:cart-checkout"),
     ("libraries", package, "native /opt/libshop.so 0x7fff1234", "native /opt/libcart.so 0x7fff1234"),
     ("libraries", package, "native C:\\shop.dll 0x7fff1234", "native C:\\cart.dll 0x7fff1234"),
     ("groups", members, "KeyError@pay ValueError@add", "KeyError@pay TypeError@add"),
