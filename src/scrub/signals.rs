@@ -23,7 +23,7 @@ impl Signals {
     /// One of the user's own words; they count in names only.
     pub(super) const OWN_WORD: Self = Self(1 << 3);
     /// All that decide about a name.
-    pub(super) const NAMES: Self = Self(0b1111);
+    pub(super) const NAMES: Self = Self(0b1111 | 1 << 14);
     pub(super) const COOKIE: Self = Self(1 << 4);
     pub(super) const BEARER: Self = Self(1 << 5);
     pub(super) const HOME: Self = Self(1 << 6);
@@ -34,6 +34,10 @@ impl Signals {
     pub(super) const NUMBER: Self = Self(1 << 9);
     /// Digits with dots or colons, as far as addresses are looked for.
     pub(super) const ADDRESS: Self = Self(1 << 10);
+    /// How a token of a well-known kind begins, or what credentials follow.
+    pub(super) const LOOK: Self = Self(1 << 13);
+    /// A word that tells of a secret as a part of a name of its own: `pass` of `db_pass`, not of `passed`.
+    pub(super) const PART: Self = Self(1 << 14);
     /// Letters and digits that an account number may begin with.
     pub(super) const ACCOUNT: Self = Self(1 << 12);
     /// An escape within the text, which may hide a word in JSON that the text holds.
@@ -62,7 +66,18 @@ impl BitOrAssign for Signals {
 /// All in lower case, as they are searched for in text that was lowered as a whole: one exact search is
 /// many times faster than one that looks for every spelling. A default word that begins like another must
 /// stand behind it: of words with the same start the first is found.
-const WORDS: [(&str, Signals); 20] = [
+const WORDS: [(&str, Signals); 64] = [
+    // What only begins like a secret: an author authorises nobody.
+    ("authoriz", Signals::SECRET),
+    ("authoris", Signals::SECRET),
+    ("author", Signals::NONE),
+    ("secretar", Signals::NONE),
+    ("tokeni", Signals::NONE),
+    ("passphrase", Signals::SECRET),
+    ("passcode", Signals::SECRET),
+    ("access_key", Signals::SECRET),
+    ("access-key", Signals::SECRET),
+    ("accesskey", Signals::SECRET),
     ("password", Signals::SECRET),
     ("passwd", Signals::SECRET),
     ("secret", Signals::SECRET),
@@ -76,6 +91,40 @@ const WORDS: [(&str, Signals); 20] = [
     ("private-key", Signals::SECRET),
     ("private_key", Signals::SECRET),
     ("token", Signals::TOKEN),
+    ("pass", Signals::PART),
+    ("pwd", Signals::PART),
+    ("cvv", Signals::PART),
+    ("cvc", Signals::PART),
+    ("jwt", Signals::PART),
+    ("basic", Signals::LOOK),
+    ("eyj", Signals::LOOK),
+    ("akia", Signals::LOOK),
+    ("asia", Signals::LOOK),
+    ("aiza", Signals::LOOK),
+    ("ghp_", Signals::LOOK),
+    ("gho_", Signals::LOOK),
+    ("ghu_", Signals::LOOK),
+    ("ghs_", Signals::LOOK),
+    ("ghr_", Signals::LOOK),
+    ("github_pat_", Signals::LOOK),
+    ("glpat-", Signals::LOOK),
+    ("gldt-", Signals::LOOK),
+    ("glrt-", Signals::LOOK),
+    ("glcbt-", Signals::LOOK),
+    ("glptt-", Signals::LOOK),
+    ("glsoat-", Signals::LOOK),
+    ("xox", Signals::LOOK),
+    ("xapp-", Signals::LOOK),
+    ("k_live_", Signals::LOOK),
+    ("k_test_", Signals::LOOK),
+    ("whsec_", Signals::LOOK),
+    ("ya29.", Signals::LOOK),
+    ("npm_", Signals::LOOK),
+    ("pypi-", Signals::LOOK),
+    ("shpat_", Signals::LOOK),
+    ("dop_v1_", Signals::LOOK),
+    ("hvs.", Signals::LOOK),
+    ("sntry", Signals::LOOK),
     ("two-factor", Signals::WHOLE_NAME),
     ("two_factor", Signals::WHOLE_NAME),
     ("otp", Signals::WHOLE_NAME),
@@ -220,7 +269,7 @@ mod tests {
             ("plain 1.2", Signals::NONE),
             ("PassWord", Signals::SECRET),
             ("xPRIVATE_keyx", Signals::SECRET),
-            ("tokenizer", Signals::TOKEN),
+            ("tokenizer", Signals::NONE),
             ("spinner", Signals::OWN_WORD),
             ("authome", Signals::SECRET | Signals::HOME),
             ("123-45-6789", Signals::NUMBER),
