@@ -86,9 +86,24 @@ impl Rules {
         let whole_name = || ["otp", "two-factor", "two_factor"].iter().any(|whole| name.eq_ignore_ascii_case(whole));
         self.scrub_data
             && (signals.any(Signals::OWN_WORD)
-                || signals.any(Signals::SECRET | Signals::TOKEN) && !describes(name)
+                || signals.any(Signals::SECRET | Signals::TOKEN) && !describes(name) && !self.is_alike(name)
                 || signals.any(Signals::PART) && has_secret_part(name)
                 || signals.any(Signals::WHOLE_NAME) && whole_name())
+    }
+
+    /// Whether a name only begins like a secret's: an author authorises nobody.
+    fn is_alike(&self, name: &str) -> bool {
+        const ALIKE: [&str; 3] = ["author", "secretar", "tokeni"];
+        let lowered = name.to_ascii_lowercase();
+        if !ALIKE.iter().any(|alike| lowered.contains(alike)) {
+            return false;
+        }
+        // Kept: what authorises.
+        let mut rest = lowered.replace("authoriz", "auth-iz").replace("authoris", "auth-is");
+        for alike in ALIKE {
+            rest = rest.replace(alike, "-");
+        }
+        !self.words.signals(&rest).any(Signals::SECRET | Signals::TOKEN)
     }
 
     /// Whether a number under such a name counts something: `max_tokens`.
@@ -164,7 +179,7 @@ fn has_secret_part(name: &str) -> bool {
         return false;
     }
     let (mut rest, last) = last_part(name.trim_end_matches(|end: char| end.is_ascii_digit()));
-    if ["pass", "pwd", "passwd"].iter().any(|word| last.eq_ignore_ascii_case(word)) {
+    if ["pass", "pwd", "passphrase", "passcode"].iter().any(|word| last.eq_ignore_ascii_case(word)) {
         return true;
     }
     let mut part = last;

@@ -262,6 +262,10 @@ fn is_prefix(name: &str, prefix: &str) -> bool {
 }
 
 fn has_any(frame: &Frame, parts: &[&str]) -> bool {
+    // A module says it, where there is one, and costs less.
+    if frame.module.is_some() && parts.iter().all(|part| !part.contains(['/', '\\'])) {
+        return false;
+    }
     let mut paths = [&frame.abs_path, &frame.filename, &frame.package].into_iter().filter_map(Option::as_deref);
     paths.any(|path| parts.iter().any(|part| path.contains(part)))
 }
