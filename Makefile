@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-clock test-runner test-runner-doubles test-postgres test-cluster test-fuzz sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-clock test-runner test-runner-doubles test-postgres test-cluster test-fuzz test-grouping test-scrub sdk-matrix crash-operator bench-operator bench-rotation bench-pipeline lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ test-unit: ## Pure code
 test-fuzz: ## Random input for what strangers' bytes reach first, a minute (FUZZ_SECONDS)
 	@hack/test-fuzz.sh
 
+test-grouping: ## Which events are one issue and which are two, pair by pair
+	@hack/test-grouping.sh
+
+test-scrub: ## Planted secrets go and harmless texts stay, beside what Relay's library makes of them
+	@hack/test-scrub.sh
+
 test-health: ## What kstatus, Argo CD and the alerts make of every state
 	@hack/test.sh health
 
@@ -41,6 +47,7 @@ test-backends: ## Keys in Sentry and GitLab with every fault of such servers, in
 
 test-runner: ## Runners of every generation through a rotation of their keys, in a cluster of its own, a quarter of an hour (root)
 	@hack/test-runner.sh
+
 test-clock: ## The clock of an ingest process is set a day ahead and back while it receives: nothing is quarantined, no limit freezes
 	@hack/test-clock.sh
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# prerequisites.sh [build] [postgres] [cluster] [sdks] [runner] [clock]: checks what a stage needs; as root on Debian or Ubuntu it installs what is
+# prerequisites.sh [build] [postgres] [cluster] [sdks] [runner] [clock] [relay]: checks what a stage needs; as root on Debian or Ubuntu it installs what is
 # missing and never removes a package, elsewhere it names the command. What the node itself needs (containerd, runc, nftables, …)
 # is looked after by tests/cluster.
 set -euo pipefail
@@ -51,6 +51,10 @@ for stage in "$@"; do
                 dpkg-query --show "$package" >/dev/null 2>&1 || missing+=("$package")
             done
             ;;
+        relay)
+            # For Relay's published library, which a virtual environment holds.
+            need_toolchain python3 "Python 3 with pip and venv"
+            ;;
         runner)
             # The doubles, and their image beside what a cluster needs.
             need_toolchain go "Go 1.26 or newer"
@@ -60,7 +64,7 @@ for stage in "$@"; do
             need faketime faketime
             ;;
         *)
-            echo "prerequisites: $stage is not one of build, postgres, cluster, sdks, runner, clock" >&2
+            echo "prerequisites: $stage is not one of build, postgres, cluster, sdks, runner, clock, relay" >&2
             exit 2
             ;;
     esac

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use error_tracking_operator::{
-    grouping::g1,
+    grouping::g2,
     protocol::{
         encoding::{self, Encoding},
         envelope::{self, ItemKind},
@@ -93,7 +93,7 @@ fn payload(body: &Bytes) -> Bytes {
 
 /// All that a row needs of an event.
 fn grouped(event: &Event) -> usize {
-    let (title, culprit, grouping) = (event.title(), event.culprit(), g1(event));
+    let (title, culprit, grouping) = (event.title(), event.culprit(), g2(event));
     title.len() + culprit.len() + usize::from(grouping.hash[0])
 }
 

@@ -108,6 +108,7 @@ pub fn explain(
         // Only hashes of users depend on it, and none is shown.
         project: ProjectId::new(1).unwrap_or_else(|| unreachable!("1 is positive")),
         rules: Arc::new(Rules::new(settings.clone())),
+        groupings: Arc::default(),
         received_at,
         client_ip: None,
         user_agent: None,
@@ -231,10 +232,13 @@ fn explain_event(lines: &mut Lines, payload: &[u8], receipt: &Receipt, reading: 
         lines.add("left out", format!("{}: {}", note.path, note.what));
     }
     describe(lines, &event, receipt);
-    let grouping = grouping::g1(&event);
-    lines.add("grouped", format!("g{} by {}, {}", grouping::VERSION, grouping.kind.name(), hex(&grouping.hash)));
+    let (grouping, parts) = grouping::explain(&event);
+    lines.add("grouped", format!("g{} by {}, {}", grouping.version, grouping.kind.name(), hex(&grouping.hash)));
     for component in &grouping.components {
         lines.add("  ", component);
+    }
+    for part in parts {
+        lines.add(if part.counts { "  counts" } else { "  does not" }, format!("{}: {}", part.what, part.why));
     }
 }
 
@@ -305,7 +309,7 @@ mod tests {
                 "extra.password: secret name",
                 "left out     release",
                 "user         id:7",
-                "grouped      g1 by message, ",
+                "grouped      g2 by message, ",
                 "message:user <int> not found",
             ] {
                 assert!(lines.contains(expected), "{expected:?} in\n{lines}");

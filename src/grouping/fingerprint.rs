@@ -1,12 +1,17 @@
 //! The fingerprint an application sets: literal parts, and variables that stand for parts of the event.
 
-use crate::protocol::event::Event;
+use crate::protocol::event::{Event, Exception, Frame};
 
 /// `None` if the event has no fingerprint, or one that only asks for the default.
 ///
 /// The default counts once however often it is asked for: a hundred copies of a long stack trace tell no more
-/// than one.
-pub(super) fn components(event: &Event, default: impl FnOnce() -> Vec<String>) -> Option<Vec<String>> {
+/// than one. `exception` and `frame` are those that the variables of the same names stand for.
+pub(super) fn components(
+    event: &Event,
+    exception: Option<&Exception>,
+    frame: Option<&Frame>,
+    default: impl FnOnce() -> Vec<String>,
+) -> Option<Vec<String>> {
     let parts = &event.fingerprint;
     let only_default = matches!(&parts[..], [only] if variable(only) == Some("default"));
     if only_default || parts.iter().all(|part| part.trim().is_empty()) {
@@ -18,7 +23,7 @@ pub(super) fn components(event: &Event, default: impl FnOnce() -> Vec<String>) -
         match variable(part) {
             Some("default") => components.extend(default.take().into_iter().flat_map(|default| default())),
             Some(name) => {
-                let value = expand(name, event);
+                let value = expand(name, event, exception, frame);
                 components.push(format!("fingerprint:{}", value.as_ref().unwrap_or(part)));
             }
             None => components.push(format!("fingerprint:{part}")),
@@ -35,9 +40,7 @@ fn variable(part: &str) -> Option<&str> {
 
 /// The part of the event that a variable stands for, or a text that says it is missing; `None` for a
 /// variable that does not exist, which is kept as it was written.
-fn expand(name: &str, event: &Event) -> Option<String> {
-    let exception = event.main_exception();
-    let frame = event.crash_frame();
+fn expand(name: &str, event: &Event, exception: Option<&Exception>, frame: Option<&Frame>) -> Option<String> {
     let (value, missing) = match name {
         "transaction" => (event.transaction.as_deref(), "<no-transaction>"),
         "type" | "error.type" => (exception.and_then(|exception| exception.r#type.as_deref()), "<no-type>"),
@@ -65,7 +68,6 @@ fn expand_tag(tag: &str, event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::event::{Exception, Frame};
 
     fn expanded(parts: &[&str]) -> Option<Vec<String>> {
         let frame = Frame { function: Some("view".into()), module: Some("app".into()), ..Frame::default() };
@@ -76,7 +78,7 @@ mod tests {
             environment: Some("staging".into()),
             ..Event::default()
         };
-        components(&event, || vec!["default:1".into(), "default:2".into()])
+        components(&event, event.main_exception(), event.crash_frame(), || vec!["default:1".into(), "default:2".into()])
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //!
 //! - `server` starts everything and ends it in order; `routes` is the HTTP surface (`path`, `answer`, `refusal`),
 //!   `submission` one request on its way (`body`, `content`, `large_bodies`).
-//! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event.
+//! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event. `groupings` knows for
+//!   which an older version of the grouping is not needed any more.
 //! - `pipeline` queues units for the `writer`s, which make a `record` of what waits and keep it where it is `durable`;
 //!   `database` is the pool.
 //! - `clock` has the time of the database. `keys` and `lookups` know who may send and `limits` how much; `outcomes` counts what is dropped, `refused_keys` who
@@ -20,6 +21,7 @@ mod config;
 mod content;
 mod database;
 mod durable;
+mod groupings;
 mod heartbeat;
 mod keys;
 mod large_bodies;

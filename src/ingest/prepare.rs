@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use sha2::{Digest, Sha256};
 
-use super::{refusal::Refusal, rules::Rules};
+use super::{groupings::Groupings, refusal::Refusal, rules::Rules};
 use crate::{
     dsn::ProjectId,
     filters::FilterReason,
@@ -43,6 +43,7 @@ pub fn event(
     payload: &[u8],
     receipt: &Receipt,
     rules: &Rules,
+    groupings: &Groupings,
     user_agent: Option<&str>,
     project: ProjectId,
 ) -> Result<Prepared, Refusal> {
@@ -57,11 +58,17 @@ pub fn event(
     if let Some(reason) = rules.filters.check(&event, user_agent) {
         return Ok(Prepared::Filtered(reason, event.event_id));
     }
-    let grouping = grouping::g1(&event);
+    let grouping = grouping::g2(&event);
+    let older_grouping = (!groupings.is_known(&grouping.hash)).then(|| {
+        let older = grouping::g1(&event);
+        (older.version, older.hash)
+    });
+    let named = event.naming_position();
     let (kind, title, culprit) = (EventKind::of(&event), event.title(), event.culprit());
     let user_hash = event.user.identity().map(|identity| user_hash(project, &identity));
     let Event { event_id, timestamp, level, platform, release, environment, tags, mut exceptions, .. } = event;
-    let (exception_type, exception_value) = exceptions.pop().map_or((None, None), |main| (main.r#type, main.value));
+    let named = named.map(|position| exceptions.swap_remove(position));
+    let (exception_type, exception_value) = named.map_or((None, None), |named| (named.r#type, named.value));
     Ok(Prepared::Row(Box::new(Row {
         event_id,
         received_at: receipt.received_at,
@@ -77,8 +84,9 @@ pub fn event(
         environment,
         user_hash,
         tags,
-        grouping_version: grouping::VERSION,
+        grouping_version: grouping.version,
         grouping_hash: grouping.hash,
+        older_grouping,
         payload: compress(&payload),
     })))
 }
@@ -129,7 +137,7 @@ pub mod tests {
 
     fn prepared(payload: &[u8], settings: &Settings) -> Result<Prepared, Refusal> {
         let receipt = Receipt::at(Timestamp::from_second(1_795_000_000).unwrap(), EventId([7; 16]));
-        event(payload, &receipt, &Rules::new(settings.clone()), None, project(1))
+        event(payload, &receipt, &Rules::new(settings.clone()), &Groupings::default(), None, project(1))
     }
 
     /// The row of a good event.
@@ -145,7 +153,7 @@ pub mod tests {
         let payload = br#"{"message":"hello","level":"warning","user":{"id":5}}"#;
         let row = row(payload);
         assert_eq!((row.event_id, row.received_at.as_second()), (EventId([7; 16]), 1_795_000_000));
-        assert_eq!(row.grouping_version, grouping::VERSION);
+        assert_eq!((row.grouping_version, row.older_grouping.map(|(version, _)| version)), (2, Some(1)));
         assert_eq!(zstd::decode_all(row.payload.as_slice()).unwrap(), payload);
         assert!(size(&row) > row.payload.len());
     }

@@ -12,6 +12,7 @@ use super::{
     config::Config,
     database::Database,
     durable::Postgres,
+    groupings::Groupings,
     heartbeat::{self, Heartbeat},
     large_bodies::LargeBodies,
     limits::Limits,
@@ -160,7 +161,8 @@ impl Parts {
         let Heartbeat { database, metrics, .. } = &heartbeat;
         let (pipeline, queue) = pipeline::open(metrics.queued_events.clone());
         let limits = Arc::<Limits>::default();
-        let writers = writers(&queue, &heartbeat, &limits);
+        let groupings = Arc::<Groupings>::default();
+        let writers = writers(&queue, &heartbeat, &limits, &groupings);
         let [stop, all_counted, all_written] = [(); 3].map(|()| CancellationToken::new());
         let mut background = JoinSet::new();
         let span = info_span!("background", project = heartbeat.project.get());
@@ -180,6 +182,7 @@ impl Parts {
             keys: Arc::clone(&heartbeat.keys),
             refused_keys: Arc::clone(&heartbeat.refused_keys),
             limits,
+            groupings,
             database: database.clone(),
             pipeline,
             metrics: metrics.clone(),
@@ -224,13 +227,14 @@ impl Parts {
     }
 }
 
-fn writers(queue: &Queue, heartbeat: &Heartbeat, limits: &Arc<Limits>) -> JoinSet<()> {
+fn writers(queue: &Queue, heartbeat: &Heartbeat, limits: &Arc<Limits>, groupings: &Arc<Groupings>) -> JoinSet<()> {
     let streams = Streams::default();
     let durable = Postgres {
         database: heartbeat.database.clone(),
         project: heartbeat.project,
         keys: Arc::clone(&heartbeat.keys),
         limits: Arc::clone(limits),
+        groupings: Arc::clone(groupings),
         metrics: heartbeat.metrics.clone(),
         streams: streams.clone(),
     };

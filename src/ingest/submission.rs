@@ -13,6 +13,7 @@ use super::{
     body::{self, BodyReader, DISCARD_TIMEOUT},
     content::{Content, Decoded, MAX_ENVELOPE_BYTES, MAX_STORE_BYTES},
     database::Database,
+    groupings::Groupings,
     keys::Keys,
     large_bodies::{BodyMemory, LargeBodies},
     limits::{Exceeded, Limit, Limits},
@@ -51,6 +52,7 @@ pub struct Ingest {
     pub keys: Arc<Keys>,
     pub refused_keys: Arc<RefusedKeys>,
     pub limits: Arc<Limits>,
+    pub groupings: Arc<Groupings>,
     pub database: Database,
     pub pipeline: Pipeline,
     pub metrics: Metrics,
@@ -441,6 +443,7 @@ impl<'a> Submission<'a> {
         let reading = Reading {
             project: self.ingest.project,
             rules: Arc::clone(&self.rules),
+            groupings: Arc::clone(&self.ingest.groupings),
             received_at: self.received_at,
             client_ip: self.client_ip(),
             user_agent: text(header::USER_AGENT),

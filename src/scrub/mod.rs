@@ -3,9 +3,11 @@
 //! an event without either is not copied. What comes out, `serde_json` takes.
 //!
 //! Pure: it is called before anything of the event is parsed, grouped, logged or stored. What is secret
-//! depends on where it stands: in text that people must be able to read, such as a message, only the secret
-//! piece goes; elsewhere the whole value. `table.rs` has the rules by example.
+//! depends on the name that it stands under, and on its look; of a text only the secret piece goes. `table.rs` has the
+//! rules by example.
 
+mod assigned;
+mod cards;
 mod edits;
 mod patterns;
 mod place;
@@ -61,6 +63,9 @@ pub enum Rule {
     PemKey,
     UrlPassword,
     BearerToken,
+    BasicCredentials,
+    /// Known by its look: a JSON web token, a key of a cloud, a token of a forge.
+    Token,
     UserPath,
     EmailAddress,
     CreditCard,
@@ -76,11 +81,13 @@ impl Rule {
         match self {
             Self::Repair => "mended JSON",
             Self::SecretName => "secret name",
-            Self::SecretText => "text that tells of a secret",
+            Self::SecretText => "secret within a text",
             Self::Parameter => "URL parameter with a secret name",
             Self::PemKey => "PEM key",
             Self::UrlPassword => "password in a URL",
             Self::BearerToken => "bearer token",
+            Self::BasicCredentials => "basic credentials",
+            Self::Token => "token of a well-known look",
             Self::UserPath => "user name in a path",
             Self::EmailAddress => "email address",
             Self::CreditCard => "card number",
@@ -131,6 +138,8 @@ impl std::fmt::Debug for Scrubber {
     }
 }
 
+#[cfg(test)]
+mod corpus_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 use std::{borrow::Cow, net::Ipv6Addr, sync::LazyLock};
 
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD};
 use regex::{Captures, Regex, Replacer};
 
 use super::{
     Rule,
+    assigned::without_assigned,
+    cards::without_cards,
     place::Style,
     rules::{FILTERED, Rules},
     signals::Signals,
@@ -25,12 +28,9 @@ struct Pattern {
 
 /// In the order in which they are applied. `\b` is between ASCII characters: it keeps the search fast.
 ///
-/// No check digit is asked of a card: who tries the scrubber with a number made up must see it work, as
-/// with Sentry, and an order number lost is the smaller harm.
+/// Cards, accounts and what is assigned to a name have checks of their own behind them.
 #[expect(clippy::expect_used, reason = "the patterns are constants, and a test tries each of them")]
 static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
-    let card = r"\b(?:3[47][0-9]|4[0-9]{3}|5[1-5][0-9]{2}|2[2-7][0-9]{2}|65[0-9]{2}|6011)(?:[-\s]?[0-9]){12}\b";
-    let iban = format!(r"\b(?:{IBAN_COUNTRIES})[0-9]{{2}}[a-zA-Z0-9]{{11,30}}\b");
     [
         (
             Rule::PemKey,
@@ -62,6 +62,19 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
             Some("${1}[Filtered]"),
         ),
         (
+            Rule::Token,
+            Signals::LOOK,
+            concat!(
+                r"\b(?:eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?|(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+                r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}|gl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_.-]{16,}",
+                r"|xox[a-z]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,}",
+                r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{16,}|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{30,}",
+                r"|shpat_[0-9a-fA-F]{32}|dop_v1_[0-9a-f]{64}|hvs\.[A-Za-z0-9_-]{20,}|sntry[su]_[A-Za-z0-9+/=_-]{16,})",
+            ),
+            Some("[token]"),
+            Some(FILTERED),
+        ),
+        (
             Rule::UserPath,
             Signals::HOME,
             r#"(^|[^\w.-])(/home/|/Users/)[^\s/\\:"'`<>|?*,;)]+"#,
@@ -83,8 +96,6 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
             Some("[email]"),
             None,
         ),
-        (Rule::CreditCard, Signals::NUMBER, card, Some("[creditcard]"), Some(FILTERED)),
-        (Rule::Iban, Signals::ACCOUNT, &iban, Some("[iban]"), Some(FILTERED)),
         (
             Rule::UsSocialSecurityNumber,
             Signals::NUMBER,
@@ -110,11 +121,12 @@ fn ascii_boundaries(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&pattern.replace(r"\b", r"(?-u:\b)"))
 }
 
-/// An account number as people write it, in groups of four. Only here the check digits count: capitals and
-/// digits in groups are also found in prose.
+/// An account number, in one or in groups of four as people write it. The check digits count: what only looks like one
+/// is also found in prose and in ids.
 #[expect(clippy::expect_used, reason = "a constant, and a test tries it")]
-static SPACED_IBAN: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = format!(r"\b(?:{IBAN_COUNTRIES})[0-9]{{2}}(?:[ -][A-Z0-9]{{4}}){{2,7}}(?:[ -][A-Z0-9]{{1,3}})?\b");
+static ACCOUNT: LazyLock<Regex> = LazyLock::new(|| {
+    let grouped = "(?:[ -][A-Z0-9]{4}){2,7}(?:[ -][A-Z0-9]{1,3})?";
+    let pattern = format!(r"\b(?:{IBAN_COUNTRIES})[0-9]{{2}}(?:{grouped}|[a-zA-Z0-9]{{11,30}})\b");
     ascii_boundaries(&pattern).expect("the pattern is valid")
 });
 
@@ -172,25 +184,52 @@ struct Cleaning<'t, 'r> {
 impl Cleaning<'_, '_> {
     fn replace_secrets(&mut self, signals: Signals, style: Style, rules: &Rules) {
         let is_inline = style.is_inline();
-        for pattern in PATTERNS.iter().filter(|pattern| signals.any(pattern.signals)) {
-            let replacement = if is_inline { pattern.inline } else { pattern.whole };
-            if let Some(replacement) = replacement
-                && !(style == Style::Code && pattern.rule == Rule::EmailAddress)
-            {
-                self.replace(pattern.rule, &pattern.regex, replacement);
+        // A key has lines of its own, and what is assigned goes as a whole before pieces of it do.
+        for is_key in [true, false] {
+            for pattern in PATTERNS.iter().filter(|pattern| signals.any(pattern.signals)) {
+                let replacement = if is_inline { pattern.inline } else { pattern.whole };
+                if let Some(replacement) = replacement
+                    && is_key == (pattern.rule == Rule::PemKey)
+                    && !(style == Style::Code && pattern.rule == Rule::EmailAddress)
+                {
+                    self.replace(pattern.rule, &pattern.regex, replacement);
+                }
             }
+            if is_key {
+                self.replace_assigned(signals, style, rules);
+            }
+        }
+        if signals.any(Signals::NUMBER)
+            && let Some(replaced) = without_cards(&self.text, if is_inline { "[creditcard]" } else { FILTERED })
+        {
+            self.put(Rule::CreditCard, replaced);
         }
         if signals.any(Signals::ACCOUNT) {
             let replacement = if is_inline { "[iban]" } else { FILTERED };
-            self.replace(Rule::Iban, &SPACED_IBAN, |found: &Captures<'_>| {
+            self.replace(Rule::Iban, &ACCOUNT, |found: &Captures<'_>| {
                 if has_check_digits(&found[0]) { replacement.to_owned() } else { found[0].to_owned() }
             });
         }
-        if style == Style::Url || is_inline && signals.any(Signals::NAMES) {
+        if signals.any(Signals::LOOK) {
+            self.replace(Rule::BasicCredentials, &BASIC, |found: &Captures<'_>| {
+                if is_basic(&found[2]) { format!("{}{FILTERED}", &found[1]) } else { found[0].to_owned() }
+            });
+        }
+        if style == Style::Url || style != Style::Name && signals.any(Signals::NAMES) {
             self.replace(Rule::Parameter, &PARAMETER, |found: &Captures<'_>| {
-                let is_secret = rules.is_secret_parameter(&percent_decoded(&found[2]));
+                let is_secret = rules.is_secret_parameter(&percent_decoded(&found[2]), &found[3]);
                 format!("{}{}={}", &found[1], &found[2], if is_secret { FILTERED } else { &found[3] })
             });
+        }
+    }
+
+    /// What stands behind the name of a secret.
+    fn replace_assigned(&mut self, signals: Signals, style: Style, rules: &Rules) {
+        if !signals.any(Signals::NAMES) || matches!(style, Style::Name | Style::Url) {
+            return;
+        }
+        if let Some(replaced) = without_assigned(&self.text, style, rules) {
+            self.put(Rule::SecretText, replaced);
         }
     }
 
@@ -198,19 +237,28 @@ impl Cleaning<'_, '_> {
         if let Cow::Owned(replaced) = regex.replace_all(&self.text, replacement)
             && replaced != self.text
         {
-            self.text = Cow::Owned(replaced);
-            self.is_changed = true;
-            if !self.applied.contains(&rule) {
-                self.applied.push(rule);
-            }
+            self.put(rule, replaced);
+        }
+    }
+
+    fn put(&mut self, rule: Rule, replaced: String) {
+        self.text = Cow::Owned(replaced);
+        self.is_changed = true;
+        if !self.applied.contains(&rule) {
+            self.applied.push(rule);
         }
     }
 }
 
-/// Whether a number is that of a card.
-pub(super) fn is_card(number: &str) -> bool {
-    let mut cards = PATTERNS.iter().filter(|pattern| pattern.rule == Rule::CreditCard);
-    cards.any(|card| card.regex.is_match(number))
+/// What `Basic` stands before.
+#[expect(clippy::expect_used, reason = "a constant, and a test tries it")]
+static BASIC: LazyLock<Regex> =
+    LazyLock::new(|| ascii_boundaries(r"((?i:\bBasic)\s+)([A-Za-z0-9+/]{4,}={0,2})").expect("the pattern is valid"));
+
+/// Whether a word is base64 of a name and a password: `Basic authentication` is none.
+fn is_basic(word: &str) -> bool {
+    let decoded = STANDARD_NO_PAD.decode(word.trim_end_matches('='));
+    decoded.is_ok_and(|bytes| bytes.contains(&b':') && bytes.iter().all(|byte| !byte.is_ascii_control()))
 }
 
 /// ISO 7064: the number with its first four characters last, letters as 10 to 35, is 1 modulo 97.

@@ -23,11 +23,13 @@ pub(super) enum Place {
     Name,
     /// Stands under the name of a secret.
     Secret,
+    /// The same, unless it is a number, which counts something.
+    Counted,
     /// Removed whatever it is: an address nobody may store.
     Removed,
     /// The address of the user, `{{auto}}` for the one the request came from.
     UserAddress,
-    /// Anything an application may put in: a text with a secret goes whole.
+    /// Anything an application may put in: what is secret in a text is `[Filtered]`.
     Whole,
     /// Text that people must be able to read: only the pieces that are secret go.
     Inline,
@@ -65,11 +67,6 @@ pub(super) enum Style {
 }
 
 impl Style {
-    /// Whether a text that tells of a secret goes as a whole.
-    pub(super) fn may_go_whole(self) -> bool {
-        matches!(self, Self::Whole | Self::Form(_))
-    }
-
     /// Whether what is secret is named by its kind, for people to read on: `[email]`.
     pub(super) fn is_inline(self) -> bool {
         matches!(self, Self::Inline | Self::Code | Self::Url)
@@ -146,11 +143,12 @@ impl Place {
     /// Place of the value of a name that the protocol does not know.
     fn free_member(self, name: &str, rules: &Rules, signals: Signals) -> Self {
         if rules.is_secret_name(name, signals) {
-            return Self::Secret;
+            return if Rules::is_count(name, signals) { Self::Counted } else { Self::Secret };
         }
         match self {
             Self::Inline | Self::Pairs(Pairs::Tags) => Self::Inline,
             Self::Pairs(Pairs::Cookies) if rules.is_secret_cookie(name) => Self::Secret,
+            Self::Pairs(Pairs::Headers) if rules.is_secret_parameter(name, "") => Self::Secret,
             Self::Object(Interface::Contexts) => Self::Object(Interface::Context),
             _ if signals.any(Signals::COOKIE) && is_cookies(name) => Self::Pairs(Pairs::Cookies),
             _ => Self::Whole,

@@ -71,7 +71,7 @@ impl<'a> Walk<'a, '_, '_> {
         let checkpoint = self.checkpoint();
         let quoted = self.quoted()?;
         match place {
-            Place::Secret => self.filter(&quoted, &checkpoint),
+            Place::Secret | Place::Counted => self.filter(&quoted, &checkpoint),
             Place::Removed => {
                 self.rewind(&checkpoint);
                 self.nullify(quoted.range.start - 1..quoted.range.end + 1, place);
@@ -128,6 +128,12 @@ impl<'a> Walk<'a, '_, '_> {
         if quoted.hides_words {
             signals = self.rules.words.signals(text);
         }
+        if signals.any(Signals::NAMES)
+            && self.announces_secret(text)
+            && let Some(container) = self.stack.last_mut()
+        {
+            container.secret_follows = true;
+        }
         if (signals != Signals::NONE || is_always_read)
             && let Some(cleaned) = self.without_secrets(text, signals, style)
         {
@@ -136,6 +142,16 @@ impl<'a> Walk<'a, '_, '_> {
             self.edit(quoted.range.clone(), |output| escape(&cleaned, output));
         }
         self.scratch = buffer;
+    }
+
+    /// `--password` in a list of arguments: what follows is the password.
+    fn announces_secret(&self, text: &str) -> bool {
+        let is_list = self.stack.last().is_some_and(|container| !container.is_object);
+        let flag = text.strip_prefix('-').filter(|_| is_list && text.len() < 80 && self.rules.scrubs_data());
+        flag.is_some_and(|flag| {
+            let name = flag.trim_start_matches('-');
+            !name.contains(['=', ' ']) && self.rules.is_secret_value(name, "")
+        })
     }
 
     /// Reads a string, mending what no strict parser takes.

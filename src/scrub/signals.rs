@@ -23,7 +23,7 @@ impl Signals {
     /// One of the user's own words; they count in names only.
     pub(super) const OWN_WORD: Self = Self(1 << 3);
     /// All that decide about a name.
-    pub(super) const NAMES: Self = Self(0b1111);
+    pub(super) const NAMES: Self = Self(0b1111 | 1 << 14);
     pub(super) const COOKIE: Self = Self(1 << 4);
     pub(super) const BEARER: Self = Self(1 << 5);
     pub(super) const HOME: Self = Self(1 << 6);
@@ -34,6 +34,10 @@ impl Signals {
     pub(super) const NUMBER: Self = Self(1 << 9);
     /// Digits with dots or colons, as far as addresses are looked for.
     pub(super) const ADDRESS: Self = Self(1 << 10);
+    /// How a token of a well-known kind begins, or what credentials follow.
+    pub(super) const LOOK: Self = Self(1 << 13);
+    /// A word that tells of a secret as a part of a name of its own: `pass` of `db_pass`, not of `passed`.
+    pub(super) const PART: Self = Self(1 << 14);
     /// Letters and digits that an account number may begin with.
     pub(super) const ACCOUNT: Self = Self(1 << 12);
     /// An escape within the text, which may hide a word in JSON that the text holds.
@@ -62,7 +66,10 @@ impl BitOrAssign for Signals {
 /// All in lower case, as they are searched for in text that was lowered as a whole: one exact search is
 /// many times faster than one that looks for every spelling. A default word that begins like another must
 /// stand behind it: of words with the same start the first is found.
-const WORDS: [(&str, Signals); 20] = [
+const WORDS: [(&str, Signals); 29] = [
+    ("access_key", Signals::SECRET),
+    ("access-key", Signals::SECRET),
+    ("accesskey", Signals::SECRET),
     ("password", Signals::SECRET),
     ("passwd", Signals::SECRET),
     ("secret", Signals::SECRET),
@@ -76,6 +83,12 @@ const WORDS: [(&str, Signals); 20] = [
     ("private-key", Signals::SECRET),
     ("private_key", Signals::SECRET),
     ("token", Signals::TOKEN),
+    ("pass", Signals::PART),
+    ("pwd", Signals::PART),
+    ("cvv", Signals::PART),
+    ("cvc", Signals::PART),
+    ("jwt", Signals::PART),
+    ("basic", Signals::LOOK),
     ("two-factor", Signals::WHOLE_NAME),
     ("two_factor", Signals::WHOLE_NAME),
     ("otp", Signals::WHOLE_NAME),
@@ -85,10 +98,45 @@ const WORDS: [(&str, Signals); 20] = [
     ("users", Signals::HOME),
 ];
 
+/// How tokens of a well-known look begin. Each is long and has a digit, so that few strings are searched for them.
+const LOOKS: [&str; 29] = [
+    "eyJ",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "gldt-",
+    "glrt-",
+    "glcbt-",
+    "glptt-",
+    "glsoat-",
+    "xox",
+    "xapp-",
+    "k_live_",
+    "k_test_",
+    "whsec_",
+    "ya29.",
+    "npm_",
+    "pypi-",
+    "shpat_",
+    "dop_v1_",
+    "hvs.",
+    "sntrys_",
+    "sntryu_",
+];
+const SHORTEST_LOOK: usize = 16;
+
 /// Searches for all words at once.
 pub(super) struct Words {
     automaton: AhoCorasick,
     signals: Vec<Signals>,
+    looks: AhoCorasick,
     addresses: bool,
 }
 
@@ -99,7 +147,8 @@ impl Words {
         let defaults = WORDS.iter().copied().chain([("home", Signals::HOME)]);
         let (words, signals): (Vec<_>, Vec<_>) = defaults.chain(own.map(|word| (word, Signals::OWN_WORD))).unzip();
         let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words);
-        Self { automaton: automaton.expect("the words of one project fit"), signals, addresses }
+        let looks = AhoCorasick::new(LOOKS).expect("a constant");
+        Self { automaton: automaton.expect("the words of one project fit"), signals, looks, addresses }
     }
 
     fn next(&self, lowered: &[u8], from: usize) -> Option<Found> {
@@ -115,6 +164,9 @@ impl Words {
 
     fn in_digits(&self, bytes: &[u8]) -> Signals {
         let mut signals = Signals::NONE;
+        if bytes.len() >= SHORTEST_LOOK && has_digits(bytes, 1) && self.looks.is_match(bytes) {
+            signals |= Signals::LOOK;
+        }
         if has_digits(bytes, MIN_DIGITS) {
             if has_number(bytes) {
                 signals |= Signals::NUMBER;

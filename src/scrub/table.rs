@@ -25,6 +25,22 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
                 r#""extra":{"private-key":"[Filtered]","mysql_pwd":"[Filtered]"}"#,
             ),
             (r#""extra":{"hotpot":"soup","passed":true,"key":"k","password":null}"#, "…"),
+            (
+                r#""extra":{"pwd":"x","dbPass":"x","db_pass2":"x","passphrase":"x","cvv":123,"user_jwt":"x","access_key":"x"}"#,
+                r#""extra":{"pwd":"[Filtered]","dbPass":"[Filtered]","db_pass2":"[Filtered]","passphrase":"[Filtered]","cvv":null,"user_jwt":"[Filtered]","access_key":"[Filtered]"}"#,
+            ),
+            (
+                r#""extra":{"author":"ann","authority":"a","authored_at":"b","co_authors":["c"],"secretary":"d","bypass":"e","compass":"f","pass_rate":1,"PWD":"/srv"}"#,
+                "…",
+            ),
+            (
+                r#""extra":{"max_tokens":100,"input_tokens":5,"token_count":7,"token_type":"bearer","password_changed_at":"2026","tokenizer":"bpe"}"#,
+                "…",
+            ),
+            (
+                r#""extra":{"access_tokens":["x"],"tokens":"x","authorization":"x","authorised_by_token":"x","oauth":"x"}"#,
+                r#""extra":{"access_tokens":null,"tokens":"[Filtered]","authorization":"[Filtered]","authorised_by_token":"[Filtered]","oauth":"[Filtered]"}"#,
+            ),
             (r#""password":"hunter2""#, r#""password":"[Filtered]""#),
             (r#""contexts":{"app":{"auth":"x"}}"#, r#""contexts":{"app":{"auth":"[Filtered]"}}"#),
             (r#""tags":{"auth.kind":"basic"}"#, r#""tags":{"auth.kind":"[Filtered]"}"#),
@@ -35,16 +51,45 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
         ],
     ),
     (
-        "A text that tells of a secret goes whole",
+        "Of a text what is assigned to the name of a secret goes",
         &[
-            (r#""extra":{"note":"the password: hunter2"}"#, r#""extra":{"note":"[Filtered]"}"#),
-            (r#""breadcrumbs":[{"message":"password: abc"}]"#, r#""breadcrumbs":[{"message":"[Filtered]"}]"#),
+            (r#""extra":{"note":"the password: hunter2"}"#, r#""extra":{"note":"the password: [Filtered]"}"#),
+            (r#""breadcrumbs":[{"message":"password: abc"}]"#, r#""breadcrumbs":[{"message":"password: [Filtered]"}]"#),
             (
                 r#""extra":{"note":"access_token=abc","kind":"token abc"}"#,
-                r#""extra":{"note":"[Filtered]","kind":"token abc"}"#,
+                r#""extra":{"note":"access_token=[Filtered]","kind":"token abc"}"#,
             ),
-            (r#""extra":{"argv":["app","--api-key=abc"]}"#, r#""extra":{"argv":["app","[Filtered]"]}"#),
-            (r#""extra":{"note":"pass\u0077ord: x"}"#, r#""extra":{"note":"[Filtered]"}"#),
+            (r#""extra":{"argv":["app","--api-key=abc"]}"#, r#""extra":{"argv":["app","--api-key=[Filtered]"]}"#),
+            (
+                r#""extra":{"argv":["app","--password","hunter2","--verbose"],"cmd":"app --db-password hunter2 run"}"#,
+                r#""extra":{"argv":["app","--password","[Filtered]","--verbose"],"cmd":"app --db-password [Filtered] run"}"#,
+            ),
+            (r#""extra":{"note":"pass\u0077ord: x"}"#, r#""extra":{"note":"password: [Filtered]"}"#),
+            (
+                r#""exception":[{"value":"cannot connect: host=db user=app password=hunter2 port=5432"}]"#,
+                r#""exception":[{"value":"cannot connect: host=db user=app password=[Filtered] port=5432"}]"#,
+            ),
+            (
+                r#""message":"Server=db;Uid=app;Pwd=hun ter2;Pooling=true","tags":{"dsn":"password: hunter2"}"#,
+                r#""message":"Server=db;Uid=app;Pwd=[Filtered] ter2;Pooling=true","tags":{"dsn":"password: [Filtered]"}"#,
+            ),
+            (
+                r#""message":"SET PASSWORD = 'hunter2', \"secret\": \"x\", {api_key=>\"y\"}""#,
+                r#""message":"SET PASSWORD = '[Filtered]', \"secret\": \"[Filtered]\", {api_key=>\"[Filtered]\"}""#,
+            ),
+            (
+                r#""message":"Authorization: Bearer abc.def, X-Auth: Basic YTpi""#,
+                r#""message":"Authorization: [Filtered], X-Auth: [Filtered]""#,
+            ),
+            (r#""message":"the password is hunter2""#, r#""message":"the password is [Filtered]""#),
+            (
+                r#""message":"password: must be set, password: incorrect, Unexpected token: x, password=null, token_type=bearer""#,
+                "…",
+            ),
+            (
+                r#""extra":{"a":"authentication failed for user ann","b":"the author: ann, max_tokens=100","c":"forgot the password?"}"#,
+                "…",
+            ),
             (r#""message":"the password was wrong""#, "…"),
             (r#""exception":[{"type":"AuthError","value":"invalid auth token: none"}]"#, "…"),
         ],
@@ -65,6 +110,10 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
                 r#""message":"card [creditcard] of [iban], [usssn]""#,
             ),
             (r#""extra":{"id":"1732269600123456","hex":"4111111111111111a","n":1732269600123456789}"#, "…"),
+            (
+                r#""extra":{"uuid":"41111111-1111-4111-8111-111111111111","f":0.4532015112830366,"g":"0.4532015112830366","id":"4111111111111112","iban":"DE00370400440532013000"}"#,
+                "…",
+            ),
         ],
     ),
     (
@@ -82,6 +131,19 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
             (r#""extra":{"a":"redis:\/\/:a@b@db"}"#, r#""extra":{"a":"redis://:[Filtered]@db"}"#),
             (r#""message":"no answer of https://u:p/w@h/x""#, r#""message":"no answer of https://u:[Filtered]@h/x""#),
             (r#""message":"http://localhost:3000/node_modules/@babel/x.js""#, "…"),
+            (
+                r#""message":"Basic YW5uOmh1bnRlcjI=, Basic authentication, Basic plan""#,
+                r#""message":"Basic [Filtered], Basic authentication, Basic plan""#,
+            ),
+            (
+                r#""message":"sent eyJhbGciOiJub25lIn0.eyJzdWIiOiJ0ZXN0In0.c2lnbmF0dXJl and AKIAEXAMPLEEXAMPLE00""#,
+                r#""message":"sent [token] and [token]""#,
+            ),
+            (
+                r#""extra":{"a":"ghp_exampleexampleexampleexampleexample0","b":"glpat-exampleexample00000000","c":"xoxb-0000000000-example"}"#,
+                r#""extra":{"a":"[Filtered]","b":"[Filtered]","c":"[Filtered]"}"#,
+            ),
+            (r#""message":"Asia/Tokyo, task-7, ghp_short, eyJ, sk_live_""#, "…"),
             (
                 r#""extra":{"a":"-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----"}"#,
                 r#""extra":{"a":"-----BEGIN RSA PRIVATE KEY-----\n[Filtered]\n-----END RSA PRIVATE KEY-----"}"#,
@@ -178,8 +240,15 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
                 r#""request":{"data":"{\"card\":\"4111111111111111\",\"n\":1}"}"#,
                 r#""request":{"data":"{\"card\":\"[Filtered]\",\"n\":1}"}"#,
             ),
-            (r#""request":{"data":"log in with password x"}"#, r#""request":{"data":"[Filtered]"}"#),
-            (r#""request":{"data":"<a b='1'><password>x</password></a>"}"#, r#""request":{"data":"[Filtered]"}"#),
+            (r#""request":{"data":"log in with password x"}"#, "…"),
+            (
+                r#""request":{"data":"<a b='1'><password>x</password></a>"}"#,
+                r#""request":{"data":"<a b='1'><password>[Filtered]</password></a>"}"#,
+            ),
+            (
+                r#""extra":{"url":"https://h/p?token=x&page=2","referer":"https://h/;jsessionid=x?q=1"}"#,
+                r#""extra":{"url":"https://h/p?token=[Filtered]&page=2","referer":"https://h/;jsessionid=x?q=1"}"#,
+            ),
             (
                 r#""request":{"data":"payload=%7B%22secret%22%3A1%7D"}"#,
                 r#""request":{"data":"payload=%7B%22secret%22%3Anull%7D"}"#,
@@ -201,7 +270,7 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
                 r#""request":{"url":"https://h/p?q=1&api_key=[Filtered]#token=[Filtered]"}"#,
             ),
             (r#""message":"GET /login?password=x failed""#, r#""message":"GET /login?password=[Filtered] failed""#),
-            (r#""request":{"fragment":"access_token=x"}"#, r#""request":{"fragment":"[Filtered]"}"#),
+            (r#""request":{"fragment":"access_token=x"}"#, r#""request":{"fragment":"access_token=[Filtered]"}"#),
         ],
     ),
     (
@@ -215,7 +284,7 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
                 r#""extra":{"body":"[\"{\\\"pass\\\\u0077ord\\\":5}\"]"}"#,
                 r#""extra":{"body":"[\"{\\\"pass\\\\u0077ord\\\":null}\"]"}"#,
             ),
-            (r#""extra":{"body":"{\"a\":\"x\"} secret"}"#, r#""extra":{"body":"[Filtered]"}"#),
+            (r#""extra":{"body":"{\"a\":\"x\"} secret"}"#, "…"),
             (
                 r#""message":"{\"password\":\"x\",\"text\":\"my password\"}""#,
                 r#""message":"{\"password\":\"[Filtered]\",\"text\":\"my password\"}""#,
@@ -243,7 +312,7 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
             ),
             (
                 r#""threads":{"values":[{"id":1,"name":"auth","state":"password","stacktrace":{"frames":[{"vars":[["password"]]}]}}]}"#,
-                r#""threads":{"values":[{"id":1,"name":"auth","state":"[Filtered]","stacktrace":{"frames":[{"vars":[["[Filtered]"]]}]}}]}"#,
+                r#""threads":{"values":[{"id":1,"name":"auth","state":"password","stacktrace":{"frames":[{"vars":[["password"]]}]}}]}"#,
             ),
             (
                 r#""sentry.interfaces.Exception":[{"value":"ann@example.com"}]"#,
@@ -302,17 +371,14 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
     (
         "Attributes of the wrong type",
         &[
-            (
-                r#""user":"password","request":["secret"],"exception":"auth""#,
-                r#""user":"[Filtered]","request":["[Filtered]"],"exception":"[Filtered]""#,
-            ),
+            (r#""user":"password","request":["secret"],"exception":"auth""#, "…"),
             (
                 r#""tags":"a@b.cc","message":["4111111111111111"],"extra":"x""#,
                 r#""tags":"[email]","message":["[Filtered]"],"extra":"x""#,
             ),
             (
                 r#""request":{"headers":"Authorization: x","cookies":5,"data":true}"#,
-                r#""request":{"headers":"[Filtered]","cookies":5,"data":true}"#,
+                r#""request":{"headers":"Authorization: [Filtered]","cookies":5,"data":true}"#,
             ),
         ],
     ),

@@ -1,4 +1,4 @@
-//! What becomes of one text: it stays, goes as a whole or loses its secret pieces. One with a structure of
+//! What becomes of one text: it stays or loses its secret pieces. One with a structure of
 //! its own, as JSON, a form, a query or cookies, is gone through name by name.
 
 use std::borrow::Cow;
@@ -39,11 +39,6 @@ impl Walk<'_, '_, '_> {
             Structure::Changed(cleaned) => return Some(Cow::Owned(cleaned)),
         }
         let rules = self.rules;
-        let goes_whole = |text: &str| style.may_go_whole() && rules.is_secret_text(text, signals);
-        if goes_whole(text) {
-            self.note_scrubbed(Rule::SecretText);
-            return Some(Cow::Borrowed(FILTERED));
-        }
         let mut applied = Vec::new();
         let cleaned = patterns::without_secrets(text, signals, style, rules, &mut applied);
         let Cow::Owned(cleaned) = cleaned else { return None };
@@ -51,10 +46,7 @@ impl Walk<'_, '_, '_> {
         for rule in applied {
             self.note(rule);
         }
-        // The blanks in a card number may be all that kept `token` and `=` apart, or a form from being one.
-        if goes_whole(&cleaned) {
-            return Some(Cow::Borrowed(FILTERED));
-        }
+        // The blanks in a card number may be all that kept a form from being one.
         match self.structure(&cleaned, style) {
             Structure::Changed(cleaned) => Some(Cow::Owned(cleaned)),
             Structure::None | Structure::Unchanged => Some(Cow::Owned(cleaned)),
@@ -120,8 +112,9 @@ impl Walk<'_, '_, '_> {
         let decoded = percent_decoded(name.trim_ascii());
         let rules = self.rules;
         match Place::Pairs(pairs).member(&decoded, rules, || rules.words.signals(&decoded)) {
-            Place::Secret if value == FILTERED => None,
-            Place::Secret => {
+            Place::Secret | Place::Counted if value == FILTERED => None,
+            Place::Counted if value.bytes().all(|byte| byte.is_ascii_digit()) => None,
+            Place::Secret | Place::Counted => {
                 self.note_scrubbed(Rule::SecretName);
                 Some(format!("{name}={FILTERED}"))
             }

@@ -63,6 +63,8 @@ pub(super) struct Container {
     pub(super) name: Range<usize>,
     /// Place of the elements of a list; of the value of a pair or entry.
     value: Place,
+    /// The element before was a flag that a secret follows.
+    pub(super) secret_follows: bool,
 }
 
 pub(super) struct Outcome {
@@ -202,6 +204,10 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
     /// at once.
     fn next(&mut self) -> Result<Option<Place>, Refused> {
         self.skip_blanks();
+        if let Some(container) = self.stack.last_mut().filter(|container| container.secret_follows) {
+            container.secret_follows = false;
+            return Ok(Some(Place::Secret));
+        }
         match self.stack.last() {
             Some(Container { is_object: true, .. }) => self.member(),
             Some(Container { place: Place::Pair(pairs), index: 0, .. }) => Ok(Some(Place::PairName(*pairs))),
@@ -294,7 +300,7 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
     }
 
     fn open(&mut self, place: Place, is_object: bool) -> Result<bool, Refused> {
-        let is_secret = matches!(place, Place::Secret | Place::Removed);
+        let is_secret = matches!(place, Place::Secret | Place::Counted | Place::Removed);
         if is_secret || self.stack.len() >= MAX_DEPTH {
             let range = self.position..self.end_of(container_end)?;
             self.position = range.end;
@@ -313,7 +319,16 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
             place => place.element(),
         };
         let (comma, index, name) = (0, 0, 0..0);
-        self.stack.push(Container { place, is_object, has_members: false, comma, index, name, value });
+        self.stack.push(Container {
+            place,
+            is_object,
+            has_members: false,
+            comma,
+            index,
+            name,
+            value,
+            secret_follows: false,
+        });
         Ok(true)
     }
 

@@ -293,8 +293,9 @@ fn row(sent: &Value) -> Row {
         environment: event.environment.clone(),
         user_hash: event.user.identity().map(|_| 5),
         tags: event.tags.clone(),
-        grouping_version: grouping::VERSION,
+        grouping_version: grouping.version,
         grouping_hash: grouping.hash,
+        older_grouping: None,
         payload: zstd::encode_all(&*json, 3).unwrap(),
     }
 }

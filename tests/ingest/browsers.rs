@@ -47,12 +47,12 @@ async fn a_browser_can_read_every_answer() {
         assert_eq!(answer.status, status, "{name}: {}", answer.body);
         assert_readable_by_browsers(&answer, name);
     }
-    world.execute("ALTER FUNCTION {schema}.ingest RENAME TO ingest_of_another_version").await;
+    world.execute("ALTER FUNCTION {schema}.ingest_regrouped RENAME TO ingest_of_another_version").await;
     let answer = world.send(&page(world.post("store", EVENT))).await;
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(answer.header("retry-after").is_some());
     assert_readable_by_browsers(&answer, "no store");
-    world.execute("ALTER FUNCTION {schema}.ingest_of_another_version RENAME TO ingest").await;
+    world.execute("ALTER FUNCTION {schema}.ingest_of_another_version RENAME TO ingest_regrouped").await;
     let mut answer = world.send(&page(world.post("store", EVENT))).await;
     for _ in 0..3 {
         if answer.status != 429 {

@@ -18,7 +18,7 @@ const BY_DEFAULT: [(&str, &str); 16] = [
     (r#""extra":{"password":"hunter2","n":1}"#, r#""extra":{"password":"[Filtered]","n":1}"#),
     (r#""extra":{"pass\u0077ord":"hunter2"}"#, r#""extra":{"pass\u0077ord":"[Filtered]"}"#),
     (r#""extra":{"secret":1,"secret":"b"}"#, r#""extra":{"secret":null,"secret":"[Filtered]"}"#),
-    (r#""breadcrumbs":[{"message":"password: abc"}]"#, r#""breadcrumbs":[{"message":"[Filtered]"}]"#),
+    (r#""breadcrumbs":[{"message":"password: abc"}]"#, r#""breadcrumbs":[{"message":"password: [Filtered]"}]"#),
     (r#""message":"card 4111111111111111""#, r#""message":"card [creditcard]""#),
     (r#""extra":{"a":"ssn 078-05-1120"}"#, r#""extra":{"a":"ssn [Filtered]"}"#),
     (r#""exception":[{"value":"refused: bearer abc.def"}]"#, r#""exception":[{"value":"refused: bearer [token]"}]"#),

@@ -8,6 +8,7 @@ mod support;
 
 mod backend;
 mod fresh;
+mod groupings;
 mod identity;
 mod ingest;
 mod instances;

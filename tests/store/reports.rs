@@ -253,8 +253,8 @@ async fn pods_of_the_version_before_go_on_storing() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     let role = store.admin.installation().ingest_role(shop);
-    // As it was before the last two migrations, but for the login's rights.
-    let functions = "{schema}.ingest, {schema}.name_releases, {schema}.apply_sessions, {schema}.apply_feedback,
+    // As it was before the last three migrations, but for the login's rights.
+    let functions = "{schema}.ingest_regrouped, {schema}.claim_issues, {schema}.ingest, {schema}.name_releases, {schema}.apply_sessions, {schema}.apply_feedback,
         {schema}.apply_outcomes, {schema}.count_usage, {schema}.outcomes_since, {schema}.release_health";
     let tables = TABLES.map(|table| format!("{{schema}}.{table}")).join(", ");
     store

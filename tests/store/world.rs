@@ -111,6 +111,7 @@ pub fn row(hash: u8) -> Row {
         tags: Vec::new(),
         grouping_version: 1,
         grouping_hash: [hash; 32],
+        older_grouping: None,
         payload: b"payload".to_vec(),
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     dsn::ProjectId,
     ingest::{
         database::{Database, Failure},
+        groupings::Groupings,
         keys::Keys,
         limits::{Limits, QUOTA_WINDOW},
         metrics::{Metrics, Written},
@@ -39,6 +40,7 @@ pub struct Postgres {
     pub project: ProjectId,
     pub keys: Arc<Keys>,
     pub limits: Arc<Limits>,
+    pub groupings: Arc<Groupings>,
     pub metrics: Metrics,
     /// Of all writers of this process.
     pub streams: Streams,
@@ -111,6 +113,7 @@ impl Postgres {
         timer.observe_duration();
         if let Ok(applied) = &result {
             self.limits.observe(&applied.usage);
+            self.groupings.learn(&part.rows);
         }
         result
     }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 pub use self::item::{Cause, ItemOutcome, ItemResult};
 use super::{
+    groupings::Groupings,
     limits::Exceeded,
     outcomes::{Category, OutcomeReason},
     pipeline::Unit,
@@ -43,6 +44,7 @@ const MAX_REPORTS: usize = 10;
 pub struct Reading {
     pub project: ProjectId,
     pub rules: Arc<Rules>,
+    pub groupings: Arc<Groupings>,
     pub received_at: Timestamp,
     pub client_ip: Option<IpAddr>,
     pub user_agent: Option<String>,
@@ -229,7 +231,7 @@ impl Reading {
         receipt: &Receipt,
         category: Category,
     ) -> Option<EventId> {
-        match prepare::event(payload, receipt, &self.rules, self.user_agent.as_deref(), self.project) {
+        match prepare::event(payload, receipt, &self.rules, &self.groupings, self.user_agent.as_deref(), self.project) {
             Ok(Prepared::Row(row)) => {
                 let (event_id, place) = (row.event_id, read.unit.rows.len());
                 read.unit.rows.push(*row);

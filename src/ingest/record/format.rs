@@ -85,6 +85,7 @@ struct RowV1<'a> {
     tags: Vec<(&'a str, &'a str)>,
     grouping_version: i16,
     grouping_hash: [u8; 32],
+    older_grouping: Option<(i16, [u8; 32])>,
     #[serde(serialize_with = "bytes")]
     payload: &'a [u8],
 }
@@ -179,7 +180,7 @@ impl<'a> RowV1<'a> {
     fn of(row: &'a Row) -> Self {
         let Row { event_id, received_at, timestamp, level, kind, title, culprit, .. } = row;
         let Row { exception_type, exception_value, platform, release, environment, user_hash, tags, .. } = row;
-        let Row { grouping_version, grouping_hash, payload, .. } = row;
+        let Row { grouping_version, grouping_hash, older_grouping, payload, .. } = row;
         Self {
             event_id: event_id.0,
             received_at: received_at.as_nanosecond(),
@@ -197,6 +198,7 @@ impl<'a> RowV1<'a> {
             tags: tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             grouping_version: *grouping_version,
             grouping_hash: *grouping_hash,
+            older_grouping: *older_grouping,
             payload,
         }
     }
@@ -219,6 +221,7 @@ impl<'a> RowV1<'a> {
             tags: self.tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             grouping_version: self.grouping_version,
             grouping_hash: self.grouping_hash,
+            older_grouping: self.older_grouping,
             payload: self.payload.to_owned(),
         })
     }

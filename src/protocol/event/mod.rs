@@ -7,6 +7,7 @@ mod csp;
 mod derived;
 mod exception;
 pub(super) mod lenient;
+mod lineage;
 mod message;
 mod notes;
 mod parse;

@@ -31,7 +31,7 @@ impl Event {
     /// `KeyError: 'a'`, or the first line of the message; never empty, at most 256 characters, `…` for what is cut off.
     #[must_use]
     pub fn title(&self) -> String {
-        let title = if let Some(exception) = self.main_exception() {
+        let title = if let Some(exception) = self.naming_exception() {
             exception.title()
         } else if let Some(csp) = &self.csp {
             format!("Blocked '{}' from '{}'", csp.directive, csp.blocked)
@@ -51,7 +51,7 @@ impl Event {
     pub fn culprit(&self) -> String {
         let named = self.transaction.clone().filter(|transaction| !transaction.trim().is_empty());
         let culprit = named
-            .or_else(|| self.crash_frame().and_then(|frame| place(frame, &self.platform)))
+            .or_else(|| self.naming_frame().and_then(|frame| place(frame, &self.platform)))
             .or_else(|| self.request_url.clone())
             .unwrap_or_default();
         shortened(&culprit, MAX_CULPRIT_CHARS).into_owned()
@@ -61,7 +61,17 @@ impl Event {
     /// own stack trace; where none is known to be the application's, the innermost of all.
     #[must_use]
     pub fn crash_frame(&self) -> Option<&Frame> {
-        let frames = self.main_exception().map(|exception| &*exception.frames);
+        self.blamed_of(self.main_exception())
+    }
+
+    /// As [`crash_frame`](Self::crash_frame), of the exception that names the event.
+    #[must_use]
+    pub fn naming_frame(&self) -> Option<&Frame> {
+        self.blamed_of(self.naming_exception())
+    }
+
+    fn blamed_of<'e>(&'e self, exception: Option<&'e Exception>) -> Option<&'e Frame> {
+        let frames = exception.map(|exception| &*exception.frames);
         blamed(frames.filter(|frames| !frames.is_empty()).unwrap_or(&self.stacktrace))
     }
 }
@@ -75,7 +85,7 @@ impl Exception {
     }
 
     fn title(&self) -> String {
-        let value = first_line(self.value.as_deref().unwrap_or_default());
+        let value = without_count(first_line(self.value.as_deref().unwrap_or_default()));
         let function = || blamed(&self.frames).and_then(|frame| frame.function.as_deref());
         match self.r#type.as_deref().filter(|name| !name.trim().is_empty()) {
             // A message that JavaScript's SDK sends with its stack trace.
@@ -87,6 +97,13 @@ impl Exception {
             Some(name) => format!("{}: {}", shortened(name, 128), cut(value, 1024)),
         }
     }
+}
+
+/// What Python writes behind the message of a group: how many exceptions it holds names no error.
+fn without_count(value: &str) -> &str {
+    let counted = value.strip_suffix(" sub-exceptions)").or_else(|| value.strip_suffix(" sub-exception)"));
+    let text = counted.and_then(|counted| counted.rsplit_once('(')).filter(|(_, count)| count.parse::<u32>().is_ok());
+    text.map_or(value, |(text, _)| text.trim_end())
 }
 
 /// The first line with something in it.
@@ -105,6 +122,7 @@ fn place(frame: &Frame, platform: &str) -> Option<String> {
     match platform {
         "javascript" | "node" => match (function, file.or(frame.module.as_deref())) {
             (Some(function), Some(file)) => Some(format!("{function}({file})")),
+            (None, Some(file)) if !file.starts_with(['<', '[']) => Some(format!("?({file})")),
             (function, file) => function.or(file).map(str::to_owned),
         },
         "native" | "c" | "cocoa" | "objc" | "swift" | "rust" => function.or(file).map(str::to_owned),
@@ -132,6 +150,10 @@ mod tests {
             (r#"{"exception":[{"type":"KeyError","value":"'a'\nmore"}]}"#, "KeyError: 'a'"),
             (r#"{"exception":[{"type":"KeyError","value":" "}]}"#, "KeyError"),
             (r#"{"exception":[{"type":"KeyError"}]}"#, "KeyError"),
+            (
+                r#"{"exception":[{"type":"ExceptionGroup","value":"tasks failed (2 sub-exceptions)"}]}"#,
+                "ExceptionGroup: tasks failed",
+            ),
             (r#"{"exception":[{"value":"only a value"}]}"#, "only a value"),
             (r#"{"exception":[{"type":"Cause"},{"type":"Outer","value":"x"}],"message":"m"}"#, "Outer: x"),
             (r#"{"exception":[{"type":"SIGSEGV","mechanism":{"synthetic":true}}]}"#, "<unknown>"),
@@ -177,6 +199,10 @@ mod tests {
             (format!(r#"{{"platform":"python",{frames}}}"#), "app in view"),
             (format!(r#"{{"platform":"node",{frames}}}"#), "view(app.py)"),
             (format!(r#"{{"platform":"native",{frames}}}"#), "view"),
+            (
+                r#"{"platform":"javascript","stacktrace":{"frames":[{"filename":"/dist/bundle.js"}]}}"#.into(),
+                "?(/dist/bundle.js)",
+            ),
             (format!(r#"{{"exception":[{{"type":"E"}},{{"type":"E",{frames}}}]}}"#), "app in view"),
             (r#"{"stacktrace":{"frames":[{"filename":"a.py"},{"filename":"b.py"}]}}"#.into(), "b.py in ?"),
             (r#"{"request":{"url":"https://h/cart?x=1"}}"#.into(), "https://h/cart"),

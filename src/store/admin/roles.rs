@@ -42,8 +42,8 @@ const CONSOLE_TABLES: [&str; 16] = [
 /// What the console calls in it; they read with its own rights.
 const CONSOLE_FUNCTIONS: [&str; 2] = ["outcomes_since", "release_health"];
 
-/// What an ingest login calls in its project's schema. `ingest_batch` is what the version before calls.
-pub(super) const INGEST_FUNCTIONS: [&str; 3] = ["ingest", "ingest_batch", "quarantine_event"];
+/// What an ingest login calls in its project's schema. `ingest` and `ingest_batch` are what the versions before call.
+pub(super) const INGEST_FUNCTIONS: [&str; 4] = ["ingest", "ingest_batch", "ingest_regrouped", "quarantine_event"];
 
 /// How old a login is that becomes the project's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

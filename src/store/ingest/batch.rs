@@ -21,22 +21,25 @@ const ATTEMPTS: u32 = 5;
 /// One round trip and one transaction; what lost against another transaction is sent again.
 pub async fn ingest_batch(pool: &PgPool, project: ProjectId, batch: &Batch<'_>) -> Result<Applied, StoreError> {
     let statement = format!(
-        "SELECT applied, stored, duplicates, usage::text FROM {}.ingest(\
+        "SELECT applied, stored, duplicates, usage::text FROM {}.ingest_regrouped(\
          $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23::text::jsonb, $24::text::jsonb, $25::text::jsonb, $26::text::jsonb)",
+         $23::text::jsonb, $24::text::jsonb, $25::text::jsonb, $26::text::jsonb, $27, $28)",
         project.schema()
     );
     let sessions = reports::sessions_json(batch.sessions)?;
     let feedback = reports::feedback_json(batch.feedback)?;
     let outcomes = reports::outcomes_json(batch.outcomes)?;
     let limits = reports::limits_json(batch.limits, batch.own_streams)?;
+    let older_groupings = older_groupings(&sorted(batch));
     let mut attempt = 1;
     loop {
         let query = bind(sqlx::query_as(AssertSqlSafe(statement.clone())), batch)
             .bind(&sessions)
             .bind(&feedback)
             .bind(&outcomes)
-            .bind(&limits);
+            .bind(&limits)
+            .bind(older_groupings.as_ref().map(|(versions, _)| versions))
+            .bind(older_groupings.as_ref().map(|(_, hashes)| hashes));
         match query.fetch_one(pool).await.map_err(StoreError::from) {
             Ok((applied, stored, duplicates, usage)) => {
                 let (stored, duplicates) = (i64::cast_unsigned(stored), i64::cast_unsigned(duplicates));
@@ -53,11 +56,27 @@ pub async fn ingest_batch(pool: &PgPool, project: ProjectId, batch: &Batch<'_>) 
 
 type Query<'q> = QueryAs<'q, sqlx::Postgres, (bool, i64, i64, Option<String>), PgArguments>;
 
-/// The arguments of `ingest` about events, in its order; rows go sorted by event id, so that sorting there is cheap.
-fn bind<'q>(query: Query<'q>, batch: &Batch<'q>) -> Query<'q> {
+/// Rows go sorted by event id, so that sorting there is cheap.
+fn sorted<'q>(batch: &Batch<'q>) -> Vec<&'q Row> {
     let mut rows: Vec<&'q Row> = batch.rows.iter().collect();
     rows.sort_by_key(|row| row.event_id);
+    rows
+}
 
+/// A version and a hash for each row that has them.
+type OlderGroupings<'q> = (Vec<Option<i16>>, Vec<Option<&'q [u8]>>);
+
+/// Versions and hashes by which older programs know the events of the rows; `None` where none is asked for.
+fn older_groupings<'q>(rows: &[&'q Row]) -> Option<OlderGroupings<'q>> {
+    let version = |row: &&Row| row.older_grouping.map(|(version, _)| version);
+    let hash = |row: &&'q Row| row.older_grouping.as_ref().map(|(_, hash)| &hash[..]);
+    let is_asked = rows.iter().any(|row| row.older_grouping.is_some());
+    is_asked.then(|| rows.iter().map(|row| (version(row), hash(row))).unzip())
+}
+
+/// The arguments of `ingest_regrouped` about events, in its order.
+fn bind<'q>(query: Query<'q>, batch: &Batch<'q>) -> Query<'q> {
+    let rows = sorted(batch);
     let tags = || rows.iter().zip(1_i32..).flat_map(|(row, n)| row.tags.iter().map(move |tag| (n, tag)));
     let tag_rows: Vec<i32> = tags().map(|(n, _)| n).collect();
     let tag_keys: Vec<&str> = tags().map(|(_, (key, _))| key.as_str()).collect();

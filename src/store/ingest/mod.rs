@@ -48,6 +48,9 @@ pub struct Row {
     pub tags: Vec<(String, String)>,
     pub grouping_version: i16,
     pub grouping_hash: [u8; 32],
+    /// Version and hash by which an older program has stored the same error, where the newer hash is not known to be
+    /// stored yet: the issue of the older one is claimed.
+    pub older_grouping: Option<(i16, [u8; 32])>,
     /// zstd of the event's JSON.
     pub payload: Vec<u8>,
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use error_tracking_operator::{
     filters::Compiled,
-    grouping::g1,
+    grouping::g2,
     protocol::event::{self, MAX_BYTES, attributes::Interface},
     settings::Filters,
 };
@@ -54,7 +54,7 @@ fn move_lines(exception: &mut Value) {
 
 fn group(payload: &[u8]) -> error_tracking_operator::grouping::Grouping {
     match event::parse(payload, &receipt()) {
-        Ok(event) => g1(&event),
+        Ok(event) => g2(&event),
         Err(error) => panic!("{error}"),
     }
 }

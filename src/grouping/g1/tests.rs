@@ -1,5 +1,3 @@
-use std::{collections::BTreeMap, env, fs, path::PathBuf};
-
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -7,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     dsn::hex,
+    grouping::samples,
     protocol::event::{self, EventId, Receipt},
 };
 
@@ -116,7 +115,7 @@ fn the_outermost_exceptions_of_a_long_chain_count() {
 fn lists_of_components_never_look_the_same() {
     let lists: [&[&str]; 5] = [&["ab", "c"], &["a", "bc"], &["abc"], &["abc", ""], &[]];
     let hashes: std::collections::BTreeSet<_> =
-        lists.iter().map(|list| hash(&list.iter().map(ToString::to_string).collect::<Vec<_>>())).collect();
+        lists.iter().map(|list| hash(VERSION, &list.iter().map(ToString::to_string).collect::<Vec<_>>())).collect();
     assert_eq!(hashes.len(), lists.len());
 }
 
@@ -215,20 +214,9 @@ proptest! {
     }
 }
 
-/// Real events, which a checkout may have beside it or name in `ERROR_TRACKING_SAMPLES`.
-fn sample_events() -> BTreeMap<String, String> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/events");
-    let directory = env::var_os("ERROR_TRACKING_SAMPLES").map_or_else(beside, PathBuf::from);
-    let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let json = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    json.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap()))
-        .collect()
-}
-
 #[test]
 fn sample_events_of_many_sdks_are_read_titled_and_grouped() {
-    let samples = sample_events();
+    let samples = samples();
     if samples.is_empty() {
         println!("skipped: no sample events");
     }
