@@ -25,12 +25,12 @@ async fn a_key_keeps_its_secret_key_and_gets_one_where_it_has_none() {
     assert_eq!(secret(minted.key_id).await.as_deref(), Some("5e"));
     assert_eq!(make(minted.key_id, "new").await.as_deref(), Some("5e"), "the Secret that is out there names it");
     assert_eq!(secret(adopted.key_id).await, None, "a Secret holds none");
-    let version = changed_settings(&ingest, shop, 0).await.unwrap().unwrap().version;
+    let version = changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap().version;
     for _ in 0..2 {
         assert_eq!(make(adopted.key_id, "made").await.as_deref(), Some("made"));
         assert_eq!(secret(adopted.key_id).await.as_deref(), Some("made"));
     }
-    assert_eq!(changed_settings(&ingest, shop, version).await.unwrap(), None, "ingest has nothing to learn from it");
+    assert_eq!(changed_settings(&ingest, shop, version).await.unwrap().1, None, "ingest has nothing to learn from it");
 
     // The owner of a database writes there what they like.
     for unfit in ["", "a@elsewhere.example/", "a b", &"x".repeat(65)] {

@@ -32,7 +32,7 @@ async fn a_key_goes_through_its_life_and_each_change_can_be_repeated() {
         let keys = store.admin.keys_of("k1").await.unwrap();
         keys.iter().map(|key| key.state).collect::<Vec<_>>()
     };
-    let accepted = async || changed_settings(&ingest, shop, 0).await.unwrap().unwrap().keys.len();
+    let accepted = async || changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap().keys.len();
     let first = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
     let limit = Some(RateLimit { events: 5, window_seconds: 60 });
     store.admin.set_keys_rate_limit("k1", limit).await.unwrap();
@@ -48,9 +48,9 @@ async fn a_key_goes_through_its_life_and_each_change_can_be_repeated() {
     let again = &succeed(first.key_id, 2).await.keys;
     assert_eq!((again.len(), &again[1]), (2, &next), "the same one after a crash");
     assert_eq!((next.state, next.rate_limit), (State::Minted, limit));
-    let version = changed_settings(&ingest, shop, 0).await.unwrap().unwrap().version;
+    let version = changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap().version;
     assert!(next.settings_version > 0 && next.settings_version <= version, "{} {version}", next.settings_version);
-    assert!(changed_settings(&ingest, shop, next.settings_version - 1).await.unwrap().is_some());
+    assert!(changed_settings(&ingest, shop, next.settings_version - 1).await.unwrap().1.is_some());
     assert_eq!((states().await, accepted().await), (vec![State::Published, State::Minted], 2));
 
     let named_at = Timestamp::from_second(1_700_000_000).unwrap();
@@ -238,12 +238,12 @@ async fn ingest_sees_each_change_of_the_keys() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     let identity = key_identity("shop", "k1");
-    let first = changed_settings(&ingest, shop, 0).await.unwrap().expect("a version before the first key");
+    let first = changed_settings(&ingest, shop, 0).await.unwrap().1.expect("a version before the first key");
     assert!(first.keys.is_empty());
-    assert_eq!(changed_settings(&ingest, shop, first.version).await.unwrap(), None);
+    assert_eq!(changed_settings(&ingest, shop, first.version).await.unwrap().1, None);
 
     let key = store.admin.mint_key(shop, &identity, 1, &public_key(), &"s".into()).await.unwrap();
-    let minted = changed_settings(&ingest, shop, first.version).await.unwrap().unwrap();
+    let minted = changed_settings(&ingest, shop, first.version).await.unwrap().1.unwrap();
     assert_eq!(minted.keys, [(key.public_key.clone(), None)]);
     assert!(minted.version > first.version);
     assert!(find_key(&ingest, shop, &key.public_key).await.unwrap());
@@ -263,13 +263,13 @@ async fn ingest_sees_each_change_of_the_keys() {
         report(&ingest, shop, &told).await.unwrap();
         heartbeat_of_the_version_before(&ingest, shop, &outcomes).await;
     }
-    assert_eq!(changed_settings(&ingest, shop, minted.version).await.unwrap(), None);
+    assert_eq!(changed_settings(&ingest, shop, minted.version).await.unwrap().1, None);
     assert!(store.admin.keys_of("k1").await.unwrap()[0].last_used_at.is_some());
     assert_eq!(store.number(shop, "SELECT sum(quantity)::bigint FROM {schema}.outcomes").await, 8);
     assert_eq!(store.number(shop, "SELECT count(*) FROM errortracking.ingest_instances").await, 1);
 
     store.admin.set_keys_enabled("k1", false).await.unwrap();
-    let disabled = changed_settings(&ingest, shop, minted.version).await.unwrap().unwrap();
+    let disabled = changed_settings(&ingest, shop, minted.version).await.unwrap().1.unwrap();
     assert!(disabled.keys.is_empty());
     assert!(!find_key(&ingest, shop, &key.public_key).await.unwrap());
     store.admin.set_keys_enabled("k1", true).await.unwrap();

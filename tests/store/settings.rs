@@ -34,27 +34,27 @@ fn shops() -> Settings {
 async fn what_a_project_asks_for_reaches_ingest_and_the_same_again_is_no_change() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
-    let before = changed_settings(&ingest, shop, 0).await.unwrap().unwrap();
+    let before = changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap();
     assert_eq!((before.settings, before.keys), (Settings::default(), vec![]));
     let state = store.admin.observe_project(shop).await.unwrap().unwrap();
     assert_eq!(state.settings, Some(recorded(Settings::default())), "a new project has nothing to record");
 
     store.admin.record_settings(shop, &recorded(shops())).await.unwrap();
-    let changed = changed_settings(&ingest, shop, before.version).await.unwrap().unwrap();
+    let changed = changed_settings(&ingest, shop, before.version).await.unwrap().1.unwrap();
     assert!(changed.version > before.version);
     assert_eq!(changed.settings, shops());
-    assert_eq!(changed_settings(&ingest, shop, changed.version).await.unwrap(), None);
+    assert_eq!(changed_settings(&ingest, shop, changed.version).await.unwrap().1, None);
     let state = store.admin.observe_project(shop).await.unwrap().unwrap();
     assert_eq!(state.settings, Some(recorded(shops())));
 
     let renamed = ProjectSettings { display_name: Some("Shop".into()), ..recorded(shops()) };
     store.admin.record_settings(shop, &renamed).await.unwrap();
-    assert_eq!(changed_settings(&ingest, shop, changed.version).await.unwrap(), None, "nothing for ingest");
+    assert_eq!(changed_settings(&ingest, shop, changed.version).await.unwrap().1, None, "nothing for ingest");
     assert_eq!(store.admin.observe_project(shop).await.unwrap().unwrap().settings, Some(renamed));
 
     // Another project has its own.
     let (blog, blog_login) = store.ingesting("blog").await;
-    assert_eq!(changed_settings(&blog_login, blog, 0).await.unwrap().unwrap().settings, Settings::default());
+    assert_eq!(changed_settings(&blog_login, blog, 0).await.unwrap().1.unwrap().settings, Settings::default());
 }
 
 #[tokio::test]
@@ -71,12 +71,12 @@ async fn settings_that_cannot_be_read_are_recorded_again() {
         assert!(!error.retryable());
         assert_eq!(store.admin.observe_project(shop).await.unwrap().unwrap().settings, None);
         store.admin.record_settings(shop, &recorded(shops())).await.unwrap();
-        assert_eq!(changed_settings(&ingest, shop, 0).await.unwrap().unwrap().settings, shops());
+        assert_eq!(changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap().settings, shops());
     }
     store.execute(shop, "DELETE FROM errortracking.settings").await;
     assert_eq!(store.admin.observe_project(shop).await.unwrap().unwrap().settings, None);
     store.admin.record_settings(shop, &recorded(shops())).await.unwrap();
-    assert_eq!(changed_settings(&ingest, shop, 0).await.unwrap().unwrap().settings, shops());
+    assert_eq!(changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap().settings, shops());
 }
 
 #[tokio::test]
@@ -93,17 +93,17 @@ async fn each_key_comes_with_its_own_limit() {
     store.admin.set_keys_rate_limit("k2", limit(1000, 60)).await.unwrap();
     store.admin.set_keys_rate_limit("k4", limit(5, 86400)).await.unwrap();
     store.admin.set_keys_enabled("k3", false).await.unwrap();
-    let followed = changed_settings(&ingest, shop, 0).await.unwrap().unwrap();
+    let followed = changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap();
     let expected = [(0, None), (1, limit(1000, 60)), (3, limit(5, 86400))];
     assert_eq!(followed.keys, expected.map(|(key, limit)| (keys[key].public_key.clone(), limit)));
     assert_eq!(store.admin.keys_of("k2").await.unwrap()[0].rate_limit, limit(1000, 60));
 
     store.admin.set_keys_rate_limit("k2", limit(1000, 60)).await.unwrap();
-    assert_eq!(changed_settings(&ingest, shop, followed.version).await.unwrap(), None, "the same limit");
+    assert_eq!(changed_settings(&ingest, shop, followed.version).await.unwrap().1, None, "the same limit");
     let mut version = followed.version;
     for changed in [limit(1000, 61), limit(1001, 61), None] {
         store.admin.set_keys_rate_limit("k2", changed).await.unwrap();
-        let followed = changed_settings(&ingest, shop, version).await.unwrap().expect("another version");
+        let followed = changed_settings(&ingest, shop, version).await.unwrap().1.expect("another version");
         assert_eq!(followed.keys[1], (keys[1].public_key.clone(), changed));
         version = followed.version;
     }
@@ -138,7 +138,7 @@ async fn logins_of_the_version_before_follow_the_settings_at_once_and_keep_their
     assert!(changed_settings(&ingest, shop, 0).await.is_err());
 
     let admin = Admin::connect(store.pool.clone(), 2).await.unwrap();
-    let followed = changed_settings(&ingest, shop, 0).await.unwrap().unwrap();
+    let followed = changed_settings(&ingest, shop, 0).await.unwrap().1.unwrap();
     assert_eq!((followed.settings, followed.keys), (Settings::default(), vec![(key.public_key.clone(), None)]));
     let state = admin.observe_project(shop).await.unwrap().unwrap();
     assert!(state.login_ready(password_digest(&"secret".into())), "{state:?}");
