@@ -272,8 +272,8 @@ impl<'a> Fleet<'a> {
         rows.lines().filter_map(read).collect()
     }
 
-    /// Prints when each runner came by the next key. Returns those whose key before ended when none of their pods had it
-    /// any more. A pod that begins has the next one, also before it says so.
+    /// Prints when each runner came by the next key. Returns those whose key before ended when none of their pods had
+    /// it any more. A pod that begins has the next one, also before it says so.
     pub fn timeline(&self) -> BTreeSet<String> {
         println!("\nseconds after the rotation was asked for:");
         println!(

@@ -64,7 +64,7 @@ pub fn all() -> Vec<HealthState> {
     let awaited = |reason| configured(Configured::Awaited(reason, "As it says.".into()));
     let behind = |state| {
         let pods = Some(BoundPods { total: 2, current: 1 });
-        Observed { rollout: Some(Rollout { pods, state }), ..settled() }
+        Observed { rollout: Some(Rollout { pods, state, former: true }), ..settled() }
     };
     let bare = |name, metadata, status, conditions, kstatus, argocd| HealthState {
         name,

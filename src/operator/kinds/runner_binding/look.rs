@@ -439,7 +439,8 @@ impl BindingPass<'_> {
         }
         let was_restarted = self.before.restarted_key_id.as_ref() == Some(&key.id) || self.restarted;
         let verdict = workload.map(|workload| restarts::judge(&workload.object, since, was_restarted));
-        let rollout = rollout::judge(Judged { pods, reach, restarts, verdict, age: now.duration_since(since) });
+        let (age, former) = (now.duration_since(since), key.status.retiring.is_some());
+        let rollout = rollout::judge(Judged { pods, reach, restarts, verdict, age, former });
         if let (State::Due(uid), Some(workload)) = (&rollout.state, workload) {
             self.seen.restart = Some((due(workload.kind, &workload.object.name_any(), uid), since));
         }

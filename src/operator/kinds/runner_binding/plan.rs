@@ -61,7 +61,7 @@ pub(super) mod tests {
         Observed {
             has_finalizer: true,
             configured: Configured::Yes("It has the key.".into()),
-            rollout: Some(Rollout { pods, state: State::Done }),
+            rollout: Some(Rollout { pods, state: State::Done, former: true }),
             is_fresh: false,
         }
     }
@@ -70,7 +70,7 @@ pub(super) mod tests {
     fn each_state_asks_for_what_is_missing_and_nothing_else() {
         let due = Observed { configured: Configured::Due, rollout: None, ..settled() };
         let pods = Some(BoundPods { total: 2, current: 1 });
-        let restart = Some(Rollout { pods, state: State::Due("u".into()) });
+        let restart = Some(Rollout { pods, state: State::Due("u".into()), former: true });
         let stalled = Configured::Stalled(Reason::Drifted, "It is another one now.".into());
         for (case, observed, steps) in [
             ("settled", settled(), vec![]),

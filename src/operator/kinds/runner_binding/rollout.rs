@@ -55,6 +55,8 @@ pub struct Rollout {
     /// `None`: the pods cannot be listed.
     pub pods: Option<BoundPods>,
     pub state: State,
+    /// A key before this one is accepted.
+    pub former: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +91,13 @@ pub struct Judged<'a> {
     pub verdict: Option<Verdict>,
     /// Since the runner is configured with the key.
     pub age: SignedDuration,
+    pub former: bool,
 }
 
 /// What is to be done about pods that do not have the key.
 #[must_use]
 pub fn judge(judged: Judged<'_>) -> Rollout {
-    let Judged { pods, reach, restarts, verdict, age } = judged;
+    let Judged { pods, reach, restarts, verdict, age, former } = judged;
     let state = match pods {
         None => State::Unknown,
         Some(pods) if pods.current >= pods.total => State::Done,
@@ -113,7 +116,7 @@ pub fn judge(judged: Judged<'_>) -> Rollout {
             (Some(Verdict::Untouched(why)), _) => State::Untouched(why),
         },
     };
-    Rollout { pods, state }
+    Rollout { pods, state, former }
 }
 
 impl Rollout {
@@ -127,18 +130,18 @@ impl Rollout {
             return (ConditionStatus::Unknown, Reason::PodsUnknown, message);
         };
         let BoundPods { total, current } = pods;
+        let former = match (self.former, total - current) {
+            (false, _) => "",
+            (true, 1) => ", and the key before stays accepted for it",
+            (true, _) => ", and the key before stays accepted for them",
+        };
         let left = match total - current {
-            1 => format!(
-                "1 of {total} pods of {whose} goes on with what it had, and the key before stays accepted for it"
-            ),
-            left => {
-                format!(
-                    "{left} of {total} pods of {whose} go on with what they had, and the key before stays accepted for them"
-                )
-            }
+            1 => format!("1 of {total} pods of {whose} goes on with what it had{former}"),
+            left => format!("{left} of {total} pods of {whose} go on with what they had{former}"),
         };
         let (reason, message) = match &self.state {
             State::Done if total == 0 => (Reason::AllPodsCurrent, format!("{whose} has no pods.")),
+            State::Done if total == 1 => (Reason::AllPodsCurrent, format!("The pod of {whose} has the key.")),
             State::Done => (Reason::AllPodsCurrent, format!("All {total} pods of {whose} have the key.")),
             State::Unknown => (Reason::PodsUnknown, left),
             State::Reloading => (
@@ -295,7 +298,7 @@ mod tests {
             ("the other operator's turn", behind, Reach::Start, Restarts::Allowed, None, soon, State::Operators),
             ("the other operator does nothing", behind, Reach::Start, Restarts::Allowed, None, long, State::Required),
         ] {
-            let rollout = judge(Judged { pods, reach: &reach, restarts, verdict, age });
+            let rollout = judge(Judged { pods, reach: &reach, restarts, verdict, age, former: true });
             assert_eq!(rollout.state, state, "{case}");
             assert!(rollout.said("Deployment runner").2.len() < 600, "{case}");
         }

@@ -59,11 +59,10 @@ pub fn build(view: &View<'_>, now: Timestamp) -> RunnerBindingStatus {
             let (status, reason, message) = rollout.said(view.whose);
             conditions.set(ConditionType::RolledOut, status, reason, message);
         }
-        _ if before.observed_key_id.is_none() => {
-            let message = "No pod has a key of this RunnerBinding before it is configured.";
+        _ => {
+            let message = "The runner is not configured with its key, so no pod has it.";
             conditions.set(ConditionType::RolledOut, ConditionStatus::False, reason, message);
         }
-        _ => conditions.keep(ConditionType::RolledOut),
     }
     if let Some(value) = unread_pause(&binding.metadata) {
         conditions.set_pause_ignored(value);
@@ -159,7 +158,7 @@ mod tests {
     #[test]
     fn a_runner_that_has_its_key_is_ready_while_its_pods_are_replaced() {
         let pods = Some(BoundPods { total: 2, current: 1 });
-        let observed = Observed { rollout: Some(Rollout { pods, state: State::UnderWay }), ..settled() };
+        let observed = Observed { rollout: Some(Rollout { pods, state: State::UnderWay, former: true }), ..settled() };
         let status = build(&RunnerBindingStatus::default(), &observed, "7", 1_000);
         let says = |kind: &str| {
             let condition = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
