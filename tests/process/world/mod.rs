@@ -385,7 +385,7 @@ async fn make_namespace(client: &Client, name: &str, world: &str) {
 
 /// Removes every World of the cluster: no operator of one runs any more.
 async fn remove_worlds(client: &Client) {
-    for kind in ["ClientKey", "ErrorTrackingProject"] {
+    for kind in ["RunnerBinding", "ClientKey", "ErrorTrackingProject"] {
         let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
         // The first World finds no custom resource definitions.
         let Ok(objects) = all.list(&ListParams::default()).await else { continue };
