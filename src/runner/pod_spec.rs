@@ -32,12 +32,19 @@ pub enum ObjectKind {
     ConfigMap,
 }
 
-impl fmt::Display for ObjectKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl ObjectKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
-        })
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 

@@ -98,13 +98,6 @@ impl Container<'_> {
     fn shown(&self) -> String {
         format!("container {} of {}", self.pod.container(), self.workload)
     }
-
-    fn version_unknown(&self) -> String {
-        match self.pod.version() {
-            Some(_) => String::new(),
-            None => format!(" The image {:?} does not tell its version;", shortened(self.pod.image())),
-        }
-    }
 }
 
 /// A config.toml that the runner may read.
@@ -168,8 +161,8 @@ pub fn environment(container: &Container<'_>, wanted: &Wanted, configs: &[SeenCo
     }
     let mut message = format!("The {shown} has SENTRY_DSN from Secret {}.", wanted.secret);
     if version.is_none() {
-        message.push_str(&container.version_unknown());
-        message.push_str(" runners before 19.2 do not read it.");
+        let image = shortened(pod.image());
+        _ = write!(message, " The image {image:?} does not tell its version; runners before 19.2 do not read it.");
     }
     let others = pod.unknown_sources(&ours);
     if !others.is_empty() {

@@ -34,7 +34,7 @@ fn written(observed: &Observed) -> Value {
         }
         _ => None,
     };
-    let has = Has { key_id: "7".into(), since: Some(NOW), dsn_digest: None };
+    let has = Has { key_id: "7".into(), since: NOW, dsn_digest: None };
     let view = status::View {
         binding: &binding,
         before: &RunnerBindingStatus::default(),

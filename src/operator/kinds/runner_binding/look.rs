@@ -13,12 +13,12 @@ use super::{
         self, Before, ConfigObject, Configured, Container, DEPRECATED, MODERN, Restarts, RunnerObject, SeenConfig,
         Wanted,
     },
-    due, owner,
+    owner,
     rivals::collide,
     rollout::{self, Judged, Reach, Rollout, State},
     source,
     status::{Has, had_drifted, was_rolled_out},
-    target, undo,
+    target,
 };
 use crate::{
     crd::{
@@ -31,12 +31,13 @@ use crate::{
         names::CLIENT_KEY_LABEL,
     },
     operator::{
+        cluster::cache::Summary,
         engine::queue::ObjectName,
         kinds::{
             client_key::KEY_ID_ANNOTATION,
             failure::Failure,
             kind::Kind as _,
-            restarts::{self, Restart},
+            restarts::{self, Restart, Verdict},
         },
         objects::{
             ApplyError, apply,
@@ -145,7 +146,7 @@ impl BindingPass<'_> {
         let created = self.binding.metadata.creation_timestamp.as_ref().map_or(0, |created| created.0.as_second());
         let my_age = age(created, &self.uid);
         let rivals: Vec<ObjectName> = bindings.cache.summaries(|all| {
-            let rival = |name: &ObjectName, other: &crate::operator::cluster::cache::Summary| {
+            let rival = |name: &ObjectName, other: &Summary| {
                 *name.namespace == *self.namespace
                     && *name.name != *self.name
                     && !other.deleting
@@ -245,18 +246,17 @@ impl BindingPass<'_> {
         let configured = configured::environment(&container, &wanted, &configs);
         let since = self.since(key, key_named_at(key));
         let reach = Reach::Secret(wanted.secret.clone());
-        let pods = self.pods_of(&[(workload.kind, workload.object.name_any())]).await;
-        let rollout =
-            self.rollout(key, &configured, Some(&workload), self.restarts(Some(&workload.pod)), &reach, pods, since);
-        self.seen.has = Some(Has { key_id: key.id.clone(), since: Some(since), dsn_digest: None });
-        self.seen.wanted = Some(wanted);
+        let rollout = match configured {
+            Configured::Yes(_) => Some(self.rollout_of_workload(key, &workload, &reach, since).await),
+            _ => None,
+        };
+        self.seen.has = Some(Has { key_id: key.id.clone(), since, dsn_digest: None });
         Ok((configured, rollout))
     }
 
     /// A config.toml that a runner may read beside its variable. What is not there, or may not be read, says nothing.
     async fn seen_config(&self, kind: ObjectKind, name: &str, key: &str) -> Result<Option<SeenConfig>, Halt> {
-        let resource = target::config_resource(kind);
-        let found = target::read(&self.context.client, &resource, target::kind_of(kind), &self.namespace, name).await;
+        let found = target::read_config(&self.context.client, kind, &self.namespace, name).await;
         let object = match found {
             Ok(Some(object)) => object,
             Ok(None) => return Ok(None),
@@ -276,9 +276,7 @@ impl BindingPass<'_> {
             return Err(Configured::Stalled(Reason::Invalid, "configToml names no object.".to_owned()).into());
         };
         let (name, entry) = (&reference.name, &reference.key);
-        let resource = target::config_resource(kind);
-        let object =
-            target::read(&self.context.client, &resource, target::kind_of(kind), &self.namespace, name).await?;
+        let object = target::read_config(&self.context.client, kind, &self.namespace, name).await?;
         let object = object.ok_or_else(|| {
             let message = format!("There is no {kind} {name} in this namespace: create it, or correct configToml.");
             Configured::Awaited(Reason::ConfigNotFound, message)
@@ -287,7 +285,7 @@ impl BindingPass<'_> {
             let message = format!("{kind} {name} has no key {entry}: add it, or correct configToml.");
             Configured::Awaited(Reason::ConfigNotFound, message)
         })?;
-        let immutable = undo::is_immutable(&object.data);
+        let immutable = target::is_immutable(&object);
         let reload = workload.pod.reload(&ConfigSource { kind, name, key: entry }, immutable);
         let field = format!("f:{entry}");
         let field = ["f:data", field.as_str()];
@@ -306,9 +304,10 @@ impl BindingPass<'_> {
         let since = self.since(key, at);
         let reach =
             if reload == Reload::Hot { Reach::Reload(self.has_reloaded(key, &configured)) } else { Reach::Start };
-        let pods = self.pods_of(&[(workload.kind, workload.object.name_any())]).await;
-        let rollout =
-            self.rollout(key, &configured, Some(&workload), self.restarts(Some(&workload.pod)), &reach, pods, since);
+        let rollout = match configured {
+            Configured::Yes(_) => Some(self.rollout_of_workload(key, &workload, &reach, since).await),
+            _ => None,
+        };
         self.found(key, wanted, object, ours, since);
         Ok((configured, rollout))
     }
@@ -320,7 +319,7 @@ impl BindingPass<'_> {
     ) -> Result<(Configured, Option<Rollout>), Halt> {
         let (client, name) = (&self.context.client, &reference.name);
         self.seen.whose = format!("Runner {name}");
-        let runner = target::read(client, &target::runner_resource(), "Runner", &self.namespace, name).await?;
+        let runner = target::read_runner(client, &self.namespace, name).await?;
         let Some(runner) = runner else {
             return Err(if target::has_runners(client).await? {
                 let message = format!("There is no Runner {name} in this namespace: create it, or correct runnerRef.");
@@ -356,20 +355,20 @@ impl BindingPass<'_> {
         let configured = configured::runner(&wanted, &object, self.had(key));
         let (ours, at) = owner::written(&runner.metadata, field);
         let since = self.since(key, at);
-        let rollout = self.rollout(key, &configured, None, restarts, &Reach::Start, pods, since);
+        let is_configured = matches!(configured, Configured::Yes(_));
+        let rollout = is_configured.then(|| rolled_out(key, pods.as_deref(), &Reach::Start, since, None, restarts));
         self.found(key, wanted, runner, ours, since);
         Ok((configured, rollout))
     }
 
     async fn template_of(&self, deployment: &str) -> Result<Option<RunnerPod>, Halt> {
-        let Some(resource) = restarts::resource("Deployment") else { return Ok(None) };
-        let found = target::read(&self.context.client, &resource, "Deployment", &self.namespace, deployment).await?;
+        let found = target::read_deployment(&self.context.client, &self.namespace, deployment).await?;
         Ok(found.and_then(|found| RunnerPod::read(&found.data["spec"]["template"], None).ok()))
     }
 
     fn found(&mut self, key: &Key, wanted: Wanted, object: DynamicObject, ours: bool, since: Timestamp) {
         let dsn_digest = ours.then(|| configured::digest(wanted.dsn.expose_secret()));
-        self.seen.has = Some(Has { key_id: key.id.clone(), since: Some(since), dsn_digest });
+        self.seen.has = Some(Has { key_id: key.id.clone(), since, dsn_digest });
         self.seen.wanted = Some(wanted);
         self.seen.object = Some(object);
     }
@@ -419,33 +418,45 @@ impl BindingPass<'_> {
         Some(pods.iter().filter(of_workload).cloned().collect())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each was looked at by itself")]
-    fn rollout(
+    /// Which pods of a workload have the key; a restart that is due is kept for its step.
+    async fn rollout_of_workload(
         &mut self,
         key: &Key,
-        configured: &Configured,
-        workload: Option<&Workload>,
-        restarts: Restarts,
+        workload: &Workload,
         reach: &Reach,
-        pods: Option<Vec<PodFacts>>,
         since: Timestamp,
-    ) -> Option<Rollout> {
-        let now = Timestamp::now();
-        let ends = key.status.retiring.as_ref().and_then(|retiring| retiring.not_before.as_ref());
-        let published = Published { at: since, minimum_is_over: ends.is_none_or(|ends| ends.0 <= now) };
-        let pods = pods.map(|pods| rollout::count(&pods.iter().collect::<Vec<_>>(), reach, &published));
-        if !matches!(configured, Configured::Yes(_)) {
-            return None;
-        }
+    ) -> Rollout {
+        let name = workload.object.name_any();
+        let pods = self.pods_of(&[(workload.kind, name.clone())]).await;
         let was_restarted = self.before.restarted_key_id.as_ref() == Some(&key.id) || self.restarted;
-        let verdict = workload.map(|workload| restarts::judge(&workload.object, since, was_restarted));
-        let (age, former) = (now.duration_since(since), key.status.retiring.is_some());
-        let rollout = rollout::judge(Judged { pods, reach, restarts, verdict, age, former });
-        if let (State::Due(uid), Some(workload)) = (&rollout.state, workload) {
-            self.seen.restart = Some((due(workload.kind, &workload.object.name_any(), uid), since));
+        let verdict = restarts::judge(&workload.object, since, was_restarted);
+        let restarts = self.restarts(Some(&workload.pod));
+        let rollout = rolled_out(key, pods.as_deref(), reach, since, Some(verdict), restarts);
+        if let State::Due(uid) = &rollout.state {
+            let verdict = Verdict::Due(uid.clone());
+            self.seen.restart = Some((Restart { kind: workload.kind.to_owned(), name, verdict }, since));
         }
-        Some(rollout)
+        rollout
     }
+}
+
+/// Which of these pods have the key since the runner is configured with it. `verdict`: of the workload; `None`: the GitLab
+/// Runner Operator restarts it.
+fn rolled_out(
+    key: &Key,
+    pods: Option<&[PodFacts]>,
+    reach: &Reach,
+    since: Timestamp,
+    verdict: Option<Verdict>,
+    restarts: Restarts,
+) -> Rollout {
+    let now = Timestamp::now();
+    let retiring = key.status.retiring.as_ref();
+    let ends = retiring.and_then(|retiring| retiring.not_before.as_ref());
+    let published = Published { at: since, minimum_is_over: ends.is_none_or(|ends| ends.0 <= now) };
+    let pods = pods.map(|pods| rollout::count(pods, reach, &published));
+    let (age, former) = (now.duration_since(since), retiring.is_some());
+    rollout::judge(Judged { pods, reach, restarts, verdict, age, former })
 }
 
 /// Since when the Secret names its key. Without a key before it, nobody can have had another one from it.

@@ -37,7 +37,7 @@ use super::{
     deletion::{Deleted, Undo},
     failure::{Failure, Unmet},
     kind::Kind,
-    restarts::{self, Restart, Verdict},
+    restarts,
 };
 use crate::{
     crd::{ClientKey, ConfigReference, ConfigToml, FINALIZER, Reason, RunnerBinding, RunnerBindingStatus},
@@ -147,7 +147,7 @@ impl<'a> BindingPass<'a> {
 
     fn is_fresh(&self) -> bool {
         let writes = self.binding.spec.runner.environment.is_none();
-        let since = self.seen.has.as_ref().and_then(|has| has.since).filter(|_| writes);
+        let since = self.seen.has.as_ref().map(|has| has.since).filter(|_| writes);
         since.is_some_and(|since| Timestamp::now().duration_since(since).abs() < FRESH)
     }
 
@@ -258,9 +258,4 @@ impl Pass for BindingPass<'_> {
         let after = status::build(&view, Timestamp::now());
         Ok(self.context.report(self.binding, &self.before, &after).await?)
     }
-}
-
-/// A restart that a rollout asks for.
-fn due(kind: &str, name: &str, uid: &str) -> Restart {
-    Restart { kind: kind.to_owned(), name: name.to_owned(), verdict: Verdict::Due(uid.to_owned()) }
 }

@@ -34,9 +34,9 @@ pub enum Reach {
 
 /// The pods that can send, with those that are terminating, and how many of them have what was published.
 #[must_use]
-pub fn count(pods: &[&PodFacts], reach: &Reach, published: &Published) -> BoundPods {
+pub fn count(pods: &[PodFacts], reach: &Reach, published: &Published) -> BoundPods {
     let alive: Vec<_> = pods.iter().filter(|pod| !pod.ended).collect();
-    let has_it = |pod: &&&&PodFacts| match reach {
+    let has_it = |pod: &&&PodFacts| match reach {
         Reach::Secret(secret) => pod.refers_to(secret) && !pod.holds_former_key(secret, published),
         Reach::Start => pod.began_after(published),
         // One that was told to end reads nothing any more, and goes on with its jobs.
@@ -250,7 +250,7 @@ mod tests {
             ("has ended", old, &ended, Reach::Start, 0, 0),
         ] {
             let pod = pod(created, more);
-            assert_eq!(count(&[&pod], &reach, &published), BoundPods { total, current }, "{case}");
+            assert_eq!(count(&[pod], &reach, &published), BoundPods { total, current }, "{case}");
         }
     }
 

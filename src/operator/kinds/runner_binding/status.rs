@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// What a runner was found to have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Has {
     /// The key that it should have.
     pub key_id: String,
     /// Since when its configuration names it.
-    pub since: Option<Timestamp>,
+    pub since: Timestamp,
     /// Of the DSN, if the operator wrote it.
     pub dsn_digest: Option<String>,
 }
@@ -77,7 +77,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> RunnerBindingStatus {
     if let Some(has) = view.has.filter(|_| configured) {
         let is_same = before.observed_key_id.as_deref() == Some(&has.key_id);
         if !is_same || status.configured_at.is_none() {
-            status.configured_at = has.since.map(|since| Time(whole_seconds(since)));
+            status.configured_at = Some(Time(whole_seconds(has.since)));
         }
         status.observed_key_id = Some(has.key_id.clone());
         status.dsn_digest = has.dsn_digest.clone().or(status.dsn_digest);
@@ -130,7 +130,7 @@ mod tests {
         let binding = binding();
         let has = Has {
             key_id: key.into(),
-            since: Some(Timestamp::from_second(second).unwrap()),
+            since: Timestamp::from_second(second).unwrap(),
             dsn_digest: Some(format!("digest of {key}")),
         };
         let (has, whose) = (Some(&has), "Runner fleet");

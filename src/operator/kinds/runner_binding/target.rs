@@ -28,26 +28,15 @@ const RUNNER_VERSION: &str = "v1beta2";
 const MOST_DEPLOYMENTS: usize = 16;
 
 /// The API of a Runner of the GitLab Runner Operator.
-#[must_use]
-pub fn runner_resource() -> ApiResource {
+fn runner_resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(RUNNER_GROUP, RUNNER_VERSION, "Runner"), "runners")
 }
 
 /// The API of an object that holds a config.toml.
-#[must_use]
-pub fn config_resource(kind: ObjectKind) -> ApiResource {
+fn config_resource(kind: ObjectKind) -> ApiResource {
     match kind {
         ObjectKind::Secret => ApiResource::erase::<Secret>(&()),
         ObjectKind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
-    }
-}
-
-/// A kind as messages name it.
-#[must_use]
-pub fn kind_of(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::Secret => "Secret",
-        ObjectKind::ConfigMap => "ConfigMap",
     }
 }
 
@@ -66,6 +55,36 @@ pub async fn read(
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(ApplyError::kubernetes("get", kind, name)(error)),
     }
+}
+
+/// The live object that holds a config.toml.
+pub async fn read_config(
+    client: &Client,
+    kind: ObjectKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    read(client, &config_resource(kind), kind.as_str(), namespace, name).await
+}
+
+/// The live Runner; `None` also where the cluster does not know Runners.
+pub async fn read_runner(client: &Client, namespace: &str, name: &str) -> Result<Option<DynamicObject>, ApplyError> {
+    read(client, &runner_resource(), "Runner", namespace, name).await
+}
+
+/// The live Deployment, as one that a Runner owns.
+pub async fn read_deployment(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    read(client, &ApiResource::erase::<Deployment>(&()), "Deployment", namespace, name).await
+}
+
+/// Whether a Secret or a `ConfigMap` cannot be changed.
+#[must_use]
+pub fn is_immutable(object: &DynamicObject) -> bool {
+    object.data["immutable"] == true
 }
 
 /// Whether the cluster knows Runners.
@@ -94,9 +113,8 @@ pub async fn deployments_of(client: &Client, namespace: &str, runner_uid: &str) 
 
 /// Whether a Deployment of a Runner has pods.
 pub async fn has_pods(client: &Client, namespace: &str, runner_uid: &str) -> Result<bool, ApplyError> {
-    let resource = ApiResource::erase::<Deployment>(&());
     for name in deployments_of(client, namespace, runner_uid).await? {
-        let found = read(client, &resource, "Deployment", namespace, &name).await?;
+        let found = read_deployment(client, namespace, &name).await?;
         if found.is_some_and(|found| found.data["status"]["replicas"].as_i64().is_some_and(|pods| pods > 0)) {
             return Ok(true);
         }
@@ -138,7 +156,7 @@ pub async fn write_config(
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &config_resource(kind));
     let parameters = PatchParams { field_manager: Some(RUNNER_MANAGER.into()), ..PatchParams::default() };
     let written = api.patch(&name, &parameters, &Patch::Merge(&patch)).await;
-    written.map(|_| ()).map_err(ApplyError::kubernetes("edit", kind_of(kind), &name))
+    written.map(|_| ()).map_err(ApplyError::kubernetes("edit", kind.as_str(), &name))
 }
 
 /// Sets the DSN of a Runner, or takes it out, by server-side apply without force: what another manager owns stays.

@@ -50,11 +50,10 @@ async fn from_config(client: &Client, written: &Written) -> Result<(), ApplyErro
     let Written { namespace, binding, digest: ours } = written;
     let Some(config) = &binding.spec.runner.config_toml else { return Ok(()) };
     let Some((kind, reference)) = super::source(config) else { return Ok(()) };
-    let resource = target::config_resource(kind);
-    let found = target::read(client, &resource, target::kind_of(kind), namespace, &reference.name).await?;
+    let found = target::read_config(client, kind, namespace, &reference.name).await?;
     let Some(object) = found else { return Ok(()) };
     let field = format!("f:{}", reference.key);
-    if owner::of_config(&object.metadata, ["f:data", &field]).is_some() || is_immutable(&object.data) {
+    if owner::of_config(&object.metadata, ["f:data", &field]).is_some() || target::is_immutable(&object) {
         return Ok(());
     }
     let Some(text) = target::text(kind, &object, &reference.key) else { return Ok(()) };
@@ -67,7 +66,7 @@ async fn from_config(client: &Client, written: &Written) -> Result<(), ApplyErro
 async fn from_runner(client: &Client, written: &Written) -> Result<(), ApplyError> {
     let Written { namespace, binding, digest: ours } = written;
     let Some(reference) = &binding.spec.runner.runner_ref else { return Ok(()) };
-    let found = target::read(client, &target::runner_resource(), "Runner", namespace, &reference.name).await?;
+    let found = target::read_runner(client, namespace, &reference.name).await?;
     let Some(runner) = found else { return Ok(()) };
     if runner.data["spec"]["sentryDsn"].as_str().is_none_or(|dsn| digest(dsn) != *ours) {
         return Ok(());
@@ -79,10 +78,4 @@ async fn from_runner(client: &Client, written: &Written) -> Result<(), ApplyErro
         return Ok(());
     }
     target::write_runner(client, namespace, &runner, None).await
-}
-
-/// Of a Secret or a `ConfigMap`.
-#[must_use]
-pub fn is_immutable(data: &serde_json::Value) -> bool {
-    data["immutable"] == true
 }
