@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{rotation::Period, schema};
+use super::{
+    rotation::{HolderWorkload, Period},
+    schema,
+};
 
 /// What GitLab's own chart gives a runner to end its jobs, in seconds.
 const JOBS_GRACE: u32 = 3600;
@@ -212,12 +215,33 @@ pub enum BindingDeletionPolicy {
 }
 
 impl RunnerBinding {
+    /// Kind of a [`HolderWorkload`] that stands for the pods of a binding's runner.
+    pub const HOLDER: &'static str = "RunnerBinding";
+
     /// The workload that the spec names, and the container if it names one; none with `runnerRef`.
     #[must_use]
     pub fn workload(&self) -> Option<(&WorkloadReference, Option<&str>)> {
         let RunnerTarget { environment, config_toml, .. } = &self.spec.runner;
         let of_environment = environment.as_ref().map(|of| (&of.workload_ref, of.container.as_deref()));
         of_environment.or_else(|| config_toml.as_ref().map(|of| (&of.workload_ref, of.container.as_deref())))
+    }
+
+    /// The pods of the runner that have another key than `active`, or will be configured with one; `active: None`: any key
+    /// counts. Those of the environment refer to the Secret, and are found by that.
+    ///
+    /// `status` is the newest that is known of the binding.
+    #[must_use]
+    pub fn holders(&self, status: &RunnerBindingStatus, active: Option<&str>) -> Option<HolderWorkload> {
+        let observed = status.observed_key_id.as_deref().filter(|_| self.spec.runner.environment.is_none())?;
+        let pods = match status.pods {
+            Some(pods) if active == Some(observed) => pods.total.saturating_sub(pods.current).max(0),
+            // Its configuration names the key, for pods that are there or will be.
+            Some(pods) => pods.total.max(1),
+            // Nobody knows.
+            None => 1,
+        };
+        let name = self.metadata.name.clone().unwrap_or_default();
+        (pods > 0).then(|| HolderWorkload { kind: Self::HOLDER.into(), name, pods })
     }
 
     /// The least grace period of pods that may be restarted, in seconds.
@@ -265,4 +289,38 @@ pub struct BoundPods {
     pub total: i32,
     /// How many of them have the key that the runner is configured with.
     pub current: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_runner_holds_a_key_until_its_binding_says_that_every_pod_has_the_next() {
+        let config = json!({"configToml": {"secretRef": {"name": "config"}, "workloadRef": {"name": "runner"}}});
+        let runner = json!({"runnerRef": {"name": "runner"}});
+        let environment = json!({"environment": {"workloadRef": {"name": "runner"}}});
+        let pods = |total: i32, current: i32| json!({"total": total, "current": current});
+        for (case, target, status, held) in [
+            ("never configured", &config, json!({}), 0),
+            ("configured with the key before", &config, json!({"observedKeyID": "6", "pods": pods(3, 3)}), 3),
+            ("with the key before, no pods", &runner, json!({"observedKeyID": "6", "pods": pods(0, 0)}), 1),
+            ("with the next key, pods unknown", &config, json!({"observedKeyID": "7"}), 1),
+            ("some pods have it", &runner, json!({"observedKeyID": "7", "pods": pods(3, 1)}), 2),
+            ("all pods have it", &config, json!({"observedKeyID": "7", "pods": pods(3, 3)}), 0),
+            ("a status that somebody forged", &config, json!({"observedKeyID": "7", "pods": pods(1, 9)}), 0),
+            ("by the environment", &environment, json!({"observedKeyID": "6", "pods": pods(3, 0)}), 0),
+        ] {
+            let binding: RunnerBinding = serde_json::from_value(json!({
+                "metadata": {"name": "fleet"}, "spec": {"clientKeyRef": {"name": "runners"}, "runner": target},
+            }))
+            .unwrap();
+            let status: RunnerBindingStatus =
+                serde_json::from_value::<Value>(status).and_then(serde_json::from_value).unwrap();
+            let found = binding.holders(&status, Some("7")).map_or(0, |held| held.pods);
+            assert_eq!(found, held, "{case}");
+        }
+    }
 }

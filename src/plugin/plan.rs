@@ -27,8 +27,6 @@ use crate::{
 
 /// Workloads that the plan names, unless all are asked for.
 const MOST_WORKLOADS: usize = 20;
-/// Kind of a holder that is no workload.
-const RUNNER_BINDING: &str = "RunnerBinding";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -275,7 +273,7 @@ impl Plan {
             Some(0) => writeln!(text, "\nNo pod of namespace {namespace} takes the Secret."),
             Some(pods) => {
                 let noun = if pods == 1 { "pod holds" } else { "pods hold" };
-                let bound = self.held_by.iter().any(|held| held.kind == RUNNER_BINDING);
+                let bound = self.held_by.iter().any(|held| held.kind == RunnerBinding::HOLDER);
                 let until = if bound { ", or until a RunnerBinding says that they have the next one" } else { "" };
                 writeln!(text, "\n{pods} {noun} key {id} now, until restarted{until}:")?;
                 text.push_str(&self.table(now));
@@ -300,7 +298,7 @@ impl Plan {
                 let (kind, name) = pod.workload.clone();
                 vec![kind, name, pod.name.clone(), age(now.duration_since(pod.created))]
             }));
-            let bound = self.held_by.iter().filter(|held| held.kind == RUNNER_BINDING);
+            let bound = self.held_by.iter().filter(|held| held.kind == RunnerBinding::HOLDER);
             rows.extend(
                 bound.map(|held| vec![held.kind.clone(), held.name.clone(), format!("all {}", held.pods), "-".into()]),
             );
@@ -317,13 +315,10 @@ impl Plan {
     }
 }
 
-/// A runner whose configuration names the key. Whoever takes it from the environment is found by the Secret.
+/// A runner whose configuration names the key.
 fn held_by_binding(binding: &RunnerBinding, key: &ClientKey) -> Option<HolderWorkload> {
-    let status = binding.status.as_ref().filter(|status| status.observed_key_id.is_some())?;
-    let is_holder = binding.spec.client_key_ref.name == key.name_any() && binding.spec.runner.environment.is_none();
-    // Without pods now, the configuration still names it for those that will be.
-    let pods = status.pods.map_or(1, |pods| pods.total.max(1));
-    is_holder.then(|| HolderWorkload { kind: RUNNER_BINDING.into(), name: binding.name_any(), pods })
+    let status = binding.status.as_ref().filter(|_| binding.spec.client_key_ref.name == key.name_any())?;
+    binding.holders(status, None)
 }
 
 #[cfg(test)]

@@ -15,10 +15,7 @@ use crate::{
     kubernetes::holders::{PodFacts, Published, by_workload},
     operator::{
         engine::queue::ObjectName,
-        kinds::{
-            kind::Kind,
-            restarts::{Restart, Verdict},
-        },
+        kinds::restarts::{Restart, Verdict},
     },
     rotation::{self, Rules, State},
 };
@@ -67,7 +64,7 @@ impl KeyPass<'_> {
         let Some(pods) = self.context.pod_lists.of(&self.namespace, age).await else { return unknown };
         let Some(bindings) = self.bindings() else { return unknown };
         let active = self.keys.active().map(|key| key.id.as_str()).unwrap_or_default();
-        let bound = bindings.iter().filter_map(|(binding, status)| held_by_binding(binding, status, active));
+        let bound = bindings.iter().filter_map(|(binding, status)| binding.holders(status, Some(active)));
         let held = self.held_by_pods(rules, &pods).and(bound.collect());
         (if held.pods == 0 { rotation::Holders::None } else { rotation::Holders::Some }, Some(held))
     }
@@ -124,53 +121,9 @@ impl KeyPass<'_> {
     }
 }
 
-/// The pods of a runner that have another key than the active one, as the status of its binding says. Those of the
-/// environment refer to the Secret and are found by that.
-fn held_by_binding(binding: &RunnerBinding, status: &RunnerBindingStatus, active: &str) -> Option<HolderWorkload> {
-    let observed = status.observed_key_id.as_deref().filter(|_| binding.spec.runner.environment.is_none())?;
-    let pods = match status.pods {
-        Some(pods) if observed == active => pods.total.saturating_sub(pods.current).max(0),
-        // Its configuration names the key before, for pods that are there or will be.
-        Some(pods) => pods.total.max(1),
-        // Nobody knows.
-        None => 1,
-    };
-    let name = binding.metadata.name.clone().unwrap_or_default();
-    (pods > 0).then(|| HolderWorkload { kind: RunnerBinding::NAME.into(), name, pods })
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
-
-    #[test]
-    fn a_runner_holds_a_key_until_its_binding_says_that_every_pod_has_the_next() {
-        let config = json!({"configToml": {"secretRef": {"name": "config"}, "workloadRef": {"name": "runner"}}});
-        let runner = json!({"runnerRef": {"name": "runner"}});
-        let environment = json!({"environment": {"workloadRef": {"name": "runner"}}});
-        let pods = |total: i32, current: i32| json!({"total": total, "current": current});
-        for (case, target, status, held) in [
-            ("never configured", &config, json!({}), 0),
-            ("configured with the key before", &config, json!({"observedKeyID": "6", "pods": pods(3, 3)}), 3),
-            ("with the key before, no pods", &runner, json!({"observedKeyID": "6", "pods": pods(0, 0)}), 1),
-            ("with the next key, pods unknown", &config, json!({"observedKeyID": "7"}), 1),
-            ("some pods have it", &runner, json!({"observedKeyID": "7", "pods": pods(3, 1)}), 2),
-            ("all pods have it", &config, json!({"observedKeyID": "7", "pods": pods(3, 3)}), 0),
-            ("a status that somebody forged", &config, json!({"observedKeyID": "7", "pods": pods(1, 9)}), 0),
-            ("by the environment", &environment, json!({"observedKeyID": "6", "pods": pods(3, 0)}), 0),
-        ] {
-            let binding: RunnerBinding = serde_json::from_value(json!({
-                "metadata": {"name": "fleet"}, "spec": {"clientKeyRef": {"name": "runners"}, "runner": target},
-            }))
-            .unwrap();
-            let status: RunnerBindingStatus =
-                serde_json::from_value::<Value>(status).and_then(serde_json::from_value).unwrap();
-            let found = held_by_binding(&binding, &status, "7").map_or(0, |held| held.pods);
-            assert_eq!(found, held, "{case}");
-        }
-    }
 
     #[test]
     fn holders_of_every_kind_count_together() {
