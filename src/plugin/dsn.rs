@@ -12,13 +12,9 @@ use super::{
 };
 use crate::{
     crd::{ClientKey, ConditionType, Endpoint, Holders},
-    kubernetes::names::CLIENT_KEY_LABEL,
+    kubernetes::names::{CLIENT_KEY_LABEL, DEPRECATED_DSN_ENTRY, DSN_ENTRY},
     runner::{DsnForm, Generation, Version, config_toml, dsn_rules},
 };
-
-/// Entries of the Secret.
-const MODERN: &str = "SENTRY_DSN";
-const DEPRECATED: &str = "SENTRY_DSN_DEPRECATED";
 
 /// Print the DSN of a key. Whoever has it can send events to the project, and read none: keep it out of logs and tickets.
 ///
@@ -59,7 +55,7 @@ pub async fn dsn(command: &Dsn, cluster: &Cluster) -> Result<(), PluginError> {
     let secret: Secret = object.try_parse().map_err(unreadable)?;
     match command.program {
         None => {
-            let dsn = dsn_in(&secret, &command.key, MODERN).map_err(PluginError::Refused)?;
+            let dsn = dsn_in(&secret, &command.key, DSN_ENTRY).map_err(PluginError::Refused)?;
             print(&format!("{dsn}\n"))
         }
         Some(Program::Runner) => {
@@ -78,13 +74,13 @@ pub async fn dsn(command: &Dsn, cluster: &Cluster) -> Result<(), PluginError> {
 fn runner_line(secret: &Secret, key: &str, version: Option<Version>) -> Result<String, String> {
     let form = version.map_or(DsnForm::Modern, Version::dsn_form);
     let dsn = match (form, version) {
-        (DsnForm::Deprecated, Some(version)) => dsn_in(secret, key, DEPRECATED).map_err(|missing| {
+        (DsnForm::Deprecated, Some(version)) => dsn_in(secret, key, DEPRECATED_DSN_ENTRY).map_err(|missing| {
             format!(
                 "{missing}: a runner {version} needs it, and would log `raven: dsn missing private key` without it. Set \
                  extraKeys.deprecatedDSN: true in the spec of ClientKey {key}"
             )
         })?,
-        _ => dsn_in(secret, key, MODERN)?,
+        _ => dsn_in(secret, key, DSN_ENTRY)?,
     };
     let generation = version.map_or(Generation::SentryGo, Version::generation);
     dsn_rules::check(&dsn, generation).map_err(|fault| format!("the runner would not take it: {fault}"))?;
@@ -130,7 +126,7 @@ fn dsn_in(secret: &Secret, key: &str, entry: &str) -> Result<String, String> {
     }
     let dsn = secret.data.as_ref().and_then(|data| data.get(entry));
     let dsn = dsn.and_then(|value| String::from_utf8(value.0.clone()).ok());
-    let back = if entry == MODERN { "; the operator puts it back within seconds" } else { "" };
+    let back = if entry == DSN_ENTRY { "; the operator puts it back within seconds" } else { "" };
     dsn.ok_or_else(|| format!("Secret {name} holds no {entry}{back}"))
 }
 
@@ -156,17 +152,17 @@ mod tests {
 
     #[test]
     fn only_the_secret_of_the_key_is_printed() {
-        let dsn = [(MODERN, "http://fa@shop/1")];
-        assert_eq!(dsn_in(&secret("shop", &dsn), "shop", MODERN).as_deref(), Ok("http://fa@shop/1"));
-        assert!(dsn_in(&secret("other", &dsn), "shop", MODERN).is_err());
-        assert!(dsn_in(&secret("shop", &[("password", "x")]), "shop", MODERN).is_err());
-        assert!(dsn_in(&Secret::default(), "shop", MODERN).is_err());
+        let dsn = [(DSN_ENTRY, "http://fa@shop/1")];
+        assert_eq!(dsn_in(&secret("shop", &dsn), "shop", DSN_ENTRY).as_deref(), Ok("http://fa@shop/1"));
+        assert!(dsn_in(&secret("other", &dsn), "shop", DSN_ENTRY).is_err());
+        assert!(dsn_in(&secret("shop", &[("password", "x")]), "shop", DSN_ENTRY).is_err());
+        assert!(dsn_in(&Secret::default(), "shop", DSN_ENTRY).is_err());
     }
 
     #[test]
     fn a_runner_gets_the_form_that_its_version_needs() {
-        let modern = (MODERN, "https://fa@errors.example.com/1");
-        let deprecated = (DEPRECATED, "https://fa:5e@errors.example.com/1");
+        let modern = (DSN_ENTRY, "https://fa@errors.example.com/1");
+        let deprecated = (DEPRECATED_DSN_ENTRY, "https://fa:5e@errors.example.com/1");
         let line = |entries: &[(&str, &str)], version: Option<&str>| {
             let version = version.map(|version| runner_version(version).unwrap());
             runner_line(&secret("shop", entries), "shop", version)
@@ -191,7 +187,7 @@ mod tests {
             "{missing}"
         );
         assert!(missing.contains("extraKeys.deprecatedDSN: true in the spec of ClientKey shop"), "{missing}");
-        let refused = line(&[(MODERN, "https://fa@errors.example.com")], None).unwrap_err();
+        let refused = line(&[(DSN_ENTRY, "https://fa@errors.example.com")], None).unwrap_err();
         assert!(refused.contains("DsnParseError: empty project id"), "{refused}");
         for version in ["", "latest", "14", "14.6-rc1", "1.2.3.4", "14..6"] {
             assert!(runner_version(version).is_err(), "{version}");

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     backend::{Backend, Key, KeyId, KeyIdentity, KeyObjects, Keys, PublishedKey},
     crd::{ClientKey, ErrorTrackingProject},
+    kubernetes::names::DSN_ENTRY,
     operator::{
         databases::{BackendState, Unavailable, tombstones::Successor},
         kinds::{
@@ -151,7 +152,7 @@ impl KeyPass<'_> {
         live: Option<&DynamicObject>,
     ) -> Result<Option<usize>, Failure> {
         let Some(live) = live else { return Ok(None) };
-        let value = live.data["data"]["SENTRY_DSN"].as_str();
+        let value = live.data["data"][DSN_ENTRY].as_str();
         let names =
             |key: &Key| self.dsn(key).is_some_and(|dsn| value == Some(&*digest(dsn.expose_secret().as_bytes())));
         let found = self.keys.all().iter().rposition(names);
@@ -205,10 +206,10 @@ impl KeyPass<'_> {
         let live =
             apply::read_inherited(&self.context.client, ChildKind::Secret, &self.namespace, &name, &owner).await?;
         let Some(live) = live else { return Ok(None) };
-        let Some(dsn) = secret_value(&live, "SENTRY_DSN") else { return Ok(None) };
+        let Some(dsn) = secret_value(&live, DSN_ENTRY) else { return Ok(None) };
         let annotation = |name: &str| live.annotations().get(name);
         let id = annotation(KEY_ID_ANNOTATION).map(KeyId::new);
         let retiring = annotation(RETIRING_KEY_ANNOTATION).and_then(|key| key.parse().ok());
-        Ok(Some((PublishedKey { dsn, id, retiring }, !written_by_others(&live, "SENTRY_DSN"))))
+        Ok(Some((PublishedKey { dsn, id, retiring }, !written_by_others(&live, DSN_ENTRY))))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     backend::Key,
     crd::{ClientKey, ExtraKeys},
     dsn::DsnParts,
-    kubernetes::names::{CLIENT_KEY_LABEL, PROJECT_LABEL},
+    kubernetes::names::{CLIENT_KEY_LABEL, DEPRECATED_DSN_ENTRY, DSN_ENTRY, PROJECT_LABEL},
     operator::objects::child::{Child, ChildKind, secret_data},
 };
 
@@ -70,12 +70,12 @@ fn data(
     let extra = [
         ("SENTRY_ENVIRONMENT", environment),
         ("SENTRY_RELEASE", release),
-        ("SENTRY_DSN_DEPRECATED", deprecated),
+        (DEPRECATED_DSN_ENTRY, deprecated),
         ("SENTRY_SECURITY_ENDPOINT", security),
     ];
     let mut data: BTreeMap<_, SecretString> =
         extra.into_iter().filter_map(|(key, value)| Some((key, value?.into()))).collect();
-    data.insert("SENTRY_DSN", dsn);
+    data.insert(DSN_ENTRY, dsn);
     data
 }
 

@@ -9,6 +9,7 @@ use super::owner::Owner;
 use crate::{
     crd::{self, Reason},
     dsn::hex,
+    kubernetes::names::{DEPRECATED_DSN_ENTRY, DSN_ENTRY},
     runner::{
         Config, ConfigError, DsnForm, DsnSource, Environment, Generation, ObjectKind, Reload, RunnerPod, SecretKey,
         Version, advice, config_toml, dsn_rules,
@@ -45,10 +46,6 @@ impl Wanted {
     }
 }
 
-/// Entry of the Secret for each form.
-pub const MODERN: &str = "SENTRY_DSN";
-pub const DEPRECATED: &str = "SENTRY_DSN_DEPRECATED";
-
 /// What tells a DSN from others without being of use to anybody: 16 characters.
 #[must_use]
 pub fn digest(dsn: &str) -> String {
@@ -82,7 +79,7 @@ pub fn no_deprecated(key: &str, secret: &str, version: Option<Version>) -> Confi
     let who = version.map_or_else(|| "spec.dsnForm".to_owned(), |version| format!("A runner {version}"));
     let message = format!(
         "{who} needs a DSN with a secret key, or it would log `raven: dsn missing private key`: set \
-         extraKeys.deprecatedDSN: true in the spec of ClientKey {key}, and Secret {secret} gets {DEPRECATED}."
+         extraKeys.deprecatedDSN: true in the spec of ClientKey {key}, and Secret {secret} gets {DEPRECATED_DSN_ENTRY}."
     );
     Configured::Stalled(Reason::DeprecatedDsnMissing, message)
 }
@@ -262,7 +259,7 @@ fn kept_by(owner: &Owner, shown: &str, wanted: &Wanted) -> String {
             "{shown} is kept by Helm, which would undo an edit: set the value sentryDsn of GitLab's chart to what {value} \
              holds, after each rotation. Better, with runner 19.2 or newer: leave it empty, use runner.environment here, and \
              these values: {}",
-            advice::chart_environment(&SecretKey { name: &wanted.secret, key: MODERN })
+            advice::chart_environment(&SecretKey { name: &wanted.secret, key: DSN_ENTRY })
         );
     }
     format!(

@@ -5,7 +5,7 @@ use super::*;
 const DSN: &str = "http://0a1b2c3d@runners-ingest.ci.svc/7";
 
 fn wanted() -> Wanted {
-    Wanted { secret: "runners-dsn".into(), entry: MODERN, dsn: DSN.into() }
+    Wanted { secret: "runners-dsn".into(), entry: DSN_ENTRY, dsn: DSN.into() }
 }
 
 /// The reason; of what is configured or due, one of our own.

@@ -9,10 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     BindingPass,
-    configured::{
-        self, Before, ConfigObject, Configured, Container, DEPRECATED, MODERN, Restarts, RunnerObject, SeenConfig,
-        Wanted,
-    },
+    configured::{self, Before, ConfigObject, Configured, Container, Restarts, RunnerObject, SeenConfig, Wanted},
     owner,
     rivals::collide,
     rollout::{self, Judged, Reach, Rollout, State},
@@ -28,7 +25,7 @@ use crate::{
     kubernetes::{
         Refusal,
         holders::{PodFacts, Published},
-        names::CLIENT_KEY_LABEL,
+        names::{CLIENT_KEY_LABEL, DEPRECATED_DSN_ENTRY, DSN_ENTRY},
     },
     operator::{
         cluster::cache::Summary,
@@ -195,7 +192,7 @@ impl BindingPass<'_> {
     /// The DSN in the form that the runner needs.
     fn wanted(&self, key: &Key, version: Option<Version>) -> Result<Wanted, Halt> {
         let form = configured::form(self.binding.spec.dsn_form, version);
-        let entry = if form == DsnForm::Deprecated { DEPRECATED } else { MODERN };
+        let entry = if form == DsnForm::Deprecated { DEPRECATED_DSN_ENTRY } else { DSN_ENTRY };
         let secret = key.secret.name_any();
         let Some(dsn) = secret_value(&key.secret, entry) else {
             let name = &self.binding.spec.client_key_ref.name;
@@ -203,7 +200,7 @@ impl BindingPass<'_> {
                 DsnForm::Deprecated => configured::no_deprecated(name, &secret, version),
                 DsnForm::Modern => Configured::Awaited(
                     Reason::ClientKeyNotReady,
-                    format!("Secret {secret} holds no {MODERN}; the operator puts it back within seconds."),
+                    format!("Secret {secret} holds no {DSN_ENTRY}; the operator puts it back within seconds."),
                 ),
             }
             .into());
