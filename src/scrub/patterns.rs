@@ -184,21 +184,12 @@ struct Cleaning<'t, 'r> {
 impl Cleaning<'_, '_> {
     fn replace_secrets(&mut self, signals: Signals, style: Style, rules: &Rules) {
         let is_inline = style.is_inline();
+        let told_of = || PATTERNS.iter().filter(|pattern| signals.any(pattern.signals));
+        let is_key = |pattern: &&Pattern| pattern.rule == Rule::PemKey;
         // A key has lines of its own, and what is assigned goes as a whole before pieces of it do.
-        for is_key in [true, false] {
-            for pattern in PATTERNS.iter().filter(|pattern| signals.any(pattern.signals)) {
-                let replacement = if is_inline { pattern.inline } else { pattern.whole };
-                if let Some(replacement) = replacement
-                    && is_key == (pattern.rule == Rule::PemKey)
-                    && !(style == Style::Code && pattern.rule == Rule::EmailAddress)
-                {
-                    self.replace(pattern.rule, &pattern.regex, replacement);
-                }
-            }
-            if is_key {
-                self.replace_assigned(signals, style, rules);
-            }
-        }
+        self.replace_patterns(told_of().filter(is_key), style);
+        self.replace_assigned(signals, style, rules);
+        self.replace_patterns(told_of().filter(|pattern| !is_key(pattern)), style);
         if signals.any(Signals::NUMBER)
             && let Some(replaced) = without_cards(&self.text, if is_inline { "[creditcard]" } else { FILTERED })
         {
@@ -220,6 +211,15 @@ impl Cleaning<'_, '_> {
                 let is_secret = rules.is_secret_parameter(&percent_decoded(&found[2]), &found[3]);
                 format!("{}{}={}", &found[1], &found[2], if is_secret { FILTERED } else { &found[3] })
             });
+        }
+    }
+
+    fn replace_patterns<'p>(&mut self, patterns: impl Iterator<Item = &'p Pattern>, style: Style) {
+        for pattern in patterns.filter(|pattern| style != Style::Code || pattern.rule != Rule::EmailAddress) {
+            let replacement = if style.is_inline() { pattern.inline } else { pattern.whole };
+            if let Some(replacement) = replacement {
+                self.replace(pattern.rule, &pattern.regex, replacement);
+            }
         }
     }
 
