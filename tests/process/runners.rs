@@ -48,8 +48,8 @@ pub async fn config_by_hand(namespace: &Namespace, kind: &str, name: &str, text:
     namespace.api(kind).create(&by_hand, &serde_json::from_value(object).unwrap()).await.unwrap();
 }
 
-/// A Secret with a config.toml, made by hand, and a Deployment that mounts it.
-async fn fleet_with(namespace: &Namespace, name: &str, text: &str, immutable: bool) {
+/// A Secret with a config.toml, made by hand, and a Deployment that mounts it and has no pods.
+pub async fn fleet_with(namespace: &Namespace, name: &str, text: &str, immutable: bool) {
     config_by_hand(namespace, "Secret", name, text, immutable).await;
     let mounts = json!([{"name": "config", "mountPath": "/etc/gitlab-runner"}]);
     let volumes = json!([{"name": "config", "secret": {"secretName": name}}]);
@@ -64,7 +64,7 @@ fn binding(name: &str, runner: &Value) -> Value {
     manifest(BINDING, name, json!({"clientKeyRef": {"name": "app"}, "runner": runner}))
 }
 
-fn by_config(name: &str) -> Value {
+pub fn by_config(name: &str) -> Value {
     json!({"configToml": {"secretRef": {"name": name}, "workloadRef": {"name": name}}})
 }
 

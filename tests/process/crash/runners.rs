@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::invariants::{KEY_ID, Objects, annotation, dsn, name, stands, values};
 use crate::{
-    runners::config_by_hand,
+    runners::{by_config, fleet_with},
     world::{Namespace, manifest},
 };
 
@@ -15,15 +15,7 @@ const FLEET: &str = "-fleet";
 
 /// A Secret with a config.toml, made by hand, and a Deployment that mounts it and has no pods.
 pub async fn fleet(namespace: &Namespace, run: &str) {
-    let fleet = format!("{run}{FLEET}");
-    config_by_hand(namespace, "Secret", &fleet, CONFIG, false).await;
-    let mounts = json!([{"name": "config", "mountPath": "/etc/gitlab-runner"}]);
-    let container = json!({"name": "runner", "image": "gitlab/gitlab-runner:v19.3.0", "volumeMounts": mounts});
-    let volumes = json!([{"name": "config", "secret": {"secretName": fleet}}]);
-    let labels = json!({"app": fleet});
-    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": volumes}});
-    let spec = json!({"replicas": 0, "selector": {"matchLabels": labels}, "template": template});
-    namespace.apply(&manifest("Deployment", &fleet, spec)).await;
+    fleet_with(namespace, &format!("{run}{FLEET}"), CONFIG, false).await;
 }
 
 pub async fn remove_fleet(namespace: &Namespace, run: &str) {
@@ -33,9 +25,7 @@ pub async fn remove_fleet(namespace: &Namespace, run: &str) {
 }
 
 pub async fn bind(namespace: &Namespace, run: &str) {
-    let fleet = format!("{run}{FLEET}");
-    let target = json!({"secretRef": {"name": fleet}, "workloadRef": {"name": fleet}});
-    let spec = json!({"clientKeyRef": {"name": run}, "runner": {"configToml": target}});
+    let spec = json!({"clientKeyRef": {"name": run}, "runner": by_config(&format!("{run}{FLEET}"))});
     namespace.apply(&manifest("RunnerBinding", run, spec)).await;
 }
 
