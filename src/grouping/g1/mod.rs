@@ -50,7 +50,7 @@ fn default_components(event: &Event) -> (GroupingKind, Vec<String>) {
     if let Some(message) = event.log_entry.as_ref().map(message).filter(|message| !message.is_empty()) {
         return (GroupingKind::Message, vec![format!("message:{message}")]);
     }
-    let components = vec![UNLABELED.to_owned(), format!("platform:{}", event.platform), event.culprit()];
+    let components = vec![UNLABELED.to_owned(), format!("platform:{}", event.platform), event.grouped_culprit()];
     (GroupingKind::Unlabeled, components)
 }
 

@@ -65,6 +65,12 @@ fn what_an_event_has_first_decides() {
             &["<unlabeled event>", "platform:go", "GET /"],
         ),
         (
+            // A page, and no function in it.
+            json!({"platform": "javascript", "stacktrace": {"frames": [{"filename": "https://h/"}]}}),
+            "unlabeled",
+            &["<unlabeled event>", "platform:javascript", "/"],
+        ),
+        (
             json!({"fingerprint": ["a", "{{ level }}"], "message": "m"}),
             "custom",
             &["fingerprint:a", "fingerprint:error"],

@@ -71,7 +71,7 @@ fn default_components(event: &Event, notes: &mut Notes) -> (GroupingKind, Vec<St
     } else if let Some(message) = event.log_entry.as_ref().map(message).filter(|message| !message.is_empty()) {
         (GroupingKind::Message, vec![format!("message:{message}")], "the event has nothing but its message")
     } else {
-        let components = vec![UNLABELED.to_owned(), format!("platform:{}", event.platform), event.culprit()];
+        let components = vec![UNLABELED.to_owned(), format!("platform:{}", event.platform), event.grouped_culprit()];
         (GroupingKind::Unlabeled, components, "the event says nothing else")
     };
     for component in &components {

@@ -62,6 +62,12 @@ fn what_an_event_has_first_decides() {
             "unlabeled",
             &["<unlabeled event>", "platform:go", "GET /"],
         ),
+        (
+            // A page, and no function in it.
+            json!({"platform": "javascript", "stacktrace": {"frames": [{"filename": "https://h/"}]}}),
+            "unlabeled",
+            &["<unlabeled event>", "platform:javascript", "/"],
+        ),
         (json!({"fingerprint": ["{{ default }}", "a"], "message": "m"}), "custom", &["message:m", "fingerprint:a"]),
     ] {
         let found = group(&payload);

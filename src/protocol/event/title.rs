@@ -49,11 +49,18 @@ impl Event {
     /// 200 characters, `…` for what is cut off.
     #[must_use]
     pub fn culprit(&self) -> String {
+        self.located(|| shown_place(self.naming_frame()?, &self.platform))
+    }
+
+    /// As [`culprit`](Self::culprit), as the first version had it. Hashes of groups are made of it, so it stays as it is.
+    #[must_use]
+    pub fn grouped_culprit(&self) -> String {
+        self.located(|| place(self.crash_frame()?, &self.platform))
+    }
+
+    fn located(&self, place: impl FnOnce() -> Option<String>) -> String {
         let named = self.transaction.clone().filter(|transaction| !transaction.trim().is_empty());
-        let culprit = named
-            .or_else(|| self.naming_frame().and_then(|frame| place(frame, &self.platform)))
-            .or_else(|| self.request_url.clone())
-            .unwrap_or_default();
+        let culprit = named.or_else(place).or_else(|| self.request_url.clone()).unwrap_or_default();
         shortened(&culprit, MAX_CULPRIT_CHARS).into_owned()
     }
 
@@ -115,6 +122,14 @@ fn blamed(frames: &[Frame]) -> Option<&Frame> {
     frames.iter().rev().find(|frame| frame.in_app == Some(true)).or_else(|| frames.last())
 }
 
+/// A frame in the words of its platform, as people read it.
+fn shown_place(frame: &Frame, platform: &str) -> Option<String> {
+    match (platform, frame.function.as_deref(), frame.filename.as_deref().or(frame.module.as_deref())) {
+        ("javascript" | "node", None, Some(file)) if !file.starts_with(['<', '[']) => Some(format!("?({file})")),
+        _ => place(frame, platform),
+    }
+}
+
 /// A frame in the words of its platform.
 fn place(frame: &Frame, platform: &str) -> Option<String> {
     let function = frame.function.as_deref();
@@ -122,7 +137,6 @@ fn place(frame: &Frame, platform: &str) -> Option<String> {
     match platform {
         "javascript" | "node" => match (function, file.or(frame.module.as_deref())) {
             (Some(function), Some(file)) => Some(format!("{function}({file})")),
-            (None, Some(file)) if !file.starts_with(['<', '[']) => Some(format!("?({file})")),
             (function, file) => function.or(file).map(str::to_owned),
         },
         "native" | "c" | "cocoa" | "objc" | "swift" | "rust" => function.or(file).map(str::to_owned),
