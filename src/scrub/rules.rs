@@ -130,8 +130,12 @@ impl Rules {
 
     /// Whether what stands behind `name=` in a URL is secret.
     pub(super) fn is_secret_parameter(&self, name: &str, value: &str) -> bool {
-        let is_session = || SESSIONS.iter().any(|session| name.eq_ignore_ascii_case(session));
-        self.is_secret_value(name, value) || !self.is_safe(name) && is_session()
+        self.is_secret_value(name, value) || !self.is_safe(name) && self.is_session(name)
+    }
+
+    /// Whether a name is that of a session, where no cookies are.
+    pub(super) fn is_session(&self, name: &str) -> bool {
+        SESSIONS.iter().any(|session| name.eq_ignore_ascii_case(session))
     }
 
     /// Whether a number is that of a card.

@@ -3,7 +3,7 @@
 
 use std::ops::{BitOr, BitOrAssign, Range};
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
+use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
 
 /// Fewer digits are no card, no account and no social security number.
 const MIN_DIGITS: usize = 9;
@@ -66,7 +66,10 @@ impl BitOrAssign for Signals {
 /// All in lower case, as they are searched for in text that was lowered as a whole: one exact search is
 /// many times faster than one that looks for every spelling. A default word that begins like another must
 /// stand behind it: of words with the same start the first is found.
-const WORDS: [(&str, Signals); 29] = [
+///
+/// Each has four letters or more: by so many the search tells nearly all places where no word begins, and by three it
+/// stops at one byte in twenty.
+const WORDS: [(&str, Signals); 25] = [
     ("access_key", Signals::SECRET),
     ("access-key", Signals::SECRET),
     ("accesskey", Signals::SECRET),
@@ -84,18 +87,23 @@ const WORDS: [(&str, Signals); 29] = [
     ("private_key", Signals::SECRET),
     ("token", Signals::TOKEN),
     ("pass", Signals::PART),
-    ("pwd", Signals::PART),
-    ("cvv", Signals::PART),
-    ("cvc", Signals::PART),
-    ("jwt", Signals::PART),
     ("basic", Signals::LOOK),
     ("two-factor", Signals::WHOLE_NAME),
     ("two_factor", Signals::WHOLE_NAME),
-    ("otp", Signals::WHOLE_NAME),
     ("cookie", Signals::COOKIE),
     ("bearer", Signals::BEARER),
     ("-----begin", Signals::PEM),
     ("users", Signals::HOME),
+    ("home", Signals::HOME),
+];
+
+/// Shorter ones, few enough to be searched for apart.
+const SHORT_WORDS: [(&str, Signals); 5] = [
+    ("pwd", Signals::PART),
+    ("cvv", Signals::PART),
+    ("cvc", Signals::PART),
+    ("jwt", Signals::PART),
+    ("otp", Signals::WHOLE_NAME),
 ];
 
 /// How tokens of a well-known look begin. Each is long and has a digit, so that few strings are searched for them.
@@ -132,28 +140,44 @@ const LOOKS: [&str; 29] = [
 ];
 const SHORTEST_LOOK: usize = 16;
 
-/// Searches for all words at once.
-pub(super) struct Words {
+/// Searches for some words at once.
+struct Search {
     automaton: AhoCorasick,
     signals: Vec<Signals>,
+}
+
+impl Search {
+    #[expect(clippy::expect_used, reason = "fails only beyond two billion states")]
+    fn new<'w>(words: impl Iterator<Item = (&'w str, Signals)>) -> Self {
+        let (words, signals): (Vec<_>, Vec<_>) = words.unzip();
+        Self { automaton: leftmost(words).expect("the words of one project fit"), signals }
+    }
+
+    fn next(&self, lowered: &[u8], from: usize) -> Option<Found> {
+        let found = self.automaton.find(Input::new(lowered).range(from..))?;
+        Some(Found { start: found.start(), end: found.end(), signals: self.signals[found.pattern()] })
+    }
+}
+
+/// Of this kind only are searches that look at many bytes at a time.
+fn leftmost<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<AhoCorasick, BuildError> {
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words)
+}
+
+/// Searches for all words.
+pub(super) struct Words {
+    searches: [Search; 2],
     looks: AhoCorasick,
     addresses: bool,
 }
 
 impl Words {
     /// `own` are the user's words in lower case.
-    #[expect(clippy::expect_used, reason = "fails only beyond two billion states")]
+    #[expect(clippy::expect_used, reason = "a constant")]
     pub(super) fn new<'o>(own: impl Iterator<Item = &'o str>, addresses: bool) -> Self {
-        let defaults = WORDS.iter().copied().chain([("home", Signals::HOME)]);
-        let (words, signals): (Vec<_>, Vec<_>) = defaults.chain(own.map(|word| (word, Signals::OWN_WORD))).unzip();
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words);
-        let looks = AhoCorasick::new(LOOKS).expect("a constant");
-        Self { automaton: automaton.expect("the words of one project fit"), signals, looks, addresses }
-    }
-
-    fn next(&self, lowered: &[u8], from: usize) -> Option<Found> {
-        let found = self.automaton.find(Input::new(lowered).range(from..))?;
-        Some(Found { start: found.start(), end: found.end(), signals: self.signals[found.pattern()] })
+        let own = own.map(|word| (word, Signals::OWN_WORD));
+        let searches = [Search::new(WORDS.into_iter().chain(own)), Search::new(SHORT_WORDS.into_iter())];
+        Self { searches, looks: leftmost(LOOKS).expect("a constant"), addresses }
     }
 
     /// The hints of a text of its own.
@@ -219,15 +243,16 @@ pub(super) struct Lookahead<'w, 'a> {
     words: &'w Words,
     bytes: &'a [u8],
     lowered: Vec<u8>,
-    word: Option<Found>,
+    /// Where each search is.
+    found: [Option<Found>; 2],
     at: usize,
 }
 
 impl<'w, 'a> Lookahead<'w, 'a> {
     pub(super) fn new(words: &'w Words, bytes: &'a [u8]) -> Self {
         let lowered = bytes.to_ascii_lowercase();
-        let word = words.next(&lowered, 0);
-        let mut lookahead = Self { words, bytes, lowered, word, at: 0 };
+        let found = words.searches.each_ref().map(|search| search.next(&lowered, 0));
+        let mut lookahead = Self { words, bytes, lowered, found, at: 0 };
         lookahead.at = lookahead.next_at(0);
         lookahead
     }
@@ -246,11 +271,13 @@ impl<'w, 'a> Lookahead<'w, 'a> {
     /// Only the words.
     pub(super) fn name(&mut self, range: Range<usize>) -> Signals {
         let mut signals = Signals::NONE;
-        while let Some(word) = self.word.as_ref().filter(|word| word.start < range.end) {
-            if word.start >= range.start && word.end <= range.end {
-                signals |= word.signals;
+        for (search, found) in self.words.searches.iter().zip(&mut self.found) {
+            while let Some(word) = found.as_ref().filter(|word| word.start < range.end) {
+                if word.start >= range.start && word.end <= range.end {
+                    signals |= word.signals;
+                }
+                *found = search.next(&self.lowered, range.start.max(word.start + 1));
             }
-            self.word = self.words.next(&self.lowered, range.start.max(word.start + 1));
         }
         signals
     }
