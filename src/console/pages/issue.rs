@@ -8,6 +8,7 @@ use super::{
     attributes::{self, AttributeGroup},
     chart::{DayChart, Hours},
     format::{Moment, count, full, in_raw_json},
+    grouped::GroupedView,
     stacktrace::{self, StackView},
     untrusted::visible,
 };
@@ -55,6 +56,7 @@ pub struct EventView {
     message_cut: Option<String>,
     omitted_exceptions: Option<String>,
     stacks: Vec<StackView>,
+    grouped: GroupedView,
     attributes: Vec<AttributeGroup>,
     omitted_contexts: Option<String>,
 }
@@ -72,6 +74,7 @@ impl EventState {
             message_cut: full(message, MAX_MESSAGE_CHARS),
             omitted_exceptions: in_raw_json(event.dropped_exceptions, "more exception"),
             stacks: stacktrace::stacks(event),
+            grouped: GroupedView::new(event),
             attributes: attributes.groups,
             omitted_contexts: attributes.omitted_contexts,
         }))

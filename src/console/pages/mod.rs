@@ -1,10 +1,11 @@
 //! The pages: what the store knows becomes text for a template, pure and without HTTP. A file holds one page and the
 //! fields that its template reads, or what several pages show: `chart`, `stacktrace`, `attributes` (what an event says
-//! besides its stack trace), `format` (numbers and times), `untrusted` (text that an SDK sent). `handlers` fills them in.
+//! besides its stack trace), `grouped` (why events are one error), `format` (numbers and times), `untrusted` (text that an SDK sent). `handlers` fills them in.
 
 mod attributes;
 mod chart;
 mod format;
+mod grouped;
 mod issue;
 mod issues;
 mod keys;
