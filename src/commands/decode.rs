@@ -157,7 +157,7 @@ fn recognised(body: &[u8]) -> Encoding {
 fn receipt(reading: &Reading, envelope_id: Option<EventId>, sent_at: Option<Timestamp>) -> Receipt {
     let (received_at, retention_days) = (reading.received_at, reading.rules.retention_days);
     let generated_id = EventId([0; 16]);
-    Receipt { received_at, envelope_id, generated_id, sent_at, client_ip: None, retention_days }
+    Receipt { envelope_id, sent_at, retention_days, ..Receipt::at(received_at, generated_id) }
 }
 
 fn explain_envelope(lines: &mut Lines, envelope: Envelope, reading: &Reading) {

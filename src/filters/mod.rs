@@ -2,7 +2,6 @@
 //! own machines, pages of foreign origins. Pure: settings and an event come in, a reason goes out. Used by
 //! `ingest`, and by the operator, which tells people about the entries that ingest does not follow.
 
-mod crawlers;
 mod expression;
 mod fit;
 mod glob;
@@ -16,7 +15,10 @@ use regex::{RegexSet, bytes::Regex};
 
 pub use self::refused::{FilterError, FilterFault, FilterList};
 use self::{fit::Fit, origin::AllowedOrigins};
-use crate::{protocol::event::Event, settings::Filters};
+use crate::{
+    protocol::event::{Event, crawler},
+    settings::Filters,
+};
 
 /// What is looked at of a message: the worst expressions take their size times its length, and one project must not
 /// keep the ingest of many busy.
@@ -161,7 +163,7 @@ impl Compiled {
         let mut user_agents = [event.user_agent.as_deref(), user_agent].into_iter().flatten();
         [
             (self.ignore_localhost && is_local(event), FilterReason::Localhost),
-            (self.ignore_crawlers && user_agents.any(crawlers::is_crawler), FilterReason::Crawler),
+            (self.ignore_crawlers && user_agents.any(|agent| crawler(agent).is_some()), FilterReason::Crawler),
             (is(&self.releases, &event.release), FilterReason::IgnoredRelease),
             (is(&self.environments, &event.environment), FilterReason::IgnoredEnvironment),
             (self.is_ignored_error(event), FilterReason::IgnoredError),

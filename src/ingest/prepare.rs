@@ -1,6 +1,6 @@
 //! The last pure step: an event's JSON becomes the row that is stored.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell};
 
 use sha2::{Digest, Sha256};
 
@@ -44,20 +44,23 @@ pub fn event(
     receipt: &Receipt,
     rules: &Rules,
     groupings: &Groupings,
-    user_agent: Option<&str>,
     project: ProjectId,
 ) -> Result<Prepared, Refusal> {
     if payload.len() > event::MAX_BYTES {
         return Err(EventError::TooLarge(event::MAX_BYTES).into());
     }
     let payload = rules.scrubber.clean(payload, receipt.client_ip)?.payload;
-    let event = event::parse_core(&payload, receipt)?;
+    let mut event = event::parse_core(&payload, receipt)?;
     if event.r#type == EventType::Transaction {
         return Ok(Prepared::Transaction(event.event_id));
     }
-    if let Some(reason) = rules.filters.check(&event, user_agent) {
+    if let Some(reason) = rules.filters.check(&event, receipt.user_agent.as_deref()) {
         return Ok(Prepared::Filtered(reason, event.event_id));
     }
+    let payload = match event.inferred.take() {
+        Some(inferred) => Cow::Owned(inferred.into_payload(&payload)),
+        None => payload,
+    };
     let grouping = grouping::g2(&event);
     let older_grouping = (!groupings.is_known(&grouping.hash)).then(|| {
         let older = grouping::g1(&event);
@@ -137,7 +140,7 @@ pub mod tests {
 
     fn prepared(payload: &[u8], settings: &Settings) -> Result<Prepared, Refusal> {
         let receipt = Receipt::at(Timestamp::from_second(1_795_000_000).unwrap(), EventId([7; 16]));
-        event(payload, &receipt, &Rules::new(settings.clone()), &Groupings::default(), None, project(1))
+        event(payload, &receipt, &Rules::new(settings.clone()), &Groupings::default(), project(1))
     }
 
     /// The row of a good event.

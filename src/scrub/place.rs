@@ -148,7 +148,7 @@ impl Place {
         match self {
             Self::Inline | Self::Pairs(Pairs::Tags) => Self::Inline,
             Self::Pairs(Pairs::Cookies) if rules.is_secret_cookie(name) => Self::Secret,
-            Self::Pairs(Pairs::Headers) if rules.is_session(name) => Self::Secret,
+            Self::Pairs(Pairs::Headers) if Rules::is_session(name) => Self::Secret,
             Self::Object(Interface::Contexts) => Self::Object(Interface::Context),
             _ if signals.any(Signals::COOKIE) && is_cookies(name) => Self::Pairs(Pairs::Cookies),
             _ => Self::Whole,

@@ -130,11 +130,11 @@ impl Rules {
 
     /// Whether what stands behind `name=` in a URL is secret.
     pub(super) fn is_secret_parameter(&self, name: &str, value: &str) -> bool {
-        self.is_secret_value(name, value) || !self.is_safe(name) && self.is_session(name)
+        self.is_secret_value(name, value) || !self.is_safe(name) && Self::is_session(name)
     }
 
     /// Whether a name is that of a session, where no cookies are.
-    pub(super) fn is_session(&self, name: &str) -> bool {
+    pub(super) fn is_session(name: &str) -> bool {
         SESSIONS.iter().any(|session| name.eq_ignore_ascii_case(session))
     }
 

@@ -137,3 +137,37 @@ async fn a_foreign_page_is_refused_and_counted_from_when_the_project_says_so() {
 }
 
 const FORBIDDEN: &str = "errortracking_ingest_outcomes_total{outcome=\"filtered\",reason=\"forbidden_origin\"}";
+
+#[tokio::test]
+async fn browser_system_and_device_are_there_to_search_by() {
+    let world = World::start().await;
+    let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+        Version/17.1.2 Mobile/15E148 Safari/604.1";
+    let tags = async || {
+        let statement =
+            "SELECT k.key || '=' || t.value FROM {schema}.issue_tags AS t JOIN {schema}.tag_keys AS k USING (key_id)
+            WHERE k.key <> 'mechanism'";
+        let mut tags = world.texts(statement).await;
+        tags.sort_unstable();
+        tags
+    };
+    // The page's own browser sends it.
+    let event = json!({"platform": "javascript", "message": "hello"}).to_string();
+    let answer =
+        world.send(&world.post("envelope", event_envelope(&"a".repeat(32), &event)).header("User-Agent", phone)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let expected =
+        ["browser.name=Mobile Safari", "browser=Mobile Safari 17.1.2", "device=iPhone", "os.name=iOS", "os=iOS 17.1.2"];
+    assert_eq!(tags().await, expected);
+    let stored: serde_json::Value = serde_json::from_str(&world.payloads().await[0]).unwrap();
+    assert_eq!(stored["contexts"]["browser"], json!({"type": "browser", "name": "Mobile Safari", "version": "17.1.2"}));
+    assert_eq!(stored["message"], "hello");
+    // Of a server's event the request that it answered; how its SDK calls itself says nothing.
+    let event = json!({"platform": "python", "message": "hello", "contexts": {"os": {"name": "Linux"}},
+        "request": {"headers": {"User-Agent": "curl/8.4.0"}}});
+    let event = event_envelope(&"b".repeat(32), &event.to_string());
+    let answer = world.send(&world.post("envelope", event).header("User-Agent", "sentry.python/2.68.0")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let added: Vec<_> = tags().await.into_iter().filter(|tag| !expected.contains(&tag.as_str())).collect();
+    assert_eq!(added, ["browser.name=curl", "browser=curl 8.4.0", "os.name=Linux", "os=Linux"]);
+}

@@ -218,6 +218,7 @@ impl Reading {
             generated_id: EventId(Uuid::new_v4().into_bytes()),
             sent_at,
             client_ip: self.client_ip.filter(|_| self.rules.keeps_addresses),
+            user_agent: self.user_agent.clone(),
             retention_days: self.rules.retention_days,
         }
     }
@@ -231,7 +232,7 @@ impl Reading {
         receipt: &Receipt,
         category: Category,
     ) -> Option<EventId> {
-        match prepare::event(payload, receipt, &self.rules, &self.groupings, self.user_agent.as_deref(), self.project) {
+        match prepare::event(payload, receipt, &self.rules, &self.groupings, self.project) {
             Ok(Prepared::Row(row)) => {
                 let (event_id, place) = (row.event_id, read.unit.rows.len());
                 read.unit.rows.push(*row);

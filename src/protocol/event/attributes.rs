@@ -323,7 +323,7 @@ attributes! {
 
     /// Any context.
     Context ContextAttribute {
-        Type = b"type": Anything, Name;
+        Type = b"type": Text, Name;
         TraceId = b"trace_id": Anything, Name;
         SpanId = b"span_id": Anything, Name;
         ParentSpanId = b"parent_span_id": Anything, Name;
@@ -336,6 +336,7 @@ attributes! {
     Software SoftwareAttribute {
         Name = b"name": Scalar, Free;
         Version = b"version": Scalar, Free;
+        RawDescription = b"raw_description": Scalar, Free;
     }
 
     /// The context of the machine.

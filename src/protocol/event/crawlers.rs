@@ -43,8 +43,16 @@ static CRAWLER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!("(?i){alternatives}")).ok()
 });
 
-pub(super) fn is_crawler(user_agent: &str) -> bool {
-    CRAWLER.as_ref().is_some_and(|crawler| crawler.is_match(user_agent))
+/// The product that says so: `Googlebot/2.1` of `Mozilla/5.0 (compatible; Googlebot/2.1; +http://…)`.
+#[must_use]
+pub fn crawler(user_agent: &str) -> Option<&str> {
+    let found = CRAWLER.as_ref()?.find(user_agent)?;
+    // A word begins with the sign before it.
+    let at = found.start() + found.as_str().find(|sign: char| sign.is_ascii_alphabetic()).unwrap_or_default();
+    let is_end = |sign: char| !sign.is_ascii_alphanumeric() && !"-_./".contains(sign);
+    let start = user_agent[..at].rfind(is_end).map_or(0, |end| end + 1);
+    let end = user_agent[at..].find(is_end).map_or(user_agent.len(), |end| at + end);
+    Some(user_agent[start..end].trim_end_matches('/')).filter(|product| !product.is_empty())
 }
 
 #[cfg(test)]
@@ -53,28 +61,35 @@ mod tests {
 
     #[test]
     fn crawlers_are_known_by_their_names() {
-        for (user_agent, crawler) in [
-            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", true),
-            ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", true),
-            ("Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)", true),
-            ("Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)", true),
-            ("Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)", true),
-            ("DuckDuckBot/1.1; (+http://duckduckgo.com/duckduckbot.html)", true),
-            ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", true),
-            ("Mozilla/5.0 AppleWebKit/537.36 (compatible; GPTBot/1.2; +https://openai.com/gptbot)", true),
-            ("facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)", true),
-            ("Mediapartners-Google", true),
-            ("Twitterbot", true),
-            ("some crawler of mine", true),
-            ("", false),
-            ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", false),
-            ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1", false),
-            ("Mozilla/5.0 (Linux; Android 9; CUBOT KING KONG) AppleWebKit/537.36 Chrome/128.0 Mobile", false),
-            ("Mozilla/5.0 (Linux; Android 13; Cubot) AppleWebKit/537.36", false),
-            ("sentry.python/2.68.0", false),
-            ("Mozilla/5.0 robotics-lab/1.0", false),
+        for (user_agent, expected) in [
+            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", Some("Googlebot/2.1")),
+            ("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", Some("bingbot/2.0")),
+            ("Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)", Some("YandexBot/3.0")),
+            ("Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)", Some("AhrefsBot/7.0")),
+            (
+                "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
+                Some("Baiduspider/2.0"),
+            ),
+            ("DuckDuckBot/1.1; (+http://duckduckgo.com/duckduckbot.html)", Some("DuckDuckBot/1.1")),
+            ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", Some("Slackbot-LinkExpanding")),
+            ("Mozilla/5.0 AppleWebKit/537.36 (compatible; GPTBot/1.2; +https://openai.com/gptbot)", Some("GPTBot/1.2")),
+            (
+                "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+                Some("facebookexternalhit/1.1"),
+            ),
+            ("Mediapartners-Google", Some("Mediapartners-Google")),
+            ("Twitterbot", Some("Twitterbot")),
+            ("some crawler of mine", Some("crawler")),
+            ("ärger crawl/1 ü", Some("crawl/1")),
+            ("", None),
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", None),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1", None),
+            ("Mozilla/5.0 (Linux; Android 9; CUBOT KING KONG) AppleWebKit/537.36 Chrome/128.0 Mobile", None),
+            ("Mozilla/5.0 (Linux; Android 13; Cubot) AppleWebKit/537.36", None),
+            ("sentry.python/2.68.0", None),
+            ("Mozilla/5.0 robotics-lab/1.0", None),
         ] {
-            assert_eq!(is_crawler(user_agent), crawler, "{user_agent}");
+            assert_eq!(crawler(user_agent), expected, "{user_agent}");
         }
     }
 }

@@ -3,9 +3,11 @@
 
 pub mod attributes;
 mod context;
+mod crawlers;
 mod csp;
 mod derived;
 mod exception;
+mod inferred;
 pub(super) mod lenient;
 mod lineage;
 mod message;
@@ -20,6 +22,7 @@ pub(super) mod text;
 pub(super) mod timestamp;
 mod title;
 mod user;
+mod user_agent;
 pub(super) mod version;
 
 use std::{fmt, str::FromStr};
@@ -27,7 +30,9 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 
 pub use self::{
+    crawlers::crawler,
     exception::MAX_VALUE_CHARS,
+    inferred::Insertion,
     message::MAX_MESSAGE_CHARS,
     notes::{MAX_NOTES, Note, notes},
     parse::{EventError, MAX_BYTES, MAX_CLEANED_BYTES, parse, parse_core},
@@ -170,6 +175,8 @@ pub struct Event {
     pub request_url: Option<String>,
     /// `User-Agent` of the request that the event happened in.
     pub user_agent: Option<String>,
+    /// What its request says of browser, system and device and its contexts do not, to be stored with it.
+    pub inferred: Option<Insertion>,
     /// First 50 pairs, key and value at most 200 characters: the application's own, then those that
     /// other attributes say.
     pub tags: Vec<(String, String)>,

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::{
     Deserialize,
-    de::{MapAccess, SeqAccess},
+    de::{Error as _, MapAccess, SeqAccess},
 };
+use serde_json::value::RawValue;
 
 use super::{
     Event, EventId, EventType, Exception, Frame, Level, LogEntry,
@@ -13,6 +14,7 @@ use super::{
     csp::Report,
     derived,
     exception::Exceptions,
+    inferred::Inferred,
     lenient::{Any, Attributes, Kept, Lenient, Object, Values, assign, skip, value},
     message::Message,
     receipt::Receipt,
@@ -99,15 +101,13 @@ fn parsed<const LINES: bool>(payload: &[u8], receipt: &Receipt) -> Result<Event,
     if payload.len() > MAX_CLEANED_BYTES {
         return Err(EventError::TooLarge(MAX_CLEANED_BYTES));
     }
-    let draft = match read::<LINES>(payload) {
-        Err(error) => match repaired(payload) {
-            Some(payload) => read(&payload).map_err(EventError::InvalidJson)?,
-            None => return Err(EventError::InvalidJson(error)),
-        },
-        Ok(draft) => draft,
+    let repaired = match read::<LINES>(payload) {
+        Ok(draft) => return Ok(draft.ok_or(EventError::NotAnObject)?.into_event(receipt, payload)),
+        Err(error) => repaired(payload).ok_or(EventError::InvalidJson(error))?,
     };
-    let draft = draft.ok_or(EventError::NotAnObject)?;
-    Ok(draft.into_event(receipt))
+    let draft = read::<LINES>(&repaired).map_err(EventError::InvalidJson)?.ok_or(EventError::NotAnObject)?;
+    // Nothing can be put into a payload that is no JSON.
+    Ok(Event { inferred: None, ..draft.into_event(receipt, &repaired) })
 }
 
 fn read<const LINES: bool>(payload: &[u8]) -> Result<Option<Draft<LINES>>, serde_json::Error> {
@@ -143,6 +143,8 @@ struct Draft<const LINES: bool> {
     user: Option<NamedUser>,
     request: Option<Request>,
     contexts: Option<Contexts>,
+    /// Where in memory the text of the contexts ends.
+    contexts_end: Option<usize>,
     sdk: Option<Sdk>,
     tags: Tags,
 }
@@ -183,7 +185,11 @@ impl<const LINES: bool> Attributes for Draft<LINES> {
             Known::User => assign(&mut self.user, value::<Object<NamedUser>, A>(object)?.0),
             Known::Request => assign(&mut self.request, value::<Object<Request>, A>(object)?.0),
             Known::Contexts => {
-                assign(&mut self.contexts, value::<Object<Contexts>, A>(object)?.0);
+                let text = object.next_value::<&RawValue>()?.get();
+                let Any(Object(contexts)) = serde_json::from_str(text).map_err(A::Error::custom)?;
+                if contexts.is_some() {
+                    (self.contexts, self.contexts_end) = (contexts, Some(text.as_bytes().as_ptr_range().end.addr()));
+                }
             }
             Known::Sdk => assign(&mut self.sdk, value::<Object<Sdk>, A>(object)?.0),
             Known::Tags => {
@@ -226,7 +232,7 @@ fn replace_kept<T>(list: &mut Kept<T>, found: Kept<T>) {
 }
 
 impl<const LINES: bool> Draft<LINES> {
-    fn into_event(mut self, receipt: &Receipt) -> Event {
+    fn into_event(mut self, receipt: &Receipt, payload: &[u8]) -> Event {
         // Old clients send the stack trace of their only exception beside it.
         if let [only] = &mut *self.exceptions.items
             && only.frames.is_empty()
@@ -242,8 +248,16 @@ impl<const LINES: bool> Draft<LINES> {
         let transaction = self.transaction.or(self.culprit);
         self.tags.add("server_name", self.server_name.clone());
         self.tags.add("site", self.site);
+        let contexts = self.contexts.unwrap_or_default();
+        // A browser sends what happens in it; what a program behind a tunnel calls itself says nothing.
+        let sender =
+            receipt.user_agent.as_deref().filter(|agent| platform == "javascript" && agent.starts_with("Mozilla/"));
+        let inferred = Inferred::new(&contexts, request.user_agent.as_deref().or(sender));
+        let contexts_end = self.contexts_end.map(|end| end - payload.as_ptr().addr());
+        let insertion = inferred.insertion(payload, contexts_end);
         let sources = derived::Sources {
-            contexts: self.contexts.unwrap_or_default(),
+            contexts,
+            inferred,
             exceptions: &self.exceptions.items,
             request_url: request.url.as_deref(),
             transaction: transaction.as_deref(),
@@ -273,6 +287,7 @@ impl<const LINES: bool> Draft<LINES> {
             fingerprint: self.fingerprint,
             request_url: request.url,
             user_agent: request.user_agent,
+            inferred: insertion,
             tags: self.tags.pairs,
         }
     }

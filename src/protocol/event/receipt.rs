@@ -25,6 +25,8 @@ pub struct Receipt {
     pub sent_at: Option<Timestamp>,
     /// Who sent the request, seen through the proxies that are trusted.
     pub client_ip: Option<IpAddr>,
+    /// `User-Agent` of the request that brought the event.
+    pub user_agent: Option<String>,
     /// Events older than this many days would be deleted at once.
     pub retention_days: u32,
 }
@@ -39,6 +41,7 @@ impl Receipt {
             generated_id,
             sent_at: None,
             client_ip: None,
+            user_agent: None,
             retention_days: DEFAULT_RETENTION_DAYS,
         }
     }
