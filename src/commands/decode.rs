@@ -107,7 +107,7 @@ pub fn explain(
     let reading = Reading {
         // Only hashes of users depend on it, and none is shown.
         project: ProjectId::new(1).unwrap_or_else(|| unreachable!("1 is positive")),
-        rules: Arc::new(Rules::new(settings.clone())),
+        rules: Arc::new(Rules::new(settings.clone(), None)),
         groupings: Arc::default(),
         received_at,
         client_ip: None,

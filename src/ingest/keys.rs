@@ -91,10 +91,10 @@ impl Keys {
 
     /// A key that is revoked does not wait for expressions to be compiled; the first events do.
     async fn replace(&self, changed: ChangedSettings) {
-        let ChangedSettings { version, settings, keys } = changed;
+        let ChangedSettings { version, settings, user_key, keys } = changed;
         let (known, follow) = {
             let table = self.table();
-            (table.version, table.rules.follow(&settings))
+            (table.version, table.rules.follow(&settings, user_key.as_ref()))
         };
         if known != 0 || follow {
             let mut table = self.table_to_write();
@@ -105,7 +105,7 @@ impl Keys {
                 return;
             }
         }
-        match tokio::task::spawn_blocking(move || Rules::new(settings)).await {
+        match tokio::task::spawn_blocking(move || Rules::new(settings, user_key)).await {
             Ok(rules) => {
                 let mut table = self.table_to_write();
                 table.rules = Arc::new(rules);
@@ -135,7 +135,7 @@ impl Keys {
         self.table().accepted.len()
     }
 
-    /// What the project asks for; the defaults before the first poll.
+    /// What the project asks for; nobody's before the first poll.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.table().rules)
     }
@@ -177,7 +177,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::{settings::Settings, store::ingest::UserKey};
 
     #[tokio::test]
     async fn rules_are_made_anew_only_when_the_settings_say_something_else() {
@@ -185,7 +185,8 @@ mod tests {
         let (key, limit) = (PublicKey::from_random([1; 16]), RateLimit { events: 10, window_seconds: 60 });
         let changed = async |version, settings: &Settings| {
             let settings = settings.clone();
-            keys.replace(ChangedSettings { version, settings, keys: vec![(key.clone(), Some(limit))] }).await;
+            let keys_of_project = vec![(key.clone(), Some(limit))];
+            keys.replace(ChangedSettings { version, settings, user_key: None, keys: keys_of_project }).await;
             (keys.version(), keys.rules())
         };
         let first = changed(1, &Settings::default()).await.1;
@@ -195,7 +196,20 @@ mod tests {
         assert!(version == 2 && Arc::ptr_eq(&first, &again), "only a key has changed");
         let inactive = Settings { active: false, ..Settings::default() };
         let (version, rules) = changed(3, &inactive).await;
-        assert!(version == 3 && !rules.active && rules.follow(&inactive));
+        assert!(version == 3 && !rules.active && rules.follow(&inactive, None));
+    }
+
+    /// With the default settings, which are those of before the first poll.
+    #[tokio::test]
+    async fn no_user_is_counted_before_it_is_known_by_what() {
+        let keys = Keys::new(ProjectId::new(1).unwrap());
+        let user_key = Some(UserKey::new([7; 32]));
+        for version in [1, 2] {
+            assert_eq!(keys.version(), version - 1, "nobody may send with version 0");
+            let (settings, user_key) = (Settings::default(), user_key.clone());
+            keys.replace(ChangedSettings { version, settings, user_key, keys: vec![] }).await;
+            assert_eq!((keys.version(), &keys.rules().user_key), (version, &Some(UserKey::new([7; 32]))));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     filters::FilterReason,
     grouping,
     protocol::event::{self, Event, EventError, EventId, EventType, Receipt},
-    store::ingest::{EventKind, Row},
+    store::ingest::{EventKind, Row, UserKey},
 };
 
 /// Level 3 of zstd: a quarter of the size at a tenth of the time of the levels that do better.
@@ -68,7 +68,7 @@ pub fn event(
     });
     let named = event.naming_position();
     let (kind, title, culprit) = (EventKind::of(&event), event.title(), event.culprit());
-    let user_hash = event.user.identity().map(|identity| user_hash(project, &identity));
+    let user_hash = event.user.identity().map(|identity| user_hash(project, rules.user_key.as_ref(), &identity));
     let Event { event_id, timestamp, level, platform, release, environment, tags, mut exceptions, .. } = event;
     let named = named.map(|position| exceptions.swap_remove(position));
     let (exception_type, exception_value) = named.map_or((None, None), |named| (named.r#type, named.value));
@@ -102,15 +102,18 @@ pub fn size(row: &Row) -> usize {
     row.payload.len() + texts.map(String::len).chain(tags).sum::<usize>() + ROW_OVERHEAD
 }
 
-/// 64 bits that stand for a user in counts. The key is the project's id: users of different projects
-/// cannot be compared, but who knows the algorithm can test a guess. A secret key for each project comes
-/// with the settings that the operator publishes.
-pub fn user_hash(project: ProjectId, identity: &str) -> i64 {
-    let digest = Sha256::new()
-        .chain_update(b"errortracking user\0")
-        .chain_update(project.get().to_be_bytes())
-        .chain_update(identity)
-        .finalize();
+/// 64 bits that stand for a user in counts: users of different projects cannot be compared. Without a key, as projects of
+/// before there were any have it, who knows the number of the project can test a guess.
+pub fn user_hash(project: ProjectId, key: Option<&UserKey>, identity: &str) -> i64 {
+    let digest: [u8; 32] = match key {
+        Some(key) => key.mac(identity.as_bytes()),
+        None => Sha256::new()
+            .chain_update(b"errortracking user\0")
+            .chain_update(project.get().to_be_bytes())
+            .chain_update(identity)
+            .finalize()
+            .into(),
+    };
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(first)
@@ -140,7 +143,7 @@ pub mod tests {
 
     fn prepared(payload: &[u8], settings: &Settings) -> Result<Prepared, Refusal> {
         let receipt = Receipt::at(Timestamp::from_second(1_795_000_000).unwrap(), EventId([7; 16]));
-        event(payload, &receipt, &Rules::new(settings.clone()), &Groupings::default(), project(1))
+        event(payload, &receipt, &Rules::new(settings.clone(), None), &Groupings::default(), project(1))
     }
 
     /// The row of a good event.
@@ -198,9 +201,31 @@ pub mod tests {
 
     #[test]
     fn users_are_told_apart_within_a_project_and_not_across() {
-        assert_eq!(user_hash(project(1), "id:5"), user_hash(project(1), "id:5"));
-        assert_ne!(user_hash(project(1), "id:5"), user_hash(project(1), "id:6"));
-        assert_ne!(user_hash(project(1), "id:5"), user_hash(project(2), "id:5"));
+        let (one, another) = (UserKey::new([1; 32]), UserKey::new([2; 32]));
+        let cases = [
+            (1, None, "id:5"),
+            (1, None, "id:6"),
+            (2, None, "id:5"),
+            (1, Some(&one), "id:5"),
+            (1, Some(&one), "id:6"),
+            (1, Some(&another), "id:5"),
+        ];
+        for (n, (number, key, identity)) in cases.into_iter().enumerate() {
+            let hash = user_hash(project(number), key, identity);
+            assert_eq!(hash, user_hash(project(number), key, identity));
+            for (number, key, other) in &cases[n + 1..] {
+                assert_ne!(hash, user_hash(project(*number), *key, other), "{identity} and {other}");
+            }
+        }
+    }
+
+    /// Other values would count every user that is stored a second time. By Python's hashlib and hmac.
+    #[test]
+    fn what_stands_for_a_user_never_changes() {
+        let key = UserKey::new([1; 32]);
+        assert_eq!(user_hash(project(1), None, "id:5"), 1_517_027_091_300_691_319);
+        assert_eq!(user_hash(project(1), Some(&key), "id:5"), -8_019_361_580_609_019_731);
+        assert_eq!(user_hash(project(2), Some(&key), "id:5"), -8_019_361_580_609_019_731, "the key alone counts");
     }
 
     #[test]

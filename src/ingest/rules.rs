@@ -1,13 +1,16 @@
-//! How a project wants what it is sent to be read: its settings, compiled once for each change of them.
+//! How a project wants what it is sent to be read: its settings, compiled once for each change of them, and what its
+//! users are counted by.
 
 use tracing::warn;
 
 use super::limits::{Limit, QUOTA_WINDOW};
-use crate::{filters, protocol::proxies::TrustedProxies, scrub::Scrubber, settings::Settings};
+use crate::{filters, protocol::proxies::TrustedProxies, scrub::Scrubber, settings::Settings, store::ingest::UserKey};
 
 /// What every event of a project goes through.
 pub struct Rules {
     settings: Settings,
+    /// What users are counted by; `None`: the project's number.
+    pub user_key: Option<UserKey>,
     pub active: bool,
     pub scrubber: Scrubber,
     /// Whether the address of a user may be known.
@@ -22,7 +25,7 @@ impl Rules {
     /// The operator leaves out what does not compile, and says so in the project; one of another version may have let it
     /// pass: then the log says it. May take seconds for a project with a hundred large expressions.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, user_key: Option<UserKey>) -> Self {
         let (filters, refused) = filters::Compiled::new(&settings.filters);
         for error in refused {
             warn!(%error, "An entry of the project's filters cannot be used, and is not followed.");
@@ -40,18 +43,19 @@ impl Rules {
             retention_days: settings.retention_days,
             quota: settings.events_per_minute.map(|events| Limit { events: events.into(), window: QUOTA_WINDOW }),
             settings,
+            user_key,
         }
     }
 
-    /// Whether they are those of `settings`.
+    /// Whether they are those of `settings` and `user_key`.
     #[must_use]
-    pub fn follow(&self, settings: &Settings) -> bool {
-        self.settings == *settings
+    pub fn follow(&self, settings: &Settings, user_key: Option<&UserKey>) -> bool {
+        self.settings == *settings && self.user_key.as_ref() == user_key
     }
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self::new(Settings::default())
+        Self::new(Settings::default(), None)
     }
 }

@@ -27,6 +27,7 @@ mod refused_keys;
 mod refusing;
 mod regression;
 mod samples;
+mod users;
 mod wire;
 mod wrong_types;
 

@@ -10,8 +10,10 @@ use error_tracking_operator::{
     store::{Connection, connection::PoolSize},
 };
 
+use sqlx::AssertSqlSafe;
+
 use crate::{
-    client::Client,
+    client::{self, Client},
     proxy::{self, Faults},
     restartable::Restartable,
     support::postgres::Database,
@@ -117,4 +119,52 @@ async fn what_is_lost_counts_the_same_everywhere_also_when_a_client_does_not_wai
     world.end().await;
     let told = world.outcomes().await;
     assert!(told.contains(&format!("error lost database_unavailable x{outcomes}")), "{told:?}");
+}
+
+/// Sends the event until it is stored, as an SDK that keeps what a 503 refused. How often it was refused.
+async fn send_until_stored(world: &World, address: std::net::SocketAddr, number: u32) -> u32 {
+    let post = world.post("store", format!("{{\"event_id\":\"{number:032x}\",\"message\":\"hello\"}}"));
+    for refused in 0..100 {
+        let answer = client::send(address, &post).await;
+        if answer.status == 200 {
+            return refused;
+        }
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("event {number} is never stored");
+}
+
+#[tokio::test]
+async fn a_gate_that_is_held_for_long_costs_no_event() {
+    let mut world = World::start().await;
+    world.end().await;
+    let login = world.admin.installation().ingest_role(world.project);
+    // Sessions that give up many times within the deadline of a request, and sessions as they are, which do once.
+    for (round, setting, held, most_refused) in
+        [(0, Some("100ms"), Duration::from_secs(2), Some(0)), (1, None, Duration::from_secs(7), None)]
+    {
+        let limit = setting.unwrap_or("5s");
+        world.execute(&format!("ALTER ROLE {login} SET lock_timeout = '{limit}'")).await;
+        let serving = world.serve_again().await;
+        let mut holding = world.pool.begin().await.unwrap();
+        let gate = format!("LOCK TABLE {}.ingest_gate IN EXCLUSIVE MODE", world.project.schema());
+        sqlx::raw_sql(AssertSqlSafe(gate)).execute(&mut *holding).await.unwrap();
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let hold = async {
+            until("a batch waits", async || world.count(waiting).await > 0).await;
+            tokio::time::sleep(held).await;
+            holding.rollback().await.unwrap();
+        };
+        let events = (0..8).map(|event| send_until_stored(&world, serving.address, round * 8 + event + 1));
+        let (refused, ()) = tokio::join!(futures::future::join_all(events), hold);
+        let refused: u32 = refused.into_iter().sum();
+        assert!(most_refused.is_none_or(|most| refused <= most), "{refused} were refused");
+        assert_eq!(world.stored().await, i64::from(round + 1) * 8);
+        assert_eq!(world.count("SELECT count(*) FROM {schema}.quarantine").await, 0);
+        until("nobody waits any more", async || world.count(waiting).await == 0).await;
+        serving.shutdown.cancel();
+        serving.server.await.unwrap().unwrap();
+    }
 }

@@ -26,6 +26,7 @@ mod sessions;
 mod settings;
 mod tenants;
 mod tls;
+mod user_keys;
 mod waiting;
 mod world;
 

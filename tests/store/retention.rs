@@ -1,9 +1,18 @@
 //! Old events and the issues without any go.
 
-use error_tracking_operator::store::admin::{DeletionPolicy, Expired};
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
-use crate::{Store, applied, row, send};
+use error_tracking_operator::{
+    dsn::ProjectId,
+    store::{
+        Admin,
+        admin::{DeletionPolicy, Expired},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use sqlx::AssertSqlSafe;
+
+use crate::{Store, applied, row, send, support};
 
 fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
@@ -155,4 +164,125 @@ async fn what_a_project_received_is_told_by_reason() {
     assert_eq!(told, [("accepted", "", 9), ("dropped", "unsupported_item", 5), ("rate_limited", "project_quota", 4)]);
     assert_eq!(usage.oldest_event, None);
     assert!(usage.bytes > 0);
+}
+
+/// What was read of a table: blocks of its own, and entries of its indexes.
+struct Reads {
+    blocks: i64,
+    index_entries: i64,
+}
+
+impl Reads {
+    /// Sessions tell what they did when they end; `column` says when all of them have.
+    async fn of(store: &Store, project: ProjectId, table: &str, column: &str, expected: i64) -> Self {
+        let of = |view: &str, what: &str| {
+            format!("SELECT {what}::bigint FROM {view} WHERE schemaname = '{{schema}}' AND relname = '{table}'")
+        };
+        let told = async || store.number(project, &of("pg_stat_user_tables", column)).await >= expected;
+        support::ingest::until("the sessions have told what they did", told).await;
+        Self {
+            blocks: store.number(project, &of("pg_statio_user_tables", "heap_blks_read + heap_blks_hit")).await,
+            index_entries: store.number(project, &of("pg_stat_user_indexes", "sum(idx_tup_read)")).await,
+        }
+    }
+}
+
+/// Whoever walks in each transaction over what the ones before it deleted reads a table again and again.
+#[tokio::test]
+async fn what_goes_is_read_about_once_in_however_many_transactions() {
+    const ROWS: i64 = 60_000;
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let first = store.admin.observe_project(shop).await.unwrap().unwrap().partitions[0];
+    let leaf = format!("events_{}", first.from.strftime("%Y%m%d"));
+    // One row of each table stays. One issue has half of all users.
+    let fill = format!(
+        "INSERT INTO {{schema}}.events (received_at, event_id, issue_id, ts, level, payload)
+            SELECT '{from}'::timestamptz + n * interval '1 ms', gen_random_uuid(), 1, now(), 1, ''
+            FROM generate_series(1, {ROWS} + 1) AS n;
+         INSERT INTO {{schema}}.session_users
+            SELECT date_trunc('hour', now()) - CASE WHEN n > 0 THEN 40 ELSE 0 END * interval '1 day', n % 3, 1, n,
+                false, false, false, false
+            FROM generate_series(0, {ROWS}) AS n;
+         INSERT INTO {{schema}}.issue_counters
+            SELECT n, 1, 1, now(), now(), now() - interval '40 days', gen_random_uuid()
+            FROM generate_series(1, 1200) AS n;
+         INSERT INTO {{schema}}.issue_users
+            SELECT CASE WHEN n = 0 THEN 5000 WHEN n % 2 = 0 THEN 7 ELSE n % 1200 + 1 END, n
+            FROM generate_series(0, {ROWS}) AS n;
+         ANALYZE {{schema}}.{leaf}; ANALYZE {{schema}}.session_users; ANALYZE {{schema}}.issue_users",
+        from = first.from,
+    );
+    let session = store.database.pool();
+    sqlx::raw_sql(AssertSqlSafe(fill.replace("{schema}", &shop.schema()))).execute(&session).await.unwrap();
+    session.close().await;
+    let tables = [&*leaf, "session_users", "issue_users"];
+    let mut before = Vec::new();
+    for table in tables {
+        before.push(Reads::of(&store, shop, table, "n_tup_ins", ROWS + 1).await);
+    }
+
+    let sessions = store.database.pool();
+    let admin = Admin::connect(sessions.clone(), 1).await.unwrap();
+    let limit = first.from + SignedDuration::from_millis(ROWS + 1);
+    let expired = admin.drop_expired(shop, 30, limit + days(30)).await.unwrap();
+    assert_eq!(expired, Expired { partitions: 0, events: ROWS.unsigned_abs(), issues: 1200 });
+    sessions.close().await;
+    let mut read = Vec::new();
+    for (table, before) in tables.iter().zip(&before) {
+        let after = Reads::of(&store, shop, table, "n_tup_del", ROWS).await;
+        assert_eq!(store.number(shop, &format!("SELECT count(*) FROM {{schema}}.{table}")).await, 1, "{table}");
+        read.push(Reads {
+            blocks: after.blocks - before.blocks,
+            index_entries: after.index_entries - before.index_entries,
+        });
+    }
+    // A look for the first and the last, and the walk; and each row that is deleted is one access.
+    let blocks = store.number(shop, &format!("SELECT pg_relation_size('{{schema}}.{leaf}') / 8192")).await;
+    assert!(read[0].blocks < ROWS + 4 * blocks, "{} accesses for {blocks} blocks", read[0].blocks);
+    for (table, read) in tables.iter().zip(&read).skip(1) {
+        assert!(read.index_entries < ROWS * 3 / 2, "{table}: {} entries", read.index_entries);
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_removal_goes_on_where_it_was() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let first = store.admin.observe_project(shop).await.unwrap().unwrap().partitions[0];
+    // Old rows among new ones, in blocks apart; and issues whose rows were left when they were forgotten.
+    let fill = format!(
+        "INSERT INTO {{schema}}.events (received_at, event_id, issue_id, ts, level, payload)
+            SELECT '{from}'::timestamptz + CASE WHEN n % 400 < 3 THEN 1 ELSE 3 END * interval '1 hour',
+                gen_random_uuid(), 1, now(), 1, '\\x0102'
+            FROM generate_series(1, 20000) AS n;
+         INSERT INTO {{schema}}.issue_users SELECT i, u FROM generate_series(1, 3) AS i, generate_series(1, 12000) AS u;
+         INSERT INTO {{schema}}.expired_issues VALUES (1), (3)",
+        from = first.from,
+    );
+    store.execute(shop, &fill).await;
+    let now = first.from + days(30) + SignedDuration::from_hours(2);
+    let old = format!(
+        "SELECT count(*) FROM {{schema}}.events WHERE received_at < '{}'",
+        first.from + SignedDuration::from_hours(2)
+    );
+    assert_eq!(store.number(shop, &old).await, 150);
+    let mut interrupted = 0;
+    let expired = loop {
+        // Each attempt is ended a little later than the one before.
+        let attempt = store.admin.drop_expired(shop, 30, now);
+        match tokio::time::timeout(Duration::from_millis(10 * interrupted), attempt).await {
+            Ok(expired) => break expired.unwrap(),
+            Err(_) => interrupted += 1,
+        }
+        assert!(interrupted < 1000);
+    };
+    assert!(interrupted > 1, "nothing was interrupted");
+    assert!(expired.events <= 150);
+    assert_eq!(store.number(shop, &old).await, 0);
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.events").await, 19_850);
+    let users = "SELECT count(*) FROM {schema}.issue_users";
+    assert_eq!(store.number(shop, users).await, 12_000, "of the issue that is known");
+    assert_eq!(store.number(shop, &format!("{users} WHERE issue_id = 2")).await, 12_000);
+    assert_eq!(store.number(shop, "SELECT count(*) FROM {schema}.expired_issues").await, 0);
 }

@@ -114,10 +114,12 @@ async fn a_limit_that_somebody_changed_is_noticed_and_one_that_holds_is_not_writ
     assert_eq!(observed().await.connection_limit, i32::try_from(connection_limit(2)).ok());
 
     assert!(observed().await.login_current);
-    store.execute(shop, &format!("ALTER ROLE {role} RESET statement_timeout")).await;
-    assert!(!observed().await.login_current, "as the version before made it");
-    store.admin.restore_ingest_role(shop, &role, &"secret".into()).await.unwrap();
-    assert!(observed().await.login_current);
+    for setting in ["statement_timeout", "lock_timeout"] {
+        store.execute(shop, &format!("ALTER ROLE {role} RESET {setting}")).await;
+        assert!(!observed().await.login_current, "as a version before made it: without {setting}");
+        store.admin.restore_ingest_role(shop, &role, &"secret".into()).await.unwrap();
+        assert!(observed().await.login_current);
+    }
 }
 
 #[tokio::test]
@@ -127,6 +129,7 @@ async fn a_session_begins_with_limits_of_its_own() {
     for (setting, value) in [
         ("search_path", "pg_catalog, pg_temp"),
         ("statement_timeout", "30s"),
+        ("lock_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "10s"),
         ("idle_session_timeout", "10min"),
         ("client_connection_check_interval", "10s"),

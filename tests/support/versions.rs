@@ -2,6 +2,8 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
+    DROP FUNCTION errortracking.user_key;
+    ALTER TABLE errortracking.projects DROP COLUMN user_key;
     DROP FUNCTION errortracking.record_key_endpoint;
     ALTER TABLE errortracking.client_keys DROP COLUMN endpoint;
     DROP TABLE errortracking.server_keys, errortracking.server_key_intents, errortracking.server_key_orphans;

@@ -289,7 +289,8 @@ impl Reading {
 
     fn session_row(&self, update: SessionUpdate) -> SessionRow {
         let is_kept = |user: &&str| self.rules.keeps_addresses || user.parse::<IpAddr>().is_err();
-        let user_hash = update.user.as_deref().filter(is_kept).map(|user| prepare::user_hash(self.project, user));
+        let hash = |user: &str| prepare::user_hash(self.project, self.rules.user_key.as_ref(), user);
+        let user_hash = update.user.as_deref().filter(is_kept).map(hash);
         SessionRow::new(update, user_hash)
     }
 

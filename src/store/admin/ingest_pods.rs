@@ -17,13 +17,16 @@ const LEAVING_PODS: u32 = 4;
 
 /// What a session of an ingest login begins with, as `ALTER ROLE … SET` takes it. A session may change all of them but
 /// [`TEMPORARY_FILES`]; they end what a pod leaves behind that has lost its network.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     // Whatever the database's default is: `ingest_batch` must see what it waited for.
     ("default_transaction_isolation", "'read committed'"),
     // As for the operator itself: another tenant's login may create in `public`.
     ("search_path", "pg_catalog, pg_temp"),
     // Ingest gives up after seconds, and retries.
     ("statement_timeout", "'30s'"),
+    // As long as ingest waits for any answer: a session that it gave up on does not stay in the queue for a lock, beside
+    // those that ask again.
+    ("lock_timeout", "'5s'"),
     ("idle_in_transaction_session_timeout", "'10s'"),
     // Twice as long as a pool keeps a connection that nobody uses.
     ("idle_session_timeout", "'10min'"),

@@ -25,6 +25,7 @@ mod roles;
 mod scram;
 mod server;
 mod server_keys;
+mod sweep;
 mod usage;
 
 use std::fmt;

@@ -37,12 +37,12 @@ SELECT
         has_database_privilege(r.oid, current_database(), 'CONNECT')
         AND has_schema_privilege(r.oid, 'errortracking', 'USAGE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
         AND (
-            SELECT count(DISTINCT f.proname) = 10 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
+            SELECT count(DISTINCT f.proname) = 11 AND bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
             FROM pg_proc AS f
             WHERE f.pronamespace = n.oid AND f.proname IN ('ingest', 'ingest_batch', 'ingest_regrouped', 'quarantine_event')
                 OR f.pronamespace = 'errortracking'::regnamespace
                     AND f.proname IN (
-                        'changed_keys', 'changed_settings', 'find_key', 'heartbeat', 'look_up_key', 'report'
+                        'changed_keys', 'changed_settings', 'find_key', 'heartbeat', 'look_up_key', 'report', 'user_key'
                     )
         ),
         false

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     dsn::ProjectId,
-    store::{StoreError, migrations},
+    store::{StoreError, ingest::UserKey, migrations},
 };
 
 impl Admin {
@@ -305,8 +305,8 @@ async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO errortracking.projects (
-            project_id, namespace, name, namespace_uid, object_uid, deletion_policy
-         ) VALUES ($1, $2, $3, $4, $5, $6)",
+            project_id, namespace, name, namespace_uid, object_uid, deletion_policy, user_key
+         ) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(project.as_i64())
     .bind(&identity.namespace)
@@ -314,6 +314,7 @@ async fn insert(
     .bind(&identity.namespace_uid)
     .bind(&identity.object_uid)
     .bind(deletion_policy.as_str())
+    .bind(&rand::random::<[u8; UserKey::BYTES]>()[..])
     .execute(&mut *transaction)
     .await?;
     // Ingest starts with a version, also before there is a key.

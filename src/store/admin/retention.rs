@@ -5,18 +5,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::{Admin, partitions::DDL_LOCK_TIMEOUT};
+use super::{
+    Admin,
+    partitions::DDL_LOCK_TIMEOUT,
+    sweep::{Index, Rows},
+};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, Timestamptz, migrations},
 };
 
-/// Events deleted in one transaction: short enough that vacuum and replicas keep up.
-const EVENTS_A_BATCH: i64 = 5_000;
-/// Issues forgotten in one transaction, which holds ingest back while it runs.
+/// Issues forgotten in one transaction, which holds ingest back while it runs; and issues whose rows go together.
 const ISSUES_A_BATCH: i64 = 500;
-/// Rows about forgotten issues deleted in one transaction.
-const ROWS_A_BATCH: i64 = 10_000;
 /// Marks of writers that have been silent so long are of pods long gone, with what they had spooled.
 const MARKS_DAYS: i32 = 90;
 /// Instances that said that they end, with nothing left to tell, are of interest to people only.
@@ -31,6 +31,34 @@ const WINDOWS_HOURS: i64 = 48;
 const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for transactions that still use a partition that goes.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Tables about issues, with an index of each that begins with the issue.
+const ABOUT_ISSUES: [(&str, Index); 4] = [
+    ("issue_users", &[("issue_id", "bigint"), ("user_hash", "bigint")]),
+    ("issue_tags", &[("issue_id", "bigint"), ("key_id", "integer"), ("value_hash", "bigint")]),
+    ("issue_hours", &[("issue_id", "bigint"), ("hour", "timestamptz")]),
+    ("issue_activity", &[("issue_id", "bigint"), ("activity_id", "bigint")]),
+];
+/// Counts of hours, with the index of each, which begins with the hour.
+const BY_HOUR: [(&str, Index); 4] = [
+    ("outcomes", &[("hour", "timestamptz"), ("reason", "text")]),
+    (
+        "outcome_counts",
+        &[
+            ("hour", "timestamptz"),
+            ("outcome", "text"),
+            ("key_id", "bigint"),
+            ("category", "text"),
+            ("reason", "text"),
+            ("part", "smallint"),
+        ],
+    ),
+    ("sessions", &[("hour", "timestamptz"), ("release_id", "integer"), ("env_id", "integer")]),
+    (
+        "session_users",
+        &[("hour", "timestamptz"), ("release_id", "integer"), ("env_id", "integer"), ("user_hash", "bigint")],
+    ),
+];
 
 /// What [`Admin::drop_expired`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,12 +154,8 @@ impl Admin {
         .fetch_optional(&mut *self.read().await?)
         .await?;
         let Some((leaf,)) = leaf else { return Ok(0) };
-        let delete = format!(
-            "DELETE FROM {schema}.{leaf} WHERE ctid = ANY (ARRAY(
-                SELECT ctid FROM {schema}.{leaf} WHERE received_at < $1 LIMIT $2
-             ))"
-        );
-        self.delete_in_batches(&delete, Some(before), EVENTS_A_BATCH).await
+        let (table, value) = (format!("{schema}.{leaf}"), Timestamptz::from(before));
+        self.sweep_blocks(Rows { table: &table, condition: "r.received_at < $1", value }).await
     }
 
     /// First what makes an issue be found again, with ingest held back: a batch that has looked its hash up
@@ -139,19 +163,21 @@ impl Admin {
     async fn forget_issues(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
         let schema = project.schema();
         let mut forgotten = 0;
+        let mut last = 0;
         loop {
             let mut transaction = self.begin_waiting(GATE_LOCK_TIMEOUT).await?;
             let candidates: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
-                "SELECT issue_id FROM {schema}.issue_counters WHERE latest_received_at < $1 LIMIT $2"
+                "SELECT issue_id FROM {schema}.issue_counters WHERE issue_id > $1 AND latest_received_at < $2
+                 ORDER BY issue_id LIMIT $3"
             )))
+            .bind(last)
             .bind(Timestamptz::from(before))
             .bind(ISSUES_A_BATCH)
             .fetch_all(&mut *transaction)
             .await?;
-            if candidates.is_empty() {
-                break;
-            }
             let candidates: Vec<i64> = candidates.into_iter().map(|(issue,)| issue).collect();
+            let Some(newest) = candidates.last() else { break };
+            last = *newest;
             sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {schema}.ingest_gate IN EXCLUSIVE MODE")))
                 .execute(&mut *transaction)
                 .await?;
@@ -173,50 +199,52 @@ impl Admin {
             transaction.commit().await?;
             forgotten += expired.rows_affected();
         }
-        for table in ["issue_users", "issue_tags", "issue_hours", "issue_activity"] {
-            let delete = format!(
-                "DELETE FROM {schema}.{table} WHERE ctid = ANY (ARRAY(
-                    SELECT r.ctid FROM {schema}.expired_issues AS e JOIN {schema}.{table} AS r USING (issue_id) LIMIT $1
-                 ))"
-            );
-            self.delete_in_batches(&delete, None, ROWS_A_BATCH).await?;
-        }
-        let delete = format!(
-            "DELETE FROM {schema}.expired_issues WHERE issue_id IN (
-                SELECT issue_id FROM {schema}.expired_issues LIMIT $1
-             )"
-        );
-        self.delete_in_batches(&delete, None, ROWS_A_BATCH).await?;
+        self.delete_forgotten(&schema).await?;
         // Charts do not reach behind the retention either.
-        let delete = format!(
-            "DELETE FROM {schema}.issue_hours WHERE ctid = ANY (ARRAY(
-                SELECT ctid FROM {schema}.issue_hours WHERE hour < $1 LIMIT $2
-             ))"
-        );
-        self.delete_in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
+        let (table, value) = (format!("{schema}.issue_hours"), Timestamptz::from(before));
+        self.sweep_blocks(Rows { table: &table, condition: "r.hour < $1", value }).await?;
         Ok(forgotten)
+    }
+
+    /// What is left about issues that were forgotten, some of them at a time.
+    async fn delete_forgotten(&self, schema: &str) -> Result<(), StoreError> {
+        let mut last = 0;
+        loop {
+            let issues: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
+                "SELECT issue_id FROM {schema}.expired_issues WHERE issue_id > $1 ORDER BY issue_id LIMIT $2"
+            )))
+            .bind(last)
+            .bind(ISSUES_A_BATCH)
+            .fetch_all(&mut *self.read().await?)
+            .await?;
+            let issues: Vec<i64> = issues.into_iter().map(|(issue,)| issue).collect();
+            let Some(newest) = issues.last() else { return Ok(()) };
+            last = *newest;
+            for (table, index) in ABOUT_ISSUES {
+                let (table, value) = (format!("{schema}.{table}"), issues.clone());
+                self.sweep_index(Rows { table: &table, condition: "r.issue_id = ANY ($1)", value }, index).await?;
+            }
+            let done = format!("DELETE FROM {schema}.expired_issues WHERE issue_id = ANY ($1)");
+            self.change(sqlx::query(AssertSqlSafe(done)).bind(issues)).await?;
+        }
     }
 
     /// What ingest put aside and what it stored and counted besides events.
     async fn delete_old_counts(&self, project: ProjectId, before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
         let schema = project.schema();
+        for (table, index) in BY_HOUR {
+            let (table, value) = (format!("{schema}.{table}"), Timestamptz::from(before));
+            self.sweep_index(Rows { table: &table, condition: "r.hour < $1", value }, index).await?;
+        }
         let hours_ago = |hours| now - SignedDuration::from_hours(hours);
-        for (table, time, before) in [
-            ("quarantine", "received_at", before),
-            ("outcomes", "hour", before),
-            ("outcome_counts", "hour", before),
-            ("user_feedback", "received_at", before),
-            ("sessions", "hour", before),
-            ("session_users", "hour", before),
-            ("session_seen", "seen_at", hours_ago(SESSIONS_SEEN_HOURS)),
-            ("key_usage_windows", "window_start", hours_ago(WINDOWS_HOURS)),
+        for (table, condition, before) in [
+            ("quarantine", "r.received_at < $1", before),
+            ("user_feedback", "r.received_at < $1", before),
+            ("session_seen", "r.seen_at < $1", hours_ago(SESSIONS_SEEN_HOURS)),
+            ("key_usage_windows", "r.window_start < $1", hours_ago(WINDOWS_HOURS)),
         ] {
-            let delete = format!(
-                "DELETE FROM {schema}.{table} WHERE ctid = ANY (ARRAY(
-                    SELECT ctid FROM {schema}.{table} WHERE {time} < $1 LIMIT $2
-                 ))"
-            );
-            self.delete_in_batches(&delete, Some(before), ROWS_A_BATCH).await?;
+            let (table, value) = (format!("{schema}.{table}"), Timestamptz::from(before));
+            self.sweep_blocks(Rows { table: &table, condition, value }).await?;
         }
         Ok(())
     }
@@ -249,22 +277,5 @@ impl Admin {
             .await?;
         transaction.commit().await?;
         Ok(())
-    }
-
-    /// Repeats a DELETE with a limit, each time in a transaction of its own, until it finds nothing more.
-    async fn delete_in_batches(&self, delete: &str, before: Option<Timestamp>, limit: i64) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        loop {
-            let query = sqlx::query(AssertSqlSafe(delete.to_owned())).persistent(false);
-            let query = match before {
-                Some(before) => query.bind(Timestamptz::from(before)).bind(limit),
-                None => query.bind(limit),
-            };
-            let rows = self.change(query).await?;
-            deleted += rows;
-            if rows == 0 {
-                return Ok(deleted);
-            }
-        }
     }
 }

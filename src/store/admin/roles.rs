@@ -245,7 +245,8 @@ impl Admin {
             let grants = format!(
                 "GRANT USAGE ON SCHEMA errortracking TO {group};
                  GRANT EXECUTE ON FUNCTION errortracking.changed_keys, errortracking.changed_settings,
-                    errortracking.find_key, errortracking.heartbeat, errortracking.look_up_key, errortracking.report
+                    errortracking.find_key, errortracking.heartbeat, errortracking.look_up_key, errortracking.report,
+                    errortracking.user_key
                  TO {group}"
             );
             sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *transaction).await?;
@@ -373,7 +374,9 @@ async fn ingest_group_is_complete(connection: &mut PgConnection, group: &str) ->
                 )
             FROM pg_roles AS r, pg_proc AS f
             WHERE r.rolname = $1 AND f.pronamespace = 'errortracking'::regnamespace
-                AND f.proname IN ('changed_keys', 'changed_settings', 'find_key', 'heartbeat', 'look_up_key', 'report')
+                AND f.proname IN (
+                    'changed_keys', 'changed_settings', 'find_key', 'heartbeat', 'look_up_key', 'report', 'user_key'
+                )
             GROUP BY r.oid
         ), false)",
     )

@@ -6,16 +6,24 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{ChangedSettings, RefusedKey, Report};
+use super::{ChangedSettings, RefusedKey, Report, UserKey};
 use crate::{
     dsn::{ProjectId, PublicKey},
     settings::RateLimit,
     store::StoreError,
 };
 
-/// The database's time in milliseconds since 1970, and a row of `errortracking.changed_settings` if it has one; the last
-/// three are of the same keys.
-type Row = (i64, Option<i64>, Option<String>, Option<Vec<String>>, Option<Vec<Option<i32>>>, Option<Vec<Option<i32>>>);
+/// The database's time in milliseconds since 1970, and a row of `errortracking.changed_settings` if it has one, whose last
+/// three are of the same keys; and the user key then.
+type Row = (
+    i64,
+    Option<i64>,
+    Option<String>,
+    Option<Vec<String>>,
+    Option<Vec<Option<i32>>>,
+    Option<Vec<Option<i32>>>,
+    Option<Vec<u8>>,
+);
 
 /// The time of the database, and settings and accepted keys, unless they are those of `known_version`; 0 is no version.
 pub async fn changed_settings(
@@ -23,9 +31,10 @@ pub async fn changed_settings(
     project: ProjectId,
     known_version: i64,
 ) -> Result<(Timestamp, Option<ChangedSettings>), StoreError> {
-    let (now, version, settings, keys, events, seconds): Row = sqlx::query_as(
+    let (now, version, settings, keys, events, seconds, user_key): Row = sqlx::query_as(
         "SELECT (extract(epoch FROM clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint,
-            s.version, s.ingest::text, s.public_keys, s.limit_events, s.limit_seconds
+            s.version, s.ingest::text, s.public_keys, s.limit_events, s.limit_seconds,
+            CASE WHEN s.version IS NOT NULL THEN errortracking.user_key($1) END
          FROM (VALUES (1)) AS one LEFT JOIN errortracking.changed_settings($1, $2) AS s ON true",
     )
     .bind(project.as_i64())
@@ -39,10 +48,11 @@ pub async fn changed_settings(
         message: format!("the settings of project {project} cannot be read: {error}"),
         sqlstate: None,
     })?;
+    let user_key = user_key.map(|column| UserKey::from_column(project, column)).transpose()?;
     let limits = events.into_iter().zip(seconds).map(|(events, seconds)| rate_limit(events, seconds));
     // What does not parse as a key can be in no request either.
     let keys = keys.iter().zip(limits).filter_map(|(key, limit)| Some((key.parse().ok()?, limit))).collect();
-    Ok((now, Some(ChangedSettings { version, settings, keys })))
+    Ok((now, Some(ChangedSettings { version, settings, user_key, keys })))
 }
 
 /// A limit as a row has it.

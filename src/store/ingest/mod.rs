@@ -3,6 +3,7 @@
 mod batch;
 mod instance;
 mod reports;
+mod user_key;
 mod words;
 
 use std::{net::IpAddr, time::Duration};
@@ -15,6 +16,7 @@ pub use self::{
     batch::{ingest_batch, quarantine, tag_value_hash},
     instance::{changed_settings, find_key, look_up_key, report},
     reports::{FeedbackRow, OutcomeRow, SessionRow, Usage, UsageLimit},
+    user_key::UserKey,
     words::{EventKind, FeedbackKind, Outcome},
 };
 use crate::{
@@ -89,6 +91,8 @@ pub struct Applied {
 pub struct ChangedSettings {
     pub version: i64,
     pub settings: Settings,
+    /// What users are counted by; `None`: the project's number. The same in every version.
+    pub user_key: Option<UserKey>,
     /// The public keys accepted now, each with its limit; without one it may send any number of events.
     pub keys: Vec<(PublicKey, Option<RateLimit>)>,
 }
