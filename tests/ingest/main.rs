@@ -20,6 +20,7 @@ mod keys;
 mod limits;
 mod load;
 mod logins;
+mod memory;
 mod outages;
 mod privacy;
 mod proxy;
@@ -30,4 +31,4 @@ mod samples;
 mod wire;
 mod wrong_types;
 
-use support::{client, ingest as world, restartable};
+use support::{attacks, client, ingest as world, restartable};
