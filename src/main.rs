@@ -1,6 +1,6 @@
 //! Commands, nothing else.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use error_tracking_operator::{commands, console, ingest, operator, telemetry};
@@ -31,11 +31,26 @@ enum Command {
     Crds(commands::Crds),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     telemetry::logs::init();
-    let result: Result<(), Box<dyn std::error::Error>> = match arguments.command {
+    let runtime = match &arguments.command {
+        Command::Ingest(_) => ingest::runtime(),
+        _ => tokio::runtime::Runtime::new(),
+    };
+    let result: Result<(), Box<dyn Error>> =
+        runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments.command)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "Ended.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
         Command::Operator(config) => operator::run(*config, on_signal()).await.map_err(Into::into),
         Command::Ingest(config) => ingest::run(config, on_signal()).await.map_err(Into::into),
         Command::Console(config) => console::run(config, on_signal()).await.map_err(Into::into),
@@ -46,13 +61,6 @@ async fn main() -> ExitCode {
         Command::NextNumber(command) => commands::next_number(command).await.map_err(Into::into),
         Command::Release(command) => commands::release(command).await.map_err(Into::into),
         Command::Crds(command) => commands::crds(&command).map_err(Into::into),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "Ended.");
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -13,6 +13,8 @@ const LIMITS: Limits = Limits {
     connections: 128,
     when_full: WhenFull::Wait,
     head_timeout: Duration::from_secs(10),
+    // Cookies of other pages of the same host come along.
+    large_heads: 32,
     versions: Versions::Http1,
 };
 

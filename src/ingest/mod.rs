@@ -4,7 +4,8 @@
 //! of `store` and read nothing; it knows no Kubernetes. Called by `main`.
 //!
 //! - `server` starts everything and ends it in order; `routes` is the HTTP surface (`path`, `answer`, `refusal`),
-//!   `submission` one request on its way (`body`, `content`, `large_bodies`).
+//!   `submission` one request on its way (`body`, `decoding`, `content`, `large_bodies`). `room` is the memory that requests share,
+//!   `runtime` the threads.
 //! - `reading` makes rows of what a body brings, by the project's `rules`; `prepare` of one event. `groupings` knows for
 //!   which an older version of the grouping is not needed any more.
 //! - `pipeline` queues units for the `writer`s, which make a `record` of what waits and keep it where it is `durable`;
@@ -20,6 +21,7 @@ mod clock;
 mod config;
 mod content;
 mod database;
+mod decoding;
 mod durable;
 mod groupings;
 mod heartbeat;
@@ -37,8 +39,10 @@ pub mod record;
 mod refusal;
 mod refusal_log;
 mod refused_keys;
+mod room;
 mod routes;
 mod rules;
+mod runtime;
 mod server;
 mod submission;
 mod writer;
@@ -49,4 +53,5 @@ pub(crate) use outcomes::Category;
 pub(crate) use reading::{ItemOutcome, ItemResult, Read, Reading};
 pub(crate) use refusal::Refusal;
 pub(crate) use rules::Rules;
+pub use runtime::runtime;
 pub use server::{Error, Server, run};

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use prometheus::IntGauge;
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
     time::Instant,
 };
 
@@ -14,6 +14,7 @@ use super::{
     outcomes::Contents,
     prepare,
     refusal::Refusal,
+    room::{Reservation, Room},
 };
 use crate::{
     dsn::PublicKey,
@@ -27,8 +28,8 @@ const ITEM_BYTES: usize = 256;
 /// Requests that may wait; with all connections busy there are fewer.
 const QUEUE_EVENTS: usize = 2048;
 
-/// Compressed bytes that may wait or be under way to Postgres.
-pub const QUEUE_BYTES: usize = 32 << 20;
+/// Compressed bytes that may wait or be under way to Postgres; half of them of one key.
+pub const QUEUE_BYTES: usize = 12 << 20;
 
 /// Most events, and most bytes, of one batch.
 pub const BATCH_EVENTS: usize = 512;
@@ -42,7 +43,7 @@ pub const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Pipeline {
     sender: mpsc::Sender<Queued>,
-    room: Arc<Semaphore>,
+    room: Room,
     queued: IntGauge,
 }
 
@@ -96,7 +97,7 @@ struct Queued {
 pub struct Waiting {
     since: Instant,
     answer: oneshot::Sender<Verdict>,
-    _room: OwnedSemaphorePermit,
+    _room: Reservation,
 }
 
 impl Waiting {
@@ -144,16 +145,15 @@ struct Inner {
 pub fn open(queued: IntGauge) -> (Pipeline, Queue) {
     let (sender, receiver) = mpsc::channel(QUEUE_EVENTS);
     let inner = Arc::new(Mutex::new(Inner { receiver, left_over: None }));
-    let room = Arc::new(Semaphore::new(QUEUE_BYTES));
-    (Pipeline { sender, room, queued: queued.clone() }, Queue { inner, queued })
+    (Pipeline { sender, room: Room::new(QUEUE_BYTES), queued: queued.clone() }, Queue { inner, queued })
 }
 
 impl Pipeline {
     /// Returns when the unit is durable, or will not be. Does not wait for room in the queue: the
     /// client learns at once that it should come back later.
     pub async fn store(&self, unit: Unit) -> Result<(), Refusal> {
-        let bytes = u32::try_from(unit.size()).map_err(|_| Refusal::Overloaded)?;
-        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| Refusal::Overloaded)?;
+        let mut room = self.room.reservation(unit.key.as_ref());
+        room.resize(unit.size()).map_err(|_| Refusal::Overloaded)?;
         let (answer, durable) = oneshot::channel();
         let waiting = Waiting { since: Instant::now(), answer, _room: room };
         // Counted first, so that a quick writer does not take the gauge below zero.
@@ -228,7 +228,7 @@ mod tests {
             let (answers, sizes) = tokio::join!(requests, writer);
             assert_eq!(sizes, expected, "{events} events of {payload_bytes} bytes");
             assert!(answers.into_iter().all(|answer| answer.is_ok()));
-            assert_eq!((pipeline.room.available_permits(), pipeline.queued.get()), (QUEUE_BYTES, 0));
+            assert_eq!((pipeline.room.free_bytes(), pipeline.queued.get()), (QUEUE_BYTES, 0));
         }
     }
 
@@ -246,6 +246,17 @@ mod tests {
         let mut large = Box::pin(pipeline.store(unit(QUEUE_BYTES - (4 << 10))));
         assert!(futures::poll!(&mut large).is_pending());
         assert!(matches!(pipeline.store(unit(8 << 10)).await, Err(Refusal::Overloaded)), "bytes are bounded too");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_floods_the_queue_leaves_room_for_others() {
+        let (pipeline, _queue) = open(gauge());
+        let of_key = |number, bytes| Unit { key: Some(PublicKey::from_random([number; 16])), ..unit(bytes) };
+        let mut flood = Box::pin(pipeline.store(of_key(1, QUEUE_BYTES / 2 - (4 << 10))));
+        assert!(futures::poll!(&mut flood).is_pending());
+        assert!(matches!(pipeline.store(of_key(1, 8 << 10)).await, Err(Refusal::Overloaded)));
+        let mut other = Box::pin(pipeline.store(of_key(2, QUEUE_BYTES / 4)));
+        assert!(futures::poll!(&mut other).is_pending());
     }
 
     #[tokio::test]

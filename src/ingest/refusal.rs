@@ -63,6 +63,8 @@ pub enum Refusal {
     Security(#[from] SecurityError),
     #[error(transparent)]
     Minidump(#[from] MinidumpError),
+    #[error("too many requests at once")]
+    Crowded,
     #[error("too many events are waiting to be stored")]
     Overloaded,
     #[error("events cannot be stored at the moment")]
@@ -103,6 +105,7 @@ impl Refusal {
             | Self::Event(EventError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::KeysUnavailable
             | Self::Body(BodyError::Overloaded)
+            | Self::Crowded
             | Self::Overloaded
             | Self::DatabaseUnavailable
             | Self::DatabaseRefused => StatusCode::SERVICE_UNAVAILABLE,
@@ -130,7 +133,7 @@ impl Refusal {
             Self::Body(BodyError::TooLarge(_))
             | Self::Decode(DecodeError::TooLarge(_))
             | Self::Event(EventError::TooLarge(_)) => OutcomeReason::TooLarge,
-            Self::Body(BodyError::Overloaded) | Self::Overloaded => OutcomeReason::Overloaded,
+            Self::Body(BodyError::Overloaded) | Self::Crowded | Self::Overloaded => OutcomeReason::Overloaded,
             Self::Encoding(_) => OutcomeReason::UnsupportedEncoding,
             Self::Decode(DecodeError::Corrupt) => OutcomeReason::CorruptEncoding,
             Self::Envelope(_) => OutcomeReason::InvalidEnvelope,
@@ -212,6 +215,7 @@ mod tests {
     fn only_what_passes_by_itself_asks_to_come_back() {
         for refusal in [
             Refusal::KeysUnavailable,
+            Refusal::Crowded,
             Refusal::Overloaded,
             BodyError::Overloaded.into(),
             Refusal::DatabaseUnavailable,

@@ -22,13 +22,19 @@ use super::{
     refusal_log::RefusalLog,
     submission::{Ingest, Submission},
 };
-use crate::server::Peer;
+use crate::server::{Crowded, Peer};
 
 /// The path is none of ours.
 #[derive(Debug)]
 struct NoTarget;
 
 impl Reject for NoTarget {}
+
+/// More requests are under way than there is memory for their heads.
+#[derive(Debug)]
+struct OneTooMany;
+
+impl Reject for OneTooMany {}
 
 /// What the filters share.
 struct Shared {
@@ -87,7 +93,12 @@ pub fn routes(ingest: Ingest) -> BoxedFilter<(Response,)> {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.refuse(&refusal_of(&rejection), None)) }
     };
-    let answer = preflight.or(submit).unify().or(pixel).unify().recover(refused).unify();
+    // Before anything is copied of the head.
+    let not_crowded = warp::ext::optional::<Crowded>().and_then(|crowded: Option<Crowded>| async move {
+        if crowded.is_some() { Err(warp::reject::custom(OneTooMany)) } else { Ok(()) }
+    });
+    let taken = preflight.or(submit).unify().or(pixel).unify();
+    let answer = not_crowded.untuple_one().and(taken).recover(refused).unify();
     // What comes first in a filter is done when the head of the request is there.
     warp::any()
         .map(Instant::now)
@@ -143,10 +154,12 @@ async fn submit_by_image(
     answering.instrument(shared.span(target)).await
 }
 
-/// The filters above reject for two reasons; a path of ours comes before its method.
+/// The filters above reject for three reasons; a path of ours comes before its method.
 fn refusal_of(rejection: &Rejection) -> Refusal {
     debug!(?rejection, "No route.");
-    if rejection.find::<NoTarget>().is_some() || rejection.find::<MethodNotAllowed>().is_none() {
+    if rejection.find::<OneTooMany>().is_some() {
+        Refusal::Crowded
+    } else if rejection.find::<NoTarget>().is_some() || rejection.find::<MethodNotAllowed>().is_none() {
         Refusal::NoRoute
     } else {
         Refusal::Method

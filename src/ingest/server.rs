@@ -29,12 +29,19 @@ use crate::{
     telemetry::Readiness,
 };
 
-const LIMITS: server::Limits = server::Limits {
+/// Idle connections end for new ones. How much memory all this may take is counted with the bodies, in `large_bodies`.
+pub const LIMITS: server::Limits = server::Limits {
     connections: 1024,
     when_full: WhenFull::Wait,
     head_timeout: Duration::from_secs(30),
-    // Python's transport uses HTTP/2.
-    versions: Versions::Http1And2 { streams: 64, max_age: Duration::from_mins(10) },
+    large_heads: 8,
+    // Python's transport uses HTTP/2, through a proxy: each proxy has a few connections for all its clients.
+    versions: Versions::Http1And2 {
+        connections: 24,
+        streams: 64,
+        more_requests: 128,
+        max_age: Duration::from_mins(10),
+    },
 };
 
 /// While draining, how long every answer tells its client to leave before connections that rest are closed.

@@ -10,12 +10,13 @@ use tokio::time::timeout;
 
 use super::{
     answer::{Accepted, Answer},
-    body::{self, BodyReader, DISCARD_TIMEOUT},
+    body::{self, BodyError, BodyReader, DISCARD_TIMEOUT},
     content::{Content, Decoded, MAX_ENVELOPE_BYTES, MAX_STORE_BYTES},
     database::Database,
+    decoding::{Decoding, INLINE_INFLATED_BYTES},
     groupings::Groupings,
     keys::Keys,
-    large_bodies::{BodyMemory, LargeBodies},
+    large_bodies::{BodyMemory, Class, LargeBodies},
     limits::{Exceeded, Limit, Limits},
     lookups::KeyLookup,
     metrics::Metrics,
@@ -31,17 +32,15 @@ use crate::{
     dsn::{ProjectId, PublicKey},
     protocol::{
         auth::{self, Auth, AuthError},
-        encoding::{self, DecodeError, Encoding},
+        encoding::{self, Encoding},
         envelope::{Envelope, ItemKind},
         event::MAX_BYTES as MAX_EVENT_BYTES,
     },
     server::Peer,
 };
 
-/// What is done on the spot: to inflate this much, or to read a payload of this size, takes a few
-/// milliseconds at most. The rest moves to a thread of its own.
-const INLINE_INFLATED_BYTES: usize = 1 << 20;
-const INLINE_BYTES: usize = 64 << 10;
+/// To read a payload of this size takes a few milliseconds at most. The rest moves to a thread of its own.
+pub const INLINE_BYTES: usize = 64 << 10;
 
 const ENVELOPE_TYPE: &str = "application/x-sentry-envelope";
 
@@ -159,8 +158,7 @@ impl<'a> Submission<'a> {
                 return Err(refusal);
             }
         };
-        let reader = if self.key.is_some() { &self.ingest.bodies } else { &self.ingest.unknown_senders };
-        let received = reader.read(self.headers, body.as_mut()).await?;
+        let received = self.reader().read(self.headers, self.key.as_ref(), body.as_mut()).await?;
         if received.bytes.is_empty() {
             return Err(Refusal::EmptyBody);
         }
@@ -185,8 +183,8 @@ impl<'a> Submission<'a> {
         // Some pages forget that a plus of base64 is a blank in a query.
         let event = if event.starts_with('{') { event } else { event.replace(' ', "+") };
         let event = encoding::store_body(event.into(), MAX_EVENT_BYTES)?;
-        let mut reservation = self.ingest.bodies.nothing();
-        reservation.grow_to(self.query.len() + event.len())?;
+        let mut reservation = self.ingest.bodies.small().reservation(self.key.as_ref());
+        reservation.grow_to(self.query.len() + event.len()).map_err(BodyError::from)?;
         self.take(Content::Event(event), BodyMemory::new(reservation)).await
     }
 
@@ -314,7 +312,7 @@ impl<'a> Submission<'a> {
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
     {
-        let reading = self.ingest.unknown_senders.read(self.headers, body);
+        let reading = self.ingest.unknown_senders.read(self.headers, None, body);
         let (Ok(Ok(mut received)), Ok(encoding)) = (timeout(DISCARD_TIMEOUT, reading).await, self.encoding()) else {
             return;
         };
@@ -379,7 +377,7 @@ impl<'a> Submission<'a> {
         &self,
         encoding: Encoding,
         bytes: Bytes,
-        mut memory: BodyMemory,
+        memory: BodyMemory,
     ) -> Result<(Content, BodyMemory), Refusal> {
         let endpoint = self.format();
         let limit = match (endpoint, &self.key) {
@@ -388,28 +386,20 @@ impl<'a> Submission<'a> {
             // Nobody inflates more for a stranger than what fits on the spot.
             (Endpoint::Envelope | Endpoint::Minidump, None) => INLINE_INFLATED_BYTES,
         };
-        if bytes.len() <= INLINE_BYTES {
-            let inline = if encoding == Encoding::Identity { limit } else { limit.min(INLINE_INFLATED_BYTES) };
-            match Decoded::new(encoding, bytes.clone(), inline, endpoint) {
-                Err(Refusal::Decode(DecodeError::TooLarge(_))) if inline < limit => {}
-                Err(refusal) => return Err(refusal),
-                Ok(decoded) => {
-                    memory.reservation.grow_to(bytes.len() + decoded.unpacked_bytes)?;
-                    return Ok((decoded.content, memory));
-                }
-            }
-        }
-        let length = bytes.len();
-        let (decoded, mut memory) = self
-            .ingest
-            .large_bodies
-            .run_on_thread(memory, move || Decoded::new(encoding, bytes, limit, endpoint))
-            .await?;
-        if decoded.unpacked_bytes <= INLINE_INFLATED_BYTES {
-            memory.reservation.grow_to(length + decoded.unpacked_bytes)?;
-            memory.turn = None;
-        }
-        Ok((decoded.content, memory))
+        let decoding = Decoding {
+            reader: self.reader(),
+            large_bodies: &self.ingest.large_bodies,
+            key: self.key.as_ref(),
+            encoding,
+            endpoint,
+            limit,
+        };
+        decoding.decode(bytes, memory).await
+    }
+
+    /// Who reads the body, and whose memory it takes.
+    fn reader(&self) -> &BodyReader {
+        if self.key.is_some() { &self.ingest.bodies } else { &self.ingest.unknown_senders }
     }
 
     /// Who sent it, as far as the project trusts the proxies between.
@@ -451,7 +441,7 @@ impl<'a> Submission<'a> {
             exceeded,
         };
         let (content_type, query) = (self.content_type().map(str::to_owned), self.report_query());
-        let small = content.len() <= INLINE_BYTES;
+        let length = content.len();
         let work = move || match content {
             Content::Envelope(envelope) => Ok(reading.envelope(envelope)),
             Content::Event(payload) => Ok(reading.event(&payload)),
@@ -459,7 +449,10 @@ impl<'a> Submission<'a> {
             Content::NetworkErrors(body) => Reading::network_errors(&body),
             Content::Minidump(body) => reading.minidump(content_type.as_deref(), &body),
         };
-        if small { Ok((work()?, memory)) } else { self.ingest.large_bodies.run_on_thread(memory, work).await }
+        if length <= INLINE_BYTES {
+            return Ok((work()?, memory));
+        }
+        self.ingest.large_bodies.run_on_thread(memory, Class::of(length), work).await
     }
 
     /// Browsers cannot add to a report: its address says what the page is.

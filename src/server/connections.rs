@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +15,8 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use prometheus::IntGauge;
 use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::sleep,
 };
@@ -23,7 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::warn;
 
-use super::{Limits, WhenFull, conversation::Conversation};
+use super::{
+    Limits, WhenFull,
+    conversation::Conversation,
+    presence::{Among, Places, Presences},
+};
 
 /// Wait after a failed `accept` (as EMFILE), which otherwise fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,7 +39,10 @@ pub struct Connections<S> {
     service: S,
     limits: Limits,
     open: Option<IntGauge>,
-    slots: Arc<Semaphore>,
+    places: Places,
+    presences: Presences,
+    /// Accepted, and waits for its place.
+    next: Option<(TcpStream, SocketAddr)>,
     tasks: JoinSet<()>,
     /// Cancelled: connections end as soon as nothing is under way.
     farewell: CancellationToken,
@@ -56,7 +64,9 @@ where
             service,
             limits,
             open: None,
-            slots: Arc::new(Semaphore::new(limits.connections)),
+            places: Places::new(&limits),
+            presences: Presences::default(),
+            next: None,
             tasks: JoinSet::new(),
             farewell: CancellationToken::new(),
             leaving: Arc::default(),
@@ -84,8 +94,8 @@ where
 
     /// Listens no more, and returns when what is under way has been answered.
     pub async fn drain(self) {
-        let Self { listener, farewell, mut tasks, .. } = self;
-        drop(listener);
+        let Self { listener, next, farewell, mut tasks, .. } = self;
+        drop((listener, next));
         farewell.cancel();
         while tasks.join_next().await.is_some() {}
     }
@@ -96,29 +106,34 @@ where
         }
     }
 
-    /// Takes one connection, and collects those that have ended. Safe to cancel.
+    /// Takes one connection, and collects those that have ended. Safe to cancel: a client that was accepted keeps its
+    /// turn.
     async fn accept(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        let slot = match self.limits.when_full {
-            // The semaphore is never closed.
-            WhenFull::Wait => Arc::clone(&self.slots).acquire_owned().await.ok(),
-            WhenFull::Close => None,
-        };
-        let (stream, peer) = match self.listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "Could not accept a connection.");
-                return sleep(ACCEPT_PAUSE).await;
+        if self.next.is_none() {
+            match self.listener.accept().await {
+                Ok(accepted) => self.next = Some(accepted),
+                Err(error) => {
+                    warn!(%error, "Could not accept a connection.");
+                    return sleep(ACCEPT_PAUSE).await;
+                }
             }
+        }
+        let place = match self.limits.when_full {
+            WhenFull::Wait => self.presences.place(&self.places.connections, Among::Everybody).await,
+            WhenFull::Close => Arc::clone(&self.places.connections).try_acquire_owned().ok(),
         };
-        let Some(slot) = slot.or_else(|| Arc::clone(&self.slots).try_acquire_owned().ok()) else { return };
+        let (Some((stream, peer)), Some(place)) = (self.next.take(), place) else { return };
+        let open = OpenConnection::take(place, self.open.clone());
         let conversation = Conversation {
             service: self.service.clone(),
             limits: self.limits,
+            places: self.places.clone(),
+            presences: self.presences.clone(),
+            entered: self.presences.enter(),
             leaving: Arc::clone(&self.leaving),
             farewell: self.farewell.clone(),
         };
-        let open = OpenConnection::take(slot, self.open.clone());
         self.tasks.spawn(async move {
             conversation.serve(stream, peer).await;
             drop(open);
@@ -128,14 +143,14 @@ where
 
 /// An open connection, counted until it ends, also when its task is aborted.
 struct OpenConnection {
-    _slot: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
     open: Option<IntGauge>,
 }
 
 impl OpenConnection {
-    fn take(slot: OwnedSemaphorePermit, open: Option<IntGauge>) -> Self {
+    fn take(place: OwnedSemaphorePermit, open: Option<IntGauge>) -> Self {
         open.iter().for_each(IntGauge::inc);
-        Self { _slot: slot, open }
+        Self { _place: place, open }
     }
 }
 
@@ -147,13 +162,10 @@ impl Drop for OpenConnection {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use bytes::Bytes;
     use http_body_util::Full;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
         time::timeout,
     };
 
@@ -164,13 +176,27 @@ mod tests {
         connections: 1,
         when_full: WhenFull::Wait,
         head_timeout: Duration::from_secs(30),
-        versions: Versions::Http1And2 { streams: 64, max_age: Duration::from_millis(200) },
+        large_heads: 1,
+        versions: Versions::Http1And2 {
+            connections: 1,
+            streams: 64,
+            more_requests: 1,
+            max_age: Duration::from_millis(200),
+        },
     };
+
+    /// Preface, empty SETTINGS, and HEADERS of `GET http://a/`.
+    const HTTP2_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+        \0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
 
     async fn listen() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         (listener, address)
+    }
+
+    async fn connect(address: SocketAddr) -> TcpStream {
+        TcpStream::connect(address).await.unwrap()
     }
 
     async fn empty(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -192,9 +218,7 @@ mod tests {
         let stop = CancellationToken::new();
         let serving = connections.serve(&stop);
         let conversation = async {
-            // Preface, empty SETTINGS, and HEADERS of `GET http://a/`.
-            client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-            client.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a").await.unwrap();
+            client.write_all(HTTP2_REQUEST).await.unwrap();
             let ended = async {
                 let mut head = [0; 9];
                 while client.read_exact(&mut head).await.is_ok() {
@@ -235,6 +259,103 @@ mod tests {
             };
             tokio::join!(connections.serve(&stop), clients);
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_without_a_place_takes_that_of_one_who_is_idle() {
+        for idle in [&b""[..], b"P", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP2_REQUEST] {
+            let (listener, address) = listen().await;
+            let mut connections = Connections::new(listener, tower::service_fn(empty), LIMITS);
+            let stop = CancellationToken::new();
+            let clients = async {
+                let mut first = TcpStream::connect(address).await.unwrap();
+                first.write_all(idle).await.unwrap();
+                let mut second = TcpStream::connect(address).await.unwrap();
+                let answer = timeout(Duration::from_secs(10), get(&mut second)).await.expect("it has a place").unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                let mut rest = Vec::new();
+                let ended = timeout(Duration::from_secs(10), first.read_to_end(&mut rest)).await;
+                assert!(ended.is_ok(), "{idle:?} is still open");
+                stop.cancel();
+            };
+            tokio::join!(connections.serve(&stop), clients);
+        }
+    }
+
+    /// Answers when what was sent to it has come.
+    async fn slow(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        use http_body_util::BodyExt;
+        let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
+        Ok(Response::new(Full::new(body.unwrap_or_default())))
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_request_is_under_way_keeps_its_place() {
+        let (listener, address) = listen().await;
+        let mut connections = Connections::new(listener, tower::service_fn(slow), LIMITS);
+        let stop = CancellationToken::new();
+        let clients = async {
+            let mut first = TcpStream::connect(address).await.unwrap();
+            first.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na").await.unwrap();
+            let mut second = TcpStream::connect(address).await.unwrap();
+            assert!(timeout(Duration::from_millis(1500), get(&mut second)).await.is_err(), "there is no place");
+            first.write_all(b"b").await.unwrap();
+            let mut answer = [0; 1024];
+            let length = first.read(&mut answer).await.unwrap();
+            assert!(answer[..length].ends_with(b"ab"), "{:?}", String::from_utf8_lossy(&answer[..length]));
+            let waiting = timeout(Duration::from_secs(10), second.read(&mut answer)).await;
+            assert!(waiting.expect("the place is free now").unwrap() > 0);
+            stop.cancel();
+        };
+        tokio::join!(connections.serve(&stop), clients);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_for_a_place_keeps_its_turn_when_serving_is_interrupted() {
+        let (listener, address) = listen().await;
+        let mut connections = Connections::new(listener, tower::service_fn(slow), LIMITS);
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na").await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let both_came = timeout(Duration::from_millis(300), connections.serve(&CancellationToken::new())).await;
+        assert!(both_came.is_err() && connections.next.is_some());
+        drop(first);
+        let stop = CancellationToken::new();
+        let client = async {
+            let mut answer = [0; 1024];
+            let answered = timeout(Duration::from_secs(10), second.read(&mut answer)).await;
+            assert!(answered.expect("it is served").unwrap() > 0);
+            stop.cancel();
+        };
+        tokio::join!(connections.serve(&stop), client);
+    }
+
+    #[tokio::test]
+    async fn large_heads_are_read_one_at_a_time_and_small_ones_beside_them() {
+        let (listener, address) = listen().await;
+        let limits = Limits { connections: 3, ..LIMITS };
+        let mut connections = Connections::new(listener, tower::service_fn(empty), limits);
+        let stop = CancellationToken::new();
+        let clients = async {
+            let large = format!("GET /?{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(60_000));
+            let (most, rest) = large.split_at(50_000);
+            let [mut first, mut second, mut third] =
+                [connect(address).await, connect(address).await, connect(address).await];
+            first.write_all(most.as_bytes()).await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+            second.write_all(large.as_bytes()).await.unwrap();
+            let mut answer = [0; 1024];
+            assert!(timeout(Duration::from_millis(300), second.read(&mut answer)).await.is_err(), "it has its turn");
+            assert!(get(&mut third).await.unwrap().starts_with("HTTP/1.1 200"));
+            first.write_all(rest.as_bytes()).await.unwrap();
+            for client in [&mut first, &mut second] {
+                let length = timeout(Duration::from_secs(10), client.read(&mut answer)).await.unwrap().unwrap();
+                assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+            }
+            stop.cancel();
+        };
+        tokio::join!(connections.serve(&stop), clients);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ const LIMITS: Limits = Limits {
     // A probe is repeated anyway.
     when_full: WhenFull::Close,
     head_timeout: Duration::from_secs(5),
+    large_heads: 4,
     versions: Versions::Http1,
 };
 

@@ -20,6 +20,7 @@ mod keys;
 mod limits;
 mod load;
 mod logins;
+mod memory;
 mod outages;
 mod privacy;
 mod proxy;
@@ -31,4 +32,4 @@ mod users;
 mod wire;
 mod wrong_types;
 
-use support::{client, ingest as world, restartable};
+use support::{attacks, client, ingest as world, restartable};

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
 #![expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 
+pub mod attacks;
 pub mod authority;
 pub mod client;
 pub mod ingest;

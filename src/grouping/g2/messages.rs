@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
 
 use super::names::compiled;
 
@@ -61,10 +61,14 @@ const PATTERNS: [(&str, &str); 23] = [
     ("bool", r"=(?:true|false|True|False)\b"),
 ];
 
+/// What a thread keeps of all patterns together: texts could be made that need four times as much to be fast.
+const MAX_AUTOMATON_BYTES: usize = 512 << 10;
+
 /// All patterns as one expression with a group each; ASCII word boundaries keep it off the slow path.
 static COMBINED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let groups: Vec<String> = PATTERNS.iter().map(|(name, pattern)| format!("(?P<{name}>{pattern})")).collect();
-    Regex::new(&groups.join("|").replace(r"\b", r"(?-u:\b)")).ok()
+    let pattern = groups.join("|").replace(r"\b", r"(?-u:\b)");
+    RegexBuilder::new(&pattern).dfa_size_limit(MAX_AUTOMATON_BYTES).build().ok()
 });
 
 /// The first two lines with something in them, each replaced part as `<its name>`.

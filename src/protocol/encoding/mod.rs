@@ -62,11 +62,17 @@ pub fn decode(encoding: Encoding, body: Bytes, limit: usize) -> Result<Bytes, De
         Encoding::Identity if body.len() > limit => Err(DecodeError::TooLarge(limit)),
         Encoding::Identity => Ok(body),
         _ if body.is_empty() => Err(DecodeError::Empty),
-        Encoding::Gzip => gunzip(&body, limit).map(Bytes::from),
-        Encoding::Deflate => inflate(&body, limit).map(Bytes::from),
-        Encoding::Brotli => stream::brotli(&body, limit).map(Bytes::from),
-        Encoding::Zstd => stream::zstd(&body, limit).map(Bytes::from),
+        Encoding::Gzip => gunzip(&body, limit).map(exact),
+        Encoding::Deflate => inflate(&body, limit).map(exact),
+        Encoding::Brotli => stream::brotli(&body, limit).map(exact),
+        Encoding::Zstd => stream::zstd(&body, limit).map(exact),
     }
+}
+
+/// Without room for more: callers count what they hold by its length.
+fn exact(mut decoded: Vec<u8>) -> Bytes {
+    decoded.shrink_to_fit();
+    decoded.into()
 }
 
 /// In one go where that is safe, which takes a third of the time; whatever that leaves open, the stream decides.
@@ -90,7 +96,7 @@ pub fn store_body(body: Bytes, limit: usize) -> Result<Bytes, DecodeError> {
     let decoded = BASE64.decode(text).map_err(|_| DecodeError::Corrupt)?;
     match decoded.first() {
         Some(b'{') => decode(Encoding::Identity, decoded.into(), limit),
-        _ => inflate(&decoded, limit).map(Bytes::from),
+        _ => inflate(&decoded, limit).map(exact),
     }
 }
 

@@ -57,16 +57,26 @@ pub(super) fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError>
         }
         if inflated.len() == inflated.capacity() {
             // One byte beyond the limit is room enough to notice that it is passed.
-            inflated.reserve(inflated.len().min(limit - inflated.len()) + 1);
+            inflated.reserve_exact(inflated.len().min(limit - inflated.len()) + 1);
         }
     }
 }
 
-fn read(reader: impl Read, body: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
+fn read(mut reader: impl Read, body: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
     let mut decoded = Vec::with_capacity(first_capacity(body, limit));
-    let beyond_limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(beyond_limit).read_to_end(&mut decoded).map_err(|_: io::Error| DecodeError::Corrupt)?;
-    if decoded.len() > limit { Err(DecodeError::TooLarge(limit)) } else { Ok(decoded) }
+    loop {
+        let room = decoded.capacity() - decoded.len();
+        let length = reader.by_ref().take(room as u64).read_to_end(&mut decoded);
+        let length = length.map_err(|_: io::Error| DecodeError::Corrupt)?;
+        if decoded.len() > limit {
+            return Err(DecodeError::TooLarge(limit));
+        }
+        if length < room {
+            return Ok(decoded);
+        }
+        // One byte beyond the limit is room enough to notice that it is passed.
+        decoded.reserve_exact(decoded.len().min(limit - decoded.len()) + 1);
+    }
 }
 
 /// JSON shrinks to about a quarter or better; the vector grows when there is more.
