@@ -15,6 +15,7 @@ mod browsers;
 mod clock;
 mod endpoints;
 mod filters;
+mod floods;
 mod items;
 mod keys;
 mod limits;
@@ -30,4 +31,4 @@ mod samples;
 mod wire;
 mod wrong_types;
 
-use support::{client, ingest as world, restartable};
+use support::{client, hours, ingest as world, restartable};

@@ -7,6 +7,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod hours;
 pub mod ingest;
 pub mod key_servers;
 pub mod postgres;
