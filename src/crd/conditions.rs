@@ -20,6 +20,7 @@ pub enum ConditionType {
     DatabaseReady,
     IngestReady,
     Receiving,
+    Flooded,
     Connected,
     SecretPublished,
     Rotating,
@@ -29,7 +30,7 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -37,6 +38,7 @@ impl ConditionType {
         Self::DatabaseReady,
         Self::IngestReady,
         Self::Receiving,
+        Self::Flooded,
         Self::Connected,
         Self::SecretPublished,
         Self::Rotating,
@@ -55,6 +57,7 @@ impl ConditionType {
             Self::DatabaseReady => "DatabaseReady",
             Self::IngestReady => "IngestReady",
             Self::Receiving => "Receiving",
+            Self::Flooded => "Flooded",
             Self::Connected => "Connected",
             Self::SecretPublished => "SecretPublished",
             Self::Rotating => "Rotating",
@@ -116,6 +119,11 @@ pub enum Reason {
     Inactive,
     EventReceived,
     NoEventYet,
+    TooManyNewIssues,
+    TooManyNewReleases,
+    TooManyNewEnvironments,
+    TooManyNewTags,
+    TooManyNewUsers,
     RolloutWaiting,
     RolloutHalted,
     GatewayApiMissing,
@@ -205,6 +213,11 @@ impl Reason {
             Self::Inactive => "Inactive",
             Self::EventReceived => "EventReceived",
             Self::NoEventYet => "NoEventYet",
+            Self::TooManyNewIssues => "TooManyNewIssues",
+            Self::TooManyNewReleases => "TooManyNewReleases",
+            Self::TooManyNewEnvironments => "TooManyNewEnvironments",
+            Self::TooManyNewTags => "TooManyNewTags",
+            Self::TooManyNewUsers => "TooManyNewUsers",
             Self::RolloutWaiting => "RolloutWaiting",
             Self::RolloutHalted => "RolloutHalted",
             Self::GatewayApiMissing => "GatewayAPIMissing",

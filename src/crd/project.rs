@@ -235,7 +235,7 @@ pub struct ErrorTrackingProjectStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: events are received and stored. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". DatabaseReady: the schema is up to date and its login works. IngestReady: pods receive events. Receiving: events have come, the last one in the hour that the message names. Connected, instead of the three, of a project that another server keeps: it answers and lets the operator manage keys.
+    /// Ready: events are received and stored. Reconciling: something is under way. Stalled: a person must act. Paused: the annotation errortracking.dev/paused is "true". DatabaseReady: the schema is up to date and its login works. IngestReady: pods receive events. Receiving: events have come, the last one in the hour that the message names. Flooded, if it is there: more that is new has come within the last hour than is let in. Connected, instead of the three, of a project that another server keeps: it answers and lets the operator manage keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -39,7 +39,7 @@ use self::{
         metrics::Metrics,
         queue::{Echoes, Queue},
     },
-    jobs::{DeadKeys, Retention, SettleTombstones, Turns, Waking},
+    jobs::{DeadKeys, Floods, Retention, SettleTombstones, Turns, Waking},
     kinds::{
         Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled, Reloads, Tellings,
         project::{self, ProjectMetrics},
@@ -245,6 +245,7 @@ async fn work(
     jobs.start(Turns(context.clone()));
     jobs.start(SettleTombstones(context.clone()));
     jobs.start(DeadKeys(context.clone()));
+    jobs.start(Floods(context.clone()));
     jobs.start(Retention { context: context.clone(), metrics: projects });
 
     let mut controllers = JoinSet::new();

@@ -133,6 +133,7 @@ fn to_do(conditions: &[Condition]) -> Option<&Condition> {
         .or_else(|| holding(conditions, ConditionType::Paused))
         .or_else(not_ready)
         .or_else(|| holding(conditions, ConditionType::DeadKeyInUse))
+        .or_else(|| holding(conditions, ConditionType::Flooded))
         .or_else(|| holding(conditions, ConditionType::Reconciling))
         .or_else(|| holding(conditions, ConditionType::Rotating))
 }
@@ -163,7 +164,12 @@ mod tests {
         };
         let stalled = condition("Stalled", "True", "SecretConflict", "Secret taken is not ours: delete it\u{1b}[2J");
         let not_ready = condition("Ready", "False", "Progressing", "the Secret is to be written");
-        let projects = [project("shop", std::slice::from_ref(&ready)), project("api", &[])];
+        let flooded = condition("Flooded", "True", "TooManyNewIssues", "Give the key a rateLimit.");
+        let projects = [
+            project("shop", std::slice::from_ref(&ready)),
+            project("api", &[]),
+            project("web", &[ready.clone(), flooded]),
+        ];
         let keys = [
             key("taken", "shop", &[not_ready.clone(), stalled]),
             key(
@@ -178,13 +184,14 @@ mod tests {
         let table = table(&projects, &keys, now, Columns { namespace: false, wide: false });
         assert_eq!(
             table,
-            "NAME        READY   REASON           AGE    TO DO\n\
-             etp/api     -       -                120m   The operator has not seen it yet. Does it run, and does it look at this namespace?\n\
-             etk/lost    False   Progressing      120m   the Secret is to be written\n\
-             etp/shop    True    Available        120m   -\n\
-             etk/dead    True    EventsRefused    120m   Restart shop-1.\n\
-             etk/shop    True    Overlap          120m   Key 42 is held by 3 pods.\n\
-             etk/taken   False   SecretConflict   120m   Secret taken is not ours: delete it [2J\n"
+            "NAME        READY   REASON             AGE    TO DO\n\
+             etp/api     -       -                  120m   The operator has not seen it yet. Does it run, and does it look at this namespace?\n\
+             etk/lost    False   Progressing        120m   the Secret is to be written\n\
+             etp/shop    True    Available          120m   -\n\
+             etk/dead    True    EventsRefused      120m   Restart shop-1.\n\
+             etk/shop    True    Overlap            120m   Key 42 is held by 3 pods.\n\
+             etk/taken   False   SecretConflict     120m   Secret taken is not ours: delete it [2J\n\
+             etp/web     True    TooManyNewIssues   120m   Give the key a rateLimit.\n"
         );
     }
 }

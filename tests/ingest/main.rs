@@ -15,6 +15,7 @@ mod browsers;
 mod clock;
 mod endpoints;
 mod filters;
+mod floods;
 mod items;
 mod keys;
 mod limits;
@@ -32,4 +33,4 @@ mod users;
 mod wire;
 mod wrong_types;
 
-use support::{attacks, client, ingest as world, restartable};
+use support::{attacks, client, hours, ingest as world, restartable};

@@ -70,6 +70,33 @@ async fn whether_events_come_is_written_once_an_hour() {
 }
 
 #[tokio::test]
+async fn a_flood_is_told_while_it_lasts() {
+    let (world, mut operator, namespace) = shop().await;
+    let kind = "ErrorTrackingProject";
+    for (ago, met, told, is_written) in
+        [("0 min", 2_345, true, true), ("30 min", 2_999, true, false), ("61 min", 2_999, false, true)]
+    {
+        // One that starts looks at once; one that runs does within a minute of a flood, and ten after it.
+        drop(operator);
+        let flood = format!(
+            "an_hour = 1000, since = '2026-11-29T01:10:00Z', last_at = clock_timestamp() - interval '{ago}', met = {met}"
+        );
+        world.execute(&format!("UPDATE errortracking.floods SET {flood} WHERE kind = 'issues'")).await;
+        let mark = world.mark();
+        operator = world.start_and_lead().await;
+        eventually("what comes is told", Duration::from_secs(10), async || {
+            let flooded = namespace.condition(kind, "shop", "Flooded").await;
+            (flooded.is_some_and(|flooded| flooded.reason == "TooManyNewIssues") == told).then_some(())
+        })
+        .await;
+        sleep(Duration::from_secs(3)).await;
+        let written = writes(&world, &mark);
+        assert_eq!(!written.is_empty(), is_written, "{ago}: {written:?}");
+    }
+    assert_eq!(namespace.condition(kind, "shop", "Ready").await.unwrap().status, "True");
+}
+
+#[tokio::test]
 async fn the_same_manifests_applied_again_and_again_by_another_manager_change_nothing() {
     let (world, operator, namespace) = shop().await;
     let spec = json!({"backend": {"integrated": {"ingest": {"replicas": 0}}}});

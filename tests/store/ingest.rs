@@ -175,6 +175,34 @@ async fn an_event_id_counts_once_over_a_boundary_that_is_still_to_come() {
     assert_eq!(send(&ingest, shop, &[before]).await, applied(0, 1));
 }
 
+/// Whoever sends an event again does so soon; a look into a neighbour that is further away is not worth it.
+#[tokio::test]
+async fn an_event_id_is_looked_for_beside_its_partition_within_an_hour_of_the_boundary() {
+    let store = Store::create().await;
+    let (shop, ingest) = store.ingesting("shop").await;
+    let boundary = with_a_boundary(&store, shop, SignedDuration::from_hours(-3)).await;
+    let mut stored = 0;
+    for (before_minutes, after_minutes, is_known) in [(1, 1, true), (90, 59, true), (59, 90, false), (1, 61, false)] {
+        let mut first = row(1);
+        first.received_at = boundary - SignedDuration::from_mins(before_minutes);
+        let mut again = first.clone();
+        again.received_at = boundary + SignedDuration::from_mins(after_minutes);
+        assert_eq!(send(&ingest, shop, &[first]).await, applied(1, 0));
+        let counted = if is_known { applied(0, 1) } else { applied(1, 0) };
+        assert_eq!(send(&ingest, shop, &[again]).await, counted, "{before_minutes} and {after_minutes} minutes");
+        stored += counted.stored.cast_signed() + 1;
+    }
+    assert_eq!(store.number(shop, STORED).await, stored);
+
+    // Whoever looks where it need not now finds nothing to look into.
+    store.execute(shop, "UPDATE {schema}.partitions SET relname = 'nowhere' WHERE n = 1").await;
+    assert_eq!(send(&ingest, shop, &[row(1)]).await, applied(1, 0), "usual events");
+    let mut near = row(1);
+    near.received_at = boundary + SignedDuration::from_mins(59);
+    let batch = Batch { stream: Uuid::new_v4(), sequence: 1, rows: &[near], ..Batch::default() };
+    assert!(ingest_batch(&ingest, shop, &batch).await.is_err());
+}
+
 /// The same events sent by several writers at a time, some accepted before and some after the boundary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_writers_of_the_same_events_count_them_once() {

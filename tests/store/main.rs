@@ -7,6 +7,7 @@
 mod support;
 
 mod backend;
+mod floods;
 mod fresh;
 mod groupings;
 mod identity;

@@ -253,15 +253,17 @@ async fn pods_of_the_version_before_go_on_storing() {
     let store = Store::create().await;
     let (shop, ingest) = store.ingesting("shop").await;
     let role = store.admin.installation().ingest_role(shop);
-    // As it was before the last three migrations, but for the login's rights.
+    // As it was before everything after the third migration, but for the login's rights.
     let functions = "{schema}.ingest_regrouped, {schema}.claim_issues, {schema}.ingest, {schema}.name_releases, {schema}.apply_sessions, {schema}.apply_feedback,
-        {schema}.apply_outcomes, {schema}.count_usage, {schema}.outcomes_since, {schema}.release_health";
+        {schema}.apply_outcomes, {schema}.count_usage, {schema}.outcomes_since, {schema}.release_health, {schema}.has_room,
+        {schema}.room_for, {schema}.note_limited, {schema}.note_unnamed_sessions";
     let tables = TABLES.map(|table| format!("{{schema}}.{table}")).join(", ");
     store
         .execute(
             shop,
             &format!(
-                "DROP FUNCTION {functions}; DROP TABLE {tables};
+                "DROP FUNCTION {functions}; DROP TABLE {tables}, {{schema}}.flood_limits;
+                 ALTER TABLE {{schema}}.issue_counters DROP COLUMN users_hour, DROP COLUMN users_in_hour;
                  UPDATE errortracking.projects SET schema_version = 3"
             ),
         )

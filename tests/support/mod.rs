@@ -8,6 +8,7 @@
 pub mod attacks;
 pub mod authority;
 pub mod client;
+pub mod hours;
 pub mod ingest;
 pub mod key_servers;
 pub mod postgres;

@@ -2,6 +2,7 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
+    DROP TABLE errortracking.floods;
     DROP FUNCTION errortracking.user_key;
     ALTER TABLE errortracking.projects DROP COLUMN user_key;
     DROP FUNCTION errortracking.record_key_endpoint;
@@ -28,3 +29,13 @@ pub const BACK_TO_6: &str = "
     DROP INDEX errortracking.projects_namespace;
     ALTER TABLE errortracking.projects DROP COLUMN ingest_pods, DROP COLUMN ingest_role_since;
     UPDATE errortracking.schema_version SET version = 6;";
+
+/// What made a project's schema of the sixth version, in this order.
+pub const PROJECT_UP_TO_6: [&str; 6] = [
+    include_str!("../../migrations/project/0001_events.sql"),
+    include_str!("../../migrations/project/0002_issues.sql"),
+    include_str!("../../migrations/project/0003_ingest_batch.sql"),
+    include_str!("../../migrations/project/0004_reports.sql"),
+    include_str!("../../migrations/project/0005_ingest.sql"),
+    include_str!("../../migrations/project/0006_grouping_versions.sql"),
+];

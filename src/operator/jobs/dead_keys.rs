@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::{
     crd::ClientKey,
     operator::{
-        databases::{Database, DatabaseState, Dependents as _},
+        databases::Database,
         engine::{job::Job, queue::ObjectName},
         kinds::Context,
     },
@@ -28,13 +28,8 @@ impl Job for DeadKeys {
     const LIMIT: Duration = Duration::from_mins(10);
 
     async fn run(&mut self) -> Result<(), Infallible> {
-        let databases = &self.0.databases;
-        let elsewhere = self.0.caches.named();
-        let elsewhere = elsewhere.iter().map(|(namespace, secret)| databases.projects.state(namespace, secret));
-        for state in std::iter::once(databases.own()).chain(elsewhere) {
-            if let DatabaseState::Ready(database) = state {
-                self.wake(&database).await;
-            }
+        for database in self.0.ready_databases() {
+            self.wake(&database).await;
         }
         Ok(())
     }

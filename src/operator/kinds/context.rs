@@ -1,6 +1,6 @@
 //! The parts that every pass uses. Each can be handed over alone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::sync::Semaphore;
@@ -15,7 +15,7 @@ use super::{
     warnings::warnings,
 };
 use crate::operator::{
-    databases::{Databases, tombstones::Tombstones},
+    databases::{Database, DatabaseState, Databases, Dependents as _, tombstones::Tombstones},
     engine::metrics::Metrics,
     objects::{ApplyError, ChildWriter, EventRecorder, StatusWriter, namespaces::NamespaceLabels},
 };
@@ -55,6 +55,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// The databases that can be asked now, the operator's own first.
+    #[must_use]
+    pub fn ready_databases(&self) -> Vec<Arc<Database>> {
+        let elsewhere = self.caches.named();
+        let elsewhere = elsewhere.iter().map(|(namespace, secret)| self.databases.projects.state(namespace, secret));
+        let ready = |state| match state {
+            DatabaseState::Ready(database) => Some(database),
+            _ => None,
+        };
+        std::iter::once(self.databases.own()).chain(elsewhere).filter_map(ready).collect()
+    }
+
     /// Writes the status if it has changed, and publishes the warnings.
     pub async fn report<K: Kind>(&self, object: &K, before: &K::Status, status: &K::Status) -> Result<(), ApplyError> {
         if before == status {

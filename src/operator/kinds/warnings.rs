@@ -18,13 +18,13 @@ pub fn warnings<'a>(before: &'a [Condition], after: &'a [Condition]) -> impl Ite
 
 fn needs_somebody(condition: &Condition) -> bool {
     use ConditionType::{
-        DatabaseReady, DeadKeyInUse, IngestReady, Paused, RolledOut, Rotating, SecretPublished, Stalled,
+        DatabaseReady, DeadKeyInUse, Flooded, IngestReady, Paused, RolledOut, Rotating, SecretPublished, Stalled,
     };
     let status = |status: ConditionStatus| condition.status == status.as_str();
     let reason = |reasons: &[Reason]| reasons.iter().any(|reason| reason.as_str() == condition.reason);
     let quiet = [Reason::Progressing, Reason::WaitingForPods, Reason::ScaledToZero];
     match ConditionType::ALL.into_iter().find(|kind| kind.as_str() == condition.type_) {
-        Some(Stalled | DeadKeyInUse) => status(ConditionStatus::True),
+        Some(Stalled | DeadKeyInUse | Flooded) => status(ConditionStatus::True),
         Some(Rotating) => reason(&[Reason::Invalid, Reason::RestartReverted]),
         Some(RolledOut) => reason(&[Reason::GraceTooShort, Reason::RestartReverted]),
         Some(DatabaseReady | IngestReady) => status(ConditionStatus::False) && !reason(&quiet),

@@ -5,6 +5,7 @@
 //! partition, ending a login's sessions) is fenced just before and harmless when repeated.
 
 mod catalog;
+mod floods;
 mod former_logins;
 mod ingest_pods;
 mod instances;
@@ -36,6 +37,7 @@ use sqlx::PgPool;
 pub(super) use self::keys::state_of_key;
 pub use self::{
     catalog::CatalogProject,
+    floods::{Flood, FloodKind},
     former_logins::LeftLogin,
     ingest_pods::{LONGEST_TRANSACTION, PodGrant, connection_limit},
     instances::{Ended, IngestInstance},
@@ -222,6 +224,8 @@ pub struct ProjectRow {
     pub login_since: Option<Timestamp>,
     /// When something was accepted last with any of its keys, by the database's clock.
     pub keys_used_at: Option<Timestamp>,
+    /// What came in such numbers within the last hour that limits were met, by its kind.
+    pub floods: Vec<Flood>,
     /// External URLs that the DSNs of keys name which are accepted; at most 20.
     pub endpoints: Vec<String>,
     /// SHA-256 of the password that was set last.

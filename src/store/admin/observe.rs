@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow};
 
 use super::{
     Admin, DeletionPolicy, Location, Partition, Phase, ProjectIdentity, ProjectRow, ProjectSettings, SchemaOwner,
-    ingest_pods, projects::project_id,
+    floods, ingest_pods, projects::project_id,
 };
 use crate::{
     dsn::ProjectId,
@@ -47,7 +47,7 @@ SELECT
         ),
         false
     ) AS grants_ok,
-    l.froms, l.tos
+    l.froms, l.tos, d.flood_kinds, d.flood_limits, d.flood_sinces, d.floods_met
 FROM errortracking.projects AS p
 LEFT JOIN errortracking.settings AS s USING (project_id)
 LEFT JOIN pg_namespace AS n ON n.nspname = 'project_' || p.project_id
@@ -66,6 +66,15 @@ CROSS JOIN LATERAL (
         ORDER BY leaf.relname DESC LIMIT 10000
     ) AS a
 ) AS l
+CROSS JOIN LATERAL (
+    SELECT array_agg(left(f.kind, 64)) AS flood_kinds, array_agg(f.an_hour) AS flood_limits,
+        array_agg(f.since) AS flood_sinces, array_agg(f.met) AS floods_met
+    FROM (
+        SELECT w.kind, w.an_hour, w.since, w.met FROM errortracking.floods AS w
+        WHERE w.project_id = p.project_id AND w.last_at > clock_timestamp() - interval '1 hour' AND isfinite(w.since)
+        LIMIT 20
+    ) AS f
+) AS d
 ";
 
 /// A deleted project is found until its schema is dropped, and a living one first.
@@ -182,6 +191,7 @@ impl FromRow<'_, PgRow> for ProjectRow {
             login_since: row.try_get::<Option<Timestamptz>, _>("ingest_role_since")?.map(Timestamptz::to_jiff),
             endpoints: row.try_get("endpoints")?,
             keys_used_at: row.try_get::<Option<Timestamptz>, _>("keys_used_at")?.map(Timestamptz::to_jiff),
+            floods: floods::of_row(row)?,
             password_digest: digest.and_then(|digest| digest.try_into().ok()),
             partitions,
         })

@@ -17,6 +17,8 @@ use crate::{
 
 /// Issues forgotten in one transaction, which holds ingest back while it runs; and issues whose rows go together.
 const ISSUES_A_BATCH: i64 = 500;
+/// Tag keys forgotten in one transaction, which does so too.
+const TAG_KEYS_A_BATCH: i64 = 500;
 /// Marks of writers that have been silent so long are of pods long gone, with what they had spooled.
 const MARKS_DAYS: i32 = 90;
 /// Instances that said that they end, with nothing left to tell, are of interest to people only.
@@ -85,6 +87,7 @@ impl Admin {
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
         let issues = self.forget_issues(project, before).await?;
+        self.forget_tag_keys(project).await?;
         Ok(Expired { partitions, events, issues })
     }
 
@@ -226,6 +229,40 @@ impl Admin {
             }
             let done = format!("DELETE FROM {schema}.expired_issues WHERE issue_id = ANY ($1)");
             self.change(sqlx::query(AssertSqlSafe(done)).bind(issues)).await?;
+        }
+    }
+
+    /// Keys that no issue has any more make room for others. With ingest held back: a batch that has looked a key up must
+    /// not use it afterwards.
+    async fn forget_tag_keys(&self, project: ProjectId) -> Result<(), StoreError> {
+        let schema = project.schema();
+        let unused = format!("NOT EXISTS (SELECT FROM {schema}.issue_tags AS i WHERE i.key_id = k.key_id)");
+        loop {
+            let mut transaction = self.begin_waiting(GATE_LOCK_TIMEOUT).await?;
+            let candidates: Vec<(i32,)> = sqlx::query_as(AssertSqlSafe(format!(
+                "SELECT k.key_id FROM {schema}.tag_keys AS k WHERE {unused} LIMIT $1"
+            )))
+            .bind(TAG_KEYS_A_BATCH)
+            .fetch_all(&mut *transaction)
+            .await?;
+            if candidates.is_empty() {
+                return Ok(());
+            }
+            let candidates: Vec<i32> = candidates.into_iter().map(|(key,)| key).collect();
+            sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {schema}.ingest_gate IN EXCLUSIVE MODE")))
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query(AssertSqlSafe(format!(
+                "WITH forgotten AS (
+                    DELETE FROM {schema}.tag_keys AS k WHERE k.key_id = ANY ($1) AND {unused} RETURNING k.key_id
+                 )
+                 UPDATE {schema}.flood_limits SET total = greatest(total - (SELECT count(*) FROM forgotten), 0)
+                 WHERE kind = 'tags'"
+            )))
+            .bind(&candidates)
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
         }
     }
 

@@ -217,10 +217,12 @@ impl Admin {
             .bind(project.as_i64())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query("DELETE FROM errortracking.ingest_instances WHERE project_id = $1")
-            .bind(project.as_i64())
-            .execute(&mut *transaction)
-            .await?;
+        for table in ["ingest_instances", "floods"] {
+            sqlx::query(AssertSqlSafe(format!("DELETE FROM errortracking.{table} WHERE project_id = $1")))
+                .bind(project.as_i64())
+                .execute(&mut *transaction)
+                .await?;
+        }
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ pub struct ProjectUsage {
     pub bytes: i64,
     /// When it was received.
     pub oldest_event: Option<Timestamp>,
-    /// The most first.
+    /// The most first. What was limited is stored, and is among what was accepted.
     pub outcomes: Vec<OutcomeCount>,
 }
 
@@ -40,7 +40,7 @@ impl Admin {
     pub async fn project_usage(&self, project: ProjectId, since: Timestamp) -> Result<ProjectUsage, StoreError> {
         let counts: Vec<(String, String, i64)> = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT outcome, reason, sum(quantity)::bigint FROM {}.outcomes_since($1)
-             WHERE outcome <> 'accepted' OR category IN ('error', 'security')
+             WHERE (outcome <> 'accepted' OR category IN ('error', 'security')) AND outcome <> 'limited'
              GROUP BY outcome, reason ORDER BY 3 DESC, outcome, reason",
             project.schema()
         )))

@@ -79,7 +79,8 @@ pub struct Applied {
     /// `false`: this (stream, sequence) was applied before; nothing was done now.
     pub applied: bool,
     pub stored: u64,
-    /// Events whose id was there already, in this batch, this partition or the one next to it.
+    /// Events whose id was there already: in this batch, in this partition, or in one next to it that begins or ends
+    /// within an hour of the batch.
     pub duplicates: u64,
     /// Of the windows asked for, with this batch, in their order; a key that the project does not have is left out.
     /// Empty when nothing was done now.

@@ -70,6 +70,8 @@ pub enum Outcome {
     RateLimited,
     /// The project does not want it.
     Filtered,
+    /// Stored, in a form that makes nothing new, as the project had too much new in the hour. The database says so itself.
+    Limited,
     /// Taken with the rest of its request, and not kept.
     Dropped,
     /// Postgres does not take it; it is kept aside.
@@ -81,11 +83,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Refused,
         Self::RateLimited,
         Self::Filtered,
+        Self::Limited,
         Self::Dropped,
         Self::Quarantined,
         Self::Lost,
@@ -99,6 +102,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::RateLimited => "rate_limited",
             Self::Filtered => "filtered",
+            Self::Limited => "limited",
             Self::Dropped => "dropped",
             Self::Quarantined => "quarantined",
             Self::Lost => "lost",

@@ -27,7 +27,11 @@ use crate::{
             child::{ChildKind, Drift},
         },
     },
-    store::{StoreError, tls::Tls},
+    store::{
+        StoreError,
+        admin::{Flood, FloodKind},
+        tls::Tls,
+    },
 };
 
 /// What a status is made from, before it is made.
@@ -426,6 +430,18 @@ fn all_integrated() -> Vec<HealthState> {
             |scene| {
                 let keys_used_at = Some(Timestamp::UNIX_EPOCH);
                 scene.observed.database = CatalogRow::Known(Catalogued { keys_used_at, ..Catalogued::settled() });
+            },
+            "Available Ready",
+            "Current",
+            "Healthy",
+        ),
+        state(
+            "ready, and flooded",
+            |scene| {
+                let flood =
+                    Flood { kind: FloodKind::Issues, an_hour: 1_000, since: Timestamp::UNIX_EPOCH, met: 20_000 };
+                let known = Catalogued { floods: vec![flood], ..Catalogued::settled() };
+                scene.observed.database = CatalogRow::Known(known);
             },
             "Available Ready",
             "Current",

@@ -66,6 +66,7 @@ impl ProjectPass<'_> {
             pods_granted: state.serves_pods(pods),
             partitions_complete: state.partitions_ready(now),
             keys_used_at: state.keys_used_at,
+            floods: state.floods.clone(),
         }
     }
 

@@ -5,6 +5,7 @@ mod deletion;
 mod elsewhere;
 mod exposure;
 mod facts;
+mod floods;
 #[cfg(test)]
 mod health_states;
 mod identity;
@@ -452,12 +453,8 @@ impl Pass for ProjectPass<'_> {
             }
             (Step::Migrate, Some(id)) => {
                 database.admin.migrate_project(id).await?;
-                let schema = id.schema();
-                self.context.events.announce(
-                    self.project,
-                    EventReason::SchemaMigrated,
-                    &format!("Schema {schema} is up to date."),
-                );
+                let note = format!("Schema {} is up to date.", id.schema());
+                self.context.events.announce(self.project, EventReason::SchemaMigrated, &note);
             }
             (Step::CreatePartitions, Some(id)) => {
                 database.admin.ensure_partitions(id, Timestamp::now()).await?;

@@ -7,9 +7,12 @@ use super::{
     exposure::NoAddress,
     rollout::{Held, Rollout},
 };
-use crate::operator::{
-    databases::Unavailable,
-    objects::child::{ChildKind, Drift},
+use crate::{
+    operator::{
+        databases::Unavailable,
+        objects::child::{ChildKind, Drift},
+    },
+    store::admin::Flood,
 };
 
 /// A project and everything that it owns, as they were observed.
@@ -119,6 +122,8 @@ pub struct Catalogued {
     pub partitions_complete: bool,
     /// When something was accepted last with any of its keys.
     pub keys_used_at: Option<Timestamp>,
+    /// Limits that were met within the last hour, the worst first.
+    pub floods: Vec<Flood>,
 }
 
 impl Catalogued {
@@ -142,6 +147,7 @@ impl Catalogued {
             pods_granted: true,
             partitions_complete: true,
             keys_used_at: None,
+            floods: Vec::new(),
         }
     }
 }

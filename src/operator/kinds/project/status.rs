@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{
-    elsewhere,
+    elsewhere, floods,
     names::internal_url,
     plan::{CatalogRow, Observed},
     rollout::Rollout,
@@ -92,6 +92,14 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
             conditions.set(ConditionType::Receiving, receiving.status, receiving.reason, receiving.message);
         }
         None => conditions.keep(ConditionType::Receiving),
+    }
+    match &view.observed.database {
+        CatalogRow::Known(known) => {
+            if let Some((reason, message)) = floods::describe(&known.floods) {
+                conditions.set(ConditionType::Flooded, ConditionStatus::True, reason, message);
+            }
+        }
+        _ => conditions.keep(ConditionType::Flooded),
     }
     if let Some(value) = unread_pause(&project.metadata) {
         conditions.set_pause_ignored(value);
@@ -291,7 +299,11 @@ mod tests {
     };
     use crate::{
         operator::databases::Unavailable,
-        store::{StoreError, tls::Tls},
+        store::{
+            StoreError,
+            admin::{Flood, FloodKind},
+            tls::Tls,
+        },
     };
 
     fn observed(rollout: Rollout) -> Observed {
@@ -362,6 +374,26 @@ mod tests {
         let away = Observed { database: unavailable(), ..used(None) };
         assert_eq!(told(&first, &away).1, message);
         assert_eq!(told(&ErrorTrackingProjectStatus::default(), &away).1, "");
+    }
+
+    #[test]
+    fn a_flood_is_told_until_an_hour_after_it_and_takes_nothing_away() {
+        let flood = Flood { kind: FloodKind::Releases, an_hour: 500, since: Timestamp::UNIX_EPOCH, met: 1_234 };
+        let with = |floods: Vec<Flood>| {
+            let known = Catalogued { floods, ..Catalogued::settled() };
+            Observed { database: CatalogRow::Known(known), ..observed(pods(2, 2)) }
+        };
+        let none = ErrorTrackingProjectStatus::default();
+        let flooded = status_of(&json!({}), &none, &with(vec![flood]));
+        assert_eq!(condition(&flooded, "Flooded"), ("True".into(), "TooManyNewReleases".into()));
+        assert_eq!(condition(&flooded, "Ready"), ("True".into(), "Available".into()));
+        // What changes all the time is not written all the time.
+        assert_eq!(status_of(&json!({}), &flooded, &with(vec![Flood { met: 1_999, ..flood }])), flooded);
+        // A database that is away takes nothing back.
+        let away = Observed { database: unavailable(), ..with(vec![]) };
+        assert_eq!(condition(&status_of(&json!({}), &flooded, &away), "Flooded").0, "True");
+        let over = status_of(&json!({}), &flooded, &with(vec![]));
+        assert!(!over.conditions.iter().any(|condition| condition.type_ == "Flooded"));
     }
 
     fn unavailable() -> CatalogRow {
