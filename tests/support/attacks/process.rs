@@ -23,7 +23,9 @@ impl Process {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (address, probes) = (free(), free());
         // The examples, which share these files, are built without it.
-        let program = option_env!("CARGO_BIN_EXE_error-tracking-operator").expect("a test or a benchmark");
+        let Some(program) = option_env!("CARGO_BIN_EXE_error-tracking-operator") else {
+            panic!("only tests and benchmarks have the program")
+        };
         let child = Command::new(program)
             .args(["ingest", "--instance", "shop-ingest-9", "--drain-delay", "1s"])
             .args(["--project-id", &world.project.to_string(), "--database"])

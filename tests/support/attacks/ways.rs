@@ -1,6 +1,6 @@
 //! The ways to attack.
 
-use std::{convert::Infallible, io::Write as _, time::Duration};
+use std::{convert::Infallible, fmt::Write as _, io::Write as _, time::Duration};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -82,7 +82,7 @@ impl Way {
             }
             Self::SlowClients => {
                 let head = Bytes::from(format!("POST {} HTTP/1.1\r\nHost: ingest\r\nX-Slow: ", target.path("store")));
-                let body = post("store", "", &[b'{'; 100_000]).slice(..head.len() + 50);
+                let body = post("store", "", &vec![b'{'; 100_000]).slice(..head.len() + 50);
                 for number in 0..CONNECTIONS {
                     attackers.spawn(slow(if number % 2 == 0 { head.clone() } else { body.clone() }));
                 }
@@ -128,15 +128,13 @@ async fn send(target: Target, requests: Vec<Bytes>, pause: Duration, until: Inst
     let mut connection = None;
     while Instant::now() < until {
         ticks.tick().await;
-        let mut stream = match connection.take() {
-            Some(stream) => stream,
-            None => match TcpStream::connect(target.address).await {
-                Ok(stream) => stream,
-                Err(_) => {
-                    told.count("not connected");
-                    continue;
-                }
-            },
+        let open = match connection.take() {
+            Some(stream) => Ok(stream),
+            None => TcpStream::connect(target.address).await,
+        };
+        let Ok(mut stream) = open else {
+            told.count("not connected");
+            continue;
         };
         let Some(request) = requests.next() else { return };
         let answered = async {
@@ -290,8 +288,8 @@ fn event(bytes: usize, number: u64) -> String {
         while text.len() < length {
             let number = next();
             text += LOOKS[usize::try_from(number % 16).unwrap()];
-            text +=
-                &format!("{:x}.{}-{}\u{e9}{} ", number >> 8, number >> 40, (number >> 20) % 1000, (number >> 30) % 7);
+            write!(text, "{:x}.{}-{}\u{e9}{} ", number >> 8, number >> 40, (number >> 20) % 1000, (number >> 30) % 7)
+                .unwrap();
         }
         text
     };
