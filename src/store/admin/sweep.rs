@@ -62,13 +62,13 @@ impl Admin {
         T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Clone + Send,
     {
         let Rows { table, condition, value } = rows;
-        let list = |column: &dyn Fn(usize, &str, &str) -> String| {
-            let columns = (1..).zip(index).map(|(n, (name, of_type))| column(n, name, of_type));
-            columns.collect::<Vec<_>>().join(", ")
+        let columns = |form: &dyn Fn(usize, &str, &str) -> String| {
+            let forms = (1..).zip(index).map(|(n, (name, of_type))| form(n, name, of_type));
+            forms.collect::<Vec<_>>().join(", ")
         };
-        let key = list(&|_, name, _| format!("r.{name}"));
-        let behind = format!("({key}) > ({})", list(&|n, _, of_type| format!("($2::text[])[{n}]::{of_type}")));
-        let (texts, descending) = (list(&|_, name, _| format!("r.{name}::text")), key.replace(',', " DESC,"));
+        let key = columns(&|_, name, _| format!("r.{name}"));
+        let behind = format!("({key}) > ({})", columns(&|n, _, of_type| format!("($2::text[])[{n}]::{of_type}")));
+        let (texts, descending) = (columns(&|_, name, _| format!("r.{name}::text")), key.replace(',', " DESC,"));
         let mut last: Option<Vec<String>> = None;
         loop {
             let behind = if last.is_some() { &behind } else { "true" };

@@ -23,7 +23,7 @@ impl UserKey {
 
     /// HMAC-SHA-256 (RFC 2104) of `message`.
     #[must_use]
-    pub fn mac(&self, message: &[u8]) -> [u8; 32] {
+    pub(crate) fn mac(&self, message: &[u8]) -> [u8; 32] {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.chain_update(message).finalize().into_bytes().into()
