@@ -269,3 +269,64 @@ fn what_is_wrapped_again_and_again_is_not_looked_into_for_ever() {
     let stored = String::from_utf8_lossy(&cleaned);
     assert!(!stored.contains("4111 1111") && serde_json::from_slice::<Value>(&cleaned).is_ok());
 }
+
+/// What `@sentry/node` 11 collects of a request unless it is told not to, as it comes where the SDK itself filters nothing.
+#[test]
+fn what_javascript_collects_by_default_loses_its_secrets_and_stays_usable() {
+    let scrubber = Scrubber::new(&Privacy::default());
+    let event = json!({
+        "platform": "node",
+        "transaction": "POST /checkout",
+        "user": {"id": "5", "email": "ann@shop.example", "ip_address": "203.0.113.9"},
+        "request": {
+            "method": "POST",
+            "url": "https://shop.example/checkout?token=planted-1&page=3",
+            "query_string": "token=planted-2&page=3",
+            "headers": {
+                "host": "shop.example", "content-type": "application/json", "x-forwarded-for": "203.0.113.9",
+                "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+                "authorization": "Bearer planted-3", "cookie": "session=planted-4; theme=dark", "x-api-key": "planted-5",
+                "x-csrf-token": "planted-6", "proxy-authorization": "Basic planted-7", "x-auth-request-token": "planted-8",
+            },
+            "cookies": {"session": "planted-9", "theme": "dark", "remember_me": "planted-10"},
+            "data": r#"{"sku":"sku-1","password":"planted-11","card":"4111111111111111","nested":{"client_secret":"planted-12"}}"#,
+        },
+        "exception": {"values": [{"type": "Error", "value": "pay failed", "stacktrace": {"frames": [{
+            "function": "pay", "in_app": true,
+            "vars": {"password": "planted-13", "order": 5, "headers": {"Authorization": "planted-14"}},
+        }]}}]},
+        "breadcrumbs": [{
+            "category": "http", "data": {"url": "https://pay.example/charge?api_key=planted-15&amount=5", "status_code": 402},
+        }],
+        "extra": {"arguments": ["--token", "planted-16", "--verbose"]},
+    });
+    let payload = event.to_string();
+    let cleaned = String::from_utf8(scrubber.clean(payload.as_bytes(), None).unwrap().payload.into_owned()).unwrap();
+    assert!(!cleaned.contains("planted") && !cleaned.contains("4111"), "{cleaned}");
+    let cleaned: Value = serde_json::from_str(&cleaned).unwrap();
+    for unchanged in [
+        "/platform",
+        "/transaction",
+        "/user",
+        "/request/method",
+        "/request/headers/host",
+        "/request/headers/user-agent",
+        "/request/headers/content-type",
+        "/request/headers/x-forwarded-for",
+        "/request/cookies/theme",
+        "/exception/values/0/value",
+        "/exception/values/0/stacktrace/frames/0/vars/order",
+        "/breadcrumbs/0/data/status_code",
+    ] {
+        assert_eq!(cleaned.pointer(unchanged), event.pointer(unchanged), "{unchanged}");
+    }
+    for (place, expected) in [
+        ("/request/url", "https://shop.example/checkout?token=[Filtered]&page=3"),
+        ("/request/query_string", "token=[Filtered]&page=3"),
+        ("/breadcrumbs/0/data/url", "https://pay.example/charge?api_key=[Filtered]&amount=5"),
+    ] {
+        assert_eq!(cleaned.pointer(place).and_then(Value::as_str), Some(expected), "{place}");
+    }
+    assert!(cleaned["request"]["data"].as_str().unwrap().contains("sku-1"), "{cleaned}");
+    assert_eq!(cleaned["extra"]["arguments"][2], "--verbose");
+}
