@@ -3,6 +3,8 @@
 
 use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
+
 use crate::protocol::event::Frame;
 
 /// Prefixes of what frames of one platform are in: its runtimes and frameworks, and the bridges that report what is
@@ -20,11 +22,25 @@ struct Libraries {
 struct Prefixes {
     platforms: Vec<&'static str>,
     modules: Vec<&'static str>,
-    paths: Vec<&'static str>,
+    paths: PathParts,
     bridges: Vec<&'static str>,
     /// Those of `bridges` that are part of a path.
-    bridge_paths: Vec<&'static str>,
+    bridge_paths: PathParts,
     machinery: Vec<&'static str>,
+}
+
+/// Parts of paths, made ready to be found in many.
+struct PathParts {
+    finders: Vec<Finder<'static>>,
+    /// One of them is a directory.
+    has_directory: bool,
+}
+
+impl PathParts {
+    fn new(parts: &[&'static str]) -> Self {
+        let has_directory = parts.iter().any(|part| part.contains(['/', '\\']));
+        Self { finders: parts.iter().map(|part| Finder::new(*part)).collect(), has_directory }
+    }
 }
 
 static PREFIXES: LazyLock<Vec<Prefixes>> = LazyLock::new(|| LIBRARIES.iter().map(Libraries::prefixes).collect());
@@ -37,9 +53,9 @@ impl Libraries {
         Prefixes {
             platforms: parts(self.platforms),
             modules: parts(self.modules),
-            paths: parts(self.paths),
+            paths: PathParts::new(&parts(self.paths)),
             bridges: parts(self.bridges),
-            bridge_paths: parts(self.bridges).into_iter().filter(is_path).collect(),
+            bridge_paths: PathParts::new(&parts(self.bridges).into_iter().filter(is_path).collect::<Vec<_>>()),
             machinery: parts(self.machinery),
         }
     }
@@ -261,13 +277,13 @@ fn is_prefix(name: &str, prefix: &str) -> bool {
     })
 }
 
-fn has_any(frame: &Frame, parts: &[&str]) -> bool {
+fn has_any(frame: &Frame, parts: &PathParts) -> bool {
     // A module says it, where there is one, and costs less.
-    if frame.module.is_some() && parts.iter().all(|part| !part.contains(['/', '\\'])) {
+    if frame.module.is_some() && !parts.has_directory {
         return false;
     }
     let mut paths = [&frame.abs_path, &frame.filename, &frame.package].into_iter().filter_map(Option::as_deref);
-    paths.any(|path| parts.iter().any(|part| path.contains(part)))
+    paths.any(|path| parts.finders.iter().any(|part| part.find(path.as_bytes()).is_some()))
 }
 
 /// The parts that applications write themselves to report what is logged: `(*LogHook).Fire`, `SentryAppender.append`.
