@@ -25,13 +25,13 @@ pub(super) fn add(tags: &mut Tags, sources: Sources<'_>) {
     let Sources { contexts, inferred, exceptions, request_url, transaction, logger, dist } = sources;
     for (name, full_name, software) in [
         ("runtime.name", "runtime", contexts.runtime.software()),
-        ("os.name", "os", contexts.os.software().or(inferred.os)),
-        ("browser.name", "browser", contexts.browser.software().or(inferred.browser)),
+        ("os.name", "os", contexts.os.software().or_else(|| inferred.os())),
+        ("browser.name", "browser", contexts.browser.software().or_else(|| inferred.browser())),
     ] {
         tags.add(full_name, software.as_ref().map(Software::full_name));
         tags.add(name, software.map(|software| software.name));
     }
-    tags.add("device", owned(contexts.device.device()).or(inferred.device));
+    tags.add("device", owned(contexts.device.device()).or_else(|| inferred.device()));
     // The outermost exception knows best; a cause counts where an SDK marks nothing else.
     let mut outermost_first = exceptions.iter().rev();
     tags.add("mechanism", outermost_first.clone().find_map(|exception| exception.mechanism.clone()));

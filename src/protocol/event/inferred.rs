@@ -1,11 +1,9 @@
 //! What an event does not say of browser, system and device, and the request that it happened in does. It goes into the
 //! tags, and into the contexts of the payload, where people look for it.
 
-use serde_json::{Map, Value, json};
-
 use super::{
     context::{Contexts, Software},
-    user_agent::Agent,
+    user_agent::{Agent, Read},
 };
 
 /// Text that belongs into a payload: `payload[..at]`, `text`, `payload[at..]` is the event with it.
@@ -28,37 +26,51 @@ impl Insertion {
 /// Browser, system and device as far as only the request's `User-Agent` says them.
 #[derive(Default)]
 pub(super) struct Inferred {
-    pub(super) browser: Option<Software>,
-    pub(super) os: Option<Software>,
-    pub(super) device: Option<String>,
+    known: Option<Read>,
+    /// What the contexts leave open.
+    browser: bool,
+    os: bool,
+    device: bool,
 }
 
 impl Inferred {
     /// What `contexts` leave open of that which `user_agent` says.
     pub(super) fn new(contexts: &Contexts, user_agent: Option<&str>) -> Self {
-        let Some(user_agent) = user_agent else { return Self::default() };
-        let known = Agent::of(user_agent);
-        let agent = &known.1;
         Self {
-            browser: agent.browser.clone().filter(|_| contexts.browser.software().is_none()),
-            os: agent.os.clone().filter(|_| contexts.os.software().is_none()),
-            device: agent.device.clone().filter(|_| contexts.device.device().is_none()),
+            known: user_agent.map(Agent::of),
+            browser: contexts.browser.software().is_none(),
+            os: contexts.os.software().is_none(),
+            device: contexts.device.device().is_none(),
         }
+    }
+
+    fn agent(&self) -> Option<&Agent> {
+        self.known.as_ref().map(|known| &known.1)
+    }
+
+    pub(super) fn browser(&self) -> Option<Software> {
+        self.agent().filter(|_| self.browser)?.browser.clone()
+    }
+
+    pub(super) fn os(&self) -> Option<Software> {
+        self.agent().filter(|_| self.os)?.os.clone()
+    }
+
+    pub(super) fn device(&self) -> Option<String> {
+        self.agent().filter(|_| self.device)?.device.clone()
     }
 
     /// As contexts at the end of those in `payload`, whose text ends at `contexts_end`; `None`: it has none.
     pub(super) fn insertion(&self, payload: &[u8], contexts_end: Option<usize>) -> Option<Insertion> {
-        let software = |kind, it: &Option<Software>| {
-            let Software { name, version } = it.as_ref()?;
-            Some((kind, json!({ "type": kind, "name": name, "version": version })))
-        };
-        let device = self.device.as_ref().map(|family| ("device", json!({ "type": "device", "family": family })));
-        let contexts: Map<String, Value> = [software("browser", &self.browser), software("os", &self.os), device]
-            .into_iter()
-            .flatten()
-            .map(|(kind, context)| (kind.to_owned(), context))
-            .collect();
-        if contexts.is_empty() {
+        let is_open = [self.browser, self.os, self.device];
+        let contexts = self
+            .agent()?
+            .contexts
+            .iter()
+            .zip(is_open)
+            .filter_map(|(context, open)| context.as_deref().filter(|_| open));
+        let members = contexts.collect::<Vec<_>>().join(",");
+        if members.is_empty() {
             return None;
         }
         // In front of the bracket that closes the contexts, or the event.
@@ -66,10 +78,9 @@ impl Inferred {
         let at = payload.get(..end)?.iter().rposition(|byte| *byte == b'}')?;
         let last = payload[..at].iter().rev().find(|byte| !byte.is_ascii_whitespace());
         let comma = if last == Some(&b'{') { "" } else { "," };
-        let members = Value::Object(contexts).to_string();
         let text = match contexts_end {
-            Some(_) => format!("{comma}{}", &members[1..members.len() - 1]),
-            None => format!("{comma}\"contexts\":{members}"),
+            Some(_) => format!("{comma}{members}"),
+            None => format!("{comma}\"contexts\":{{{members}}}"),
         };
         Some(Insertion { at, text })
     }

@@ -9,6 +9,7 @@ use std::{
     rc::Rc,
 };
 
+use serde_json::{Value, json};
 use woothee::parser::{Parser, WootheeResult};
 
 use super::{context::Software, crawlers::crawler};
@@ -20,6 +21,8 @@ pub(super) struct Agent {
     pub(super) os: Option<Software>,
     /// `iPhone`, `Pixel 7`, `Mac`; `Spider` for a crawler.
     pub(super) device: Option<String>,
+    /// The same three as members of an event's contexts, in JSON: `"device":{"family":"Mac","type":"device"}`.
+    pub(super) contexts: [Option<String>; 3],
 }
 
 /// Applications that show pages, then programs that `woothee` takes for the browser they are made of: what stands in
@@ -95,7 +98,7 @@ impl Agent {
         if let Some(product) = crawler(user_agent) {
             let (name, version) = product.split_once('/').unwrap_or((product, ""));
             let browser = Some(Software::new(name, short(version)));
-            return Self { browser, os: None, device: Some("Spider".to_owned()) };
+            return Self::new(browser, None, Some("Spider".to_owned()));
         }
         let known = Parser::new().parse(user_agent);
         let os = known.as_ref().and_then(os);
@@ -103,7 +106,22 @@ impl Agent {
             .or_else(|| known.as_ref().and_then(|known| browser(known, user_agent)))
             .or_else(|| program(user_agent));
         let device = os.as_ref().and_then(|os| device(&os.name, user_agent));
-        Self { browser, os, device }
+        Self::new(browser, os, device)
+    }
+
+    fn new(browser: Option<Software>, os: Option<Software>, device: Option<String>) -> Self {
+        let member = |kind: &str, context: Value| format!("\"{kind}\":{context}");
+        let software = |kind, software: &Option<Software>| {
+            let Software { name, version } = software.as_ref()?;
+            let mut context = json!({ "type": kind, "name": name });
+            if let Some(version) = version {
+                context["version"] = json!(version);
+            }
+            Some(member(kind, context))
+        };
+        let family = device.as_ref().map(|family| member("device", json!({ "type": "device", "family": family })));
+        let contexts = [software("browser", &browser), software("os", &os), family];
+        Self { browser, os, device, contexts }
     }
 }
 

@@ -7,7 +7,7 @@ const IPHONE: &str =
 
 /// Browser, system and device as tags show them.
 fn read(user_agent: &str) -> [String; 3] {
-    let Agent { browser, os, device } = Agent::of(user_agent).1.clone();
+    let Agent { browser, os, device, .. } = Agent::of(user_agent).1.clone();
     let full = |software: Option<Software>| software.map(|software| software.full_name()).unwrap_or_default();
     [full(browser), full(os), device.unwrap_or_default()]
 }
@@ -155,4 +155,13 @@ fn no_more_agents_are_remembered_than_have_a_place() {
         assert_eq!(read(&format!("curl/{number}.0"))[0], format!("curl {number}.0"));
     }
     SEEN.with_borrow(|seen| assert_eq!(seen.len(), REMEMBERED));
+}
+
+#[test]
+fn contexts_say_no_more_than_is_known() {
+    let contexts =
+        Agent::of(&format!("{MOZILLA} (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")).1.contexts.clone();
+    let [browser, os, device] = contexts.map(Option::unwrap_or_default);
+    assert_eq!(browser, r#""browser":{"name":"Firefox","type":"browser","version":"128.0"}"#);
+    assert_eq!((os.as_str(), device.as_str()), (r#""os":{"name":"Linux","type":"os"}"#, ""));
 }
