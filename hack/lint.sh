@@ -69,6 +69,8 @@ arrows_hold() {
 hack/prerequisites.sh build
 check "cargo fmt" cargo fmt --check
 check "cargo clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
+# Not among all targets, as it is no test of `cargo test`.
+check "cargo clippy, fuzz" cargo clippy --locked --test fuzz --quiet -- -D warnings
 check "who names whom, files of up to 500 lines, tasks with an owner" arrows_hold
 check "that check finds what it should" hack/house.py --self-test
 check "lines of prose have at most 120 characters" prose_is_short

@@ -50,7 +50,7 @@ pub fn crawler(user_agent: &str) -> Option<&str> {
     // A word begins with the sign before it.
     let at = found.start() + found.as_str().find(|sign: char| sign.is_ascii_alphabetic()).unwrap_or_default();
     let is_end = |sign: char| !sign.is_ascii_alphanumeric() && !"-_./".contains(sign);
-    let start = user_agent[..at].rfind(is_end).map_or(0, |end| end + 1);
+    let start = at - user_agent[..at].rsplit(is_end).next().map_or(0, str::len);
     let end = user_agent[at..].find(is_end).map_or(user_agent.len(), |end| at + end);
     Some(user_agent[start..end].trim_end_matches('/')).filter(|product| !product.is_empty())
 }
@@ -81,6 +81,8 @@ mod tests {
             ("Twitterbot", Some("Twitterbot")),
             ("some crawler of mine", Some("crawler")),
             ("ärger crawl/1 ü", Some("crawl/1")),
+            ("Goo\u{feff}glebot/2.1", Some("glebot/2.1")),
+            ("Mozilla (ü€bot)", Some("bot")),
             ("", None),
             ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", None),
             ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1", None),

@@ -15,7 +15,7 @@ pub fn check(input: &[u8]) {
     assert!(upload.other_parts + upload.unreadable_parts <= 100);
     match event::parse(&upload.event, &receipt()) {
         Ok(event) => super::event::check_event(&event),
-        Err(EventError::TooLarge) => {}
+        Err(EventError::TooLarge(_)) => {}
         Err(error) => panic!("{error}: {}", upload.event.escape_ascii()),
     }
 }
