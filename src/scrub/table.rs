@@ -286,6 +286,12 @@ pub(super) const TABLE: [(&str, &[(&str, &str)]); 14] = [
             ),
             (r#""extra":{"body":"{\"a\":\"x\"} secret"}"#, "…"),
             (
+                r#""extra":{"body":"\"{\\\"password\\\":\\\"x\\\"}\""}"#,
+                r#""extra":{"body":"\"{\\\"password\\\":\\\"[Filtered]\\\"}\""}"#,
+            ),
+            (r#""extra":{"body":"\"a quoted text\""}"#, "…"),
+            (r#""extra":{"body":"\"a\": \"b\""}"#, "…"),
+            (
                 r#""message":"{\"password\":\"x\",\"text\":\"my password\"}""#,
                 r#""message":"{\"password\":\"[Filtered]\",\"text\":\"my password\"}""#,
             ),

@@ -58,7 +58,7 @@ impl Walk<'_, '_, '_> {
             return Structure::None;
         }
         if let Some(root) = json_root(style)
-            && text.trim_ascii_start().starts_with(['{', '['])
+            && text.trim_ascii_start().starts_with(['{', '[', '"'])
         {
             let structure = self.json(text, root);
             if !matches!(structure, Structure::None) {

@@ -145,7 +145,8 @@ impl<'a, 'r, 'n> Walk<'a, 'r, 'n> {
         self.skip_blanks();
         match (self.peek(), root) {
             (Some(b'{'), _) => {}
-            (Some(b'['), root) if root != Place::EVENT => {}
+            // A string may hold JSON once more.
+            (Some(b'[' | b'"'), root) if root != Place::EVENT => {}
             (Some(b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I'), _) => {
                 return Err(Refused);
             }
