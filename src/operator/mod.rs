@@ -39,7 +39,7 @@ use self::{
         metrics::Metrics,
         queue::{Echoes, Queue},
     },
-    jobs::{DeadKeys, Floods, Retention, SettleTombstones, Turns, Waking},
+    jobs::{Asking, DeadKeys, Floods, Retention, SettleTombstones, Turns, Waking},
     kinds::{
         Caches, Context, KeyMetrics, LARGE_OBJECTS, PodLists, Reconciled, Reloads, Tellings,
         project::{self, ProjectMetrics},
@@ -244,8 +244,8 @@ async fn work(
     jobs.start(Waking::new(context.databases.own_changes(), caches.clone()));
     jobs.start(Turns(context.clone()));
     jobs.start(SettleTombstones(context.clone()));
-    jobs.start(DeadKeys(context.clone()));
-    jobs.start(Floods(context.clone()));
+    jobs.start(Asking::<DeadKeys>::new(context.clone()));
+    jobs.start(Asking::<Floods>::new(context.clone()));
     jobs.start(Retention { context: context.clone(), metrics: projects });
 
     let mut controllers = JoinSet::new();

@@ -1,54 +1,32 @@
-//! Asks for a pass over the projects whose limits are met now: no watch shows that.
+//! Projects whose limits are met now.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use tokio::time::timeout;
-use tracing::debug;
-
+use super::named::{Named, Question};
 use crate::{
     crd::ErrorTrackingProject,
-    operator::{
-        databases::Database,
-        engine::{job::Job, queue::ObjectName},
-        kinds::Context,
+    operator::engine::queue::ObjectName,
+    store::{
+        StoreError,
+        admin::{Admin, ProjectIdentity},
     },
 };
 
-/// Longest question to one database.
-const LIMIT: Duration = Duration::from_secs(5);
+pub struct Floods;
 
-pub struct Floods(pub Arc<Context>);
-
-impl Job for Floods {
-    type Error = Infallible;
+impl Question for Floods {
+    type Kind = ErrorTrackingProject;
 
     const NAME: &'static str = "floods";
-    // Each run may write the status of each of them.
+    // Each answer may be a write of the status of each of them.
     const INTERVAL: Duration = Duration::from_mins(1);
-    // Each database has its own.
-    const LIMIT: Duration = Duration::from_mins(10);
 
-    async fn run(&mut self) -> Result<(), Infallible> {
-        for database in self.0.ready_databases() {
-            self.wake(&database).await;
-        }
-        Ok(())
-    }
-}
-
-impl Floods {
-    async fn wake(&self, database: &Database) {
-        let asked = timeout(LIMIT, database.admin.flooded_projects()).await;
-        let Ok(Ok(projects)) = asked else {
-            debug!(server = database.server, "Could not read which projects are flooded.");
-            return;
+    async fn ask(admin: &Admin) -> Result<Vec<Named>, StoreError> {
+        let projects = admin.flooded_projects().await?;
+        let named = |project: ProjectIdentity| Named {
+            object: ObjectName::new(&project.namespace, &project.name),
+            uid: project.object_uid,
         };
-        let known = self.0.caches.of::<ErrorTrackingProject>().cache;
-        for project in projects {
-            // The owner of a database can write any name there.
-            if known.uid(&project.namespace, &project.name).is_some_and(|uid| *uid == *project.object_uid) {
-                self.0.caches.wake::<ErrorTrackingProject>(&ObjectName::new(&project.namespace, &project.name));
-            }
-        }
+        Ok(projects.into_iter().map(named).collect())
     }
 }

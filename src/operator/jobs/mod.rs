@@ -4,12 +4,13 @@
 
 mod dead_keys;
 mod floods;
+mod named;
 mod retention;
 mod tombstones;
 mod turns;
 mod waking;
 
 pub use self::{
-    dead_keys::DeadKeys, floods::Floods, retention::Retention, tombstones::SettleTombstones, turns::Turns,
-    waking::Waking,
+    dead_keys::DeadKeys, floods::Floods, named::Asking, retention::Retention, tombstones::SettleTombstones,
+    turns::Turns, waking::Waking,
 };

@@ -21,6 +21,7 @@ pub use self::{
     caches::{Caches, Reconciled},
     client_key::{KeyMetrics, PodLists, Tellings},
     context::{Context, LARGE_OBJECTS},
+    kind::Kind,
     limits::{AllowedKeys, Limits},
     runner_binding::Reloads,
 };
