@@ -3,7 +3,7 @@
 
 use super::{
     context::{Contexts, Software},
-    user_agent::{Agent, Read},
+    user_agent::{Agent, Said},
 };
 
 /// Text that belongs into a payload: `payload[..at]`, `text`, `payload[at..]` is the event with it.
@@ -23,53 +23,41 @@ impl Insertion {
     }
 }
 
-/// Browser, system and device as far as only the request's `User-Agent` says them.
+/// What an event happened in, as its contexts say it, and else the `User-Agent` of its request.
 #[derive(Default)]
-pub(super) struct Inferred {
-    known: Option<Read>,
-    /// What the contexts leave open.
-    browser: bool,
-    os: bool,
-    device: bool,
+pub(super) struct Surroundings {
+    pub(super) runtime: Option<Software>,
+    pub(super) os: Option<Software>,
+    pub(super) browser: Option<Software>,
+    /// The model where it is known, else the family it belongs to.
+    pub(super) device: Option<String>,
+    /// What only the `User-Agent` says, as members of the contexts with commas between them.
+    inferred: String,
 }
 
-impl Inferred {
-    /// What `contexts` leave open of that which `user_agent` says.
+impl Surroundings {
     pub(super) fn new(contexts: &Contexts, user_agent: Option<&str>) -> Self {
-        Self {
-            known: user_agent.map(Agent::of),
-            browser: contexts.browser.software().is_none(),
-            os: contexts.os.software().is_none(),
-            device: contexts.device.device().is_none(),
+        let mut found = Self {
+            runtime: contexts.runtime.software(),
+            os: contexts.os.software(),
+            browser: contexts.browser.software(),
+            device: contexts.device.device().map(str::to_owned),
+            inferred: String::new(),
+        };
+        if let Some(agent) = user_agent.map(Agent::of) {
+            let inferred = [
+                complete(&mut found.browser, agent.browser.as_ref()),
+                complete(&mut found.os, agent.os.as_ref()),
+                complete(&mut found.device, agent.device.as_ref()),
+            ];
+            found.inferred = inferred.into_iter().flatten().collect::<Vec<_>>().join(",");
         }
+        found
     }
 
-    fn agent(&self) -> Option<&Agent> {
-        self.known.as_ref().map(|known| &known.1)
-    }
-
-    pub(super) fn browser(&self) -> Option<Software> {
-        self.agent().filter(|_| self.browser)?.browser.clone()
-    }
-
-    pub(super) fn os(&self) -> Option<Software> {
-        self.agent().filter(|_| self.os)?.os.clone()
-    }
-
-    pub(super) fn device(&self) -> Option<String> {
-        self.agent().filter(|_| self.device)?.device.clone()
-    }
-
-    /// As contexts at the end of those in `payload`, whose text ends at `contexts_end`; `None`: it has none.
+    /// What was inferred, at the end of the contexts in `payload`, whose text ends at `contexts_end`; `None`: it has none.
     pub(super) fn insertion(&self, payload: &[u8], contexts_end: Option<usize>) -> Option<Insertion> {
-        let is_open = [self.browser, self.os, self.device];
-        let contexts = self
-            .agent()?
-            .contexts
-            .iter()
-            .zip(is_open)
-            .filter_map(|(context, open)| context.as_deref().filter(|_| open));
-        let members = contexts.collect::<Vec<_>>().join(",");
+        let members = &self.inferred;
         if members.is_empty() {
             return None;
         }
@@ -84,6 +72,13 @@ impl Inferred {
         };
         Some(Insertion { at, text })
     }
+}
+
+/// Takes what is said where nothing else says it, and returns it as a member of the contexts.
+fn complete<'a, T: Clone>(known: &mut Option<T>, said: Option<&'a Said<T>>) -> Option<&'a str> {
+    let said = said.filter(|_| known.is_none())?;
+    *known = Some(said.value.clone());
+    Some(&said.context)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     csp::Report,
     derived,
     exception::Exceptions,
-    inferred::Inferred,
+    inferred::Surroundings,
     lenient::{Any, Attributes, Kept, Lenient, Object, Values, assign, skip, value},
     message::Message,
     receipt::Receipt,
@@ -252,12 +252,11 @@ impl<const LINES: bool> Draft<LINES> {
         // A browser sends what happens in it; what a program behind a tunnel calls itself says nothing.
         let sender =
             receipt.user_agent.as_deref().filter(|agent| platform == "javascript" && agent.starts_with("Mozilla/"));
-        let inferred = Inferred::new(&contexts, request.user_agent.as_deref().or(sender));
+        let surroundings = Surroundings::new(&contexts, request.user_agent.as_deref().or(sender));
         let contexts_end = self.contexts_end.map(|end| end - payload.as_ptr().addr());
-        let insertion = inferred.insertion(payload, contexts_end);
+        let insertion = surroundings.insertion(payload, contexts_end);
         let sources = derived::Sources {
-            contexts,
-            inferred,
+            surroundings,
             exceptions: &self.exceptions.items,
             request_url: request.url.as_deref(),
             transaction: transaction.as_deref(),

@@ -15,14 +15,22 @@ use woothee::parser::{Parser, WootheeResult};
 use super::{context::Software, crawlers::crawler};
 
 /// What is known of who sent a request; each `None` where nothing says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Agent {
-    pub(super) browser: Option<Software>,
-    pub(super) os: Option<Software>,
+    /// The header's value.
+    text: String,
+    pub(super) browser: Option<Said<Software>>,
+    pub(super) os: Option<Said<Software>>,
     /// `iPhone`, `Pixel 7`, `Mac`; `Spider` for a crawler.
-    pub(super) device: Option<String>,
-    /// The same three as members of an event's contexts, in JSON: `"device":{"family":"Mac","type":"device"}`.
-    pub(super) contexts: [Option<String>; 3],
+    pub(super) device: Option<Said<String>>,
+}
+
+/// One thing that an agent says of itself.
+#[derive(Debug)]
+pub(super) struct Said<T> {
+    pub(super) value: T,
+    /// The same as a member of an event's contexts, in JSON: `"device":{"family":"Mac","type":"device"}`.
+    pub(super) context: String,
 }
 
 /// Applications that show pages, then programs that `woothee` takes for the browser they are made of: what stands in
@@ -70,25 +78,22 @@ const MOBILE: [(&str, &str, &str); 6] = [
 /// with few different ones.
 const REMEMBERED: usize = 64;
 
-/// A header's value and what it says.
-pub(super) type Read = Rc<(String, Agent)>;
-
 thread_local! {
-    static SEEN: RefCell<Vec<Option<Read>>> = const { RefCell::new(Vec::new()) };
+    static SEEN: RefCell<Vec<Option<Rc<Agent>>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Agent {
     /// Of a header's value, which the caller has cut to a sensible length.
-    pub(super) fn of(user_agent: &str) -> Read {
+    pub(super) fn of(user_agent: &str) -> Rc<Self> {
         let mut hasher = DefaultHasher::new();
         user_agent.hash(&mut hasher);
         let place = usize::try_from(hasher.finish() % REMEMBERED as u64).unwrap_or_default();
         SEEN.with_borrow_mut(|seen| {
             seen.resize(REMEMBERED, None);
-            if let Some(known) = seen[place].as_ref().filter(|known| known.0 == user_agent) {
+            if let Some(known) = seen[place].as_ref().filter(|known| known.text == user_agent) {
                 return Rc::clone(known);
             }
-            let fresh = Rc::new((user_agent.to_owned(), Self::read(user_agent)));
+            let fresh = Rc::new(Self::read(user_agent));
             seen[place] = Some(Rc::clone(&fresh));
             fresh
         })
@@ -98,7 +103,7 @@ impl Agent {
         if let Some(product) = crawler(user_agent) {
             let (name, version) = product.split_once('/').unwrap_or((product, ""));
             let browser = Some(Software::new(name, short(version)));
-            return Self::new(browser, None, Some("Spider".to_owned()));
+            return Self::new(user_agent, browser, None, Some("Spider".to_owned()));
         }
         let known = Parser::new().parse(user_agent);
         let os = known.as_ref().and_then(os);
@@ -106,22 +111,32 @@ impl Agent {
             .or_else(|| known.as_ref().and_then(|known| browser(known, user_agent)))
             .or_else(|| program(user_agent));
         let device = os.as_ref().and_then(|os| device(&os.name, user_agent));
-        Self::new(browser, os, device)
+        Self::new(user_agent, browser, os, device)
     }
 
-    fn new(browser: Option<Software>, os: Option<Software>, device: Option<String>) -> Self {
-        let member = |kind: &str, context: Value| format!("\"{kind}\":{context}");
-        let software = |kind, software: &Option<Software>| {
-            let Software { name, version } = software.as_ref()?;
-            let mut context = json!({ "type": kind, "name": name });
-            if let Some(version) = version {
-                context["version"] = json!(version);
-            }
-            Some(member(kind, context))
-        };
-        let family = device.as_ref().map(|family| member("device", json!({ "type": "device", "family": family })));
-        let contexts = [software("browser", &browser), software("os", &os), family];
-        Self { browser, os, device, contexts }
+    fn new(text: &str, browser: Option<Software>, os: Option<Software>, device: Option<String>) -> Self {
+        let software = |kind| move |value: Software| Said::new(kind, software_context(&value), value);
+        Self {
+            text: text.to_owned(),
+            browser: browser.map(software("browser")),
+            os: os.map(software("os")),
+            device: device.map(|family| Said::new("device", json!({ "family": family }), family)),
+        }
+    }
+}
+
+impl<T> Said<T> {
+    fn new(kind: &str, mut context: Value, value: T) -> Self {
+        context["type"] = json!(kind);
+        Self { value, context: format!("\"{kind}\":{context}") }
+    }
+}
+
+fn software_context(software: &Software) -> Value {
+    let Software { name, version } = software;
+    match version {
+        Some(version) => json!({ "name": name, "version": version }),
+        None => json!({ "name": name }),
     }
 }
 

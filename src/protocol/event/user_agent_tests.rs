@@ -7,9 +7,10 @@ const IPHONE: &str =
 
 /// Browser, system and device as tags show them.
 fn read(user_agent: &str) -> [String; 3] {
-    let Agent { browser, os, device, .. } = Agent::of(user_agent).1.clone();
-    let full = |software: Option<Software>| software.map(|software| software.full_name()).unwrap_or_default();
-    [full(browser), full(os), device.unwrap_or_default()]
+    let agent = Agent::of(user_agent);
+    let full = |said: Option<&Said<Software>>| said.map(|said| said.value.full_name()).unwrap_or_default();
+    let device = agent.device.as_ref().map(|said| said.value.clone());
+    [full(agent.browser.as_ref()), full(agent.os.as_ref()), device.unwrap_or_default()]
 }
 
 /// Twice: the second time it is remembered.
@@ -159,9 +160,10 @@ fn no_more_agents_are_remembered_than_have_a_place() {
 
 #[test]
 fn contexts_say_no_more_than_is_known() {
-    let contexts =
-        Agent::of(&format!("{MOZILLA} (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")).1.contexts.clone();
-    let [browser, os, device] = contexts.map(Option::unwrap_or_default);
+    let agent = Agent::of(&format!("{MOZILLA} (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"));
+    let software = |said: Option<&Said<Software>>| said.map(|said| said.context.clone()).unwrap_or_default();
+    let [browser, os] = [software(agent.browser.as_ref()), software(agent.os.as_ref())];
+    let device = agent.device.as_ref().map(|said| said.context.clone()).unwrap_or_default();
     assert_eq!(browser, r#""browser":{"name":"Firefox","type":"browser","version":"128.0"}"#);
     assert_eq!((os.as_str(), device.as_str()), (r#""os":{"name":"Linux","type":"os"}"#, ""));
 }
