@@ -174,7 +174,21 @@ makes_roles_and_no_cluster_role_for_some_namespaces() {
         && document ValidatingAdmissionPolicy error-tracking-project <<<"$out" | has -F 'values: ["web","api"]' \
         && grep -A 4 'matchNames:' <<<"$out" | has -- '- api$' \
         && out=$(render image.repository=example/operator) && ! grep -qE 'WATCH_NAMESPACES|operator-projects' <<<"$out" \
-        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 5 ]
+        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 6 ]
+}
+
+# Each line of a role, without the comments.
+rules_of() { sed -n '/^rules:/,$p' | sed 's/ *#.*//; /^rules:/d; /^ *$/d; s/^ *//' | tr '\n' ' '; }
+
+# virtual ROLE: the rights that only the console asks about, as "verb resource", of a role that is aggregated.
+virtual() {
+    render image.repository=example/operator crds.enabled=false | document ClusterRole "error-tracking-$1" | rules_of \
+        | grep -oP 'errortrackingprojects/\K[a-z]+\] verbs:( - [a-z]+(?= ))+' | sed 's/\(.*\)\] verbs: - \(.*\)/\2 \1/'
+}
+
+shows_events_to_those_who_may_edit_and_errors_to_those_who_may_view() {
+    [ "$(virtual view)" = 'get issues' ] && [ "$(virtual edit)" = $'update issues\nget events\nget keys' ] && [ "$(virtual admin)" = 'delete issues' ] \
+        && ! render image.repository=example/operator rbac.aggregateClusterRoles=false | has -E 'aggregate-to-|projects/(issues|events|keys)'
 }
 
 lets_controllers_of_service_binding_read_keys_unless_told_not_to() {
@@ -376,6 +390,7 @@ chart_tests() {
         gives_rights_over_runners_only_when_asked \
         hands_the_guards_to_the_operator \
         makes_roles_and_no_cluster_role_for_some_namespaces \
+        shows_events_to_those_who_may_edit_and_errors_to_those_who_may_view \
         lets_controllers_of_service_binding_read_keys_unless_told_not_to \
         hands_registry_and_user_on_to_ingest_pods \
         monitors_only_where_the_prometheus_operator_is \
