@@ -20,9 +20,11 @@ mkdir -p "$made"
 digest=sha256:$(printf '0%.0s' {1..64})
 # As somebody would who cares: images by digest. Everything that can be on is on.
 "$helm" template error-tracking charts/error-tracking-operator --namespace error-tracking --kube-version 1.37.0 \
-    --api-versions monitoring.coreos.com/v1 \
+    --api-versions monitoring.coreos.com/v1 --api-versions gateway.networking.k8s.io/v1 \
     --set "image.repository=registry.example/operator,image.digest=$digest,postgresql.image.digest=$digest" \
     --set metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.grafanaDashboard.enabled=true \
+    --set console.ingress.enabled=true,console.ingress.host=errors.example.com,console.ingress.tls.secretName=errors-tls \
+    --set 'console.gateway.enabled=true,console.gateway.parentRefs[0].name=public,console.gateway.hostnames={errors.example.com}' \
     --set restartWorkloads.enabled=true,runnerBinding.enabled=true >"$made/rendered.yaml"
 # It exits with 1 for findings; without any output the comparison below fails.
 "$venv/bin/checkov" --file "$made/rendered.yaml" --framework kubernetes --output json --compact --quiet --skip-download \

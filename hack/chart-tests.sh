@@ -161,10 +161,12 @@ hands_registry_and_user_on_to_ingest_pods() {
         && grep -q -- '- --ingest-user-id=65532$' <<<"$out"
 }
 
-makes_roles_and_no_cluster_role_for_some_namespaces() {
+makes_roles_for_some_namespaces_and_no_cluster_role_but_the_consoles() {
     local out apis=(--api-versions monitoring.coreos.com/v1) kind
-    out=$(render image.repository=example/operator 'watchNamespaces={web,api}' metrics.podMonitor.enabled=true) \
-        && ! grep -qE '^kind: ClusterRole' <<<"$out" || return 1
+    out=$(render image.repository=example/operator 'watchNamespaces={web,api}' metrics.podMonitor.enabled=true) || return 1
+    for kind in ClusterRole ClusterRoleBinding; do
+        [ "$(grep -c "^kind: $kind\$" <<<"$out")" = 1 ] && [ -n "$(document "$kind" error-tracking-console <<<"$out")" ] || return 1
+    done
     # The operator's and those of the Job before an uninstallation, in both and in the release's own.
     for kind in Role RoleBinding; do
         [ "$(grep -c "^kind: $kind\$" <<<"$out")" = 6 ] && [ "$(document "$kind" error-tracking-operator-projects <<<"$out" | grep -cE '^  namespace: (web|api)$')" = 2 ] \
@@ -174,11 +176,88 @@ makes_roles_and_no_cluster_role_for_some_namespaces() {
         && document ValidatingAdmissionPolicy error-tracking-project <<<"$out" | has -F 'values: ["web","api"]' \
         && grep -A 4 'matchNames:' <<<"$out" | has -- '- api$' \
         && out=$(render image.repository=example/operator) && ! grep -qE 'WATCH_NAMESPACES|operator-projects' <<<"$out" \
-        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 6 ]
+        && [ "$(grep -c '^kind: ClusterRole$' <<<"$out")" = 7 ]
+}
+
+# consoles KIND VALUE…: that manifest of the console.
+consoles() {
+    local kind=$1
+    shift
+    render image.repository=example/operator "$@" | document "$kind" error-tracking-console
+}
+
+# An Ingress and an HTTPRoute of the console, as values.
+by_ingress=(console.ingress.enabled=true console.ingress.host=errors.example.com console.ingress.tls.secretName=errors-tls)
+by_gateway=(console.gateway.enabled=true 'console.gateway.parentRefs[0].name=public' 'console.gateway.hostnames={pages.example.com}')
+
+asks_everybody_to_sign_in_to_the_console() {
+    local out apis=(--api-versions gateway.networking.k8s.io/v1)
+    out=$(consoles Deployment) \
+        && grep -q -- '- --listen=0.0.0.0:8000$' <<<"$out" && grep -q -- '- --sign-in=kubernetes$' <<<"$out" \
+        && grep -q 'automountServiceAccountToken: true$' <<<"$out" && grep -q 'replicas: 2$' <<<"$out" \
+        && grep -q 'maxUnavailable: 0' <<<"$out" && ! grep -q -- '--host=' <<<"$out" \
+        && out=$(consoles Service) && grep -q 'port: 80$' <<<"$out" && grep -q 'targetPort: http$' <<<"$out" \
+        && out=$(render image.repository=example/operator "${by_ingress[@]}" "${by_gateway[@]}" 'watchNamespaces={web}' \
+            console.replicaCount=1) \
+        && [ "$(grep -c -- '--sign-in' <<<"$out")" = 1 ] && ! grep -q -- '--sign-in=none' <<<"$out"
+}
+
+answers_to_the_names_of_its_ingress_and_route_and_no_others() {
+    local out apis=(--api-versions gateway.networking.k8s.io/v1)
+    out=$(consoles Deployment "${by_ingress[@]}" "${by_gateway[@]}" 'console.hosts={errors.internal,pages.example.com}') \
+        && [ "$(grep -o -- '--host=.*' <<<"$out" | tr '\n' ' ')" = '--host=errors.example.com --host=pages.example.com --host=errors.internal ' ] \
+        && out=$(consoles Deployment console.ingress.host=errors.example.com) && ! grep -q -- '--host=' <<<"$out"
+}
+
+leads_an_ingress_with_tls_to_the_console() {
+    local out
+    out=$(consoles Ingress "${by_ingress[@]}" console.ingress.className=nginx \
+        'console.ingress.annotations.cert-manager\.io/cluster-issuer=letsencrypt') \
+        && grep -A 2 '^  tls:' <<<"$out" | has 'secretName: errors-tls$' && grep -q 'hosts: \["errors.example.com"\]' <<<"$out" \
+        && grep -q 'ingressClassName: nginx$' <<<"$out" && grep -q '^    cert-manager.io/cluster-issuer: letsencrypt$' <<<"$out" \
+        && grep -A 1 'service:' <<<"$out" | has 'name: error-tracking-console$' \
+        && [ -z "$(consoles Ingress)" ] && [ -z "$(consoles Ingress "${by_ingress[@]}" console.enabled=false)" ]
+}
+
+leads_a_route_of_a_gateway_to_the_console() {
+    local out apis=(--api-versions gateway.networking.k8s.io/v1)
+    out=$(consoles HTTPRoute "${by_gateway[@]}" 'console.gateway.parentRefs[0].sectionName=https') \
+        && grep -A 2 'parentRefs:' <<<"$out" | has 'sectionName: https$' && grep -A 1 'hostnames:' <<<"$out" | has -- '- pages.example.com$' \
+        && grep -A 2 'backendRefs:' <<<"$out" | has 'name: error-tracking-console$' \
+        && [ -z "$(consoles HTTPRoute)" ] \
+        && ! out=$(render image.repository=example/operator console.gateway.enabled=true) && grep -q 'parentRefs is empty' <<<"$out" \
+        && ! out=$(render image.repository=example/operator "${by_gateway[@]}" console.gateway.hostnames=null) \
+        && grep -q 'hostnames is empty' <<<"$out"
+}
+
+guards_a_console_of_several_pods_from_a_drain() {
+    [ -n "$(consoles PodDisruptionBudget)" ] && [ -z "$(consoles PodDisruptionBudget console.replicaCount=1)" ] \
+        && [ -z "$(consoles PodDisruptionBudget console.podDisruptionBudget.enabled=false)" ] \
+        && consoles Deployment | grep -A 9 'topologySpreadConstraints:' | has 'app.kubernetes.io/name: error-tracking-console$'
+}
+
+lets_everybody_reach_the_console_unless_peers_are_named() {
+    local out
+    out=$(consoles NetworkPolicy) && grep -q 'port: http}' <<<"$out" && ! grep -q 'from:' <<<"$out" && grep -q 'port: 6443}' <<<"$out" \
+        && out=$(consoles NetworkPolicy 'networkPolicy.consoleFrom[0].namespaceSelector.matchLabels.team=ingress') \
+        && [ "$(grep -c 'from:' <<<"$out")" = 1 ] && grep -A 5 'port: http}' <<<"$out" | has 'team: ingress$'
 }
 
 # Each line of a role, without the comments.
 rules_of() { sed -n '/^rules:/,$p' | sed 's/ *#.*//; /^rules:/d; /^ *$/d; s/^ *//' | tr '\n' ' '; }
+
+lets_the_console_ask_for_reviews_and_nothing_else() {
+    local values wanted
+    wanted='- apiGroups: [authentication.k8s.io] resources: [tokenreviews] verbs: - create '
+    wanted+='- apiGroups: [authorization.k8s.io] resources: [subjectaccessreviews] verbs: - create '
+    for values in watchNamespaces=null 'watchNamespaces={web}'; do
+        [ "$(consoles ClusterRole "$values" | rules_of)" = "$wanted" ] || return 1
+        consoles ClusterRoleBinding "$values" console.serviceAccount.name=pages | grep -A 9 'subjects:' | has 'name: pages$' || return 1
+    done
+    for values in console.rbac.create=false console.enabled=false; do
+        [ -z "$(consoles ClusterRole "$values")" ] && [ -z "$(consoles ClusterRoleBinding "$values")" ] || return 1
+    done
+}
 
 # virtual ROLE: the rights that only the console asks about, as "verb resource", of a role that is aggregated.
 virtual() {
@@ -340,6 +419,17 @@ operator.topologySpreadConstraints[0].maxSkew=0|at '/operator/topologySpreadCons
 operator.podLabels.app\.kubernetes\.io/name=x|app.kubernetes.io/name is a label of the chart's own
 commonLabels.helm\.sh/chart=x|helm.sh/chart is a label of the chart's own
 console.logLevel=2|at '/console/logLevel'
+console.replicaCount=-1|at '/console/replicaCount'
+console.ingress.enabled=true|console.ingress.host is not set
+console.ingress.enabled=true,console.ingress.host=errors.example.com|console.ingress.tls.secretName is not set
+console.ingress.host=errors.example.com:443|at '/console/ingress/host'
+console.ingress.host=https://errors.example.com|at '/console/ingress/host'
+console.ingress.tls.enabled=true|additional properties 'enabled' not allowed
+console.hosts={*.example.com}|at '/console/hosts/0'
+console.gateway.enabled=true|does not know gateway.networking.k8s.io/v1
+console.gateway.hostnames={Errors}|at '/console/gateway/hostnames/0'
+console.extraArgs={--sign-in=none}|at '/console/extraArgs/0'
+networkPolicy.consoleFrom={ingress-nginx}|at '/networkPolicy/consoleFrom/0'
 networkPolicy.databasePorts={70000}|at '/networkPolicy/databasePorts/0'
 networkPolicy.apiServerPorts={https}|at '/networkPolicy/apiServerPorts/0'
 metrics.podMonitor.interval=soon|at '/metrics/podMonitor/interval'
@@ -364,6 +454,8 @@ image.tag=v2,image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcde
 operator.logLevel=error_tracking_operator=debug\,info|value: "error_tracking_operator=debug,info"
 operator.extraArgs={--some-flag=a b}|- "--some-flag=a b"
 operator.resources.requests.cpu=1.5|cpu: "1.5"
+console.hosts={errors.internal}|- --host=errors.internal
+console.ingress.enabled=true,console.ingress.host=errors.example.com,console.ingress.tls.terminatedElsewhere=true|- host: "errors.example.com"
 operator.resources.limits.memory=1e9|memory: "1e9"
 operator.resources.limits.hugepages-2Mi=4Mi|hugepages-2Mi: 4Mi
 postgresql.image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef|image: "docker.io/library/postgres:17@sha256:0123
@@ -389,7 +481,14 @@ chart_tests() {
         lets_the_operator_change_only_what_it_made \
         gives_rights_over_runners_only_when_asked \
         hands_the_guards_to_the_operator \
-        makes_roles_and_no_cluster_role_for_some_namespaces \
+        makes_roles_for_some_namespaces_and_no_cluster_role_but_the_consoles \
+        asks_everybody_to_sign_in_to_the_console \
+        answers_to_the_names_of_its_ingress_and_route_and_no_others \
+        leads_an_ingress_with_tls_to_the_console \
+        leads_a_route_of_a_gateway_to_the_console \
+        guards_a_console_of_several_pods_from_a_drain \
+        lets_everybody_reach_the_console_unless_peers_are_named \
+        lets_the_console_ask_for_reviews_and_nothing_else \
         shows_events_to_those_who_may_edit_and_errors_to_those_who_may_view \
         lets_controllers_of_service_binding_read_keys_unless_told_not_to \
         hands_registry_and_user_on_to_ingest_pods \
