@@ -43,7 +43,7 @@ case ${1-} in
     keep)
         # A port-forward ends with its pod.
         while true; do
-            kubectl --namespace error-tracking port-forward deployment/error-tracking-console "${2:?port}:8000" || true
+            kubectl --namespace error-tracking port-forward service/error-tracking-console "${2:?port}:80" || true
             sleep 1
         done
         ;;

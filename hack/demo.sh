@@ -48,10 +48,40 @@ kubectl --namespace shop get errortrackingprojects,clientkeys
 say "waiting for the shop, which takes SENTRY_DSN from that Secret"
 kubectl --namespace shop rollout status deployment/shop --timeout=180s >/dev/null
 
+say "letting the ServiceAccount developer see the shop's errors in the console"
+kubectl apply -f - <<'DEVELOPER' >/dev/null
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: developer, namespace: shop}
+automountServiceAccountToken: false
+---
+# `edit` includes `view`.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: developer, namespace: shop}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
+subjects: [{kind: ServiceAccount, name: developer, namespace: shop}]
+DEVELOPER
+may_see_errors() {
+    kubectl auth can-i get errortrackingprojects.errortracking.dev/shop --subresource=issues --namespace shop \
+        --as=system:serviceaccount:shop:developer --quiet
+}
+# The API server adds the chart's rights to `edit` a moment after the installation. A refusal would be remembered by the console.
+for _ in $(seq 100); do
+    may_see_errors && break
+    sleep 0.2
+done
+may_see_errors || fail "the ServiceAccount developer may not see the errors of the shop"
+new_token=(kubectl --namespace shop create token developer --audience=errortracking)
+token=$("${new_token[@]}" --duration=1h)
+
 console=$(hack/console-forward.sh start)
-project=$(kubectl --namespace shop get errortrackingproject/shop --output 'jsonpath={.status.projectID}')
-list=${console}projects/$project/issues
-fetch() { curl --silent --show-error --fail --noproxy '*' --max-time 5 "$@"; }
+list=${console}shop/shop/issues
+# fetch URL: as developer. The token goes through a pipe, so that no list of processes shows it.
+fetch() {
+    curl --silent --show-error --fail --noproxy '*' --max-time 5 \
+        --config <(printf 'header = "Authorization: Bearer %s"\n' "$token") "$@"
+}
 for _ in $(seq 100); do
     fetch "$list" >/dev/null 2>&1 && break
     sleep 0.2
@@ -89,6 +119,8 @@ Go on with
   kubectl get --raw '/api/v1/namespaces/shop/services/shop:http/proxy/checkout?article=plum'   # fail in another way
   kubectl --namespace error-tracking logs deployment/error-tracking-operator
 The list of errors: $list
+The console asks you to sign in. This prints a token to paste:
+  ${new_token[*]} --duration=8h
 make demo-down ends the demo.
 
 NEXT
