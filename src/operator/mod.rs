@@ -243,7 +243,7 @@ async fn work(
     let mut jobs = Jobs::new(metrics);
     jobs.start(Waking::new(context.databases.own_changes(), caches.clone()));
     jobs.start(Turns(context.clone()));
-    jobs.start(SettleTombstones(context.clone()));
+    jobs.start(SettleTombstones::new(context.clone(), context.databases.own_changes()));
     jobs.start(Asking::<DeadKeys>::new(context.clone()));
     jobs.start(Asking::<Floods>::new(context.clone()));
     jobs.start(Retention { context: context.clone(), metrics: projects });
