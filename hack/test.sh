@@ -16,6 +16,7 @@ passed=0
 failed=0
 skipped=0
 notes=()
+failures=()
 name=${TEST_CLUSTER:-test}
 cluster_began=
 
@@ -41,6 +42,7 @@ run_cargo() {
     [ "$code" = 0 ] || [ "$f" != 0 ] || f=1
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + i))
     [ "$i" = 0 ] || notes+=("$i ignored in the $stage stage: $log")
+    [ "$f" = 0 ] || failures+=("$log")
     say "$stage stage: $p passed, $f failed, $i skipped"
 }
 
@@ -71,6 +73,12 @@ finish() {
     fi
     for note in ${notes[@]+"${notes[@]}"}; do
         say "note: $note"
+    done
+    # Once more at the end, where a reader of a log of thousands of lines looks first.
+    for log in ${failures[@]+"${failures[@]}"}; do
+        say "failed, in $log:"
+        grep -hE '^test .* FAILED$|^VIOLATION ' "$log" | head -n 20 || true
+        grep -hA 6 ' panicked at ' "$log" | grep -vE '^stack backtrace:|^ +[0-9]+: ' | cut -c 1-1000 | head -n 60 || true
     done
     # Ended early by something that no test counted.
     if [ "$code" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
