@@ -1,45 +1,90 @@
 //! What every handler gets beside the request: who asks, when, where from, and the way to the data, which leads past
-//! the policy. Made by `web` once the caller is allowed in; used by `handlers`.
+//! the rights. Made by `web` once the caller is known; used by `handlers`.
 
+use std::net::IpAddr;
+
+use http::HeaderMap;
 use jiff::Timestamp;
 
 use super::{
-    auth::{Caller, Policy, Right},
+    auth::{Caller, Right},
     databases::{Databases, Found},
+    moved,
     pages::Shell,
     problem::Problem,
+    rights::Rights,
+    sign_in::SignIn,
+    web::origin::{Host, Hosts},
 };
-use crate::{
-    dsn::ProjectId,
-    store::console::{Project, Snapshot},
-};
+use crate::store::console::{Project, ProjectAddress, Snapshot, Wanted};
 
 pub struct Context {
     pub caller: Caller,
     /// What the route needs of the caller in each project that it shows.
     pub right: Right,
-    pub policy: Policy,
+    pub rights: Rights,
     pub databases: Databases,
     pub shell: Shell,
     pub now: Timestamp,
+    pub asked: Asked,
+    pub sign_in: SignIn,
+}
+
+/// What was asked, for the few handlers that need more than their own part of it.
+pub struct Asked {
+    /// Path and query as they came.
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub hosts: Hosts,
+    pub peer: Option<IpAddr>,
+}
+
+impl Asked {
+    /// `None` cannot be: `web` answers no request without one.
+    pub fn host(&self) -> Result<Host<'_>, Problem> {
+        self.hosts.of(&self.headers).ok_or(Problem::ForeignForm)
+    }
 }
 
 impl Context {
-    /// Whether the caller has the route's right in this project.
-    #[must_use]
-    pub fn permits(&self, project: &Project) -> bool {
-        (self.policy)(self.caller, self.right, Some(project))
-    }
-
-    /// What `read` makes of the project of that number, with a view of the database that the project is kept in. A
-    /// project that the caller may not see is as one that does not exist: the answer must not tell them apart.
-    pub async fn read<T, R>(&self, id: ProjectId, read: impl FnOnce(Snapshot, Project) -> R) -> Result<T, Problem>
+    /// What `read` makes of the project at that address, with a view of the database that it is kept in. The right is
+    /// asked for first, by the address alone: a project that the caller may not see and one that does not exist are
+    /// refused by the same words after the same work.
+    pub async fn read<T, R>(
+        &self,
+        address: &ProjectAddress,
+        read: impl FnOnce(Snapshot, Project) -> R,
+    ) -> Result<T, Problem>
     where
         R: Future<Output = Result<T, Problem>>,
     {
-        tracing::Span::current().record("project", id.get());
-        let found = self.databases.find(id).await?.filter(|found| self.permits(&found.project));
-        let Found { database, snapshot, project } = found.ok_or(Problem::NotFound("project"))?;
+        let refused = || Problem::NoProject(address.clone(), self.right);
+        let found = if self.rights.permit(&self.caller, self.right, address).await? {
+            self.databases.find(&Wanted::Address(address.clone())).await?
+        } else {
+            None
+        };
+        let Some(Found { database, snapshot, project }) = found else {
+            return Err(self.moved(address).await?.unwrap_or_else(refused));
+        };
+        tracing::Span::current().record("project", project.id.get());
         database.in_time(read(snapshot, project)).await
+    }
+
+    /// Whether the caller has another right than the route's in a project that `read` has found.
+    pub async fn also(&self, right: Right, address: &ProjectAddress) -> Result<bool, Problem> {
+        Ok(self.rights.permit(&self.caller, right, address).await?)
+    }
+
+    /// Addresses of a version before had the number of the project in them: where the caller may see that project, its
+    /// page is elsewhere now.
+    async fn moved(&self, address: &ProjectAddress) -> Result<Option<Problem>, Problem> {
+        let Some(id) = moved::number(address) else { return Ok(None) };
+        let Some(found) = self.databases.find(&Wanted::Number(id)).await? else { return Ok(None) };
+        let now = found.project.address();
+        let permitted = self.rights.permit(&self.caller, self.right, &now).await?;
+        let place = moved::place(&self.asked.path, &self.asked.query, &now).filter(|_| permitted);
+        Ok(place.map(Problem::Moved))
     }
 }

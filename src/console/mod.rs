@@ -1,12 +1,13 @@
 //! The console: web pages that list a project's errors and show one with its latest event.
 //!
-//! In come GET requests; out go pages rendered on the server, that need no script and are told to run
-//! none. It reads Postgres with a login that may SELECT and nothing else. Until sign-in exists whoever
-//! reaches it sees everything, so it listens on loopback only and answers to the names of this machine
-//! only; `kubectl port-forward` is the way in. Called by `main`.
+//! In come requests; out go pages rendered on the server, that need no script and are told to run none. It reads Postgres
+//! with a login that may SELECT, and keep who is signed in. Who somebody is and what they may see, Kubernetes says
+//! (TokenReview, SubjectAccessReview). Without sign-in whoever reaches it sees everything: then it listens on loopback
+//! only. Called by `main`.
 //!
-//! `web` (authentication, the route, its right) → `handlers` (one a page) → `store::console`, then `pages` (fields and
-//! templates, pure). `routes` is the list of what there is: nothing but `mod` imports it.
+//! `web` (the name asked by, `sign_in`, the route) → `handlers` (one a page) → `context` (`rights`, `databases`) →
+//! `store::console`, then `pages` (fields and templates, pure). `routes` is the list of what there is: nothing but `mod`
+//! imports it.
 
 mod assets;
 mod auth;
@@ -14,10 +15,13 @@ mod context;
 mod databases;
 mod handlers;
 mod metrics;
+mod moved;
 mod pages;
 mod problem;
+mod rights;
 mod routes;
 mod server;
+mod sign_in;
 mod web;
 
 use std::{io, net::SocketAddr, path::PathBuf};
@@ -27,10 +31,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+pub use self::sign_in::Mode as SignInMode;
 use self::{
     databases::Databases,
     metrics::Metrics,
-    web::{Console, router::Router},
+    rights::Rights,
+    sign_in::SignIn,
+    web::{Console, origin::Hosts, router::Router},
 };
 use crate::{server::probes, store::connection::ConnectionError, telemetry::Readiness};
 
@@ -41,9 +48,15 @@ pub struct Config {
     /// operator's own database, and a key `<namespace>.<name>.uri` for each one that projects name.
     #[arg(long, env = "ERROR_TRACKING_DATABASE", value_name = "DIR")]
     pub database: PathBuf,
-    /// Address of the pages; loopback only until the console has sign-in.
+    /// Address of the pages; with --sign-in=none loopback only.
     #[arg(long, env = "ERROR_TRACKING_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+    /// How people show who they are.
+    #[arg(long, env = "ERROR_TRACKING_SIGN_IN", value_name = "HOW", default_value = "kubernetes")]
+    pub sign_in: SignInMode,
+    /// A name that the console answers to beside localhost, 127.0.0.1 and [::1], without a port; for several, several times.
+    #[arg(long = "host", env = "ERROR_TRACKING_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "ERROR_TRACKING_PROBE_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
     pub probe_address: SocketAddr,
@@ -53,12 +66,14 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "--listen {0} is not a loopback address: the console has no sign-in yet and would show every error to whoever \
-         reaches it; listen on 127.0.0.1 and use kubectl port-forward"
+        "--listen {0} is not a loopback address: with --sign-in=none the console would show every error to whoever \
+         reaches it; listen on 127.0.0.1 and use kubectl port-forward, or leave --sign-in as it is"
     )]
     NotLoopback(SocketAddr),
     #[error("failed to listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("failed to find the Kubernetes API server, which reviews who signs in: {0}")]
+    Kubernetes(#[from] kube::Error),
     #[error("failed to read the database login: {0}")]
     Credentials(#[from] ConnectionError),
     #[error(transparent)]
@@ -72,20 +87,31 @@ pub enum Error {
 /// Serves until `shutdown`, then finishes the pages under way. A database that is away ends nothing:
 /// pages say so and `/readyz` fails until it is back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let listener = bind(config.listen).await?;
-    serve(listener, config, shutdown).await
+    let listener = bind(config.listen, config.sign_in).await?;
+    let client = match config.sign_in {
+        SignInMode::Kubernetes => Some(kube::Client::try_default().await?),
+        SignInMode::None => None,
+    };
+    serve(listener, config, client, shutdown).await
 }
 
-/// A listener for [`serve`], for those who want to know the port first. Refuses what is not loopback.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    if !address.ip().is_loopback() {
+/// A listener for [`serve`], for those who want to know the port first. Refuses what is not loopback where nobody signs
+/// in.
+pub async fn bind(address: SocketAddr, sign_in: SignInMode) -> Result<TcpListener, Error> {
+    if sign_in == SignInMode::None && !address.ip().is_loopback() {
         return Err(Error::NotLoopback(address));
     }
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
-/// Serves on `listener` instead of `config.listen`; otherwise as [`run`].
-pub async fn serve(listener: TcpListener, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+/// Serves on `listener` instead of `config.listen`, and asks that API server, instead of the one that the environment
+/// names, who signs in: `None` for nobody. Otherwise as [`run`].
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    client: Option<kube::Client>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let databases = Databases::open(&config.database)?;
@@ -96,7 +122,12 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: Cancellation
     // Whichever ends first ends the others: a console without probes would be killed, one without pages is none.
     let ended = shutdown.child_token();
     let router = Router::new(routes::routes())?;
-    let console = Console { router, policy: auth::port_forward_is_enough, databases: databases.clone(), metrics };
+    let (sign_in, rights) = match client {
+        Some(client) => (SignIn::of_kubernetes(client.clone(), databases.clone()), Rights::of_kubernetes(client)),
+        None => (SignIn::Off, Rights::Everything),
+    };
+    let hosts = Hosts::new(&config.hosts);
+    let console = Console { router, hosts, sign_in, rights, databases: databases.clone(), metrics };
     let pages = async {
         server::serve(listener, ended.clone(), web::filter(console)).await;
         ended.cancel();

@@ -4,17 +4,39 @@ use std::io;
 
 use http::{Method, StatusCode};
 
-use crate::store::StoreError;
+use super::{
+    auth::Right,
+    sign_in::{Refusal, Unreviewed},
+};
+use crate::store::{StoreError, console::ProjectAddress};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// Also what the caller may not see.
     #[error("there is no {0} at this address")]
     NotFound(&'static str),
+    /// There is none, or the caller lacks the right there: the answer must not tell which.
+    #[error("there is no project {} in namespace {} for you", .0.name, .0.namespace)]
+    NoProject(ProjectAddress, Right),
+    /// The page has another address, relative to the console's root.
+    #[error("this page is now at {0}")]
+    Moved(String),
+    /// Whoever asks has to sign in first.
+    #[error("nobody is signed in")]
+    NotSignedIn,
+    #[error("the session of this form is over: sign in and repeat")]
+    SessionOver,
+    #[error("the form was not sent from a page of this console")]
+    ForeignForm,
+    #[error("a form may have at most {0} bytes")]
+    TooLong(usize),
     #[error("the methods allowed here are {}", names(.0))]
     MethodNotAllowed(Vec<Method>),
     #[error("{0}")]
     BadQuery(&'static str),
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error(transparent)]
+    Unreviewed(#[from] Unreviewed),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the stored payload of an event cannot be read: {0}")]
@@ -23,13 +45,31 @@ pub enum Problem {
     Template(#[from] askama::Error),
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Store(error) => Self::Store(error),
+            Refusal::Unreviewed(error) => Self::Unreviewed(error),
+            refused => Self::Refused(refused),
+        }
+    }
+}
+
 impl Problem {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoProject(..) => StatusCode::NOT_FOUND,
+            Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,
+            Self::NotSignedIn => StatusCode::SEE_OTHER,
+            Self::SessionOver => StatusCode::UNAUTHORIZED,
+            Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadQuery(_) => StatusCode::BAD_REQUEST,
+            Self::Refused(Refusal::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused(_) => StatusCode::UNAUTHORIZED,
+            Self::Unreviewed(_) => StatusCode::SERVICE_UNAVAILABLE,
             // A login that is refused is about to be replaced, or the operator says what is wrong with it.
             Self::Store(error) if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(StoreError::NotPermitted { .. }) => StatusCode::SERVICE_UNAVAILABLE,

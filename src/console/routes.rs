@@ -5,22 +5,28 @@ use http::Method;
 
 use super::{
     auth::Right,
-    handlers::{asset, event, issue, issues, keys, project, projects},
+    handlers::{asset, event, issue, issues, keys, project, projects, sign_in},
     web::router::{Route, route},
 };
 
 const GET: Method = Method::GET;
+const POST: Method = Method::POST;
 
+/// Our own pages are below `/-/`: no namespace can be called that.
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
     vec![
-        //    method path                                         name          right              handler
-        route(GET,   "/",                                         "projects",   Right::ReadIssues, projects::list),
-        route(GET,   "/projects/{project}",                       "project",    Right::None,       project::redirect),
-        route(GET,   "/projects/{project}/issues",                "issues",     Right::ReadIssues, issues::list),
-        route(GET,   "/projects/{project}/keys",                  "keys",        Right::ReadIssues, keys::list),
-        route(GET,   "/projects/{project}/issues/{issue}",        "issue",      Right::ReadEvents, issue::show),
-        route(GET,   "/projects/{project}/events/{event}/json",   "event_json", Right::ReadEvents, event::json),
-        route(GET,   "/static/{file}",                            "asset",      Right::None,       asset::download),
+        //    method path                                                       name          right              handler
+        route(GET,   "/",                                                       "projects",   Right::ReadIssues, projects::list),
+        route(GET,   "/{namespace}/{project}",                                  "project",    Right::ReadIssues, project::errors),
+        route(GET,   "/{namespace}/{project}/issues",                           "issues",     Right::ReadIssues, issues::list),
+        route(GET,   "/{namespace}/{project}/issues/{issue}",                   "issue",      Right::ReadIssues, issue::show),
+        route(GET,   "/{namespace}/{project}/issues/{issue}/events/{event}",    "event",      Right::ReadEvents, issue::show_event),
+        route(GET,   "/{namespace}/{project}/events/{event}/json",              "event_json", Right::ReadEvents, event::json),
+        route(GET,   "/{namespace}/{project}/keys",                             "keys",       Right::ReadKeys,   keys::list),
+        route(GET,   "/-/login",                                                "login",      Right::None,       sign_in::ask),
+        route(POST,  "/-/login",                                                "sign_in",    Right::None,       sign_in::begin),
+        route(POST,  "/-/logout",                                               "sign_out",   Right::None,       sign_in::end),
+        route(GET,   "/-/static/{file}",                                        "asset",      Right::None,       asset::download),
     ]
 }

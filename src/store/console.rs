@@ -1,6 +1,8 @@
-//! What the console reads, with a login that may SELECT and nothing else: one [`Snapshot`] a page.
+//! What the console reads, one [`Snapshot`] a page, and who is signed in to it. Its login may SELECT, and begin and end
+//! sessions.
 
 mod keys;
+mod sessions;
 mod snapshot;
 
 use std::{
@@ -10,7 +12,11 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use self::{keys::MAX_KEYS, snapshot::Snapshot};
+pub use self::{
+    keys::MAX_KEYS,
+    sessions::{Session, SessionDigest, User, begin_session, end_session, find_session},
+    snapshot::{ProjectAddress, Snapshot, Wanted},
+};
 use crate::{
     dsn::ProjectId,
     protocol::event::{EventId, Level, MAX_CLEANED_BYTES},
@@ -27,6 +33,19 @@ pub struct Project {
     pub platform: Option<String>,
     /// Where it is kept when not on the server that was asked, as `db.example:5432/errors`.
     pub server: Option<String>,
+}
+
+impl Project {
+    #[must_use]
+    pub fn address(&self) -> ProjectAddress {
+        ProjectAddress { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The id of the issue of that number: `project_id << 32 | number`.
+    #[must_use]
+    pub fn issue_id(&self, number: u32) -> i64 {
+        self.id.as_i64() << 32 | i64::from(number)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,7 @@ use crate::{
 
 const KEY: &str = "team.pg.uri";
 
-fn issues(project: error_tracking_operator::dsn::ProjectId) -> String {
-    format!("/projects/{project}/issues")
-}
+const ISSUES: &str = "/team/pay/issues";
 
 #[tokio::test]
 async fn a_database_comes_changes_and_goes() {
@@ -22,15 +20,15 @@ async fn a_database_comes_changes_and_goes() {
     let before = get(world.console, "/").await.body;
     assert!(before.contains(&format!("kept on {}, which this console has no login for", other.server)), "{before}");
     assert!(!before.contains("being set up"), "{before}");
-    assert_eq!(get(world.console, &issues(other.project)).await.status, 404);
+    assert_eq!(get(world.console, ISSUES).await.status, 404);
 
     world.publish_login(KEY, &other, "first").await;
-    let link = format!(r#"href="./projects/{}/issues""#, other.project);
-    let listed = world.await_page("/", |page| page.body.contains(&link)).await;
+    let link = r#"href="./team/pay/issues""#;
+    let listed = world.await_page("/", |page| page.body.contains(link)).await;
     assert!(listed.body.contains("2 projects"), "{}", listed.body);
-    let list = get(world.console, &issues(other.project)).await;
+    let list = get(world.console, ISSUES).await;
     assert!(list.status == 200 && list.body.contains("CheckoutFailed"), "{}", list.body);
-    let issue = format!("{}/{}", issues(other.project), other.project.as_i64() << 32 | 1);
+    let issue = format!("{ISSUES}/1");
     assert_eq!(get(world.console, &issue).await.status, 200);
 
     // The sessions end with the network; the next ones need the new password.
@@ -62,9 +60,9 @@ async fn a_database_that_is_away_hides_nothing_of_the_others() {
         let page = world.await_page("/", |page| page.body.contains(away)).await;
         assert!(page.status == 200 && page.body.contains(&format!("<code>{}</code>", other.server)), "{}", page.body);
         assert!(page.body.contains(&format!("kept on {}, which does not answer", other.server)), "{}", page.body);
-        assert!(page.body.contains(&format!(r#"href="./projects/{}/issues""#, world.project)), "{}", page.body);
+        assert!(page.body.contains(r#"href="./web/shop/issues""#), "{}", page.body);
         assert_eq!(get(world.console, &world.path("issues")).await.status, 200);
-        let gone = get(world.console, &issues(other.project)).await;
+        let gone = get(world.console, ISSUES).await;
         assert_eq!((gone.status, gone.header("retry-after")), (503, "5"), "it is there, and cannot be read");
         other.network.set(Mode::Forward);
         world.await_page("/", both).await;
@@ -73,8 +71,8 @@ async fn a_database_that_is_away_hides_nothing_of_the_others() {
     // The installation's own database away: what others know still shows.
     world.network.close().await;
     let page = world.await_page("/", |page| page.status == 200 && page.body.contains(away)).await;
-    assert!(page.body.contains(&format!(r#"href="./projects/{}/issues""#, other.project)), "{}", page.body);
-    assert_eq!(get(world.console, &issues(other.project)).await.status, 200);
+    assert!(page.body.contains(r#"href="./team/pay/issues""#), "{}", page.body);
+    assert_eq!(get(world.console, ISSUES).await.status, 200);
     world.await_ready(true).await;
     other.network.set(Mode::Closed);
     world.await_page("/", |page| page.status == 503).await;
@@ -92,5 +90,5 @@ async fn a_database_speaks_for_its_own_namespace_only() {
     world.await_page("/", |page| page.body.matches("class=\"row-link\"").count() == 2).await;
     world.withdraw_login("team.pg.uri");
     world.await_page("/", |page| page.body.matches("class=\"row-link\"").count() == 1).await;
-    assert_eq!(get(world.console, &issues(other.project)).await.status, 404);
+    assert_eq!(get(world.console, ISSUES).await.status, 404);
 }

@@ -10,8 +10,10 @@ mod support;
 mod client;
 mod databases;
 mod events;
+mod sign_in;
 mod world;
 
+use error_tracking_operator::console::SignInMode;
 use regex::Regex;
 
 use self::{
@@ -78,7 +80,7 @@ async fn the_keys_page_shows_the_state_of_each_key_and_which_refused_ones_are_in
 async fn the_details_page_shows_the_latest_event() {
     let world = World::start().await;
     world.send(&[events::checkout(), events::checkout()]).await;
-    let page = get(world.console, &world.path(&format!("issues/{}", world.issue_id(1)))).await;
+    let page = get(world.console, &world.path("issues/1")).await;
     assert_eq!(page.status, 200);
     insta::assert_snapshot!(steady(&page.body));
     let place = |text| page.body.find(text).unwrap_or_else(|| panic!("{text} is not on the page"));
@@ -101,7 +103,7 @@ async fn raw_json_is_what_was_sent() {
 async fn hostile_events_are_shown_as_text() {
     let world = World::start().await;
     world.send(&[events::hostile()]).await;
-    for path in [world.path("issues"), world.path(&format!("issues/{}", world.issue_id(1)))] {
+    for path in [world.path("issues"), world.path("issues/1")] {
         let page = get(world.console, &path).await;
         assert_eq!(page.status, 200);
         assert!(page.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "{path} does not show the event");
@@ -117,7 +119,7 @@ async fn hostile_events_are_shown_as_text() {
 async fn what_a_page_leaves_out_is_counted() {
     let world = World::start().await;
     world.send(&[events::oversized()]).await;
-    let page = get(world.console, &world.path(&format!("issues/{}", world.issue_id(1)))).await.body;
+    let page = get(world.console, &world.path("issues/1")).await.body;
     let text = Regex::new("<[^>]*>").unwrap().replace_all(&page, "").into_owned();
     assert_eq!(page.matches(r#"class="function">depth_"#).count(), 200);
     for said in [
@@ -137,7 +139,7 @@ async fn what_a_page_leaves_out_is_counted() {
 async fn members_of_a_group_are_not_called_causes() {
     let world = World::start().await;
     world.send(&[events::group()]).await;
-    let page = get(world.console, &world.path(&format!("issues/{}", world.issue_id(1)))).await.body;
+    let page = get(world.console, &world.path("issues/1")).await.body;
     let headings =
         Regex::new(r#"(?s)<section class="panel stack"[^>]*>\s*(?:<p class="caused">([^<]*)</p>)?\s*<h3[^>]*>(\w+)"#)
             .unwrap();
@@ -160,9 +162,10 @@ async fn members_of_a_group_are_not_called_causes() {
 async fn every_answer_tells_the_browser_to_run_nothing() {
     let world = World::start().await;
     world.send(&[events::checkout()]).await;
-    let issue = world.path(&format!("issues/{}", world.issue_id(1)));
+    let issue = world.path("issues/1");
     let handler = Regex::new(r"\son[a-z]+=").unwrap();
-    for path in ["/", &world.path("issues"), &issue, "/nothing", "/static/console.css", &world.path("issues?page=x")] {
+    for path in ["/", &world.path("issues"), &issue, "/nothing", "/-/static/console.css", &world.path("issues?page=x")]
+    {
         let answer = get(world.console, path).await;
         assert_eq!(
             answer.header("content-security-policy"),
@@ -171,7 +174,7 @@ async fn every_answer_tells_the_browser_to_run_nothing() {
             "{path}"
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         // What the policy would block must not be there.
         assert!(!answer.body.contains(" style=") && !answer.body.contains("<style"), "{path}");
@@ -184,24 +187,52 @@ async fn links_are_relative_and_lead_somewhere() {
     let world = World::start().await;
     world.send(&[events::checkout()]).await;
     let links = Regex::new(r#"(?:href|src)="([^"]*)""#).unwrap();
-    for path in ["/".to_owned(), world.path("issues"), world.path(&format!("issues/{}", world.issue_id(1)))] {
+    for path in ["/".to_owned(), world.path("issues"), world.path("issues/1")] {
         let page = get(world.console, &path).await;
         for link in links.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&").replace("&#38;", "&")) {
             assert!(!link.starts_with('/') && !link.contains("://"), "{path} links to {link}");
             let target = resolve(&path, &link);
             let answer = get(world.console, &target).await;
             assert_eq!(answer.status, 200, "{path} links to {link}, which is {target}");
-            if target.starts_with("/static/") {
+            if target.starts_with("/-/static/") {
                 assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
             }
         }
     }
-    let project = format!("/projects/{}", world.project);
-    for path in [project.clone(), format!("{project}/")] {
-        let answer = get(world.console, &path).await;
-        assert_eq!(answer.status, 307, "{path}");
-        assert_eq!(resolve(&path, answer.header("location")), format!("{project}/issues"), "{path}");
+    for path in ["/web/shop", "/web/shop/"] {
+        let answer = get(world.console, path).await;
+        assert_eq!(answer.status, 303, "{path}");
+        assert_eq!(resolve(path, answer.header("location")), "/web/shop/issues", "{path}");
     }
+}
+
+/// Links in chats and in alerts go on.
+#[tokio::test]
+async fn addresses_of_the_version_before_lead_to_those_of_now() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let old = format!("/projects/{}", world.project);
+    for (path, place) in [
+        (old.clone(), "/web/shop/issues".to_owned()),
+        (format!("{old}/issues"), "/web/shop/issues".to_owned()),
+        (format!("{old}/issues/?status=resolved"), "/web/shop/issues?status=resolved".to_owned()),
+        (format!("{old}/keys"), "/web/shop/keys".to_owned()),
+        (format!("{old}/issues/{}", world.issue_id(1)), "/web/shop/issues/1".to_owned()),
+    ] {
+        let answer = get(world.console, &path).await;
+        assert_eq!((answer.status, resolve(&path, answer.header("location"))), (308, place.clone()), "{path}");
+        assert_eq!(get(world.console, &place).await.status, 200, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_has_an_address_below_its_issue_only() {
+    let world = World::start().await;
+    let ids = world.send(&[events::checkout()]).await;
+    world.send(&[events::message("another", "warning")]).await;
+    let page = get(world.console, &world.path(&format!("issues/1/events/{}", ids[0]))).await;
+    assert!(page.status == 200 && page.body.contains(&ids[0].to_string()), "{}", page.body);
+    assert_eq!(get(world.console, &world.path(&format!("issues/2/events/{}", ids[0]))).await.status, 404);
 }
 
 /// As a browser does, for the relative links that pages have.
@@ -230,7 +261,6 @@ fn resolve(page: &str, link: &str) -> String {
 async fn unknown_addresses_are_not_found() {
     let world = World::start().await;
     world.send(&[events::checkout()]).await;
-    let foreign = (i64::try_from(world.project.get()).unwrap() + 1) << 32 | 1;
     for path in [
         "/projects/999/issues".to_owned(),
         "/projects/0/issues".to_owned(),
@@ -238,11 +268,18 @@ async fn unknown_addresses_are_not_found() {
         "/projects/999999999999/issues".to_owned(),
         world.path("issues/999"),
         world.path("issues/-1"),
-        world.path(&format!("issues/{foreign}")),
+        world.path("issues/0"),
+        world.path("issues/4294967297"),
+        "/web/nothing/issues".to_owned(),
+        "/nothing/shop/issues/1".to_owned(),
+        world.path("issues/1/events/0123456789abcdef0123456789abcdef"),
+        world.path("issues/1/events/xyz"),
+        format!("/projects/{}/nothing", world.project),
+        format!("/projects/{}/issues/x", world.project),
         world.path("events/0123456789abcdef0123456789abcdef/json"),
         world.path("events/xyz/json"),
-        "/static/../Cargo.toml".to_owned(),
-        "/static/console.000000000000.css".to_owned(),
+        "/-/static/../Cargo.toml".to_owned(),
+        "/-/static/console.000000000000.css".to_owned(),
         "/admin".to_owned(),
     ] {
         let answer = get(world.console, &path).await;
@@ -273,10 +310,9 @@ async fn addresses_are_matched_as_they_are_written() {
     let world = World::start().await;
     world.send(&[events::checkout()]).await;
     let issues = world.path("issues");
-    let issue = world.path(&format!("issues/{}", world.issue_id(1)));
-    // The digits of the issue's number, percent-encoded.
-    let encoded = world.issue_id(1).to_string().replace('4', "%34").replace('2', "%32");
-    let encoded = world.path(&format!("issues/{encoded}"));
+    let issue = world.path("issues/1");
+    // The digit of the issue's number, percent-encoded.
+    let encoded = world.path("issues/%31");
     for (path, status) in [
         (format!("{issues}/"), 200),
         (format!("{issue}/"), 200),
@@ -310,7 +346,7 @@ async fn methods_are_told_from_addresses() {
     let world = World::start().await;
     let issues = world.path("issues");
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
-        for path in ["/", &issues, &world.path("issues/1"), "/static/x"] {
+        for path in ["/", &issues, &world.path("issues/1"), "/-/static/x"] {
             let answer = request(world.console, method, path, "localhost").await;
             assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"), "{method} {path}");
             assert!(answer.body.contains("The methods allowed here are GET, HEAD."), "{method} {path}");
@@ -328,13 +364,15 @@ async fn methods_are_told_from_addresses() {
 
 /// DNS rebinding: a foreign page's own name may resolve to this machine.
 #[tokio::test]
-async fn only_this_machine_by_name_is_answered() {
+async fn only_our_own_names_are_answered() {
     let world = World::start().await;
-    for host in ["localhost", "localhost:31000", "127.0.0.1:8000", "[::1]:8000"] {
+    for host in
+        ["localhost", "localhost:31000", "127.0.0.1:8000", "[::1]:8000", "errors.example", "errors.example:8443"]
+    {
         assert_eq!(request(world.console, "GET", "/", host).await.status, 200, "{host}");
     }
     for host in ["attacker.example", "attacker.example:8000", "localhost.attacker.example", "10.1.2.3", ""] {
-        for path in ["/", "/static/x", "/nothing"] {
+        for path in ["/", "/-/static/x", "/nothing"] {
             let answer = request(world.console, "GET", path, host).await;
             assert_eq!(answer.status, 421, "{host} {path}");
             assert!(!answer.body.contains("<html"), "{host} {path}");
@@ -356,12 +394,12 @@ async fn a_project_without_errors_says_how_to_send_one() {
 
 /// What works and what does not changes with every version: it stands in one place, and no page repeats it.
 #[tokio::test]
-async fn the_banner_says_who_sees_this_and_where_the_limits_are() {
+async fn a_console_without_sign_in_says_so_and_every_page_where_the_limits_are() {
     let world = World::start().await;
     let page = get(world.console, "/").await.body;
     let banner = Regex::new(r"(?s)<aside.*?</aside>").unwrap().find(&page).unwrap().as_str();
     assert!(!page.contains("scrubbed"), "events are scrubbed before they are stored: {banner}");
-    assert!(banner.contains("No sign-in yet") && banner.contains("docs/limits.md"), "{banner}");
+    assert!(banner.contains("without sign-in") && page.contains("docs/limits.md"), "{banner}");
 }
 
 #[tokio::test]
@@ -457,9 +495,11 @@ async fn a_new_password_is_taken_up() {
 #[tokio::test]
 async fn other_machines_are_not_served_without_sign_in() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8000"] {
-        let refused = error_tracking_operator::console::bind(address.parse().unwrap()).await;
+        let refused = error_tracking_operator::console::bind(address.parse().unwrap(), SignInMode::None).await;
         let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("is not a loopback address") && error.contains("kubectl port-forward"), "{error}");
     }
-    assert!(error_tracking_operator::console::bind("[::1]:0".parse().unwrap()).await.is_ok());
+    assert!(error_tracking_operator::console::bind("[::1]:0".parse().unwrap(), SignInMode::None).await.is_ok());
+    let everywhere = "0.0.0.0:0".parse().unwrap();
+    assert!(error_tracking_operator::console::bind(everywhere, SignInMode::Kubernetes).await.is_ok());
 }

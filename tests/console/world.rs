@@ -47,7 +47,17 @@ pub struct World {
 }
 
 impl World {
+    /// A console without sign-in.
     pub async fn start() -> Self {
+        Self::start_with(console::SignInMode::None, None).await
+    }
+
+    /// A console that asks that API server.
+    pub async fn with_sign_in(client: kube::Client) -> Self {
+        Self::start_with(console::SignInMode::Kubernetes, Some(client)).await
+    }
+
+    async fn start_with(sign_in: console::SignInMode, client: Option<kube::Client>) -> Self {
         let database = Database::create().await;
         let admin = Admin::connect(database.pool(), 1).await.unwrap();
         let project = admin.allocate_project(&shop(), None, DeletionPolicy::Retain).await.unwrap();
@@ -59,18 +69,25 @@ impl World {
         let network = Proxy::start(&format!("127.0.0.1:{}", database.connection.port));
         let secret = Secret::new(&database, network.address.port());
         secret.login(&admin, "first").await;
-        let listener = console::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = console::bind("127.0.0.1:0".parse().unwrap(), sign_in).await.unwrap();
         let address = listener.local_addr().unwrap();
         let probes = free_address();
-        let config = console::Config { database: secret.folder.clone(), listen: address, probe_address: probes };
+        let config = console::Config {
+            database: secret.folder.clone(),
+            listen: address,
+            probe_address: probes,
+            sign_in,
+            hosts: vec!["errors.example".to_owned()],
+        };
         let stop = CancellationToken::new();
-        tokio::spawn(console::serve(listener, config, stop.clone()));
+        tokio::spawn(console::serve(listener, config, client, stop.clone()));
         Self { project, console: address, network, admin, database, ingest, probes, secret, _stop: stop.drop_guard() }
     }
 
     /// The address of a page below the project's own.
+    #[expect(clippy::unused_self, reason = "it is the world's project")]
     pub fn path(&self, rest: &str) -> String {
-        format!("/projects/{}/{rest}", self.project)
+        format!("/web/shop/{rest}")
     }
 
     /// The id of the project's issue of that number.

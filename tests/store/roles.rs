@@ -3,8 +3,10 @@
 use error_tracking_operator::store::{
     StoreError,
     admin::{DeletionPolicy, password_digest},
+    console::{Session, User, begin_session, end_session, find_session},
     ingest::{Batch, Quarantined, Report, changed_settings, find_key, look_up_key, quarantine, report},
 };
+use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use crate::{Store, applied, key_identity, public_key, row, send};
@@ -237,7 +239,9 @@ async fn the_console_reads_and_cannot_write_or_see_keys() {
     let refused = sqlx::query(AssertSqlSafe(update)).execute(&mut *transaction).await.unwrap_err();
     assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }));
     drop(transaction);
-    for hidden in ["errortracking.client_keys", "errortracking.projects", "errortracking.console_login"] {
+    for hidden in
+        ["client_keys", "projects", "console_login", "console_sessions"].map(|table| format!("errortracking.{table}"))
+    {
         let refused = sqlx::query(AssertSqlSafe(format!("SELECT FROM {hidden}"))).execute(&console).await.unwrap_err();
         assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }), "{hidden}");
     }
@@ -285,4 +289,43 @@ async fn a_login_that_cannot_be_dropped_yet_stores_nothing_more() {
             AND has_function_privilege('{role}', oid, 'EXECUTE')"
     );
     assert_eq!(store.number(shop, &callable).await, 0);
+}
+
+#[tokio::test]
+async fn the_console_begins_and_ends_sessions_and_sees_no_others() {
+    let store = Store::create().await;
+    let role = store.admin.ensure_console_role(&"secret".into()).await.unwrap();
+    let console = store.database.pool_as(&role, "secret");
+    let session = |name: &str, seconds: i64| Session {
+        user: User {
+            name: name.to_owned(),
+            uid: "u".to_owned(),
+            groups: vec!["team".to_owned(), "system:authenticated".to_owned()],
+            extra: [("example.org/pod".to_owned(), vec!["a".to_owned(), "b\"".to_owned()])].into(),
+        },
+        expires_at: Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap(),
+    };
+    let ada = session("ada", 600);
+    begin_session(&console, [1; 32], &ada).await.unwrap();
+    begin_session(&console, [2; 32], &session("eve", -1)).await.unwrap();
+    assert_eq!(find_session(&console, [1; 32]).await.unwrap(), Some(ada));
+    assert_eq!(find_session(&console, [2; 32]).await.unwrap(), None, "over");
+    assert_eq!(find_session(&console, [3; 32]).await.unwrap(), None);
+    end_session(&console, [1; 32]).await.unwrap();
+    end_session(&console, [1; 32]).await.unwrap();
+    assert_eq!(find_session(&console, [1; 32]).await.unwrap(), None, "ended");
+
+    // One user cannot fill the table, and takes nobody else's place.
+    begin_session(&console, [4; 32], &session("ada", 600)).await.unwrap();
+    for number in 100..=205 {
+        begin_session(&console, [number; 32], &session("eve", 600)).await.unwrap();
+    }
+    let (sessions,): (i64,) = sqlx::query_as("SELECT count(*) FROM errortracking.console_sessions")
+        .fetch_one(&store.database.superuser())
+        .await
+        .unwrap();
+    assert_eq!(sessions, 101);
+    assert!(find_session(&console, [4; 32]).await.unwrap().is_some());
+    assert!(find_session(&console, [205; 32]).await.unwrap().is_some());
+    assert_eq!(find_session(&console, [100; 32]).await.unwrap(), None);
 }

@@ -12,12 +12,11 @@ use jiff::Timestamp;
 use sqlx::PgPool;
 use tracing::{info, warn};
 
-use crate::{
-    dsn::ProjectId,
-    store::{
-        Mount, MountedPool, StoreError,
-        connection::{ConnectionError, PoolSize},
-        console::{Project, ProjectSummary, Snapshot},
+use crate::store::{
+    Mount, MountedPool, StoreError,
+    connection::{ConnectionError, PoolSize},
+    console::{
+        Project, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session, end_session, find_session,
     },
 };
 
@@ -92,15 +91,64 @@ impl Database {
         Ok(projects)
     }
 
-    /// The project of that number, if its events are here, and a view to read it by.
-    pub async fn find(&self, id: ProjectId) -> Result<Option<(Snapshot, Project)>, StoreError> {
+    /// Whether it could hold that project at all.
+    #[must_use]
+    pub fn may_hold(&self, wanted: &Wanted) -> bool {
+        match (&self.owner, wanted) {
+            (Owner::Namespace(owner), Wanted::Address(address)) => *owner == address.namespace,
+            _ => true,
+        }
+    }
+
+    /// The project that is wanted, if its events are here, and a view to read it by.
+    pub async fn find(&self, wanted: &Wanted) -> Result<Option<(Snapshot, Project)>, StoreError> {
         let finding = async {
             let mut snapshot = self.snapshot().await?;
-            let project = snapshot.project(id).await?;
+            let project = snapshot.project(wanted).await?;
             Ok::<_, StoreError>(project.map(|project| (snapshot, project)))
         };
         let found = self.within(self.patience(), finding).await?;
         Ok(found.filter(|(_, project)| self.may_speak_about(project)))
+    }
+
+    /// The session of that digest, if it is not over.
+    pub async fn session(&self, digest: SessionDigest) -> Result<Option<Session>, StoreError> {
+        self.with_pool(|pool| async move { find_session(&pool, digest).await }).await
+    }
+
+    pub async fn begin_session(&self, digest: SessionDigest, session: &Session) -> Result<(), StoreError> {
+        self.with_pool(|pool| {
+            let session = session.clone();
+            async move { begin_session(&pool, digest, &session).await }
+        })
+        .await
+    }
+
+    pub async fn end_session(&self, digest: SessionDigest) -> Result<(), StoreError> {
+        self.with_pool(|pool| async move { end_session(&pool, digest).await }).await
+    }
+
+    /// As [`Self::snapshot`]: a login that is refused is looked up anew once, and after a restart of Postgres every
+    /// resting connection is found dead once.
+    async fn with_pool<T, F>(&self, operation: impl Fn(PgPool) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let trying = async {
+            let mut reloaded = false;
+            for _ in 0..POOL_SIZE.max {
+                match operation(self.pool.current()).await {
+                    Err(StoreError::NotPermitted { .. }) if !reloaded => {
+                        reloaded = true;
+                        self.pool.reload().await;
+                    }
+                    Err(StoreError::Unavailable { .. }) => {}
+                    done => return done,
+                }
+            }
+            operation(self.pool.current()).await
+        };
+        self.within(PATIENCE, Box::pin(trying)).await
     }
 
     /// Takes up a changed login, and looks whether the database answers.

@@ -29,11 +29,10 @@ pub use self::{
 };
 use self::{database::Owner, listing::Listed};
 use crate::{
-    dsn::ProjectId,
     store::{
         Mount, MountedPool, StoreError,
         connection::ConnectionError,
-        console::{Project, ProjectSummary, Snapshot},
+        console::{Project, ProjectSummary, Snapshot, Wanted},
     },
     telemetry::Readiness,
 };
@@ -53,7 +52,7 @@ struct Shared {
     own: Database,
     others: RwLock<Others>,
     /// Key of the database that a project was found in last, where it is not the installation's own.
-    found: Mutex<HashMap<ProjectId, String>>,
+    found: Mutex<HashMap<Wanted, String>>,
 }
 
 #[derive(Default)]
@@ -101,29 +100,33 @@ impl Databases {
         Ok(Listing::new(listed))
     }
 
-    /// The project of that number. `None`: every database says that it has no such project.
-    pub async fn find(&self, id: ProjectId) -> Result<Option<Found>, StoreError> {
-        let (others, unreadable) = self.others();
-        let remembered = self.remembered().get(&id).cloned();
+    /// The project that is wanted. `None`: every database says that it has no such project.
+    pub async fn find(&self, wanted: &Wanted) -> Result<Option<Found>, StoreError> {
+        let (mut others, mut unreadable) = self.others();
+        others.retain(|_, database| database.may_hold(wanted));
+        if let Wanted::Address(address) = wanted {
+            unreadable.retain(|key| namespace_of(key) == Some(&address.namespace));
+        }
+        let remembered = self.remembered().get(wanted).cloned();
         if let Some(database) = remembered.and_then(|key| others.get(&key)) {
-            if let Some((snapshot, project)) = database.find(id).await? {
+            if let Some((snapshot, project)) = database.find(wanted).await? {
                 return Ok(Some(Found { database: database.clone(), snapshot, project }));
             }
-            self.remembered().remove(&id);
+            self.remembered().remove(wanted);
         }
         // The installation's own first: a number that it gives to a project of its own means nothing elsewhere.
         let own = &self.0.own;
-        let mut failure = match ask(own, id, others.is_empty()).await {
+        let mut failure = match ask(own, wanted, others.is_empty()).await {
             Ok(Some((snapshot, project))) => return Ok(Some(Found { database: own.clone(), snapshot, project })),
             Ok(None) => None,
             Err(error) => Some(error),
         };
         let mut asking: FuturesUnordered<_> =
-            others.iter().map(async |(key, database)| (key, database, ask(database, id, false).await)).collect();
+            others.iter().map(async |(key, database)| (key, database, ask(database, wanted, false).await)).collect();
         while let Some((key, database, answer)) = asking.next().await {
             match answer {
                 Ok(Some((snapshot, project))) => {
-                    self.remembered().insert(id, key.clone());
+                    self.remembered().insert(wanted.clone(), key.clone());
                     return Ok(Some(Found { database: database.clone(), snapshot, project }));
                 }
                 Ok(None) => {}
@@ -136,6 +139,12 @@ impl Databases {
             None if !unreadable.is_empty() => Err(away()),
             None => Ok(None),
         }
+    }
+
+    /// The installation's own: who is signed in is kept there.
+    #[must_use]
+    pub fn own(&self) -> &Database {
+        &self.0.own
     }
 
     /// Follows the Secret and looks at every database until `shutdown`. Ready: one of them answers.
@@ -177,7 +186,7 @@ impl Databases {
         (others.databases.clone(), others.unreadable.clone())
     }
 
-    fn remembered(&self) -> parking_lot::MutexGuard<'_, HashMap<ProjectId, String>> {
+    fn remembered(&self) -> parking_lot::MutexGuard<'_, HashMap<Wanted, String>> {
         self.0.found.lock()
     }
 }
@@ -217,20 +226,22 @@ fn keys(directory: &Path) -> std::io::Result<BTreeMap<String, String>> {
     let mut keys = BTreeMap::new();
     for entry in std::fs::read_dir(directory)? {
         let Ok(key) = entry?.file_name().into_string() else { continue };
-        // `..data` and its like are the kubelet's; a namespace has no dots.
-        if let Some((namespace, _)) = key.strip_suffix(KEY_ENDING).and_then(|name| name.split_once('.'))
-            && !namespace.is_empty()
-        {
-            let namespace = namespace.to_owned();
+        if let Some(namespace) = namespace_of(&key).map(str::to_owned) {
             keys.insert(key, namespace);
         }
     }
     Ok(keys)
 }
 
+/// `..data` and its like are the kubelet's; a namespace has no dots.
+fn namespace_of(key: &str) -> Option<&str> {
+    let (namespace, _) = key.strip_suffix(KEY_ENDING)?.split_once('.')?;
+    (!namespace.is_empty()).then_some(namespace)
+}
+
 /// Asks a database that answered last, or that there is no other to ask beside.
-async fn ask(database: &Database, id: ProjectId, only: bool) -> Result<Option<(Snapshot, Project)>, StoreError> {
-    if database.answers() || only { database.find(id).await } else { Err(away()) }
+async fn ask(database: &Database, wanted: &Wanted, only: bool) -> Result<Option<(Snapshot, Project)>, StoreError> {
+    if database.answers() || only { database.find(wanted).await } else { Err(away()) }
 }
 
 fn away() -> StoreError {

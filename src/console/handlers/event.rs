@@ -1,4 +1,4 @@
-//! `/projects/{project}/events/{event}/json`: the payload of an event as it is stored.
+//! `/{namespace}/{project}/events/{event}/json`: the payload of an event as it is stored.
 
 use crate::{
     console::{
@@ -9,19 +9,18 @@ use crate::{
             request::{FromRequest, Request},
         },
     },
-    dsn::ProjectId,
     protocol::event::EventId,
-    store::console::{Project, Snapshot},
+    store::console::{Project, ProjectAddress, Snapshot},
 };
 
 pub struct EventRequest {
-    project: ProjectId,
+    project: ProjectAddress,
     event: EventId,
 }
 
 impl FromRequest for EventRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
-        Ok(Self { project: request.parameter("project")?, event: request.parameter("event")? })
+        Ok(Self { project: ProjectAddress::from_request(request)?, event: request.parameter("event")? })
     }
 }
 
@@ -31,6 +30,6 @@ pub async fn json(context: Context, request: EventRequest) -> Result<Json, Probl
         snapshot.end().await?;
         Ok(stored)
     };
-    let stored = context.read(request.project, reading).await?;
+    let stored = context.read(&request.project, reading).await?;
     Ok(Json(stored.json()?))
 }

@@ -1,4 +1,4 @@
-//! `/projects/{project}/issues/{issue}`: one error with its latest event.
+//! `/{namespace}/{project}/issues/{issue}`: one error with its latest event, and with `/events/{event}` with another one.
 
 use std::io;
 
@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::{
     console::{
+        auth::Right,
         context::Context,
         pages::{EventState, Hours, IssuePage},
         problem::Problem,
@@ -15,35 +16,62 @@ use crate::{
             request::{FromRequest, Request},
         },
     },
-    dsn::ProjectId,
-    protocol::event::{self, Event, EventError, Receipt},
-    store::console::{Project, Snapshot, StoredEvent},
+    protocol::event::{self, Event, EventError, EventId, Receipt},
+    store::console::{Project, ProjectAddress, Snapshot, StoredEvent},
 };
 
 pub struct IssueRequest {
-    project: ProjectId,
+    project: ProjectAddress,
+    /// Within its project, from 1. Addresses of the version before had the id here, which is longer.
     issue: i64,
+}
+
+pub struct IssueEventRequest {
+    issue: IssueRequest,
+    event: EventId,
+}
+
+impl FromRequest for IssueEventRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        Ok(Self { issue: IssueRequest::from_request(request)?, event: request.parameter("event")? })
+    }
 }
 
 impl FromRequest for IssueRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
-        Ok(Self { project: request.parameter("project")?, issue: request.parameter("issue")? })
+        Ok(Self { project: ProjectAddress::from_request(request)?, issue: request.parameter("issue")? })
     }
 }
 
 pub async fn show(context: Context, request: IssueRequest) -> Result<Page<IssuePage>, Problem> {
+    page(context, request, None).await
+}
+
+pub async fn show_event(context: Context, request: IssueEventRequest) -> Result<Page<IssuePage>, Problem> {
+    page(context, request.issue, Some(request.event)).await
+}
+
+async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -> Result<Page<IssuePage>, Problem> {
     let since = Hours::first(context.now);
     let reading = async |mut snapshot: Snapshot, project: Project| {
-        let issue = snapshot.issue(project.id, request.issue).await?.ok_or(Problem::NotFound("error"))?;
+        let number = u32::try_from(request.issue).map_err(|_| Problem::NotFound("error"))?;
+        let issue = snapshot.issue(project.id, project.issue_id(number)).await?.ok_or(Problem::NotFound("error"))?;
         let hours = snapshot.hours(project.id, &[issue.id], since).await?;
-        let latest = snapshot.latest_event(project.id, &issue).await?;
+        let stored = match event {
+            Some(id) => Some(snapshot.event_of(project.id, &issue, id).await?.ok_or(Problem::NotFound("event"))?),
+            None => snapshot.latest_event(project.id, &issue).await?,
+        };
         snapshot.end().await?;
-        Ok((project, issue, hours, latest))
+        Ok((project, issue, hours, stored))
     };
-    let (project, issue, mut hours, latest) = context.read(request.project, reading).await?;
+    let (project, issue, mut hours, stored) = context.read(&request.project, reading).await?;
     let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
-    let event = latest.map_or(EventState::Expired, |stored| event_state(&stored, context.now));
-    Ok(Page(IssuePage::new(context.shell, &project, &issue, &hours, event, context.now)))
+    let shown = if context.also(Right::ReadEvents, &request.project).await? {
+        stored.map_or(EventState::Expired, |stored| event_state(&stored, context.now))
+    } else {
+        EventState::NotPermitted
+    };
+    Ok(Page(IssuePage::new(context.shell, &project, &issue, &hours, shown, event.is_some(), context.now)))
 }
 
 /// A payload that cannot be read must not hide the numbers of its issue.

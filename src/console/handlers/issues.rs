@@ -1,4 +1,4 @@
-//! `/projects/{project}/issues?status=&page=`: the errors of a project.
+//! `/{namespace}/{project}/issues?status=&page=`: the errors of a project.
 
 use crate::{
     console::{
@@ -10,12 +10,11 @@ use crate::{
             request::{FromRequest, Request},
         },
     },
-    dsn::ProjectId,
-    store::console::{IssueStatus, Project, Snapshot},
+    store::console::{IssueStatus, Project, ProjectAddress, Snapshot},
 };
 
 pub struct IssuesRequest {
-    project: ProjectId,
+    project: ProjectAddress,
     selection: Selection,
 }
 
@@ -30,7 +29,7 @@ struct Selection {
 impl FromRequest for IssuesRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
         let selection = Selection::parse(request.query).map_err(Problem::BadQuery)?;
-        Ok(Self { project: request.parameter("project")?, selection })
+        Ok(Self { project: ProjectAddress::from_request(request)?, selection })
     }
 }
 
@@ -73,7 +72,7 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
         snapshot.end().await?;
         Ok((project, counts, issues, hours))
     };
-    let (project, counts, issues, mut hours) = context.read(project, reading).await?;
+    let (project, counts, issues, mut hours) = context.read(&project, reading).await?;
     let with_hours = issues.into_iter().map(|issue| {
         let counted = hours.remove(&issue.id).unwrap_or_default();
         (issue, Hours::new(context.now, counted))

@@ -8,3 +8,4 @@ pub mod issues;
 pub mod keys;
 pub mod project;
 pub mod projects;
+pub mod sign_in;

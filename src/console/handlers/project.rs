@@ -1,28 +1,14 @@
-//! `/projects/{project}`: leads to the project's errors.
+//! `/{namespace}/{project}`: leads to the project's errors.
 
 use crate::{
-    console::{
-        context::Context,
-        problem::Problem,
-        web::{
-            answer::Redirect,
-            request::{FromRequest, Request},
-        },
-    },
-    dsn::ProjectId,
+    console::{context::Context, problem::Problem, web::answer::SeeOther},
+    store::console::{Project, ProjectAddress, Snapshot},
 };
 
-pub struct ProjectRequest {
-    project: ProjectId,
-}
-
-impl FromRequest for ProjectRequest {
-    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
-        Ok(Self { project: request.parameter("project")? })
-    }
-}
-
 /// From the root: the address asked for may end with a slash.
-pub async fn redirect(context: Context, request: ProjectRequest) -> Result<Redirect, Problem> {
-    Ok(Redirect(format!("{}projects/{}/issues", context.shell.root, request.project)))
+pub async fn errors(context: Context, address: ProjectAddress) -> Result<SeeOther, Problem> {
+    let reading = async |snapshot: Snapshot, _project: Project| Ok(snapshot.end().await?);
+    context.read(&address, reading).await?;
+    let ProjectAddress { namespace, name } = address;
+    Ok(SeeOther { place: format!("{}{namespace}/{name}/issues", context.shell.root), cookie: None })
 }

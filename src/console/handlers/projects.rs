@@ -9,6 +9,8 @@ use crate::console::{
 
 pub async fn list(context: Context, (): ()) -> Result<Page<ProjectsPage>, Problem> {
     let mut listing = context.databases.projects(Hours::first(context.now)).await?;
-    listing.projects.retain(|listed| context.permits(&listed.project));
+    let addresses = listing.projects.iter().map(|listed| listed.project.address()).collect();
+    let permitted = context.rights.permitted(&context.caller, context.right, addresses).await?;
+    listing.projects.retain(|listed| permitted.contains(&listed.project.address()));
     Ok(Page(ProjectsPage::new(context.shell, &listing, context.now)))
 }

@@ -1,4 +1,4 @@
-//! `/projects/{id}/issues/{issue_id}`: one error with its latest event.
+//! `/{namespace}/{project}/issues/{issue}`: one error with one of its events.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -22,7 +22,6 @@ use crate::{
 pub struct IssuePage {
     shell: Shell,
     project: ProjectHead,
-    id: i64,
     /// Within its project, from 1.
     number: u32,
     title: String,
@@ -35,6 +34,8 @@ pub struct IssuePage {
     last_seen: Moment,
     day: DayChart,
     event: EventState,
+    /// Whether the address names the event: else it is the latest.
+    named: bool,
 }
 
 /// The event below the numbers.
@@ -45,6 +46,8 @@ pub enum EventState {
     Unreadable(String),
     /// None is left.
     Expired,
+    /// The caller may see the numbers, not the events.
+    NotPermitted,
 }
 
 #[derive(Debug)]
@@ -94,12 +97,12 @@ impl IssuePage {
         issue: &Issue,
         hours: &Hours,
         event: EventState,
+        named: bool,
         now: Timestamp,
     ) -> Self {
         Self {
             shell,
             project: ProjectHead::from(project),
-            id: issue.id,
             number: issue.number(),
             title: visible(&issue.title),
             culprit: visible(&issue.culprit),
@@ -111,6 +114,7 @@ impl IssuePage {
             last_seen: Moment::new(issue.last_seen, now),
             day: DayChart::from(hours),
             event,
+            named,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/projects/{id}/issues`: the errors of a project by status, last seen first.
+//! `/{namespace}/{project}/issues`: the errors of a project by status, last seen first.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -37,7 +37,8 @@ struct Tab {
 
 #[derive(Debug)]
 struct IssueRow {
-    id: i64,
+    /// Within its project.
+    number: u32,
     title: String,
     culprit: String,
     level: &'static str,
@@ -112,7 +113,7 @@ impl IssuesPage {
 
 fn row(issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow {
     IssueRow {
-        id: issue.id,
+        number: issue.number(),
         title: visible(&issue.title),
         culprit: visible(&issue.culprit),
         level: issue.level.name(),

@@ -1,6 +1,7 @@
 //! The pages: what the store knows becomes text for a template, pure and without HTTP. A file holds one page and the
 //! fields that its template reads, or what several pages show: `chart`, `stacktrace`, `attributes` (what an event says
-//! besides its stack trace), `grouped` (why events are one error), `format` (numbers and times), `untrusted` (text that an SDK sent). `handlers` fills them in.
+//! besides its stack trace), `grouped` (why events are one error),
+//! `format` (numbers and times), `untrusted` (text that an SDK sent). `handlers` fills them in.
 
 mod attributes;
 mod chart;
@@ -11,8 +12,11 @@ mod issues;
 mod keys;
 mod problem;
 mod projects;
+mod sign_in;
 mod stacktrace;
 mod untrusted;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::untrusted::visible;
 pub use self::{
@@ -22,8 +26,13 @@ pub use self::{
     keys::KeysPage,
     problem::ProblemPage,
     projects::ProjectsPage,
+    sign_in::SignInPage,
 };
-use super::assets;
+use super::{
+    assets,
+    auth::Caller,
+    sign_in::{Credentials, Secret},
+};
 use crate::store::console::Project;
 
 /// What every page needs to link to others. Links are relative, so that the console works below any
@@ -32,17 +41,42 @@ use crate::store::console::Project;
 pub struct Shell {
     /// Way from the page to the console's own root: `./` or `../../`.
     pub root: String,
+    /// The page itself with its query, relative to that root.
+    pub here: String,
     pub stylesheet: &'static str,
     pub icon: &'static str,
+    pub user: Option<UserView>,
+    /// Whether there is no sign-in, so that everybody sees everything.
+    pub open: bool,
+}
+
+/// Who is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserView {
+    pub name: String,
+    /// What a form carries. `None`: signed in by a header, by a program.
+    pub form_token: Option<String>,
 }
 
 impl Shell {
     /// For the page at `path`, which starts with a slash.
     #[must_use]
-    pub fn at(path: &str) -> Self {
+    pub fn at(path: &str, query: &str) -> Self {
         let depth = path.matches('/').count().saturating_sub(1);
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
-        Self { root, stylesheet: &assets::STYLESHEET.name, icon: &assets::ICON.name }
+        let page = path.strip_prefix('/').unwrap_or(path);
+        let here = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
+        let (stylesheet, icon) = (assets::STYLESHEET.name.as_str(), assets::ICON.name.as_str());
+        Self { root, here, stylesheet, icon, user: None, open: false }
+    }
+
+    /// From now on the page says who is signed in.
+    pub fn show(&mut self, credentials: &Credentials) {
+        self.open = matches!(credentials.caller, Caller::Everybody);
+        let form_token = credentials.secret.as_ref().map(Secret::form_token);
+        if let Caller::User(user) = &credentials.caller {
+            self.user = Some(UserView { name: visible(&user.name), form_token });
+        }
     }
 }
 
@@ -51,11 +85,20 @@ impl Shell {
 pub struct ProjectHead {
     pub id: u64,
     pub title: String,
+    /// Its pages below the console's root: `web/shop`.
+    pub address: String,
     /// `metadata.name`, for commands.
     pub name: String,
     pub namespace: String,
     pub platform: Option<String>,
 }
+
+/// As one part of a path. Names of Kubernetes stay as they are; a tenant's own database may say anything.
+fn in_path(name: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(name, NOT_IN_PATH)
+}
+
+const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 impl From<&Project> for ProjectHead {
     fn from(project: &Project) -> Self {
@@ -63,6 +106,7 @@ impl From<&Project> for ProjectHead {
         Self {
             id: project.id.get(),
             title: shown(&project.display_name).unwrap_or_else(|| project.name.clone()),
+            address: format!("{}/{}", in_path(&project.namespace), in_path(&project.name)),
             name: project.name.clone(),
             namespace: project.namespace.clone(),
             platform: shown(&project.platform),
@@ -79,7 +123,7 @@ mod tests {
         for (path, root) in
             [("/", "./"), ("/projects", "./"), ("/projects/1/issues", "../../"), ("/projects/1/issues/5", "../../../")]
         {
-            assert_eq!(Shell::at(path).root, root, "{path}");
+            assert_eq!(Shell::at(path, "").root, root, "{path}");
         }
     }
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use http::StatusCode;
 
 use super::Shell;
-use crate::console::problem::Problem;
+use crate::{console::problem::Problem, store::console::ProjectAddress};
 
 #[derive(Debug, Template)]
 #[template(path = "problem.html")]
@@ -13,6 +13,8 @@ pub struct ProblemPage {
     code: u16,
     heading: &'static str,
     explanation: String,
+    /// Shows whether the caller lacks a right.
+    command: Option<String>,
     /// Whether the same address may work soon.
     retry: bool,
 }
@@ -22,6 +24,12 @@ impl ProblemPage {
     pub fn new(shell: Shell, problem: &Problem) -> Self {
         let status = problem.status();
         let (heading, explanation) = match status {
+            StatusCode::NOT_FOUND if matches!(problem, Problem::NoProject(..)) => (
+                "Not found",
+                "There is no such project, or you may not see it. This says the same of both; Kubernetes knows what you \
+                 may:"
+                    .to_owned(),
+            ),
             StatusCode::NOT_FOUND => (
                 "Not found",
                 format!(
@@ -29,6 +37,16 @@ impl ProblemPage {
                     sentence(problem)
                 ),
             ),
+            StatusCode::SERVICE_UNAVAILABLE if matches!(problem, Problem::Unreviewed(_)) => (
+                "Kubernetes does not answer",
+                "What you may see cannot be found out until it does. The console's log has the details.".to_owned(),
+            ),
+            StatusCode::UNAUTHORIZED => ("Sign in first", format!("{}.", sentence(problem))),
+            StatusCode::FORBIDDEN => (
+                "Not sent from here",
+                format!("{}. Nothing was changed: open the page anew and repeat.", sentence(problem)),
+            ),
+            StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", format!("{}.", sentence(problem))),
             StatusCode::SERVICE_UNAVAILABLE => (
                 "The database does not answer",
                 "Errors cannot be shown until it does. Nothing is lost by this page: the console only reads. Its log has \
@@ -42,8 +60,24 @@ impl ProblemPage {
             _ => ("This address is not understood", format!("{}.", sentence(problem))),
         };
         let retry = status == StatusCode::SERVICE_UNAVAILABLE;
-        Self { shell, code: status.as_u16(), heading, explanation, retry }
+        Self { shell, code: status.as_u16(), heading, explanation, command: command(problem), retry }
     }
+}
+
+/// Only for what can be the name of an object: anybody can write an address.
+fn command(problem: &Problem) -> Option<String> {
+    let Problem::NoProject(ProjectAddress { namespace, name }, right) = problem else { return None };
+    let (verb, subresource) = right.review()?;
+    let is_name = |text: &str| {
+        (1..=253).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+    };
+    let command =
+        || format!("kubectl auth can-i {verb} errortrackingprojects/{name} --subresource={subresource} -n {namespace}");
+    (is_name(namespace) && is_name(name)).then(command)
 }
 
 fn sentence(problem: &Problem) -> String {

@@ -1,4 +1,4 @@
-//! `/`: every project of the installation.
+//! `/`: every project that the caller may see.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -21,8 +21,9 @@ pub struct ProjectsPage {
 
 #[derive(Debug)]
 struct ProjectRow {
-    id: u64,
     title: String,
+    /// Its pages below the console's root.
+    address: String,
     namespace: String,
     platform: Option<String>,
     state: State,
@@ -69,5 +70,5 @@ fn row(listed: &ListedProject, now: Timestamp) -> ProjectRow {
     };
     // What the object says; else what its errors came from.
     let platform = head.platform.or(seen);
-    ProjectRow { id: head.id, title: head.title, namespace: head.namespace, platform, state }
+    ProjectRow { title: head.title, address: head.address, namespace: head.namespace, platform, state }
 }

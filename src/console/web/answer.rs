@@ -3,7 +3,7 @@
 use askama::Template;
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, LOCATION},
+    header::{CONTENT_TYPE, LOCATION, SET_COOKIE},
 };
 use warp::{Reply, reply::Response};
 
@@ -22,8 +22,12 @@ pub struct Page<T>(pub T);
 /// JSON as it is stored. Nothing of it runs: not HTML, not sniffed, and the policy forbids the rest.
 pub struct Json(pub Vec<u8>);
 
-/// To another address, relative to the one asked for.
-pub struct Redirect(pub String);
+/// A form is done: on to another address, relative to the one asked for, by GET.
+pub struct SeeOther {
+    pub place: String,
+    /// `Set-Cookie`
+    pub cookie: Option<HeaderValue>,
+}
 
 impl<T: Template> Answer for Page<T> {
     fn into_response(self) -> Result<Response, Problem> {
@@ -37,12 +41,24 @@ impl Answer for Json {
     }
 }
 
-impl Answer for Redirect {
+impl Answer for SeeOther {
     fn into_response(self) -> Result<Response, Problem> {
-        let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
-        if let Ok(to) = HeaderValue::try_from(self.0) {
-            response.headers_mut().insert(LOCATION, to);
+        let mut response = StatusCode::SEE_OTHER.into_response();
+        if let Ok(place) = HeaderValue::try_from(self.place) {
+            response.headers_mut().insert(LOCATION, place);
         }
+        if let Some(cookie) = self.cookie {
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+}
+
+/// A page that belongs to an unusual status.
+impl<A: Answer> Answer for (StatusCode, A) {
+    fn into_response(self) -> Result<Response, Problem> {
+        let mut response = self.1.into_response()?;
+        *response.status_mut() = self.0;
         Ok(response)
     }
 }

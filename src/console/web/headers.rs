@@ -23,8 +23,9 @@ pub fn guard(headers: &mut HeaderMap) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    // Addresses of issues do not leak to pages that are linked to.
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Addresses of issues do not leak to pages that are linked to. `no-referrer` would do that too, but a browser then
+    // leaves the `Origin` out of our own forms.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(COOP, HeaderValue::from_static("same-origin"));
     headers.insert(CORP, HeaderValue::from_static("same-origin"));
     headers.entry(CACHE_CONTROL).or_insert(NO_STORE);

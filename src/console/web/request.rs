@@ -4,7 +4,7 @@ use std::{borrow::Cow, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 
-use crate::console::problem::Problem;
+use crate::{console::problem::Problem, store::console::ProjectAddress};
 
 /// A request that a route was found for.
 pub struct Request<'r> {
@@ -12,6 +12,8 @@ pub struct Request<'r> {
     pub parameters: matchit::Params<'r, 'r>,
     /// What follows `?`; empty without one.
     pub query: &'r str,
+    /// The body of a POST, as a browser writes a form; empty otherwise.
+    pub form: &'r [u8],
 }
 
 impl Request<'_> {
@@ -21,8 +23,27 @@ impl Request<'_> {
         self.decoded(name).and_then(|text| text.parse().ok()).ok_or(Problem::NotFound("page"))
     }
 
+    /// The first field of the form that has this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<String> {
+        field(self.form, name)
+    }
+
     fn decoded(&self, name: &str) -> Option<Cow<'_, str>> {
         percent_decode_str(self.parameters.get(name)?).decode_utf8().ok()
+    }
+}
+
+/// The first field of that name.
+#[must_use]
+pub fn field(form: &[u8], name: &str) -> Option<String> {
+    form_urlencoded::parse(form).find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
+}
+
+/// The project that the path names.
+impl FromRequest for ProjectAddress {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        Ok(Self { namespace: request.parameter("namespace")?, name: request.parameter("project")? })
     }
 }
 

@@ -168,7 +168,7 @@ mod tests {
             ("/projects/%ff", None),
         ] {
             let found = router.find(&Method::GET, path).unwrap();
-            let request = Request { parameters: found.parameters, query: "" };
+            let request = Request { parameters: found.parameters, query: "", form: &[] };
             assert_eq!(request.parameter::<String>("project").ok().as_deref(), project, "{path}");
         }
     }

@@ -255,7 +255,7 @@ impl Admin {
         Ok(())
     }
 
-    /// The console's login with this password; its name. It reads and cannot write.
+    /// The console's login with this password; its name. It reads, keeps its own sessions, and cannot write anything else.
     pub async fn ensure_console_role(&self, password: &SecretString) -> Result<String, StoreError> {
         let ensured = self.make_console_role(password).await;
         self.naming_missing_rights(ensured).await
@@ -271,7 +271,9 @@ impl Admin {
             "ALTER ROLE {role} SET default_transaction_read_only = on;
              ALTER ROLE {role} SET search_path = pg_catalog, pg_temp;
              GRANT USAGE ON SCHEMA errortracking TO {role};
-             GRANT SELECT ON errortracking.console_projects, errortracking.console_client_keys TO {role}"
+             GRANT SELECT ON errortracking.console_projects, errortracking.console_client_keys TO {role};
+             GRANT EXECUTE ON FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session
+                TO {role}"
         );
         sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *transaction).await?;
         let projects: Vec<(i64,)> = sqlx::query_as(

@@ -36,6 +36,21 @@ impl Snapshot {
     }
 }
 
+/// Which project a page is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// As in a DSN.
+    Number(ProjectId),
+    Address(ProjectAddress),
+}
+
+/// Where the object of a project is, and its pages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProjectAddress {
+    pub namespace: String,
+    pub name: String,
+}
+
 /// A server that belongs to a tenant may say anything for as long as it likes.
 const MAX_PROJECTS: usize = 10_000;
 
@@ -94,15 +109,23 @@ impl Snapshot {
     }
 
     /// `None`: there is no such project, it is kept on another server, or it has no schema yet.
-    pub async fn project(&mut self, id: ProjectId) -> Result<Option<Project>, StoreError> {
+    pub async fn project(&mut self, wanted: &Wanted) -> Result<Option<Project>, StoreError> {
+        let (id, namespace, name) = match wanted {
+            Wanted::Number(id) => (Some(id.as_i64()), None, None),
+            Wanted::Address(ProjectAddress { namespace, name }) => (None, Some(namespace), Some(name)),
+        };
         let row = sqlx::query(
             "SELECT project_id, namespace, name, display_name, platform,
                     to_jsonb(p) ->> 'server' AS server
                FROM errortracking.console_projects AS p
-              WHERE project_id = $1 AND state = 'active' AND schema_version > 0
-                AND to_jsonb(p) ->> 'server' IS NULL",
+              WHERE (project_id = $1 OR (namespace = $2 AND name = $3)) AND state = 'active' AND schema_version > 0
+                AND to_jsonb(p) ->> 'server' IS NULL
+              ORDER BY project_id DESC
+              LIMIT 1",
         )
-        .bind(id.as_i64())
+        .bind(id)
+        .bind(namespace)
+        .bind(name)
         .fetch_optional(&mut *self.0)
         .await?;
         row.as_ref().map(project).transpose()
@@ -204,6 +227,28 @@ impl Snapshot {
         )))
         .bind(Timestamptz::from(issue.latest.received_at))
         .bind(Uuid::from_bytes(issue.latest.event_id.0))
+        .fetch_optional(&mut *self.0)
+        .await?;
+        row.as_ref().map(stored_event).transpose()
+    }
+
+    /// The event of that id if it is one of the issue's. The newest, should an id have come twice.
+    pub async fn event_of(
+        &mut self,
+        project: ProjectId,
+        issue: &Issue,
+        id: EventId,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT event_id, received_at, ts, dict_id, payload
+               FROM {schema}.events
+              WHERE event_id = $1 AND issue_id = $2
+              ORDER BY received_at DESC
+              LIMIT 1",
+            schema = project.schema()
+        )))
+        .bind(Uuid::from_bytes(id.0))
+        .bind(issue.id)
         .fetch_optional(&mut *self.0)
         .await?;
         row.as_ref().map(stored_event).transpose()

@@ -1,0 +1,104 @@
+//! `/-/login` and `/-/logout`: a pasted token begins a session, a button ends it.
+
+use http::StatusCode;
+use secrecy::SecretString;
+
+use crate::console::{
+    context::Context,
+    pages::SignInPage,
+    problem::Problem,
+    sign_in::Refusal,
+    web::{
+        answer::{Answer, Page, SeeOther},
+        request::{FromRequest, Request, field},
+    },
+};
+
+/// Where to go on to, relative to the console's root.
+pub struct SignInRequest {
+    to: String,
+    token: Option<SecretString>,
+}
+
+impl FromRequest for SignInRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        let to = field(request.query.as_bytes(), "to").or_else(|| request.field("to")).unwrap_or_default();
+        let token = request.field("token").map(|token| SecretString::from(token.trim()));
+        Ok(Self { to: if leads_here(&to) { to } else { String::new() }, token })
+    }
+}
+
+pub async fn ask(context: Context, request: SignInRequest) -> Result<Page<SignInPage>, Problem> {
+    Ok(Page(SignInPage::new(context.shell, request.to, None)))
+}
+
+/// Either on to the page that was asked for, or the form again with what was wrong.
+pub enum Begun {
+    Session(SeeOther),
+    Refused(StatusCode, Box<SignInPage>),
+}
+
+impl Answer for Begun {
+    fn into_response(self) -> Result<warp::reply::Response, Problem> {
+        match self {
+            Self::Session(on) => on.into_response(),
+            Self::Refused(status, page) => (status, Page(*page)).into_response(),
+        }
+    }
+}
+
+pub async fn begin(context: Context, request: SignInRequest) -> Result<Begun, Problem> {
+    let token = request.token.ok_or(Problem::BadQuery("the form has no field called token"))?;
+    let begun = context.sign_in.begin(&token, context.asked.host()?, context.asked.peer, context.now).await;
+    match begun {
+        Ok(cookie) => {
+            let place = format!("{}{}", context.shell.root, request.to);
+            Ok(Begun::Session(SeeOther { place, cookie: Some(cookie) }))
+        }
+        Err(refusal @ Refusal::NotValid) => {
+            let page = SignInPage::new(context.shell, request.to, Some(&refusal));
+            Ok(Begun::Refused(StatusCode::UNAUTHORIZED, Box::new(page)))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+pub async fn end(context: Context, (): ()) -> Result<SeeOther, Problem> {
+    let cookie = context.sign_in.end(&context.asked.headers, context.asked.host()?).await?;
+    Ok(SeeOther { place: format!("{}-/login", context.shell.root), cookie: Some(cookie) })
+}
+
+/// Whether a place is one of the console's own pages: relative, and not upwards.
+fn leads_here(to: &str) -> bool {
+    to.len() <= 2048
+        && !to.starts_with('/')
+        && !to.contains(['\\', ':'])
+        && to.bytes().all(|byte| byte.is_ascii_graphic())
+        && !to.split(['?', '#']).next().unwrap_or_default().split('/').any(|part| part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sign_in_goes_on_to_our_own_pages_only() {
+        for (to, ours) in [
+            ("", true),
+            ("web/shop/issues/12", true),
+            ("web/shop/issues?status=resolved&page=2", true),
+            ("web/shop/issues?query=a%3Ab..", true),
+            ("/web/shop", false),
+            ("//attacker.example", false),
+            ("https://attacker.example", false),
+            ("javascript:alert(1)", false),
+            (r"\\attacker.example", false),
+            ("../../attacker", false),
+            ("web/../..", false),
+            ("web/shop\r\nSet-Cookie: a=b", false),
+            ("web/shöp", false),
+        ] {
+            assert_eq!(leads_here(to), ours, "{to:?}");
+        }
+    }
+}

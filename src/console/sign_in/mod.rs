@@ -1,0 +1,229 @@
+//! Who is at the other end: by a token that the API server knows, or by the session that such a token began.
+//!
+//! In come a request's headers, or a token that somebody pasted; out go a [`Caller`], or a new session and its cookie.
+//! A token counts when TokenReview says that it was made for [`AUDIENCE`]: one for the API server itself is refused, so
+//! that nobody hands their access to the cluster to this process. Sessions are in Postgres (`store::console`); nothing
+//! is kept here that another pod would need. Used by `web` for every request, and by the handlers of `/-/login` and
+//! `/-/logout`.
+
+mod attempts;
+mod cookie;
+mod reviews;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use self::{attempts::Attempts, reviews::Tokens};
+pub use self::{cookie::Secret, reviews::Unreviewed};
+use super::{auth::Caller, databases::Databases, web::origin::Host};
+use crate::store::{
+    StoreError,
+    console::{Session, SessionDigest},
+};
+
+/// Whom a token must be made for: `kubectl create token NAME --audience errortracking`.
+pub const AUDIENCE: &str = "errortracking";
+
+/// Longest that a session lasts; its token may end it earlier.
+const LONGEST: SignedDuration = SignedDuration::from_hours(8);
+
+/// How long a session that was found in Postgres is believed while Postgres is away, when nobody can sign out either.
+const BRIDGED: Duration = Duration::from_secs(600);
+
+/// Sessions that are remembered for it.
+const MAX_BRIDGED: usize = 10_000;
+
+/// How people show who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// By tokens that the Kubernetes API server reviews.
+    #[default]
+    Kubernetes,
+    /// Not at all: whoever reaches the address sees every project. On loopback only.
+    None,
+}
+
+/// Clones share the sessions.
+#[derive(Clone)]
+pub enum SignIn {
+    /// See [`Mode::None`].
+    Off,
+    On(Arc<SignedIn>),
+}
+
+pub struct SignedIn {
+    tokens: Tokens,
+    attempts: Attempts,
+    databases: Databases,
+    bridged: Mutex<HashMap<SessionDigest, (Instant, Session)>>,
+}
+
+/// What the headers of a request say.
+pub struct Credentials {
+    pub caller: Caller,
+    /// Of the session, where it was a cookie: what forms are signed with.
+    pub secret: Option<Secret>,
+}
+
+/// Why no session came of a token.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the token is not valid for the audience {AUDIENCE}, or it has expired")]
+    NotValid,
+    #[error("too many tokens were refused; try again in a minute")]
+    TooMany,
+    #[error(transparent)]
+    Unreviewed(#[from] Unreviewed),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SignIn {
+    #[must_use]
+    pub fn of_kubernetes(client: Client, databases: Databases) -> Self {
+        let (tokens, attempts) = (Tokens::new(client), Attempts::default());
+        Self::On(Arc::new(SignedIn { tokens, attempts, databases, bridged: Mutex::default() }))
+    }
+
+    /// Who sent these headers. An `Authorization` header counts before a cookie; a cookie of a session that is over is
+    /// as none.
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        host: Host<'_>,
+        peer: Option<IpAddr>,
+    ) -> Result<Credentials, Refusal> {
+        let Self::On(signed_in) = self else { return Ok(Credentials { caller: Caller::Everybody, secret: None }) };
+        if let Some(header) = headers.get(AUTHORIZATION) {
+            let token = bearer(header).ok_or(Refusal::NotValid)?;
+            let user = signed_in.review(&token, peer).await?;
+            return Ok(Credentials { caller: Caller::User(user.into()), secret: None });
+        }
+        for secret in cookie::secrets(headers, host) {
+            if let Some(session) = signed_in.session(secret.digest()).await? {
+                return Ok(Credentials { caller: Caller::User(session.user.into()), secret: Some(secret) });
+            }
+        }
+        Ok(Credentials { caller: Caller::Nobody, secret: None })
+    }
+
+    /// Begins a session for whoever has that token: the value of `Set-Cookie`.
+    pub async fn begin(
+        &self,
+        token: &SecretString,
+        host: Host<'_>,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<HeaderValue, Refusal> {
+        let Self::On(signed_in) = self else { return Err(Refusal::NotValid) };
+        let user = signed_in.review(token, peer).await?;
+        let longest = now + LONGEST;
+        let expires_at = reviews::expiry(token).map_or(longest, |expiry| expiry.min(longest));
+        if expires_at <= now {
+            return Err(Refusal::NotValid);
+        }
+        let secret = Secret::random();
+        tracing::info!(user = user.name, until = %expires_at, "Signed in.");
+        let session = Session { user, expires_at };
+        signed_in.databases.own().begin_session(secret.digest(), &session).await?;
+        Ok(secret.cookie(host, expires_at.duration_since(now)))
+    }
+
+    /// Ends the session of the request on the server: a copy of the cookie is worth nothing from then on. The value of
+    /// `Set-Cookie` that takes it out of the browser.
+    pub async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<HeaderValue, StoreError> {
+        if let Self::On(signed_in) = self {
+            for secret in cookie::secrets(headers, host) {
+                signed_in.databases.own().end_session(secret.digest()).await?;
+                signed_in.bridged.lock().remove(&secret.digest());
+            }
+        }
+        Ok(cookie::removed(host))
+    }
+}
+
+impl SignedIn {
+    async fn review(&self, token: &SecretString, peer: Option<IpAddr>) -> Result<crate::store::console::User, Refusal> {
+        if let Some(known) = self.tokens.known(token) {
+            return known.ok_or(Refusal::NotValid);
+        }
+        if self.attempts.are_used_up(peer, Instant::now()) {
+            return Err(Refusal::TooMany);
+        }
+        let reviewed = self.tokens.review(token).await?;
+        if reviewed.is_none() {
+            self.attempts.failed(peer, Instant::now());
+        }
+        reviewed.ok_or(Refusal::NotValid)
+    }
+
+    async fn session(&self, digest: SessionDigest) -> Result<Option<Session>, StoreError> {
+        match self.databases.own().session(digest).await {
+            Ok(found) => {
+                self.bridge(digest, found.as_ref());
+                Ok(found)
+            }
+            Err(error) => self.bridged(digest).map(Some).ok_or(error),
+        }
+    }
+
+    fn bridge(&self, digest: SessionDigest, found: Option<&Session>) {
+        let mut bridged = self.bridged.lock();
+        let Some(session) = found else {
+            bridged.remove(&digest);
+            return;
+        };
+        if bridged.len() >= MAX_BRIDGED {
+            bridged.retain(|_, (seen, _)| seen.elapsed() < BRIDGED);
+        }
+        if bridged.len() < MAX_BRIDGED || bridged.contains_key(&digest) {
+            bridged.insert(digest, (Instant::now(), session.clone()));
+        }
+    }
+
+    fn bridged(&self, digest: SessionDigest) -> Option<Session> {
+        let now = Timestamp::try_from(SystemTime::now()).ok()?;
+        let bridged = self.bridged.lock();
+        let (seen, session) = bridged.get(&digest)?;
+        (seen.elapsed() < BRIDGED && session.expires_at > now).then(|| session.clone())
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+fn bearer(header: &HeaderValue) -> Option<SecretString> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(token.trim()))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn bearer_tokens_are_read_from_their_header() {
+        for (header, token) in
+            [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("abc", None), ("", None)]
+        {
+            let read = bearer(&HeaderValue::from_static(header));
+            assert_eq!(read.as_ref().map(ExposeSecret::expose_secret), token, "{header:?}");
+        }
+    }
+}
