@@ -65,7 +65,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         coalesce(m[1], ''), lpad(m[2], 12, '0'), lpad(m[3], 12, '0'), lpad(coalesce(m[4], ''), 12, '0'),
         lpad(coalesce(m[5], ''), 12, '0'),
         CASE WHEN m[6] IS NULL THEN '~' ELSE (
-            SELECT string_agg(CASE WHEN p ~ '^[0-9]{1,20}$' THEN '1' || lpad(p, 20, '0') ELSE '2' || p END, '!' ORDER BY n)
+            SELECT string_agg(
+                CASE WHEN p ~ '^[0-9]{1,20}$' THEN '1' || lpad(p, 20, '0') ELSE '2' || p END, '!' ORDER BY n
+            )
             FROM string_to_table(m[6], '.') WITH ORDINALITY AS r (p, n)
         ) END,
         CASE WHEN m[7] ~ '^[0-9]{1,20}$' THEN lpad(m[7], 20, '0') END
@@ -78,8 +80,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE m IS NOT NULL
 $$;
 
--- Whether a release comes after another: by version where both have one and are of one package, and by the number of the
--- build where the versions are the same; else by when they were first seen. NULL: it was not seen yet.
+-- Whether a release comes after another: by version where both have one and are of one package, and by the number of
+-- the build where the versions are the same; else by when they were first seen. NULL: it was not seen yet.
 CREATE FUNCTION {schema}.is_later_release(
     release text, first_seen timestamptz, than text, than_first_seen timestamptz
 ) RETURNS boolean
@@ -100,9 +102,9 @@ CREATE FUNCTION {schema}.status_state(
 ) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object(
-        'status', status, 'since', since, 'resolved_in', resolved_in, 'resolved_in_next', nullif(resolved_in_next, false),
-        'ignored_until', ignored_until, 'ignored_until_events', ignored_until_events,
-        'ignored_until_users', ignored_until_users
+        'status', status, 'since', since, 'resolved_in', resolved_in,
+        'resolved_in_next', nullif(resolved_in_next, false), 'ignored_until', ignored_until,
+        'ignored_until_events', ignored_until_events, 'ignored_until_users', ignored_until_users
     ))
 $$;
 
@@ -126,33 +128,37 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     reopened_at CONSTANT timestamptz := clock_timestamp();
-    merged CONSTANT bigint[] := ARRAY(
-        SELECT t.merged_into FROM issue_triage AS t WHERE t.issue_id = ANY (reopen_issues.issue_ids) AND t.merged_into IS NOT NULL
-    );
-    deleted CONSTANT bigint[] := ARRAY(
-        SELECT t.issue_id FROM issue_triage AS t WHERE t.issue_id = ANY (reopen_issues.issue_ids) AND t.deleted_at IS NOT NULL
-    );
+    -- From before the locks: a target that a merge brings while they are waited for is not locked, and is left alone.
+    merged bigint[];
+    targets bigint[];
+    deleted bigint[];
 BEGIN
-    PERFORM FROM issues AS i WHERE i.issue_id = ANY (reopen_issues.issue_ids || merged)
+    SELECT array_agg(t.issue_id), array_agg(t.merged_into) INTO merged, targets
+    FROM issue_triage AS t WHERE t.issue_id = ANY (reopen_issues.issue_ids) AND t.merged_into IS NOT NULL;
+    PERFORM FROM issues AS i WHERE i.issue_id = ANY (reopen_issues.issue_ids || targets)
     ORDER BY i.issue_id FOR NO KEY UPDATE;
 
     -- A batch that knew the hash before still comes; what a newer grouping gave it since goes too.
+    deleted := ARRAY(
+        SELECT t.issue_id FROM issue_triage AS t
+        WHERE t.issue_id = ANY (reopen_issues.issue_ids) AND t.deleted_at IS NOT NULL
+    );
     IF deleted <> '{}' THEN
         PERFORM detach_hashes(deleted);
     END IF;
 
     WITH heard AS MATERIALIZED (
-        SELECT coalesce(t.merged_into, e.issue_id) AS issue_id, e.release_id, max(e.received_at) AS received_at
+        SELECT coalesce(m.target, e.issue_id) AS issue_id, e.release_id, max(e.received_at) AS received_at
         FROM unnest(issue_ids, received_ats, release_ids, keep) AS e (issue_id, received_at, release_id, keep)
-        LEFT JOIN issue_triage AS t ON t.issue_id = e.issue_id
+        LEFT JOIN unnest(merged, targets) AS m (issue_id, target) ON m.issue_id = e.issue_id
         WHERE e.keep
         GROUP BY 1, 2
     ), met AS MATERIALIZED (
         SELECT DISTINCT ON (i.issue_id)
             i.issue_id, i.status, r.release,
             status_state(
-                i.status, i.status_changed_at, t.resolved_in, t.resolved_in_next, t.ignored_until, t.ignored_until_events,
-                t.ignored_until_users
+                i.status, i.status_changed_at, t.resolved_in, t.resolved_in_next, t.ignored_until,
+                t.ignored_until_events, t.ignored_until_users
             ) AS before
         FROM heard AS h
         JOIN issues AS i ON i.issue_id = h.issue_id

@@ -1,8 +1,8 @@
 -- What the console calls to act on issues, and to undo that. Its login writes nothing else: activity is only added to.
 --
--- Locks are taken in one order: actions, issue numbers, issues by id, and then what hangs on their rows. Ingest comes to
--- issue numbers and issues in the same order, and never to actions. What changes which issues are shown (delete, merge
--- and undo) has the actions alone, so that merges and deletions hold still meanwhile.
+-- Locks are taken in one order: actions, issue numbers, issues by id, and then what hangs on their rows. Ingest comes
+-- to issue numbers and issues in the same order, and never to actions. What changes which issues are shown (delete,
+-- merge and undo) has the actions alone, so that merges and deletions hold still meanwhile.
 
 -- Locks issues in the order in which ingest does.
 CREATE FUNCTION {schema}.lock_issues(issue_ids bigint[]) RETURNS void
@@ -34,8 +34,8 @@ LANGUAGE sql SET search_path = pg_catalog, {schema}, pg_temp AS $$
         SELECT
             a.issue_id, a.refused, i.status AS old_status, t.issue_id IS NOT NULL AS has_triage,
             status_state(
-                i.status, i.status_changed_at, t.resolved_in, t.resolved_in_next, t.ignored_until, t.ignored_until_events,
-                t.ignored_until_users
+                i.status, i.status_changed_at, t.resolved_in, t.resolved_in_next, t.ignored_until,
+                t.ignored_until_events, t.ignored_until_users
             ) AS before,
             CASE action WHEN 'resolve' THEN 'resolved' WHEN 'ignore' THEN 'ignored' ELSE 'unresolved' END AS status,
             CASE WHEN details ->> 'in' = 'current' THEN (
@@ -87,7 +87,8 @@ LANGUAGE sql SET search_path = pg_catalog, {schema}, pg_temp AS $$
             issue_id, resolved_in, resolved_in_next, ignored_until, ignored_until_events, ignored_until_users
         )
         SELECT
-            d.issue_id, d.resolved_in, d.resolved_in_next, d.ignored_until, d.ignored_until_events, d.ignored_until_users
+            d.issue_id, d.resolved_in, d.resolved_in_next, d.ignored_until, d.ignored_until_events,
+            d.ignored_until_users
         FROM decided AS d
         WHERE d.outcome = 'changed' AND (d.has_triage OR d.after - 'since' - 'status' <> '{}')
         ON CONFLICT (issue_id) DO UPDATE SET
@@ -225,12 +226,12 @@ BEGIN
 END
 $$;
 
--- Does one thing to at most 10,000 issues, and says for each what came of it: changed, unchanged, gone (there is none, or
--- it was deleted), merged (into another: act on that), without_release (it has no current one), target_gone, cycle.
+-- Does one thing to at most 10,000 issues, and says for each what came of it: changed, unchanged, gone (there is none,
+-- or it was deleted), merged (into another: act on that), without_release (it has no current one), target_gone, cycle.
 --
 -- action and details: resolve {}, {"in": "current"}, {"in": "next"} or {"release": "…"}; ignore {}, {"until": time},
--- {"events": n} or {"users": n}, more than there are; reopen {}; assign {"assignee": name or null}; comment {"text": "…"};
--- delete {}; merge {"into": id}. The same batch again changes nothing.
+-- {"events": n} or {"users": n}, more than there are; reopen {}; assign {"assignee": name or null}; comment
+-- {"text": "…"}; delete {}; merge {"into": id}. The same batch again changes nothing.
 CREATE FUNCTION {schema}.act_on_issues(batch uuid, actor text, action text, details jsonb, issue_ids bigint[])
 RETURNS TABLE (issue_id bigint, outcome text)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -310,8 +311,8 @@ END
 $$;
 
 -- Takes back what a batch did within 24 hours, where it is still as the batch made it; one row for each issue that it
--- changed: undone, undone_before, or changed_since with who changed it (NULL: an event) and how. A batch that is not known
--- or too old is one row without an issue: unknown, too_late.
+-- changed: undone, undone_before, or changed_since with who changed it (NULL: an event) and how. A batch that is not
+-- known or too old is one row without an issue: unknown, too_late.
 CREATE FUNCTION {schema}.undo_action(batch uuid, actor text)
 RETURNS TABLE (issue_id bigint, outcome text, changed_by text, changed_kind text)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -366,12 +367,13 @@ BEGIN
     RETURN QUERY SELECT
         a.issue_id,
         CASE
-            WHEN a.issue_id = ANY (restored) THEN 'undone'
+            WHEN r.issue_id IS NOT NULL THEN 'undone'
             WHEN a.undone_by IS NOT NULL THEN 'undone_before'
             ELSE 'changed_since'
         END,
         l.actor, l.kind
     FROM issue_activity AS a
+    LEFT JOIN unnest(restored) AS r (issue_id) ON r.issue_id = a.issue_id
     LEFT JOIN LATERAL (
         SELECT c.actor, c.kind FROM issue_activity AS c
         WHERE c.issue_id = a.issue_id AND c.activity_id > a.activity_id AND c.kind <> 'comment' AND c.undone_by IS NULL
@@ -379,7 +381,7 @@ BEGIN
             AND (a.kind = 'assigned' OR c.kind <> 'assigned')
         ORDER BY c.activity_id DESC
         LIMIT 1
-    ) AS l ON a.undone_by IS NULL AND a.issue_id <> ALL (restored)
+    ) AS l ON a.undone_by IS NULL AND r.issue_id IS NULL
     WHERE a.issue_id = ANY (done.issue_ids) AND a.batch = done.batch;
 
     CASE done.action
