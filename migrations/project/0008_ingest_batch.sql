@@ -1,5 +1,5 @@
--- Stores a batch within the limits of floods, and looks for repeated events in the neighbours of a partition only
--- where one can be. Arguments and columns are those of before.
+-- Stores a batch within the limits of floods, looks for repeated events in the neighbours of a partition only where one
+-- can be, and leaves to the next file which issues events reopen. Arguments and columns are those of before.
 --
 -- Locks are taken in one order by every caller: mark, gate, releases, environments, issue numbers, events by id, users,
 -- tags, hours, counters by issue, issues, outcomes of limits; each sorted, and what of a limit was taken before what it
@@ -383,6 +383,17 @@ BEGIN
             WHEN excluded.users_hour IS NULL OR excluded.users_hour = c.users_hour THEN c.users_in_hour ELSE 0
         END;
 
+    -- issues that events may reopen; most are unresolved and shown, and then this is one look at their rows
+    PERFORM FROM (
+        SELECT DISTINCT e.issue_id FROM unnest(issue_ids, keep) AS e (issue_id, keep) WHERE e.keep
+    ) AS r
+    JOIN issues AS i ON i.issue_id = r.issue_id
+    WHERE i.status <> 'unresolved' OR i.is_hidden
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM reopen_issues(issue_ids, received_ats, release_ids, keep);
+    END IF;
+
     -- issues: text of the newest event, if that came with this batch; the counters' locks are held. The one that holds
     -- what is one too many keeps its own.
     UPDATE issues AS i SET
@@ -406,22 +417,6 @@ BEGIN
             r.kind, r.level, CASE WHEN r.title = unlabeled THEN i.title ELSE r.title END, r.culprit,
             r.exception_type, r.exception_value, r.platform
         );
-
-    -- a resolved issue that comes back; what was received before it was resolved does not count
-    WITH reopened AS (
-        UPDATE issues AS i SET status = 'unresolved', status_changed_at = clock_timestamp()
-        FROM (
-            SELECT e.issue_id, max(e.received_at) AS received_at
-            FROM unnest(issue_ids, received_ats, keep) AS e (issue_id, received_at, keep)
-            WHERE e.keep
-            GROUP BY e.issue_id
-            ORDER BY e.issue_id
-        ) AS r
-        WHERE i.issue_id = r.issue_id AND i.status = 'resolved'
-            AND (i.status_changed_at IS NULL OR i.status_changed_at < r.received_at)
-        RETURNING i.issue_id
-    )
-    INSERT INTO issue_activity (issue_id, kind) SELECT r.issue_id, 'regression' FROM reopened AS r;
 
     -- limits that were met
     IF unnamed OR overflow IS NOT NULL OR untagged IS NOT NULL OR crowded IS NOT NULL THEN

@@ -1,6 +1,8 @@
-//! What the console reads, one [`Snapshot`] a page, and who is signed in to it. Its login may SELECT, and begin and end
-//! sessions.
+//! What the console reads and does, and who is signed in to it: one [`Snapshot`] a page, one [`Change`] for what somebody
+//! does. Its login may SELECT, and call functions that act on issues and that begin and end sessions.
 
+mod acting;
+mod activity;
 mod keys;
 mod sessions;
 mod snapshot;
@@ -13,6 +15,8 @@ use std::{
 use jiff::Timestamp;
 
 pub use self::{
+    acting::{Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Resolution, Undo, Undone},
+    activity::{Activity, Happened, UndoneBy},
     keys::MAX_KEYS,
     sessions::{Session, SessionDigest, User, begin_session, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},
@@ -117,7 +121,43 @@ impl StatusCounts {
     }
 }
 
-/// An error: all events of one group.
+/// When an event reopens an issue that is resolved or ignored. Numbers are those of the issue as [`Issue`] has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatusRule {
+    /// Any event of a resolved issue, none of an ignored one.
+    Plain,
+    /// An event of a later release.
+    ResolvedIn(String),
+    /// An event of a release that was first seen after it was resolved.
+    ResolvedInNext,
+    /// An event that is received from then on.
+    IgnoredUntil(Timestamp),
+    /// The event with which it has so many.
+    IgnoredUntilEvents(u64),
+    /// The event with which it has so many users; those of issues that were merged count each for itself.
+    IgnoredUntilUsers(u64),
+}
+
+impl StatusRule {
+    fn of(
+        resolved_in: Option<String>,
+        resolved_in_next: bool,
+        ignored_until: Option<Timestamp>,
+        ignored_until_events: Option<u64>,
+        ignored_until_users: Option<u64>,
+    ) -> Self {
+        match (resolved_in, ignored_until, ignored_until_events, ignored_until_users) {
+            (Some(release), ..) => Self::ResolvedIn(release),
+            _ if resolved_in_next => Self::ResolvedInNext,
+            (_, Some(until), ..) => Self::IgnoredUntil(until),
+            (_, _, Some(events), _) => Self::IgnoredUntilEvents(events),
+            (.., Some(users)) => Self::IgnoredUntilUsers(users),
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// An error: all events of one group, and of those that were merged into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
     /// `project_id << 32 | number`
@@ -126,7 +166,15 @@ pub struct Issue {
     pub culprit: String,
     pub level: Level,
     pub status: IssueStatus,
+    pub rule: StatusRule,
+    /// `None`: it has the status since it was first seen.
+    pub status_changed_at: Option<Timestamp>,
+    /// As Kubernetes or the identity provider names somebody.
+    pub assignee: Option<String>,
+    /// How many were merged into it.
+    pub merged: u64,
     pub events: u64,
+    /// Distinct, also over those that were merged into it.
     pub users: u64,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,

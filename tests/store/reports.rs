@@ -256,14 +256,23 @@ async fn pods_of_the_version_before_go_on_storing() {
     // As it was before everything after the third migration, but for the login's rights.
     let functions = "{schema}.ingest_regrouped, {schema}.claim_issues, {schema}.ingest, {schema}.name_releases, {schema}.apply_sessions, {schema}.apply_feedback,
         {schema}.apply_outcomes, {schema}.count_usage, {schema}.outcomes_since, {schema}.release_health, {schema}.has_room,
-        {schema}.room_for, {schema}.note_limited, {schema}.note_unnamed_sessions";
+        {schema}.room_for, {schema}.note_limited, {schema}.note_unnamed_sessions, {schema}.version_of,
+        {schema}.is_later_release, {schema}.status_state, {schema}.detach_hashes, {schema}.reopen_issues, {schema}.lock_issues,
+        {schema}.refused_issues, {schema}.set_status, {schema}.assign_issues, {schema}.comment_on_issues,
+        {schema}.delete_issues, {schema}.move_limits, {schema}.merge_issues, {schema}.act_on_issues, {schema}.undo_action";
     let tables = TABLES.map(|table| format!("{{schema}}.{table}")).join(", ");
     store
         .execute(
             shop,
             &format!(
-                "DROP FUNCTION {functions}; DROP TABLE {tables}, {{schema}}.flood_limits;
+                "DROP VIEW {{schema}}.shown_issues;
+                 DROP FUNCTION {functions};
+                 DROP TABLE {tables}, {{schema}}.flood_limits, {{schema}}.issue_triage, {{schema}}.deleted_hashes,
+                     {{schema}}.issue_actions;
                  ALTER TABLE {{schema}}.issue_counters DROP COLUMN users_hour, DROP COLUMN users_in_hour;
+                 ALTER TABLE {{schema}}.issues DROP COLUMN is_hidden;
+                 ALTER TABLE {{schema}}.issue_activity DROP COLUMN batch, DROP COLUMN before, DROP COLUMN after,
+                     DROP COLUMN comment, DROP COLUMN undone_by, DROP COLUMN undone_at;
                  UPDATE errortracking.projects SET schema_version = 3"
             ),
         )

@@ -66,8 +66,8 @@ impl ProjectRow {
 }
 
 impl Admin {
-    /// Ends the sessions of ingest logins whose transaction is older: locks that it holds keep migrations waiting. How
-    /// many.
+    /// Ends the sessions of ingest logins and of the console's whose transaction is older: locks that it holds keep
+    /// migrations waiting, and those of the console ingest. How many.
     pub async fn end_transactions_older_than(&self, age: Duration) -> Result<u64, StoreError> {
         end_transactions(&self.pool, &self.installation, age).await
     }
@@ -125,7 +125,7 @@ pub(super) async fn end_transactions(
 ) -> Result<u64, StoreError> {
     let ended = sqlx::query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE datname = current_database() AND usename ~ ('^et_' || $1 || '_[0-9]+_ingest(_[2-9])?$')
+         WHERE datname = current_database() AND usename ~ ('^et_' || $1 || '_([0-9]+_ingest(_[2-9])?|console)$')
             AND xact_start < clock_timestamp() - $2 * interval '1 second'",
     )
     .bind(installation.as_str())

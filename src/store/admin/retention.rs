@@ -1,4 +1,5 @@
-//! What is older than the retention goes: whole partitions, single events, then issues without any.
+//! What is older than the retention goes: whole partitions, single events, then issues without any. And issues that
+//! somebody deleted a day ago, with everything about them.
 
 use std::time::Duration;
 
@@ -29,18 +30,26 @@ const INSTANCES_DAYS: i32 = 31;
 const SESSIONS_SEEN_HOURS: i64 = 48;
 /// Windows that rate limits count in are shorter; a row that has not moved is of a writer that is gone.
 const WINDOWS_HOURS: i64 = 48;
+/// How long a deleted issue can be had back. `undo_action` names it too.
+const DELETED_HOURS: i64 = 24;
+/// What somebody did to issues is known for longer than it can be undone.
+const ACTIONS_HOURS: i64 = 48;
 /// How long retention holds the gate back at most while it waits for batches under way.
 const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for transactions that still use a partition that goes.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tables about issues, with an index of each that begins with the issue.
-const ABOUT_ISSUES: [(&str, Index); 4] = [
+const ABOUT_ISSUES: [(&str, Index); 6] = [
     ("issue_users", &[("issue_id", "bigint"), ("user_hash", "bigint")]),
     ("issue_tags", &[("issue_id", "bigint"), ("key_id", "integer"), ("value_hash", "bigint")]),
     ("issue_hours", &[("issue_id", "bigint"), ("hour", "timestamptz")]),
     ("issue_activity", &[("issue_id", "bigint"), ("activity_id", "bigint")]),
+    ("deleted_hashes", &[("issue_id", "bigint"), ("version", "smallint"), ("hash", "bytea")]),
+    ("issue_triage", &[("issue_id", "bigint")]),
 ];
+/// Of a leaf of events, each row once.
+const EVENTS: Index = &[("issue_id", "bigint"), ("received_at", "timestamptz"), ("event_id", "uuid")];
 /// Counts of hours, with the index of each, which begins with the hour.
 const BY_HOUR: [(&str, Index); 4] = [
     ("outcomes", &[("hour", "timestamptz"), ("reason", "text")]),
@@ -72,7 +81,7 @@ pub struct Expired {
 
 impl Admin {
     /// Removes events received more than `retention_days` before `now`, also those in quarantine, issues that
-    /// have none left, and what was counted that long ago.
+    /// have none left or were deleted a day ago, and what was counted that long ago.
     /// Runs in many small transactions; what an interruption leaves is removed by the next call.
     pub async fn drop_expired(
         &self,
@@ -86,7 +95,8 @@ impl Admin {
         self.delete_gone_instances(project, now).await?;
         let partitions = self.drop_partitions(project, before).await?;
         let events = self.delete_events(project, before).await?;
-        let issues = self.forget_issues(project, before).await?;
+        let deleted = self.forget_deleted(project, now - SignedDuration::from_hours(DELETED_HOURS)).await?;
+        let issues = deleted + self.forget_expired(project, before).await?;
         self.forget_tag_keys(project).await?;
         Ok(Expired { partitions, events, issues })
     }
@@ -161,33 +171,93 @@ impl Admin {
         self.sweep_blocks(Rows { table: &table, condition: "r.received_at < $1", value }).await
     }
 
-    /// First what makes an issue be found again, with ingest held back: a batch that has looked its hash up
-    /// must not add to it afterwards. Then, beside ingest, the many rows about it.
-    async fn forget_issues(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
+    /// Issues that were deleted before then, whose hashes lead nowhere any more: first their events, then themselves.
+    async fn forget_deleted(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
         let schema = project.schema();
-        let mut forgotten = 0;
+        let leaves: Vec<(String,)> =
+            sqlx::query_as(AssertSqlSafe(format!("SELECT relname::text FROM {schema}.partitions")))
+                .fetch_all(&mut *self.read().await?)
+                .await?;
         let mut last = 0;
         loop {
-            let mut transaction = self.begin_waiting(GATE_LOCK_TIMEOUT).await?;
-            let candidates: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
-                "SELECT issue_id FROM {schema}.issue_counters WHERE issue_id > $1 AND latest_received_at < $2
+            let issues: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
+                "SELECT issue_id FROM {schema}.issue_triage WHERE issue_id > $1 AND deleted_at < $2
                  ORDER BY issue_id LIMIT $3"
             )))
             .bind(last)
             .bind(Timestamptz::from(before))
             .bind(ISSUES_A_BATCH)
+            .fetch_all(&mut *self.read().await?)
+            .await?;
+            let issues: Vec<i64> = issues.into_iter().map(|(issue,)| issue).collect();
+            let Some(newest) = issues.last() else { break };
+            last = *newest;
+            for (leaf,) in &leaves {
+                let (table, value) = (format!("{schema}.{leaf}"), issues.clone());
+                self.sweep_index(Rows { table: &table, condition: "r.issue_id = ANY ($1)", value }, EVENTS).await?;
+            }
+        }
+        let deleted = format!(
+            "EXISTS (SELECT FROM {schema}.issue_triage AS t WHERE t.issue_id = c.issue_id AND t.deleted_at < $1)"
+        );
+        let forgotten = self.forget_issues(&schema, &deleted, before).await?;
+        self.delete_forgotten(&schema).await?;
+        Ok(forgotten)
+    }
+
+    /// Issues without an event since then. What was merged stays together for as long as one of them has any.
+    async fn forget_expired(&self, project: ProjectId, before: Timestamp) -> Result<u64, StoreError> {
+        let schema = project.schema();
+        let expired = format!(
+            "c.latest_received_at < $1 AND NOT EXISTS (
+                SELECT FROM {schema}.issue_triage AS t
+                JOIN {schema}.issue_triage AS m ON m.merged_into = t.merged_into
+                JOIN {schema}.issue_counters AS f ON f.issue_id IN (m.issue_id, t.merged_into)
+                WHERE t.issue_id = c.issue_id AND f.latest_received_at >= $1
+             ) AND NOT EXISTS (
+                SELECT FROM {schema}.issue_triage AS m
+                JOIN {schema}.issue_counters AS f ON f.issue_id = m.issue_id
+                WHERE m.merged_into = c.issue_id AND f.latest_received_at >= $1
+             )"
+        );
+        let forgotten = self.forget_issues(&schema, &expired, before).await?;
+        self.delete_forgotten(&schema).await?;
+        // Charts do not reach behind the retention either.
+        let (table, value) = (format!("{schema}.issue_hours"), Timestamptz::from(before));
+        self.sweep_blocks(Rows { table: &table, condition: "r.hour < $1", value }).await?;
+        Ok(forgotten)
+    }
+
+    /// First what makes an issue be found again, with ingest and people held back: a batch that has looked its hash up
+    /// must not add to it afterwards, and nothing is merged with it meanwhile. `condition` is about counters `c` and the
+    /// time `$1`. The many rows about the issues are left to [`Self::delete_forgotten`], beside ingest.
+    async fn forget_issues(&self, schema: &str, condition: &str, before: Timestamp) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        let mut last = 0;
+        loop {
+            let mut transaction = self.begin_waiting(GATE_LOCK_TIMEOUT).await?;
+            let candidates: Vec<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
+                "SELECT c.issue_id FROM {schema}.issue_counters AS c WHERE c.issue_id > $2 AND {condition}
+                 ORDER BY c.issue_id LIMIT $3"
+            )))
+            .bind(Timestamptz::from(before))
+            .bind(last)
+            .bind(ISSUES_A_BATCH)
             .fetch_all(&mut *transaction)
             .await?;
             let candidates: Vec<i64> = candidates.into_iter().map(|(issue,)| issue).collect();
-            let Some(newest) = candidates.last() else { break };
+            let Some(newest) = candidates.last() else { return Ok(forgotten) };
             last = *newest;
-            sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {schema}.ingest_gate IN EXCLUSIVE MODE")))
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::raw_sql(AssertSqlSafe(format!(
+                "LOCK TABLE {schema}.issue_actions IN SHARE ROW EXCLUSIVE MODE;
+                 LOCK TABLE {schema}.ingest_gate IN EXCLUSIVE MODE"
+            )))
+            .execute(&mut *transaction)
+            .await?;
             let expired = sqlx::query(AssertSqlSafe(format!(
                 "WITH expired AS (
-                    DELETE FROM {schema}.issue_counters WHERE issue_id = ANY ($1) AND latest_received_at < $2
-                    RETURNING issue_id
+                    DELETE FROM {schema}.issue_counters AS c WHERE c.issue_id = ANY ($2) AND {condition}
+                    RETURNING c.issue_id
                  ), hashes AS (
                     DELETE FROM {schema}.issue_hashes WHERE issue_id IN (SELECT issue_id FROM expired)
                  ), issues AS (
@@ -195,18 +265,13 @@ impl Admin {
                  )
                  INSERT INTO {schema}.expired_issues SELECT issue_id FROM expired"
             )))
-            .bind(&candidates)
             .bind(Timestamptz::from(before))
+            .bind(&candidates)
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
             forgotten += expired.rows_affected();
         }
-        self.delete_forgotten(&schema).await?;
-        // Charts do not reach behind the retention either.
-        let (table, value) = (format!("{schema}.issue_hours"), Timestamptz::from(before));
-        self.sweep_blocks(Rows { table: &table, condition: "r.hour < $1", value }).await?;
-        Ok(forgotten)
     }
 
     /// What is left about issues that were forgotten, some of them at a time.
@@ -279,6 +344,7 @@ impl Admin {
             ("user_feedback", "r.received_at < $1", before),
             ("session_seen", "r.seen_at < $1", hours_ago(SESSIONS_SEEN_HOURS)),
             ("key_usage_windows", "r.window_start < $1", hours_ago(WINDOWS_HOURS)),
+            ("issue_actions", "r.at < $1", hours_ago(ACTIONS_HOURS)),
         ] {
             let (table, value) = (format!("{schema}.{table}"), Timestamptz::from(before));
             self.sweep_blocks(Rows { table: &table, condition, value }).await?;

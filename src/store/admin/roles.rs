@@ -20,7 +20,7 @@ use crate::{
 pub const FORMER_LOGIN_VALID: Duration = Duration::from_mins(5);
 
 /// What the console reads of a project's schema.
-const CONSOLE_TABLES: [&str; 16] = [
+const CONSOLE_TABLES: [&str; 18] = [
     "events",
     "releases",
     "environments",
@@ -33,14 +33,17 @@ const CONSOLE_TABLES: [&str; 16] = [
     "tag_keys",
     "issue_tags",
     "issue_activity",
+    "issue_triage",
+    "shown_issues",
     "sessions",
     "session_users",
     "user_feedback",
     "outcome_counts",
 ];
 
-/// What the console calls in it; they read with its own rights.
-const CONSOLE_FUNCTIONS: [&str; 2] = ["outcomes_since", "release_health"];
+/// What the console calls in it. The first two act on issues, with the rights of their owner; the others read with those
+/// of the console.
+const CONSOLE_FUNCTIONS: [&str; 4] = ["act_on_issues", "undo_action", "outcomes_since", "release_health"];
 
 /// What an ingest login calls in its project's schema. `ingest` and `ingest_batch` are what the versions before call.
 pub(super) const INGEST_FUNCTIONS: [&str; 4] = ["ingest", "ingest_batch", "ingest_regrouped", "quarantine_event"];
@@ -255,7 +258,8 @@ impl Admin {
         Ok(())
     }
 
-    /// The console's login with this password; its name. It reads, keeps its own sessions, and cannot write anything else.
+    /// The console's login with this password; its name. It reads, and writes only by functions: of its own sessions, and
+    /// those that act on issues.
     pub async fn ensure_console_role(&self, password: &SecretString) -> Result<String, StoreError> {
         let ensured = self.make_console_role(password).await;
         self.naming_missing_rights(ensured).await
@@ -331,13 +335,22 @@ pub(super) async fn grant_console(
         return Ok(());
     }
     let schema = project.schema();
-    let tables = CONSOLE_TABLES.map(|table| format!("{schema}.{table}")).join(", ");
-    let functions = CONSOLE_FUNCTIONS.map(|function| format!("{schema}.{function}")).join(", ");
-    let grants = format!(
-        "GRANT USAGE ON SCHEMA {schema} TO {role};
-         GRANT SELECT ON {tables} TO {role};
-         GRANT EXECUTE ON FUNCTION {functions} TO {role}"
-    );
+    // A schema that is not migrated yet lacks some; its migration comes here again.
+    let (grants,): (String,) = sqlx::query_as(
+        "SELECT concat_ws('; ', format('GRANT USAGE ON SCHEMA %I TO %I', $1, $2), (
+            SELECT string_agg(format('GRANT SELECT ON %s TO %I', c.oid::regclass, $2), '; ') FROM pg_class AS c
+            WHERE c.relnamespace = $1::regnamespace AND c.relname = ANY ($3)
+         ), (
+            SELECT string_agg(format('GRANT EXECUTE ON FUNCTION %s TO %I', f.oid::regprocedure, $2), '; ')
+            FROM pg_proc AS f WHERE f.pronamespace = $1::regnamespace AND f.proname = ANY ($4)
+         ))",
+    )
+    .bind(&schema)
+    .bind(&role)
+    .bind(CONSOLE_TABLES)
+    .bind(CONSOLE_FUNCTIONS)
+    .fetch_one(&mut *transaction)
+    .await?;
     sqlx::raw_sql(AssertSqlSafe(grants)).execute(transaction).await?;
     Ok(())
 }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{EventKey, Issue, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts, StoredEvent};
+use super::{
+    EventKey, Issue, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts, StatusRule, StoredEvent,
+};
 use crate::{
     dsn::ProjectId,
     protocol::event::{EventId, Level},
@@ -20,6 +22,7 @@ const BEGIN: &str = "\
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL search_path = pg_catalog, pg_temp;
     SET LOCAL statement_timeout = '5s';
+    SET LOCAL jit = off;
     SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
@@ -87,15 +90,19 @@ impl Snapshot {
     /// Only issues seen since then can have hours since then: without that detour all hours ever kept
     /// would be read, for there is no index by hour alone.
     async fn numbers(&mut self, project: ProjectId, since: Timestamp) -> Result<ProjectNumbers, StoreError> {
+        let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT (SELECT count(*) FROM {schema}.issues WHERE status = 'unresolved') AS unresolved,
+            "SELECT (SELECT count(*) FROM {issues} AS i WHERE status = 'unresolved') AS unresolved,
                     (SELECT coalesce(sum(hours.events), 0)::bigint
                        FROM {schema}.issue_counters AS counters
                        JOIN {schema}.issue_hours AS hours USING (issue_id)
-                      WHERE counters.last_seen >= $1 AND hours.hour >= $1) AS events,
+                      WHERE counters.last_seen >= $1 AND hours.hour >= $1
+                        AND issue_id NOT IN (SELECT issue_id FROM {triage} AS t WHERE deleted_at IS NOT NULL)) AS events,
                     (SELECT max(last_seen) FROM {schema}.issue_counters) AS last_event,
-                    ARRAY (SELECT DISTINCT platform FROM {schema}.issues ORDER BY platform) AS platforms",
-            schema = project.schema()
+                    ARRAY (SELECT DISTINCT platform FROM {issues} AS i ORDER BY platform) AS platforms",
+            schema = project.schema(),
+            issues = tables.issues,
+            triage = tables.triage,
         )))
         .bind(Timestamptz::from(since))
         .fetch_one(&mut *self.0)
@@ -132,15 +139,46 @@ impl Snapshot {
     }
 }
 
+/// What a query about issues names in its FROM, with an alias.
+pub(super) struct Tables {
+    /// Issues that are shown: not those that were deleted, or merged into another.
+    pub issues: String,
+    /// What was decided about issues, also about those that are not shown.
+    pub triage: String,
+}
+
 /// Issues and events of one project.
 impl Snapshot {
+    /// In a schema that the operator has not migrated yet nothing was decided about issues.
+    pub(super) async fn tables(&mut self, project: ProjectId) -> Result<Tables, StoreError> {
+        let schema = project.schema();
+        let issues = format!("{schema}.shown_issues");
+        let (migrated,): (bool,) =
+            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(&issues).fetch_one(&mut *self.0).await?;
+        if migrated {
+            return Ok(Tables { issues, triage: format!("{schema}.issue_triage") });
+        }
+        Ok(Tables {
+            issues: format!(
+                "(SELECT *, NULL::text AS assignee, NULL::text AS resolved_in, false AS resolved_in_next,
+                         NULL::timestamptz AS ignored_until, NULL::bigint AS ignored_until_events,
+                         NULL::bigint AS ignored_until_users, 0::bigint AS merged_issues
+                    FROM {schema}.issues
+                    JOIN {schema}.issue_counters USING (issue_id))"
+            ),
+            triage: "(SELECT 0::bigint AS issue_id, 0::bigint AS merged_into, now() AS deleted_at WHERE false)"
+                .to_owned(),
+        })
+    }
+
     pub async fn status_counts(&mut self, project: ProjectId) -> Result<StatusCounts, StoreError> {
+        let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
             "SELECT count(*) FILTER (WHERE status = 'unresolved') AS unresolved,
                     count(*) FILTER (WHERE status = 'resolved')   AS resolved,
                     count(*) FILTER (WHERE status = 'ignored')    AS ignored
-               FROM {schema}.issues",
-            schema = project.schema()
+               FROM {issues} AS i",
+            issues = tables.issues
         )))
         .fetch_one(&mut *self.0)
         .await?;
@@ -159,15 +197,14 @@ impl Snapshot {
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Issue>, StoreError> {
+        let tables = self.tables(project).await?;
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT issue_id, title, culprit, level, status, events, users, first_seen, last_seen,
-                    latest_received_at, latest_event_id
-               FROM {schema}.issues
-               JOIN {schema}.issue_counters USING (issue_id)
+            "SELECT {ISSUE}
+               FROM {issues} AS i
               WHERE status = $1
               ORDER BY last_seen DESC, issue_id DESC
               LIMIT $2 OFFSET $3",
-            schema = project.schema()
+            issues = tables.issues
         )))
         .bind(status.as_str())
         .bind(i64::from(limit))
@@ -177,14 +214,14 @@ impl Snapshot {
         rows.iter().map(issue).collect()
     }
 
+    /// `None`: there is none, it was deleted, or it was merged into another, which [`Self::merged_into`] says.
     pub async fn issue(&mut self, project: ProjectId, id: i64) -> Result<Option<Issue>, StoreError> {
+        let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT issue_id, title, culprit, level, status, events, users, first_seen, last_seen,
-                    latest_received_at, latest_event_id
-               FROM {schema}.issues
-               JOIN {schema}.issue_counters USING (issue_id)
+            "SELECT {ISSUE}
+               FROM {issues} AS i
               WHERE issue_id = $1",
-            schema = project.schema()
+            issues = tables.issues
         )))
         .bind(id)
         .fetch_optional(&mut *self.0)
@@ -192,18 +229,37 @@ impl Snapshot {
         row.as_ref().map(issue).transpose()
     }
 
-    /// Events by issue and hour, from the hour `since` on.
+    /// The issue that another one's number leads to, because that was merged into it; it may be deleted.
+    pub async fn merged_into(&mut self, project: ProjectId, id: i64) -> Result<Option<i64>, StoreError> {
+        let tables = self.tables(project).await?;
+        let into: Option<(i64,)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT merged_into FROM {triage} AS t WHERE issue_id = $1 AND merged_into IS NOT NULL",
+            triage = tables.triage
+        )))
+        .bind(id)
+        .fetch_optional(&mut *self.0)
+        .await?;
+        Ok(into.map(|(into,)| into))
+    }
+
+    /// Events by issue and hour, from the hour `since` on; with those of issues that were merged into one.
     pub async fn hours(
         &mut self,
         project: ProjectId,
         issues: &[i64],
         since: Timestamp,
     ) -> Result<HashMap<i64, Vec<(Timestamp, u64)>>, StoreError> {
+        let tables = self.tables(project).await?;
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT issue_id, hour, events
-               FROM {schema}.issue_hours
-              WHERE issue_id = ANY ($1) AND hour >= $2",
-            schema = project.schema()
+            "SELECT members.shown_id AS issue_id, hour, sum(events)::bigint AS events
+               FROM (SELECT id AS issue_id, id AS shown_id FROM unnest($1) AS id
+                      UNION ALL
+                     SELECT issue_id, merged_into FROM {triage} AS t WHERE merged_into = ANY ($1)) AS members
+               JOIN {schema}.issue_hours USING (issue_id)
+              WHERE hour >= $2
+              GROUP BY 1, 2",
+            schema = project.schema(),
+            triage = tables.triage,
         )))
         .bind(issues)
         .bind(Timestamptz::from(since))
@@ -232,20 +288,24 @@ impl Snapshot {
         row.as_ref().map(stored_event).transpose()
     }
 
-    /// The event of that id if it is one of the issue's. The newest, should an id have come twice.
+    /// The event of that id if it is one of the issue's, or of those merged into it. The newest, should an id have come
+    /// twice.
     pub async fn event_of(
         &mut self,
         project: ProjectId,
         issue: &Issue,
         id: EventId,
     ) -> Result<Option<StoredEvent>, StoreError> {
+        let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
             "SELECT event_id, received_at, ts, dict_id, payload
                FROM {schema}.events
-              WHERE event_id = $1 AND issue_id = $2
+              WHERE event_id = $1
+                AND (issue_id = $2 OR issue_id IN (SELECT issue_id FROM {triage} AS t WHERE merged_into = $2))
               ORDER BY received_at DESC
               LIMIT 1",
-            schema = project.schema()
+            schema = project.schema(),
+            triage = tables.triage,
         )))
         .bind(Uuid::from_bytes(id.0))
         .bind(issue.id)
@@ -254,15 +314,18 @@ impl Snapshot {
         row.as_ref().map(stored_event).transpose()
     }
 
-    /// The newest, should an id have come twice.
+    /// The newest, should an id have come twice. `None`: there is none, or its issue was deleted.
     pub async fn event(&mut self, project: ProjectId, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
             "SELECT event_id, received_at, ts, dict_id, payload
                FROM {schema}.events
               WHERE event_id = $1
+                AND issue_id NOT IN (SELECT issue_id FROM {triage} AS t WHERE deleted_at IS NOT NULL)
               ORDER BY received_at DESC
               LIMIT 1",
-            schema = project.schema()
+            schema = project.schema(),
+            triage = tables.triage,
         )))
         .bind(Uuid::from_bytes(id.0))
         .fetch_optional(&mut *self.0)
@@ -283,14 +346,32 @@ fn project(row: &PgRow) -> Result<Project, StoreError> {
     })
 }
 
+/// The columns of [`issue`].
+const ISSUE: &str =
+    "issue_id, title, culprit, level, status, status_changed_at, assignee, resolved_in, resolved_in_next,
+    ignored_until, ignored_until_events, ignored_until_users, merged_issues, events, users, first_seen, last_seen,
+    latest_received_at, latest_event_id";
+
 fn issue(row: &PgRow) -> Result<Issue, StoreError> {
     let status: String = row.try_get("status")?;
+    let instant = |name| row.try_get::<Option<Timestamptz>, _>(name).map(|instant| instant.map(Timestamptz::to_jiff));
+    let number = |name| row.try_get::<Option<i64>, _>(name).map(|number| number.map(i64::cast_unsigned));
     Ok(Issue {
         id: row.try_get("issue_id")?,
         title: row.try_get("title")?,
         culprit: row.try_get("culprit")?,
         level: Level::from_number(row.try_get::<i16, _>("level")?.into()),
         status: status.parse().map_err(|error| unreadable("status", &error))?,
+        rule: StatusRule::of(
+            row.try_get("resolved_in")?,
+            row.try_get("resolved_in_next")?,
+            instant("ignored_until")?,
+            number("ignored_until_events")?,
+            number("ignored_until_users")?,
+        ),
+        status_changed_at: instant("status_changed_at")?,
+        assignee: row.try_get("assignee")?,
+        merged: unsigned(row, "merged_issues")?,
         events: unsigned(row, "events")?,
         users: unsigned(row, "users")?,
         first_seen: row.try_get::<Timestamptz, _>("first_seen")?.into(),
@@ -319,7 +400,7 @@ pub(super) fn unsigned(row: &PgRow, column: &'static str) -> Result<u64, StoreEr
     count.try_into().map_err(|error| unreadable(column, &error))
 }
 
-fn unreadable(column: &str, error: &dyn std::error::Error) -> StoreError {
+pub(super) fn unreadable(column: &str, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Other {
         message: format!("column {column} holds what this version cannot read: {error}"),
         sqlstate: None,
