@@ -56,6 +56,7 @@ ALTER TABLE {schema}.issue_activity
     ADD COLUMN comment text,
     ADD COLUMN undone_by text,
     ADD COLUMN undone_at timestamptz;
+CREATE INDEX issue_activity_batch ON {schema}.issue_activity (batch) WHERE batch IS NOT NULL;
 
 -- A release as what it sorts by: package, major, minor, patch, revision, pre-release, build. NULL: it has no version of
 -- at least two numbers. As https://semver.org orders them: numbers before words, and a pre-release before its release.

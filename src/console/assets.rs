@@ -1,4 +1,4 @@
-//! The style sheet and the icon, built into the binary. Their names carry a hash of their content, so
+//! The style sheet, the script and the icon, built into the binary. Their names carry a hash of their content, so
 //! browsers may keep them for ever and a new version of the console is seen at once.
 
 use std::sync::LazyLock;
@@ -20,6 +20,10 @@ pub static STYLESHEET: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("console", "css", "text/css; charset=utf-8", include_bytes!("../../static/console.css"))
 });
 
+pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("console", "js", "text/javascript; charset=utf-8", include_bytes!("../../static/console.js"))
+});
+
 pub static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../static/icon.svg")));
 
@@ -33,7 +37,7 @@ impl Asset {
 /// The asset of that name; a name of another version is none.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Asset> {
-    [&STYLESHEET, &ICON].into_iter().map(|asset| &**asset).find(|asset| asset.name == name)
+    [&STYLESHEET, &SCRIPT, &ICON].into_iter().map(|asset| &**asset).find(|asset| asset.name == name)
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ pub enum Right {
     ReadIssues,
     /// `get errortrackingprojects/events`: payloads, which hold personal data.
     ReadEvents,
+    /// `update errortrackingprojects/issues`: what people decide about errors.
+    UpdateIssues,
+    /// `delete errortrackingprojects/issues`
+    DeleteIssues,
     /// `get errortrackingprojects/keys`: which keys there are and who uses them, not the keys themselves.
     ReadKeys,
 }
@@ -35,6 +39,8 @@ impl Right {
             Self::None => None,
             Self::ReadIssues => Some(("get", "issues")),
             Self::ReadEvents => Some(("get", "events")),
+            Self::UpdateIssues => Some(("update", "issues")),
+            Self::DeleteIssues => Some(("delete", "issues")),
             Self::ReadKeys => Some(("get", "keys")),
         }
     }

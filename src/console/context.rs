@@ -16,7 +16,7 @@ use super::{
     sign_in::SignIn,
     web::origin::{Host, Hosts},
 };
-use crate::store::console::{Project, ProjectAddress, Snapshot, Wanted};
+use crate::store::console::{Change, Project, ProjectAddress, Snapshot, Wanted};
 
 pub struct Context {
     pub caller: Caller,
@@ -70,6 +70,29 @@ impl Context {
         };
         tracing::Span::current().record("project", project.id.get());
         database.in_time(read(snapshot, project)).await
+    }
+
+    /// What `change` does in the project at that address; rolled back unless it commits. Refused as [`Self::read`] is.
+    pub async fn change<T, R>(
+        &self,
+        address: &ProjectAddress,
+        change: impl FnOnce(Change, Project) -> R,
+    ) -> Result<T, Problem>
+    where
+        R: Future<Output = Result<T, Problem>>,
+    {
+        let found = if self.rights.permit(&self.caller, self.right, address).await? {
+            self.databases.find(&Wanted::Address(address.clone())).await?
+        } else {
+            None
+        };
+        let Some(Found { database, snapshot, project }) = found else {
+            return Err(Problem::NoProject(address.clone(), self.right));
+        };
+        tracing::Span::current().record("project", project.id.get());
+        snapshot.end().await?;
+        let changing = async { change(database.begin_change().await?, project).await };
+        database.in_time(changing).await
     }
 
     /// Whether the caller has another right than the route's in a project that `read` has found.

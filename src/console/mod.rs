@@ -1,8 +1,8 @@
 //! The console: web pages that list a project's errors and show one with its latest event.
 //!
-//! In come requests; out go pages rendered on the server, that need no script and are told to run none. It reads Postgres
-//! with a login that may SELECT, and keep who is signed in. Who somebody is and what they may see, Kubernetes says
-//! (TokenReview, SubjectAccessReview). Without sign-in whoever reaches it sees everything: then it listens on loopback
+//! In come requests; out go pages rendered on the server, that need no script: the one they have presses their buttons by
+//! keys. It reads Postgres with a login that may SELECT, keep who is signed in, and act on errors by two functions. Who somebody is and what they may see, Kubernetes says
+//! (`TokenReview`, `SubjectAccessReview`). Without sign-in whoever reaches it sees everything: then it listens on loopback
 //! only. Called by `main`.
 //!
 //! `web` (the name asked by, `sign_in`, the route) → `handlers` (one a page) → `context` (`rights`, `databases`) →
@@ -54,7 +54,7 @@ pub struct Config {
     /// How people show who they are.
     #[arg(long, env = "ERROR_TRACKING_SIGN_IN", value_name = "HOW", default_value = "kubernetes")]
     pub sign_in: SignInMode,
-    /// A name that the console answers to beside localhost, 127.0.0.1 and [::1], without a port; for several, several times.
+    /// A name that the console answers to beside localhost, 127.0.0.1 and `[::1]`, without a port; for several, several times.
     #[arg(long = "host", env = "ERROR_TRACKING_HOSTS", value_name = "NAME", value_delimiter = ',')]
     pub hosts: Vec<String>,
     /// Address of /livez, /readyz and /metrics.

@@ -20,6 +20,9 @@ pub enum Problem {
     /// The page has another address, relative to the console's root.
     #[error("this page is now at {0}")]
     Moved(String),
+    /// What is asked for is shown on another page for now, relative to the console's root.
+    #[error("this is shown at {0}")]
+    See(String),
     /// Whoever asks has to sign in first.
     #[error("nobody is signed in")]
     NotSignedIn,
@@ -61,18 +64,16 @@ impl Problem {
         match self {
             Self::NotFound(_) | Self::NoProject(..) => StatusCode::NOT_FOUND,
             Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,
-            Self::NotSignedIn => StatusCode::SEE_OTHER,
-            Self::SessionOver => StatusCode::UNAUTHORIZED,
+            Self::See(_) | Self::NotSignedIn => StatusCode::SEE_OTHER,
             Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadQuery(_) => StatusCode::BAD_REQUEST,
+            Self::BadQuery(_) | Self::Store(StoreError::Rejected { .. }) => StatusCode::BAD_REQUEST,
             Self::Refused(Refusal::TooMany) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Refused(_) => StatusCode::UNAUTHORIZED,
-            Self::Unreviewed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SessionOver | Self::Refused(_) => StatusCode::UNAUTHORIZED,
             // A login that is refused is about to be replaced, or the operator says what is wrong with it.
             Self::Store(error) if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(StoreError::NotPermitted { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreviewed(_) | Self::Store(StoreError::NotPermitted { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Payload(_) | Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -5,7 +5,7 @@ use http::Method;
 
 use super::{
     auth::Right,
-    handlers::{asset, event, issue, issues, keys, project, projects, sign_in},
+    handlers::{act, asset, event, issue, issues, keys, project, projects, sign_in},
     web::router::{Route, route},
 };
 
@@ -21,11 +21,14 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}",                                  "project",    Right::ReadIssues, project::errors),
         route(GET,   "/{namespace}/{project}/issues",                           "issues",     Right::ReadIssues, issues::list),
         route(GET,   "/{namespace}/{project}/issues/{issue}",                   "issue",      Right::ReadIssues, issue::show),
+        route(POST,  "/{namespace}/{project}/issues",                           "act_issues", Right::UpdateIssues, act::on_issues),
+        route(POST,  "/{namespace}/{project}/issues/{issue}",                   "act_issue",  Right::UpdateIssues, act::on_issue),
         route(GET,   "/{namespace}/{project}/issues/{issue}/events/{event}",    "event",      Right::ReadEvents, issue::show_event),
         route(GET,   "/{namespace}/{project}/events/{event}/json",              "event_json", Right::ReadEvents, event::json),
         route(GET,   "/{namespace}/{project}/keys",                             "keys",       Right::ReadKeys,   keys::list),
         route(GET,   "/-/login",                                                "login",      Right::None,       sign_in::ask),
         route(POST,  "/-/login",                                                "sign_in",    Right::None,       sign_in::begin),
+        route(POST,  "/-/undo/{namespace}/{project}",                           "undo",       Right::UpdateIssues, act::undo),
         route(POST,  "/-/logout",                                               "sign_out",   Right::None,       sign_in::end),
         route(GET,   "/-/static/{file}",                                        "asset",      Right::None,       asset::download),
     ]

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use self::{
     acting::{Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Resolution, Undo, Undone},
-    activity::{Activity, Happened, UndoneBy},
+    activity::{Activity, Done, Happened, UndoneBy},
     keys::MAX_KEYS,
     sessions::{Session, SessionDigest, User, begin_session, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},

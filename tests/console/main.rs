@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acting;
 mod client;
 mod databases;
 mod events;
@@ -107,7 +108,13 @@ async fn hostile_events_are_shown_as_text() {
         let page = get(world.console, &path).await;
         assert_eq!(page.status, 200);
         assert!(page.body.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "{path} does not show the event");
-        for markup in ["<script", "<img", "<svg onload", "href=\"javascript", "href='javascript"] {
+        // The one script is a file of ours.
+        assert_eq!(
+            page.body.matches("<script").count(),
+            page.body.matches("<script defer src=\"../../").count(),
+            "{path}"
+        );
+        for markup in ["<img", "<svg onload", "href=\"javascript", "href='javascript"] {
             assert!(!page.body.contains(markup), "{path} has {markup}");
         }
         // No attribute can be closed from within: every quote of the event is escaped.
@@ -169,8 +176,8 @@ async fn every_answer_tells_the_browser_to_run_nothing() {
         let answer = get(world.console, path).await;
         assert_eq!(
             answer.header("content-security-policy"),
-            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
             "{path}"
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
@@ -346,10 +353,14 @@ async fn methods_are_told_from_addresses() {
     let world = World::start().await;
     let issues = world.path("issues");
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
-        for path in ["/", &issues, &world.path("issues/1"), "/-/static/x"] {
+        for path in ["/", &world.path("keys"), "/-/static/x"] {
             let answer = request(world.console, method, path, "localhost").await;
             assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"), "{method} {path}");
             assert!(answer.body.contains("The methods allowed here are GET, HEAD."), "{method} {path}");
+        }
+        for path in [&issues, &world.path("issues/1"), "/-/login"].into_iter().filter(|_| method != "POST") {
+            let answer = request(world.console, method, path, "localhost").await;
+            assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, POST"), "{method} {path}");
         }
         let answer = request(world.console, method, "/nothing", "localhost").await;
         assert_eq!((answer.status, answer.header("allow")), (404, ""), "{method}");

@@ -20,7 +20,7 @@ use crate::{
 
 /// An API server that knows two reviews.
 #[derive(Clone, Default)]
-struct Cluster(Arc<Mutex<State>>);
+pub struct Cluster(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -100,14 +100,18 @@ impl Cluster {
         (201, answer)
     }
 
+    pub fn grant(&self, right: &str) {
+        self.0.lock().unwrap().rights.insert(right.to_owned());
+    }
+
     /// What was asked since this was called last.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 }
 
-const LOOPBACK: (&str, &str) = ("Host", "127.0.0.1:8000");
-const FROM_HERE: (&str, &str) = ("Origin", "http://127.0.0.1:8000");
+pub const LOOPBACK: (&str, &str) = ("Host", "127.0.0.1:8000");
+pub const FROM_HERE: (&str, &str) = ("Origin", "http://127.0.0.1:8000");
 
 async fn log_in(world: &World, token: &str) -> Answer {
     let form = format!("token={token}&to=web%2Fshop%2Fissues%2F1");
@@ -115,17 +119,17 @@ async fn log_in(world: &World, token: &str) -> Answer {
 }
 
 /// The cookie that a browser sends from then on.
-async fn session(world: &World, token: &str) -> String {
+pub async fn session(world: &World, token: &str) -> String {
     let answer = log_in(world, token).await;
     assert_eq!(answer.status, 303, "{}", answer.body);
     answer.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-async fn page(world: &World, cookie: &str, path: &str) -> Answer {
+pub async fn page(world: &World, cookie: &str, path: &str) -> Answer {
     send(world.console, "GET", path, &[LOOPBACK, ("Cookie", cookie)], "").await
 }
 
-async fn with_rights(rights: &[&str]) -> (World, Cluster) {
+pub async fn with_rights(rights: &[&str]) -> (World, Cluster) {
     let (cluster, client) = Cluster::start(rights);
     let world = World::with_sign_in(client).await;
     world.send(&[events::checkout()]).await;
@@ -209,7 +213,7 @@ async fn each_right_is_asked_about_before_anything_is_read() {
     assert!(numbers.status == 200 && numbers.body.contains("CheckoutFailed"), "{}", numbers.body);
     assert!(!numbers.body.contains("shop.views") && !numbers.body.contains("ada@example.org"), "{}", numbers.body);
     assert!(numbers.body.contains("--subresource=events -n web"), "{}", numbers.body);
-    assert_eq!(cluster.asked(), ["ada get issues web/shop", "ada get events web/shop"]);
+    assert_eq!(cluster.asked(), ["ada get issues web/shop", "ada get events web/shop", "ada update issues web/shop"]);
     assert_eq!(page(&world, &ada, "/web/shop/keys").await.status, 404);
     assert!(page(&world, &bob, "/web/shop/issues/1").await.body.contains("ada@example.org"));
     assert_eq!(page(&world, &bob, "/web/shop/keys").await.status, 200);

@@ -16,7 +16,8 @@ use crate::store::{
     Mount, MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
     console::{
-        Project, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session, end_session, find_session,
+        Change, Project, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session, end_session,
+        find_session,
     },
 };
 
@@ -126,6 +127,11 @@ impl Database {
 
     pub async fn end_session(&self, digest: SessionDigest) -> Result<(), StoreError> {
         self.with_pool(|pool| async move { end_session(&pool, digest).await }).await
+    }
+
+    /// A transaction that acts on issues.
+    pub async fn begin_change(&self) -> Result<Change, StoreError> {
+        self.with_pool(|pool| async move { Change::begin(&pool).await }).await
     }
 
     /// As [`Self::snapshot`]: a login that is refused is looked up anew once, and after a restart of Postgres every

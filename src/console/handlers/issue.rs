@@ -4,26 +4,32 @@ use std::io;
 
 use jiff::Timestamp;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{EventState, Hours, IssuePage},
+        pages::{DoneBar, EventState, Hours, IssuePage, Shown, project_path},
         problem::Problem,
         web::{
             answer::Page,
-            request::{FromRequest, Request},
+            request::{FromRequest, Request, field},
         },
     },
     protocol::event::{self, Event, EventError, EventId, Receipt},
     store::console::{Project, ProjectAddress, Snapshot, StoredEvent},
 };
 
+/// What happened to an error that its page tells.
+const MAX_ACTIVITY: u32 = 50;
+
 pub struct IssueRequest {
     project: ProjectAddress,
     /// Within its project, from 1. Addresses of the version before had the id here, which is longer.
     issue: i64,
+    /// What was done just before.
+    done: Option<Uuid>,
 }
 
 pub struct IssueEventRequest {
@@ -39,7 +45,8 @@ impl FromRequest for IssueEventRequest {
 
 impl FromRequest for IssueRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
-        Ok(Self { project: ProjectAddress::from_request(request)?, issue: request.parameter("issue")? })
+        let done = field(request.query.as_bytes(), "done").and_then(|batch| batch.parse().ok());
+        Ok(Self { project: ProjectAddress::from_request(request)?, issue: request.parameter("issue")?, done })
     }
 }
 
@@ -55,23 +62,46 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
     let since = Hours::first(context.now);
     let reading = async |mut snapshot: Snapshot, project: Project| {
         let number = u32::try_from(request.issue).map_err(|_| Problem::NotFound("error"))?;
-        let issue = snapshot.issue(project.id, project.issue_id(number)).await?.ok_or(Problem::NotFound("error"))?;
+        let id = project.issue_id(number);
+        let Some(issue) = snapshot.issue(project.id, id).await? else {
+            let into = snapshot.merged_into(project.id, id).await?.ok_or(Problem::NotFound("error"))?;
+            return Err(Problem::See(format!("{}/issues/{}", project_path(&project.address()), into & 0xffff_ffff)));
+        };
+        let activity = snapshot.activity(project.id, issue.id, MAX_ACTIVITY).await?;
+        let done = match request.done {
+            Some(batch) => snapshot.done(project.id, batch).await?.map(|done| (batch, done)),
+            None => None,
+        };
         let hours = snapshot.hours(project.id, &[issue.id], since).await?;
         let stored = match event {
             Some(id) => Some(snapshot.event_of(project.id, &issue, id).await?.ok_or(Problem::NotFound("event"))?),
             None => snapshot.latest_event(project.id, &issue).await?,
         };
         snapshot.end().await?;
-        Ok((project, issue, hours, stored))
+        Ok((project, issue, hours, stored, activity, done))
     };
-    let (project, issue, mut hours, stored) = context.read(&request.project, reading).await?;
+    let (project, issue, mut hours, stored, activity, done) = context.read(&request.project, reading).await?;
     let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
     let shown = if context.also(Right::ReadEvents, &request.project).await? {
         stored.map_or(EventState::Expired, |stored| event_state(&stored, context.now))
     } else {
         EventState::NotPermitted
     };
-    Ok(Page(IssuePage::new(context.shell, &project, &issue, &hours, shown, event.is_some(), context.now)))
+    let may_act = context.also(Right::UpdateIssues, &request.project).await?;
+    let may_delete = may_act && context.also(Right::DeleteIssues, &request.project).await?;
+    let done =
+        done.map(|(batch, done)| DoneBar::new(&context.shell, &request.project, may_act.then_some(batch), &done));
+    let facts = Shown {
+        project: &project,
+        issue: &issue,
+        hours: &hours,
+        activity: &activity,
+        done: done.as_ref(),
+        named: event.is_some(),
+        may_act,
+        may_delete,
+    };
+    Ok(Page(IssuePage::new(context.shell, &facts, shown, context.now)))
 }
 
 /// A payload that cannot be read must not hide the numbers of its issue.

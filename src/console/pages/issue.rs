@@ -4,17 +4,19 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::{
-    ProjectHead, Shell,
+    DoneBar, ProjectHead, Shell,
     attributes::{self, AttributeGroup},
     chart::{DayChart, Hours},
     format::{Moment, count, full, in_raw_json},
     grouped::GroupedView,
+    short_id,
     stacktrace::{self, StackView},
+    triage::{self, ActivityRow, Form},
     untrusted::visible,
 };
 use crate::{
     protocol::event::{Event, EventId, MAX_MESSAGE_CHARS},
-    store::console::{Issue, Project},
+    store::console::{Activity, Issue, Project},
 };
 
 #[derive(Debug, Template)]
@@ -24,6 +26,9 @@ pub struct IssuePage {
     project: ProjectHead,
     /// Within its project, from 1.
     number: u32,
+    short_id: String,
+    /// Of the window: `SHOP-12 KeyError: 'plum' · web/shop`.
+    heading: String,
     title: String,
     culprit: String,
     level: &'static str,
@@ -33,6 +38,17 @@ pub struct IssuePage {
     first_seen: Moment,
     last_seen: Moment,
     day: DayChart,
+    /// Which events reopen it, where not all or none do.
+    state: Option<String>,
+    assignee: Option<String>,
+    merged: Option<String>,
+    /// `None`: the caller may not change it.
+    form: Option<Form>,
+    /// The same for what leads back to the list.
+    list: Form,
+    may_delete: bool,
+    done: Option<DoneBar>,
+    activity: Vec<ActivityRow>,
     event: EventState,
     /// Whether the address names the event: else it is the latest.
     named: bool,
@@ -89,22 +105,56 @@ impl EventState {
     }
 }
 
+/// What a page of an error shows beside the event.
+#[derive(Clone, Copy)]
+pub struct Shown<'r> {
+    pub project: &'r Project,
+    pub issue: &'r Issue,
+    pub hours: &'r Hours,
+    /// Newest first.
+    pub activity: &'r [Activity],
+    /// What was just done.
+    pub done: Option<&'r DoneBar>,
+    /// Whether the address names the event.
+    pub named: bool,
+    pub may_act: bool,
+    pub may_delete: bool,
+}
+
+/// A window's title: at most 90 characters, of which the error's own are cut.
+fn heading(short_id: &str, title: &str, project: &str) -> String {
+    const MOST: usize = 90;
+    let around = short_id.chars().count() + project.chars().count() + 4;
+    let room = MOST.saturating_sub(around).max(20);
+    let cut: String = title.chars().take(room).collect();
+    let rest = if cut.len() < title.len() { "…" } else { "" };
+    format!("{short_id} {cut}{rest} · {project}")
+}
+
 impl IssuePage {
     #[must_use]
-    pub fn new(
-        shell: Shell,
-        project: &Project,
-        issue: &Issue,
-        hours: &Hours,
-        event: EventState,
-        named: bool,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(shell: Shell, shown: &Shown<'_>, event: EventState, now: Timestamp) -> Self {
+        let Shown { project, issue, hours, activity, done, named, may_act, may_delete } = *shown;
+        let (number, head) = (issue.number(), ProjectHead::from(project));
+        let short_id = short_id(&project.name, number);
+        let title = visible(&issue.title);
+        let back = Form { to: format!("{}/issues", head.address), ..Form::of(&shell) };
+        let rows = activity.iter().map(|row| ActivityRow::new(&shell, project, row, may_act, now)).collect();
         Self {
+            heading: heading(&short_id, &title, &head.address),
+            form: may_act.then(|| Form::of(&shell)),
+            list: back,
+            may_delete,
+            done: done.cloned(),
+            activity: rows,
+            state: triage::state(issue).filter(|state| state.contains(' ')),
+            assignee: issue.assignee.as_deref().map(visible),
+            merged: triage::merged(issue),
             shell,
-            project: ProjectHead::from(project),
-            number: issue.number(),
-            title: visible(&issue.title),
+            project: head,
+            short_id,
+            number,
+            title,
             culprit: visible(&issue.culprit),
             level: issue.level.name(),
             status: issue.status.as_str(),

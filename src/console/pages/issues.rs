@@ -4,9 +4,11 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::{
-    ProjectHead, Shell,
+    DoneBar, ProjectHead, Shell,
     chart::{Hours, Sparkline},
     format::{Moment, count, counted},
+    short_id,
+    triage::{self, Form},
     untrusted::visible,
 };
 use crate::store::console::{Issue, IssueStatus, Project, StatusCounts};
@@ -23,6 +25,10 @@ pub struct IssuesPage {
     tabs: Vec<Tab>,
     issues: Vec<IssueRow>,
     page: Paging,
+    /// `None`: the caller may not change anything.
+    form: Option<Form>,
+    may_delete: bool,
+    done: Option<DoneBar>,
     /// Only for a project that has no error at all yet.
     setup: Option<Setup>,
 }
@@ -39,7 +45,11 @@ struct Tab {
 struct IssueRow {
     /// Within its project.
     number: u32,
+    short_id: String,
     title: String,
+    /// `Resolved in shop@1.2`
+    state: Option<String>,
+    assignee: Option<String>,
     culprit: String,
     level: &'static str,
     events: String,
@@ -68,11 +78,19 @@ struct Setup {
     snippet: Option<&'static str>,
 }
 
+/// What the caller may do to the errors, and did just before.
+pub struct Acting {
+    pub may_act: bool,
+    pub may_delete: bool,
+    pub done: Option<DoneBar>,
+}
+
 /// Whoever leafs on from here wants a search.
 pub const MAX_PAGE: u32 = 10_000;
 
 impl IssuesPage {
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "a page is made of many things, once")]
     pub fn new(
         shell: Shell,
         project: &Project,
@@ -80,9 +98,10 @@ impl IssuesPage {
         number: u32,
         counts: StatusCounts,
         issues: &[(Issue, Hours)],
+        acting: Acting,
         now: Timestamp,
     ) -> Self {
-        let project = ProjectHead::from(project);
+        let (project, name) = (ProjectHead::from(project), project.name.clone());
         let setup = (counts == StatusCounts::default()).then(|| Setup {
             name: project.name.clone(),
             namespace: project.namespace.clone(),
@@ -100,20 +119,26 @@ impl IssuesPage {
             current: tab == status,
         });
         Self {
+            form: acting.may_act.then(|| Form::of(&shell)),
+            may_delete: acting.may_delete,
+            done: acting.done,
             shell,
             project,
             status: status.as_str().to_owned(),
             tabs: tabs.into(),
             page: Paging::new(number, issues.len(), counts.of(status)),
-            issues: issues.iter().map(|(issue, hours)| row(issue, hours, now)).collect(),
+            issues: issues.iter().map(|(issue, hours)| row(&name, issue, hours, now)).collect(),
             setup,
         }
     }
 }
 
-fn row(issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow {
+fn row(project: &str, issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow {
     IssueRow {
         number: issue.number(),
+        short_id: short_id(project, issue.number()),
+        state: triage::state(issue).filter(|state| state.contains(' ')),
+        assignee: issue.assignee.as_deref().map(visible),
         title: visible(&issue.title),
         culprit: visible(&issue.culprit),
         level: issue.level.name(),

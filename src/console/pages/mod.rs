@@ -10,10 +10,12 @@ mod grouped;
 mod issue;
 mod issues;
 mod keys;
+mod outcome;
 mod problem;
 mod projects;
 mod sign_in;
 mod stacktrace;
+mod triage;
 mod untrusted;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -21,19 +23,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use self::untrusted::visible;
 pub use self::{
     chart::Hours,
-    issue::{EventState, IssuePage},
-    issues::{IssuesPage, MAX_PAGE, PAGE_SIZE},
+    issue::{EventState, IssuePage, Shown},
+    issues::{Acting, IssuesPage, MAX_PAGE, PAGE_SIZE},
     keys::KeysPage,
+    outcome::OutcomePage,
     problem::ProblemPage,
     projects::ProjectsPage,
     sign_in::SignInPage,
+    triage::{DoneBar, with_done},
 };
 use super::{
     assets,
     auth::Caller,
     sign_in::{Credentials, Secret},
 };
-use crate::store::console::Project;
+use crate::store::console::{Project, ProjectAddress};
 
 /// What every page needs to link to others. Links are relative, so that the console works below any
 /// prefix: `kubectl port-forward` has none, the API server's `services/proxy` a long one.
@@ -44,6 +48,7 @@ pub struct Shell {
     /// The page itself with its query, relative to that root.
     pub here: String,
     pub stylesheet: &'static str,
+    pub script: &'static str,
     pub icon: &'static str,
     pub user: Option<UserView>,
     /// Whether there is no sign-in, so that everybody sees everything.
@@ -66,8 +71,9 @@ impl Shell {
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         let page = path.strip_prefix('/').unwrap_or(path);
         let here = if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") };
-        let (stylesheet, icon) = (assets::STYLESHEET.name.as_str(), assets::ICON.name.as_str());
-        Self { root, here, stylesheet, icon, user: None, open: false }
+        let stylesheet = assets::STYLESHEET.name.as_str();
+        let (script, icon) = (assets::SCRIPT.name.as_str(), assets::ICON.name.as_str());
+        Self { root, here, stylesheet, script, icon, user: None, open: false }
     }
 
     /// From now on the page says who is signed in.
@@ -93,6 +99,18 @@ pub struct ProjectHead {
     pub platform: Option<String>,
 }
 
+/// The pages of a project, below the console's root: `web/shop`.
+#[must_use]
+pub fn project_path(project: &ProjectAddress) -> String {
+    format!("{}/{}", in_path(&project.namespace), in_path(&project.name))
+}
+
+/// How people call an error: `SHOP-12`.
+#[must_use]
+pub fn short_id(project: &str, number: u32) -> String {
+    format!("{}-{number}", visible(project).to_uppercase())
+}
+
 /// As one part of a path. Names of Kubernetes stay as they are; a tenant's own database may say anything.
 fn in_path(name: &str) -> impl std::fmt::Display {
     utf8_percent_encode(name, NOT_IN_PATH)
@@ -106,7 +124,7 @@ impl From<&Project> for ProjectHead {
         Self {
             id: project.id.get(),
             title: shown(&project.display_name).unwrap_or_else(|| project.name.clone()),
-            address: format!("{}/{}", in_path(&project.namespace), in_path(&project.name)),
+            address: project_path(&project.address()),
             name: project.name.clone(),
             namespace: project.namespace.clone(),
             platform: shown(&project.platform),

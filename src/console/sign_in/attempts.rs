@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Refused tokens of one sender within [`WINDOW`]; senders behind one proxy share it.
 const MOST: u32 = 30;
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Senders that are remembered. Beyond it all are forgotten: a table full of strangers must not lock out anybody.
 const MAX_SENDERS: usize = 10_000;

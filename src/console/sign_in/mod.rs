@@ -1,7 +1,7 @@
 //! Who is at the other end: by a token that the API server knows, or by the session that such a token began.
 //!
 //! In come a request's headers, or a token that somebody pasted; out go a [`Caller`], or a new session and its cookie.
-//! A token counts when TokenReview says that it was made for [`AUDIENCE`]: one for the API server itself is refused, so
+//! A token counts when `TokenReview` says that it was made for [`AUDIENCE`]: one for the API server itself is refused, so
 //! that nobody hands their access to the cluster to this process. Sessions are in Postgres (`store::console`); nothing
 //! is kept here that another pod would need. Used by `web` for every request, and by the handlers of `/-/login` and
 //! `/-/logout`.
@@ -25,7 +25,10 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use self::{attempts::Attempts, reviews::Tokens};
+use self::{
+    attempts::Attempts,
+    reviews::{Known, Tokens},
+};
 pub use self::{cookie::Secret, reviews::Unreviewed};
 use super::{auth::Caller, databases::Databases, web::origin::Host};
 use crate::store::{
@@ -40,7 +43,7 @@ pub const AUDIENCE: &str = "errortracking";
 const LONGEST: SignedDuration = SignedDuration::from_hours(8);
 
 /// How long a session that was found in Postgres is believed while Postgres is away, when nobody can sign out either.
-const BRIDGED: Duration = Duration::from_secs(600);
+const BRIDGED: Duration = Duration::from_mins(10);
 
 /// Sessions that are remembered for it.
 const MAX_BRIDGED: usize = 10_000;
@@ -156,8 +159,10 @@ impl SignIn {
 
 impl SignedIn {
     async fn review(&self, token: &SecretString, peer: Option<IpAddr>) -> Result<crate::store::console::User, Refusal> {
-        if let Some(known) = self.tokens.known(token) {
-            return known.ok_or(Refusal::NotValid);
+        match self.tokens.known(token) {
+            Known::User(user) => return Ok(user),
+            Known::Refused => return Err(Refusal::NotValid),
+            Known::Not => {}
         }
         if self.attempts.are_used_up(peer, Instant::now()) {
             return Err(Refusal::TooMany);

@@ -58,8 +58,21 @@ impl From<kube::Error> for Unreviewed {
 pub struct Tokens {
     client: Client,
     turns: Semaphore,
-    /// By digest of the token; `None`: it was refused.
-    remembered: Mutex<HashMap<[u8; 32], (Instant, Option<User>)>>,
+    /// By digest of the token.
+    remembered: Mutex<HashMap<[u8; 32], Remembered>>,
+}
+
+struct Remembered {
+    at: Instant,
+    /// `None`: it was refused.
+    user: Option<User>,
+}
+
+/// What is known of a token without asking.
+pub enum Known {
+    User(User),
+    Refused,
+    Not,
 }
 
 impl Tokens {
@@ -68,16 +81,18 @@ impl Tokens {
     }
 
     /// What was found out about the token a moment ago, or is clear without asking.
-    pub fn known(&self, token: &SecretString) -> Option<Option<User>> {
+    pub fn known(&self, token: &SecretString) -> Known {
         let token = token.expose_secret();
         let may_be_one =
             (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
         if !may_be_one {
-            return Some(None);
+            return Known::Refused;
         }
         let remembered = self.remembered.lock();
-        let (at, user) = remembered.get(&sha256(token.as_bytes()))?;
-        (at.elapsed() < FRESH).then(|| user.clone())
+        match remembered.get(&sha256(token.as_bytes())) {
+            Some(Remembered { at, user }) if at.elapsed() < FRESH => user.clone().map_or(Known::Refused, Known::User),
+            _ => Known::Not,
+        }
     }
 
     /// Whose it is. `None`: nobody's, or it was not made for [`AUDIENCE`].
@@ -103,10 +118,10 @@ impl Tokens {
     fn remember(&self, token: [u8; 32], user: Option<&User>) {
         let mut remembered = self.remembered.lock();
         if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, (at, _)| at.elapsed() < FRESH);
+            remembered.retain(|_, known| known.at.elapsed() < FRESH);
         }
         if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(token, (Instant::now(), user.cloned()));
+            remembered.insert(token, Remembered { at: Instant::now(), user: user.cloned() });
         }
     }
 }

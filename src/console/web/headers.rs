@@ -5,10 +5,11 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
 };
 
-/// No script at all, nothing from elsewhere, not in a frame: text of an event that got past the
-/// templates' escaping still could not run or load anything.
-pub const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-                          frame-ancestors 'none'";
+/// Nothing but our own files, no script in a page or made of text, not in a frame: text of an event that got past the
+/// templates' escaping still could not run or load anything. Nothing that was uploaded is served as a script.
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                          base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                          trusted-types 'none'";
 
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -42,6 +43,10 @@ mod tests {
         assert_eq!(headers[CACHE_CONTROL], "no-store");
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"));
-        assert!(!policy.contains("script-src") && !policy.contains("unsafe"));
+        assert!(
+            policy.contains("script-src 'self';")
+                && !policy.contains("unsafe")
+                && policy.contains("trusted-types 'none'")
+        );
     }
 }

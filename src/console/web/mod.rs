@@ -78,10 +78,8 @@ pub fn filter(
                 let hosts = console.hosts.clone();
                 let peer = peer.map(|Peer(address)| address.ip());
                 let asked = Asked { path: path.as_str().to_owned(), query, headers, hosts, peer };
-                let mut response = match asked.host().is_ok() {
-                    true => console.respond(asked, &method, body).await,
-                    false => foreign_host(),
-                };
+                let mut response =
+                    if asked.host().is_ok() { console.respond(asked, &method, body).await } else { foreign_host() };
                 headers::guard(response.headers_mut());
                 response
             }
@@ -218,7 +216,7 @@ fn tell(shell: Shell, problem: &Problem, by_header: bool) -> Response {
         _ => debug!(error = %problem, "Refused a request."),
     }
     let place = match problem {
-        Problem::Moved(place) => Some(format!("{}{place}", shell.root)),
+        Problem::Moved(place) | Problem::See(place) => Some(format!("{}{place}", shell.root)),
         // A program gets the status, a person the page.
         Problem::NotSignedIn if by_header => {
             status = StatusCode::UNAUTHORIZED;

@@ -23,6 +23,11 @@ impl Request<'_> {
         self.decoded(name).and_then(|text| text.parse().ok()).ok_or(Problem::NotFound("page"))
     }
 
+    /// Every field of the form that has this name, in their order.
+    pub fn fields(&self, name: &str) -> impl Iterator<Item = String> {
+        form_urlencoded::parse(self.form).filter(move |(found, _)| found == name).map(|(_, value)| value.into_owned())
+    }
+
     /// The first field of the form that has this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<String> {

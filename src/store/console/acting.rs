@@ -69,7 +69,9 @@ pub enum Ignoring {
 }
 
 impl Action {
-    fn name(&self) -> &'static str {
+    /// As history calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Resolve(_) => "resolve",
             Self::Ignore(_) => "ignore",

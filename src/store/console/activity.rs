@@ -5,7 +5,10 @@ use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{IssueStatus, Snapshot, StatusRule, snapshot::unreadable};
+use super::{
+    IssueStatus, Snapshot, StatusRule,
+    snapshot::{unreadable, unsigned},
+};
 use crate::{
     dsn::ProjectId,
     store::{StoreError, Timestamptz},
@@ -23,6 +26,17 @@ pub struct Activity {
     /// What it was done with, and can be undone by for 24 hours. `None`: not by somebody.
     pub batch: Option<Uuid>,
     pub undone: Option<UndoneBy>,
+}
+
+/// What somebody did at once, for as long as it can be undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Of its activity: `resolved`, `assigned`, …
+    pub kind: String,
+    /// How many it changed.
+    pub issues: u64,
+    /// Whether nothing of it is left to undo.
+    pub is_undone: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +86,27 @@ struct State {
 }
 
 impl Snapshot {
+    /// What was done with that batch; `None`: nothing, or it cannot be undone any more.
+    pub async fn done(&mut self, project: ProjectId, batch: Uuid) -> Result<Option<Done>, StoreError> {
+        let schema = project.schema();
+        let index = format!("{schema}.issue_activity_batch");
+        let (migrated,): (bool,) =
+            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(index).fetch_one(&mut *self.0).await?;
+        if !migrated {
+            return Ok(None);
+        }
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT min(kind) AS kind, count(DISTINCT issue_id) AS issues, bool_and(undone_by IS NOT NULL) AS is_undone
+               FROM {schema}.issue_activity
+              WHERE batch = $1 AND at > now() - interval '24 hours'"
+        )))
+        .bind(batch)
+        .fetch_one(&mut *self.0)
+        .await?;
+        let Some(kind) = row.try_get("kind")? else { return Ok(None) };
+        Ok(Some(Done { kind, issues: unsigned(&row, "issues")?, is_undone: row.try_get("is_undone")? }))
+    }
+
     /// What happened to an issue and to those merged into it, the newest first, at most `limit`; when it was first seen comes
     /// last, if there is room.
     pub async fn activity(&mut self, project: ProjectId, issue: i64, limit: u32) -> Result<Vec<Activity>, StoreError> {

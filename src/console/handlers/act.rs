@@ -1,0 +1,313 @@
+//! What people do to errors: `POST /{namespace}/{project}/issues` for several, `…/issues/{issue}` for one, `/-/undo`.
+//!
+//! Nothing asks whether one is sure: what was done can be undone for a day. A form leads back to the page that it was on,
+//! which then offers the undo.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::info;
+use uuid::Uuid;
+
+use super::leads_here;
+use crate::{
+    console::{
+        auth::{Caller, Right},
+        context::Context,
+        pages::{OutcomePage, with_done},
+        problem::Problem,
+        web::{
+            answer::{Answer, Page, SeeOther},
+            request::{FromRequest, Request},
+        },
+    },
+    store::console::{
+        Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Project, ProjectAddress, Resolution,
+    },
+};
+
+pub struct ActRequest {
+    project: ProjectAddress,
+    /// Numbers within the project.
+    issues: BTreeSet<u32>,
+    asked: Asked,
+    /// Where the form was, relative to the console's root.
+    to: String,
+}
+
+/// An action as a form names it: issues by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    Resolve(Resolution),
+    Ignore(Ignore),
+    Reopen,
+    Assign(Option<String>),
+    Comment(String),
+    Delete,
+    Merge { into: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ignore {
+    Forever,
+    For(SignedDuration),
+    Events(u32),
+    Users(u32),
+}
+
+/// For one error, which the path names.
+pub struct ActOnIssueRequest(ActRequest);
+
+impl FromRequest for ActOnIssueRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        Ok(Self(read(request, BTreeSet::from([request.parameter("issue")?]))?))
+    }
+}
+
+impl FromRequest for ActRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        let numbers: Option<BTreeSet<u32>> = request.fields("issue").map(|number| number.parse().ok()).collect();
+        let issues = numbers.ok_or(Problem::BadQuery("issue is the number of an error"))?;
+        if issues.is_empty() {
+            return Err(Problem::BadQuery("no error was selected: tick some, then choose what to do with them"));
+        }
+        if issues.len() > MAX_ISSUES {
+            return Err(Problem::BadQuery("at most 10,000 errors can be changed at once"));
+        }
+        read(request, issues)
+    }
+}
+
+fn read(request: &Request<'_>, issues: BTreeSet<u32>) -> Result<ActRequest, Problem> {
+    let to = request.field("to").filter(|to| leads_here(to)).unwrap_or_default();
+    let asked = asked(&|name| request.field(name))?;
+    Ok(ActRequest { project: ProjectAddress::from_request(request)?, issues, asked, to })
+}
+
+/// `field` is a field of the form by its name.
+fn asked(field: &dyn Fn(&str) -> Option<String>) -> Result<Asked, Problem> {
+    let text = |name: &str, most: usize| {
+        field(name).map(|text| text.trim().to_owned()).filter(|text| text.chars().count() <= most)
+    };
+    let action = field("action").unwrap_or_default();
+    let (action, detail) = action.split_once(' ').unwrap_or((&action, ""));
+    Ok(match action {
+        "resolve" => Asked::Resolve(match detail {
+            "" => Resolution::Now,
+            "current" => Resolution::InCurrentRelease,
+            "next" => Resolution::InNextRelease,
+            "in" => Resolution::InRelease(
+                text("release", 250)
+                    .filter(|release| !release.is_empty())
+                    .ok_or(Problem::BadQuery("release is the name of a release, of at most 250 characters"))?,
+            ),
+            _ => {
+                return Err(Problem::BadQuery(
+                    "an error is resolved now, or in the current, the next or a named release",
+                ));
+            }
+        }),
+        "ignore" => Asked::Ignore(detail.parse().map_err(Problem::BadQuery)?),
+        "reopen" => Asked::Reopen,
+        "assign" => {
+            let to =
+                text("assignee", MAX_NAME).ok_or(Problem::BadQuery("assignee is a name of at most 256 characters"))?;
+            Asked::Assign(Some(to).filter(|to| !to.is_empty()))
+        }
+        "unassign" => Asked::Assign(None),
+        "comment" => Asked::Comment(
+            text("comment", MAX_COMMENT)
+                .filter(|text| !text.is_empty())
+                .ok_or(Problem::BadQuery("a comment has 1 to 4096 characters"))?,
+        ),
+        "delete" => Asked::Delete,
+        "merge" => {
+            let into = field("into").and_then(|into| into.trim().rsplit(['-', '#']).next()?.parse().ok());
+            Asked::Merge { into: into.ok_or(Problem::BadQuery("into is the number of the error to merge into"))? }
+        }
+        _ => {
+            return Err(Problem::BadQuery(
+                "action is one of resolve, ignore, reopen, assign, unassign, comment, merge and delete",
+            ));
+        }
+    })
+}
+
+impl FromStr for Ignore {
+    type Err = &'static str;
+
+    /// `""` for ever, `24h`, `100 events`, `10 users`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str =
+            "an error is ignored for ever, for hours as 24h, or until so many more events or users come";
+        const MOST: u32 = 1_000_000_000;
+        let number = |number: &str| number.parse().ok().filter(|number| (1..=MOST).contains(number)).ok_or(WRONG);
+        match text.split_once(' ') {
+            Some((events, "events")) => Ok(Self::Events(number(events)?)),
+            Some((users, "users")) => Ok(Self::Users(number(users)?)),
+            Some(_) => Err(WRONG),
+            None if text.is_empty() => Ok(Self::Forever),
+            None => {
+                let hours = number(text.strip_suffix('h').ok_or(WRONG)?)?;
+                if hours > 24 * 366 { Err(WRONG) } else { Ok(Self::For(SignedDuration::from_hours(hours.into()))) }
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn action(self, project: &Project, now: Timestamp) -> Action {
+        match self {
+            Self::Resolve(resolution) => Action::Resolve(resolution),
+            Self::Ignore(Ignore::Forever) => Action::Ignore(Ignoring::Forever),
+            Self::Ignore(Ignore::For(time)) => Action::Ignore(Ignoring::Until(now + time)),
+            Self::Ignore(Ignore::Events(events)) => Action::Ignore(Ignoring::MoreEvents(events)),
+            Self::Ignore(Ignore::Users(users)) => Action::Ignore(Ignoring::MoreUsers(users)),
+            Self::Reopen => Action::Reopen,
+            Self::Assign(to) => Action::Assign(to),
+            Self::Comment(text) => Action::Comment(text),
+            Self::Delete => Action::Delete,
+            Self::Merge { into } => Action::Merge { into: project.issue_id(into) },
+        }
+    }
+}
+
+/// Back to where the form was, or a page about what was not done.
+pub enum Acted {
+    Back(SeeOther),
+    Partly(Box<OutcomePage>),
+}
+
+impl Answer for Acted {
+    fn into_response(self) -> Result<warp::reply::Response, Problem> {
+        match self {
+            Self::Back(back) => back.into_response(),
+            Self::Partly(page) => Page(*page).into_response(),
+        }
+    }
+}
+
+pub async fn on_issue(context: Context, request: ActOnIssueRequest) -> Result<Acted, Problem> {
+    on_issues(context, request.0).await
+}
+
+pub async fn on_issues(context: Context, request: ActRequest) -> Result<Acted, Problem> {
+    let ActRequest { project: address, issues, asked, to } = request;
+    let Caller::User(user) = context.caller.clone() else { return Err(Problem::SessionOver) };
+    if asked == Asked::Delete && !context.also(Right::DeleteIssues, &address).await? {
+        return Err(Problem::NoProject(address, Right::DeleteIssues));
+    }
+    let (batch, actor, now) = (Uuid::new_v4(), actor(&user.name), context.now);
+    let change = {
+        let actor = actor.clone();
+        async move |mut change: Change, project: Project| {
+            let ids: Vec<_> = issues.into_iter().map(|number| project.issue_id(number)).collect();
+            let action = asked.action(&project, now);
+            let outcomes = change.act(project.id, &ids, &action, &actor, batch).await?;
+            change.commit().await?;
+            Ok((action, outcomes))
+        }
+    };
+    let (action, outcomes) = context.change(&address, change).await?;
+    let changed = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Changed).count();
+    info!(user = actor, namespace = address.namespace, project = address.name, action = action.name(), %batch, issues = changed, "Changed errors.");
+    if outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Changed | Outcome::Unchanged)) {
+        let done = (changed > 0).then_some(batch);
+        let place = format!("{}{}", context.shell.root, with_done(&to, done));
+        return Ok(Acted::Back(SeeOther { place, cookie: None }));
+    }
+    let done = (changed > 0).then_some(batch);
+    Ok(Acted::Partly(Box::new(OutcomePage::of_action(context.shell, &address, &to, done, &outcomes))))
+}
+
+pub struct UndoRequest {
+    project: ProjectAddress,
+    batch: Uuid,
+    to: String,
+}
+
+impl FromRequest for UndoRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        let batch = request.field("batch").and_then(|batch| batch.parse().ok());
+        Ok(Self {
+            project: ProjectAddress::from_request(request)?,
+            batch: batch.ok_or(Problem::BadQuery("batch is the id of what was done"))?,
+            to: request.field("to").filter(|to| leads_here(to)).unwrap_or_default(),
+        })
+    }
+}
+
+pub async fn undo(context: Context, request: UndoRequest) -> Result<Acted, Problem> {
+    let UndoRequest { project: address, batch, to } = request;
+    let Caller::User(user) = context.caller.clone() else { return Err(Problem::SessionOver) };
+    let actor = actor(&user.name);
+    let change = {
+        let actor = actor.clone();
+        async move |mut change: Change, project: Project| {
+            let undone = change.undo(project.id, batch, &actor).await?;
+            change.commit().await?;
+            Ok(undone)
+        }
+    };
+    let undone = context.change(&address, change).await?;
+    info!(user = actor, namespace = address.namespace, project = address.name, %batch, "Undid a change of errors.");
+    Ok(match OutcomePage::of_undo(context.shell.clone(), &address, &to, &undone) {
+        None => {
+            let place = format!("{}{}", context.shell.root, with_done(&to, None));
+            Acted::Back(SeeOther { place, cookie: None })
+        }
+        Some(page) => Acted::Partly(Box::new(page)),
+    })
+}
+
+/// The history keeps names up to a length.
+fn actor(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_say_what_to_do() {
+        let long = "x".repeat(251);
+        for (form, expected) in [
+            (&[("action", "resolve")][..], Some(Asked::Resolve(Resolution::Now))),
+            (&[("action", "resolve current")], Some(Asked::Resolve(Resolution::InCurrentRelease))),
+            (&[("action", "resolve next")], Some(Asked::Resolve(Resolution::InNextRelease))),
+            (
+                &[("action", "resolve in"), ("release", " shop@1.2 ")],
+                Some(Asked::Resolve(Resolution::InRelease("shop@1.2".to_owned()))),
+            ),
+            (&[("action", "resolve in"), ("release", "")], None),
+            (&[("action", "resolve in"), ("release", &long)], None),
+            (&[("action", "resolve never")], None),
+            (&[("action", "ignore")], Some(Asked::Ignore(Ignore::Forever))),
+            (&[("action", "ignore 24h")], Some(Asked::Ignore(Ignore::For(SignedDuration::from_hours(24))))),
+            (&[("action", "ignore 100 events")], Some(Asked::Ignore(Ignore::Events(100)))),
+            (&[("action", "ignore 10 users")], Some(Asked::Ignore(Ignore::Users(10)))),
+            (&[("action", "ignore 0 users")], None),
+            (&[("action", "ignore -1h")], None),
+            (&[("action", "ignore 99999h")], None),
+            (&[("action", "ignore 10 years")], None),
+            (&[("action", "reopen")], Some(Asked::Reopen)),
+            (&[("action", "assign"), ("assignee", "ada")], Some(Asked::Assign(Some("ada".to_owned())))),
+            (&[("action", "assign"), ("assignee", " ")], Some(Asked::Assign(None))),
+            (&[("action", "assign")], None),
+            (&[("action", "unassign")], Some(Asked::Assign(None))),
+            (&[("action", "comment"), ("comment", "seen\nit")], Some(Asked::Comment("seen\nit".to_owned()))),
+            (&[("action", "comment"), ("comment", "")], None),
+            (&[("action", "merge"), ("into", "12")], Some(Asked::Merge { into: 12 })),
+            (&[("action", "merge"), ("into", "SHOP-12")], Some(Asked::Merge { into: 12 })),
+            (&[("action", "merge"), ("into", "shop")], None),
+            (&[("action", "delete")], Some(Asked::Delete)),
+            (&[("action", "drop table")], None),
+            (&[], None),
+        ] {
+            let field =
+                |name: &str| form.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(asked(&field).ok(), expected, "{form:?}");
+        }
+    }
+}
