@@ -152,7 +152,7 @@ impl From<&Hours> for DayChart {
         const STEP: u64 = 36;
         const BAR: u64 = 26;
         const TOP: u64 = 26;
-        const BASE: u64 = 140;
+        const BASE: u64 = 84;
         let peak = hours.peak();
         let bars = (0..HOURS).map(|hour| {
             let x = hour as u64 * STEP + (STEP - BAR) / 2;
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn the_largest_counts_do_not_overflow() {
         let hours = Hours::new(now(), [(now(), u64::MAX)]);
-        assert_eq!(DayChart::from(&hours).bars[23].height, 114);
+        assert_eq!(DayChart::from(&hours).bars[23].height, 58);
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl ProblemPage {
             StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", format!("{}.", sentence(problem))),
             StatusCode::SERVICE_UNAVAILABLE => (
                 "The database does not answer",
-                "Errors cannot be shown until it does. Nothing is lost by this page: the console only reads. Its log has \
+                "Errors cannot be shown until it does. Events are received without the console, so that none is lost by this. Its log has \
                  the details."
                     .to_owned(),
             ),

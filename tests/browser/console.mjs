@@ -1,0 +1,165 @@
+// The console in a real browser: sign-in, triage by keys, hostile events, in two colour schemes, at three widths, and
+// without JavaScript. Every page is looked at by axe; every error of the page counts, those of its policy apart.
+// BASE: address of the console; TOKEN: of somebody who may edit in the namespace of the project shop/shop; SHOTS: folder for
+// screenshots. The last line sums up.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const { BASE, TOKEN, SHOTS, CHROMIUM = "/usr/bin/chromium" } = process.env;
+const axe = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+const LIST = `${BASE}shop/shop/issues`;
+
+let pages = 0;
+let passed = 0;
+const findings = [];
+const violations = [];
+const failures = [];
+
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+
+// Looks at the page as it is now.
+async function look(page, name) {
+  pages += 1;
+  await page.screenshot({ path: join(SHOTS, `${name}.png`) });
+  // Through the debugger: the page's policy lets no script in.
+  await page.evaluate(`${axe};0`);
+  const found = await page.evaluate(() =>
+    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }).then((result) =>
+      result.violations.map((violation) => `${violation.id} at ${violation.nodes.map((node) => node.target.join(" ")).slice(0, 3)}`),
+    ),
+  );
+  findings.push(...found.map((text) => `${name}: ${text}`));
+  const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  check(`${name} needs no sideways scrolling`, width[0] <= width[1], width.join(" of "));
+}
+
+function check(what, holds, seen = "") {
+  if (holds) passed += 1;
+  else failures.push(`${what} ${seen}`);
+}
+
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    const text = message.text();
+    // Of a page that is asked for and is not there, and of a token that is refused.
+    if (message.type() !== "error" || /status of 40[14]/.test(text)) return;
+    (/Content Security Policy|Trusted ?Types|TrustedHTML/i.test(text) ? violations : failures).push(text);
+  });
+  page.on("pageerror", (error) => failures.push(`a script failed: ${error}`));
+  page.on("dialog", (dialog) => {
+    failures.push(`an event ran a script: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on("request", (request) => check("every request goes to the console", request.url().startsWith(BASE), request.url()));
+  return page;
+}
+
+async function signIn(page, address = LIST) {
+  await page.goto(address);
+  await page.fill("#token", TOKEN);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(address);
+}
+
+for (const scheme of ["light", "dark"]) {
+  const page = await open({ colorScheme: scheme });
+  await page.goto(LIST);
+  await look(page, `sign-in-${scheme}`);
+  await page.fill("#token", "not.a.token");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#refused");
+  await look(page, `refused-${scheme}`);
+  await signIn(page);
+  await look(page, `list-${scheme}`);
+  const row = await page.locator("table.issues tbody tr").first().boundingBox();
+  const fit = Math.floor((800 - row.y) / row.height);
+  check("twelve rows fit on the first screen", fit >= 12, `${fit} fit: the first at ${row.y}, ${row.height} high`);
+  check("a row is at most 52 px high", row.height <= 52, row.height);
+
+  // From the link of an alert to resolved, by keys alone.
+  await page.goto(`${LIST}/1`);
+  await look(page, `details-${scheme}`);
+  const failing = await page.locator(".failing").first().boundingBox();
+  check("the failing line is on the first screen", failing && failing.y + failing.height <= 800, failing?.y);
+  await page.locator("summary", { hasText: "Resolve in a release" }).click();
+  await look(page, `details-menu-${scheme}`);
+  await page.keyboard.press("Escape");
+  check("Escape closes a menu", (await page.locator("details.menu[open]").count()) === 0);
+  await page.keyboard.press("e");
+  await page.waitForURL("**done=*");
+  await look(page, `resolved-${scheme}`);
+  check("one key resolves", (await page.locator(".status-resolved").count()) === 1);
+  await page.keyboard.press("z");
+  await page.waitForURL(`${LIST}/1`);
+  check("one key takes it back", (await page.locator(".status-unresolved").count()) === 1);
+
+  // Several of a list.
+  await page.goto(LIST);
+  const before = await page.locator("table.issues tbody tr").count();
+  for (const key of ["j", "x", "j", "x", "i"]) await page.keyboard.press(key);
+  await page.waitForURL("**done=*");
+  check("two are ignored", (await page.locator("table.issues tbody tr").count()) === before - 2 || before > 50);
+  await look(page, `ignored-${scheme}`);
+  await page.keyboard.press("z");
+  await page.waitForURL(LIST);
+  check("both are back", (await page.locator("table.issues tbody tr").count()) === before);
+
+  await page.goto(`${LIST}?status=resolved`);
+  await look(page, `empty-${scheme}`);
+  await page.goto(`${BASE}web/none/issues`);
+  await look(page, `not-found-${scheme}`);
+  await page.goto(`${BASE}shop/shop/keys`);
+  await look(page, `keys-${scheme}`);
+  await page.goto(BASE);
+  await look(page, `projects-${scheme}`);
+  for (const [width, height] of [[320, 640], [640, 400]]) {
+    await page.setViewportSize({ width, height });
+    await page.goto(LIST);
+    await look(page, `list-${width}-${scheme}`);
+    await page.goto(`${LIST}/1`);
+    await look(page, `details-${width}-${scheme}`);
+  }
+  await page.context().close();
+}
+
+// Every error of the project, hostile ones among them.
+{
+  const page = await open();
+  await signIn(page);
+  const numbers = await page.locator("table.issues tbody tr").evaluateAll((rows) => rows.map((row) => row.id.slice(2)));
+  for (const number of numbers.slice(0, 20)) {
+    await page.goto(`${LIST}/${number}`);
+    const markup = await page.evaluate(() => document.querySelectorAll("[style], iframe, object, embed, img, base").length);
+    check(`error ${number} brings no markup of its own`, markup === 0, markup);
+    await look(page, `error-${number}`);
+  }
+  // Signing out ends the session, and Back shows nothing.
+  await page.locator("button", { hasText: "Sign out" }).click();
+  await page.waitForURL("**/-/login");
+  await page.goBack();
+  check("Back shows nothing after signing out", page.url().includes("-/login"), page.url());
+  await page.context().close();
+}
+
+// The same without JavaScript.
+{
+  const page = await open({ javaScriptEnabled: false });
+  await signIn(page, `${LIST}/1`);
+  await page.locator("button", { hasText: /^Resolve$/ }).first().click();
+  await page.waitForURL("**done=*");
+  check("resolved without JavaScript", (await page.locator(".status-resolved").count()) === 1);
+  await page.locator(".done button", { hasText: "Undo" }).click();
+  await page.waitForURL(`${LIST}/1`);
+  check("undone without JavaScript", (await page.locator(".status-unresolved").count()) === 1);
+  await page.context().close();
+}
+
+await browser.close();
+for (const text of [...findings, ...violations, ...failures]) console.log(`- ${text}`);
+console.log(
+  `pages: ${pages}, axe findings: ${findings.length}, CSP violations: ${violations.length}, ${passed} passed, ${failures.length} failed`,
+);
+process.exit(findings.length + violations.length + failures.length ? 1 : 0);
