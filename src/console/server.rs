@@ -9,8 +9,8 @@ use warp::{Filter, Reply};
 use crate::server::{Connections, Limits, Shutdown, Versions, WhenFull};
 
 const LIMITS: Limits = Limits {
-    // Who port-forwards is one person; a browser opens six connections.
-    connections: 128,
+    // Behind an Ingress its proxies keep some open, by a port-forward each browser six. An idle one ends for a new one.
+    connections: 512,
     when_full: WhenFull::Wait,
     head_timeout: Duration::from_secs(10),
     // Cookies of other pages of the same host come along.

@@ -102,6 +102,52 @@ impl FromStr for IssueStatus {
 #[error("an issue is unresolved, resolved or ignored")]
 pub struct UnknownStatus;
 
+/// What a list of issues begins with, and goes down by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IssueOrder {
+    #[default]
+    LastSeen,
+    FirstSeen,
+    Events,
+    Users,
+}
+
+impl IssueOrder {
+    pub const ALL: [Self; 4] = [Self::LastSeen, Self::FirstSeen, Self::Events, Self::Users];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LastSeen => "last_seen",
+            Self::FirstSeen => "first_seen",
+            Self::Events => "events",
+            Self::Users => "users",
+        }
+    }
+
+    /// Where a list in this order goes on after that issue.
+    #[must_use]
+    pub fn after(self, issue: &Issue) -> IssueCursor {
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let key = match self {
+            Self::LastSeen => issue.last_seen.as_microsecond(),
+            Self::FirstSeen => issue.first_seen.as_microsecond(),
+            Self::Events => count(issue.events),
+            Self::Users => count(issue.users),
+        };
+        IssueCursor { key, issue: issue.id }
+    }
+}
+
+/// A place in a list of issues. Unlike a number of issues to leave out, it neither skips nor repeats any while events
+/// come: what has moved up since is on the first page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssueCursor {
+    /// Microseconds since 1970, or a count.
+    pub key: i64,
+    pub issue: i64,
+}
+
 /// Issues of a project by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusCounts {

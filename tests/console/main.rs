@@ -171,7 +171,7 @@ async fn every_answer_tells_the_browser_to_run_nothing() {
     world.send(&[events::checkout()]).await;
     let issue = world.path("issues/1");
     let handler = Regex::new(r"\son[a-z]+=").unwrap();
-    for path in ["/", &world.path("issues"), &issue, "/nothing", "/-/static/console.css", &world.path("issues?page=x")]
+    for path in ["/", &world.path("issues"), &issue, "/nothing", "/-/static/console.css", &world.path("issues?sort=x")]
     {
         let answer = get(world.console, path).await;
         assert_eq!(
@@ -300,7 +300,8 @@ async fn addresses_that_make_no_sense_say_why() {
     let world = World::start().await;
     for (query, sentence) in [
         ("status=open", "Status is one of unresolved, resolved and ignored."),
-        ("page=0", "Page is a number from 1 to 10000."),
+        ("sort=title", "Sort is one of last_seen, first_seen, events and users."),
+        ("after=1", "After is a place in the list, as the link to the next page has it."),
     ] {
         let answer = get(world.console, &world.path(&format!("issues?{query}"))).await;
         assert_eq!(answer.status, 400, "{query}");
@@ -439,23 +440,33 @@ async fn long_lists_are_leafed_through() {
     let many: Vec<_> =
         (0..60).map(|number| events::message(&format!("failure {}", letters(number)), "error")).collect();
     world.send(&many).await;
-    let first = get(world.console, &world.path("issues")).await.body;
-    assert!(first.contains("1–50 of 60 errors") && first.contains(r#"rel="next""#) && !first.contains(r#"rel="prev""#));
-    let second = get(world.console, &world.path("issues?status=unresolved&page=2")).await.body;
-    assert!(
-        second.contains("51–60 of 60 errors") && second.contains(r#"rel="prev""#) && !second.contains(r#"rel="next""#)
-    );
+    // One has more events and users than the others.
+    for user in 1..4 {
+        let mut event = events::message("failure often", "error");
+        event["user"] = serde_json::json!({"id": user.to_string()});
+        world.send(&[event]).await;
+    }
     let titles = Regex::new(r">(failure \w+)</a>").unwrap();
-    let mut seen: Vec<_> = [&first, &second]
-        .into_iter()
-        .flat_map(|page| titles.captures_iter(page))
-        .map(|found| found[1].to_owned())
-        .collect();
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen.len(), 60, "each error is on one page");
-    let third = get(world.console, &world.path("issues?page=3")).await;
-    assert!(third.status == 200 && third.body.contains("Nothing on page 3"));
+    let next = Regex::new(r#"rel="next" href="([^"]+)""#).unwrap();
+    let shown = |page: &str| -> Vec<String> { titles.captures_iter(page).map(|found| found[1].to_owned()).collect() };
+    for sort in ["last_seen", "first_seen", "events", "users"] {
+        let first = get(world.console, &world.path(&format!("issues?sort={sort}"))).await.body;
+        assert!(first.contains("The first 50 of 61 errors") && !first.contains(r#"rel="first""#), "{first}");
+        assert_eq!(shown(&first)[0], "failure often", "{sort}");
+        let link = next.captures(&first).unwrap()[1].replace("&#38;", "&");
+        // What comes meanwhile, or moves up, neither hides another nor shows one twice.
+        world.send(&[events::message("failure newest", "error"), events::message("failure often", "error")]).await;
+        let second = get(world.console, &world.path(&format!("issues{link}"))).await.body;
+        assert!(second.contains(r#"rel="first""#) && !second.contains(r#"rel="next""#), "{second}");
+        let mut seen: Vec<_> = [&first, &second].into_iter().flat_map(|page| shown(page)).collect();
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!((seen.len(), count), (61, 61), "each error is on one page, by {sort}");
+        world.remove("failure newest").await;
+    }
+    let beyond = get(world.console, &world.path("issues?after=0.0")).await;
+    assert!(beyond.status == 200 && beyond.body.contains("Nothing comes after"));
 }
 
 /// Digits are taken out by grouping.

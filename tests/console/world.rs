@@ -168,6 +168,19 @@ impl World {
         assert_eq!(changed.rows_affected(), 1);
     }
 
+    /// Takes the issue of that title out, as retention does.
+    pub async fn remove(&self, title: &str) {
+        let schema = self.project.schema();
+        for statement in [
+            format!(
+                "DELETE FROM {schema}.issue_hashes WHERE issue_id IN (SELECT issue_id FROM {schema}.issues WHERE title = $1)"
+            ),
+            format!("DELETE FROM {schema}.issues WHERE title = $1"),
+        ] {
+            sqlx::query(AssertSqlSafe(statement)).bind(title).execute(&self.database.superuser()).await.unwrap();
+        }
+    }
+
     /// Runs a statement on the console's own login, without its read-only default.
     pub async fn as_console(&self, statement: &str) -> Result<(), sqlx::Error> {
         let pool = self.database.pool_as(&self.admin.installation().console_role(), "first");

@@ -7,8 +7,8 @@ use error_tracking_operator::{
     store::{
         StoreError,
         console::{
-            Action, Activity, Change, Happened, Ignoring, Issue, IssueStatus, MAX_ISSUES, Outcome, Resolution,
-            Snapshot, StatusRule, Undo, Undone,
+            Action, Activity, Change, Happened, Ignoring, Issue, IssueOrder, IssueStatus, MAX_ISSUES, Outcome,
+            Resolution, Snapshot, StatusRule, Undo, Undone,
         },
         ingest::{Batch, Row, ingest_batch},
     },
@@ -116,7 +116,7 @@ impl World {
 
     /// Numbers of the issues that the list shows under a status, the smallest first.
     async fn listed(&self, status: IssueStatus) -> Vec<u32> {
-        let issues = self.snapshot().await.issues(self.shop, status, 100, 0).await.unwrap();
+        let issues = self.snapshot().await.issues(self.shop, status, IssueOrder::LastSeen, None, 100).await.unwrap();
         let mut numbers: Vec<u32> = issues.iter().map(Issue::number).collect();
         numbers.sort_unstable();
         numbers

@@ -1,4 +1,6 @@
-//! `/{namespace}/{project}/issues?status=&page=`: the errors of a project.
+//! `/{namespace}/{project}/issues?status=&sort=&after=`: the errors of a project.
+
+use std::str::FromStr;
 
 use uuid::Uuid;
 
@@ -6,14 +8,14 @@ use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{Acting, DoneBar, Hours, IssuesPage, MAX_PAGE, PAGE_SIZE},
+        pages::{Acting, DoneBar, Hours, IssuesPage, Listed, PAGE_SIZE},
         problem::Problem,
         web::{
             answer::Page,
             request::{FromRequest, Request},
         },
     },
-    store::console::{IssueStatus, Project, ProjectAddress, Snapshot},
+    store::console::{IssueCursor, IssueOrder, IssueStatus, Project, ProjectAddress, Snapshot},
 };
 
 pub struct IssuesRequest {
@@ -21,12 +23,30 @@ pub struct IssuesRequest {
     selection: Selection,
 }
 
+/// A place in the list, as an address has it: `1764489600000000.12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    key: i64,
+    /// Of the last error before it, within the project.
+    number: u32,
+}
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "after is a place in the list, as the link to the next page has it";
+        let (key, number) = text.split_once('.').ok_or(WRONG)?;
+        Ok(Self { key: key.parse().map_err(|_| WRONG)?, number: number.parse().map_err(|_| WRONG)? })
+    }
+}
+
 /// Which errors, from the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Selection {
     status: IssueStatus,
-    /// From 1.
-    page: u32,
+    order: IssueOrder,
+    after: Option<Cursor>,
     /// What was done just before.
     done: Option<Uuid>,
 }
@@ -39,31 +59,25 @@ impl FromRequest for IssuesRequest {
 }
 
 impl Selection {
-    /// Both parts are optional; the error is the sentence to show.
+    /// All parts are optional; the error is the sentence to show.
     fn parse(query: &str) -> Result<Self, &'static str> {
-        let mut parsed = Self { status: IssueStatus::Unresolved, page: 1, done: None };
+        let mut parsed =
+            Self { status: IssueStatus::Unresolved, order: IssueOrder::default(), after: None, done: None };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "status" => {
                     parsed.status = value.parse().map_err(|_| "status is one of unresolved, resolved and ignored")?;
                 }
-                "page" => {
-                    parsed.page = value
-                        .parse()
-                        .ok()
-                        .filter(|page| (1..=MAX_PAGE).contains(page))
-                        .ok_or("page is a number from 1 to 10000")?;
+                "sort" => {
+                    let named = IssueOrder::ALL.into_iter().find(|order| order.as_str() == value);
+                    parsed.order = named.ok_or("sort is one of last_seen, first_seen, events and users")?;
                 }
+                "after" => parsed.after = Some(value.parse()?),
                 "done" => parsed.done = value.parse().ok(),
                 _ => {}
             }
         }
         Ok(parsed)
-    }
-
-    /// Errors before this page.
-    fn offset(self) -> u32 {
-        (self.page - 1) * PAGE_SIZE
     }
 }
 
@@ -72,7 +86,10 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
     let since = Hours::first(context.now);
     let reading = async |mut snapshot: Snapshot, project: Project| {
         let counts = snapshot.status_counts(project.id).await?;
-        let issues = snapshot.issues(project.id, selection.status, PAGE_SIZE, selection.offset()).await?;
+        let Selection { status, order, after, .. } = selection;
+        let after = after.map(|Cursor { key, number }| IssueCursor { key, issue: project.issue_id(number) });
+        // One more says whether there is another page.
+        let issues = snapshot.issues(project.id, status, order, after, PAGE_SIZE + 1).await?;
         let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
         let hours = snapshot.hours(project.id, &ids, since).await?;
         let done = match selection.done {
@@ -91,9 +108,10 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
         (issue, Hours::new(context.now, counted))
     });
     let issues: Vec<_> = with_hours.collect();
-    let Selection { status, page, .. } = selection;
+    let Selection { status, order, after, .. } = selection;
+    let listed = Listed { status, order, is_first: after.is_none(), counts, issues: &issues };
     let acting = Acting { may_act, may_delete, done };
-    Ok(Page(IssuesPage::new(context.shell, &project, status, page, counts, &issues, acting, context.now)))
+    Ok(Page(IssuesPage::new(context.shell, &project, &listed, acting, context.now)))
 }
 
 #[cfg(test)]
@@ -101,16 +119,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_says_status_and_page() {
-        let selection = |status, page| Ok(Selection { status, page, done: None });
+    fn the_address_says_status_order_and_place() {
+        let selection = |status, order, after| Ok(Selection { status, order, after, done: None });
+        let place = |key, number| Some(Cursor { key, number });
         for (text, parsed) in [
-            ("", selection(IssueStatus::Unresolved, 1)),
-            ("status=resolved", selection(IssueStatus::Resolved, 1)),
-            ("page=3&status=ignored&later=parameter", selection(IssueStatus::Ignored, 3)),
+            ("", selection(IssueStatus::Unresolved, IssueOrder::LastSeen, None)),
+            ("status=resolved", selection(IssueStatus::Resolved, IssueOrder::LastSeen, None)),
+            (
+                "sort=users&after=12.3&status=ignored&later=parameter",
+                selection(IssueStatus::Ignored, IssueOrder::Users, place(12, 3)),
+            ),
             ("status=open", Err("status is one of unresolved, resolved and ignored")),
-            ("page=0", Err("page is a number from 1 to 10000")),
-            ("page=-1", Err("page is a number from 1 to 10000")),
-            ("page=99999999999999", Err("page is a number from 1 to 10000")),
+            ("sort=title", Err("sort is one of last_seen, first_seen, events and users")),
+            ("after=", Err("after is a place in the list, as the link to the next page has it")),
+            ("after=1.x", Err("after is a place in the list, as the link to the next page has it")),
+            ("after=1.-2", Err("after is a place in the list, as the link to the next page has it")),
+            ("after=99999999999999999999.1", Err("after is a place in the list, as the link to the next page has it")),
         ] {
             assert_eq!(Selection::parse(text), parsed, "{text:?}");
         }

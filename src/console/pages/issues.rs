@@ -1,4 +1,6 @@
-//! `/{namespace}/{project}/issues`: the errors of a project by status, last seen first.
+//! `/{namespace}/{project}/issues`: the errors of a project by status, in an order.
+
+use std::fmt::Write as _;
 
 use askama::Template;
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use super::{
     triage::{self, Form},
     untrusted::visible,
 };
-use crate::store::console::{Issue, IssueStatus, Project, StatusCounts};
+use crate::store::console::{Issue, IssueCursor, IssueOrder, IssueStatus, Project, StatusCounts};
 
 /// Errors on one page.
 pub const PAGE_SIZE: u32 = 50;
@@ -24,6 +26,7 @@ pub struct IssuesPage {
     status: String,
     tabs: Vec<Tab>,
     issues: Vec<IssueRow>,
+    sortings: Vec<Sorting>,
     page: Paging,
     /// `None`: the caller may not change anything.
     form: Option<Form>,
@@ -62,12 +65,30 @@ struct IssueRow {
 /// Where in the list a page is.
 #[derive(Debug, PartialEq, Eq)]
 struct Paging {
-    /// From 1.
-    number: u32,
-    /// `51–100 of 234 errors`
+    is_first: bool,
+    /// `50 of 234 errors`
     summary: String,
-    previous: Option<u32>,
-    next: Option<u32>,
+    /// Query of the next page.
+    next: Option<String>,
+}
+
+/// A link that orders the list in another way.
+#[derive(Debug)]
+struct Sorting {
+    query: String,
+    label: &'static str,
+    current: bool,
+}
+
+/// The errors of one page.
+pub struct Listed<'r> {
+    pub status: IssueStatus,
+    pub order: IssueOrder,
+    /// Whether nothing comes before it.
+    pub is_first: bool,
+    pub counts: StatusCounts,
+    /// At most [`PAGE_SIZE`], and one more where there is a next page.
+    pub issues: &'r [(Issue, Hours)],
 }
 
 /// What the commands of the empty state name.
@@ -85,22 +106,12 @@ pub struct Acting {
     pub done: Option<DoneBar>,
 }
 
-/// Whoever leafs on from here wants a search.
-pub const MAX_PAGE: u32 = 10_000;
-
 impl IssuesPage {
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "a page is made of many things, once")]
-    pub fn new(
-        shell: Shell,
-        project: &Project,
-        status: IssueStatus,
-        number: u32,
-        counts: StatusCounts,
-        issues: &[(Issue, Hours)],
-        acting: Acting,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(shell: Shell, project: &Project, listed: &Listed<'_>, acting: Acting, now: Timestamp) -> Self {
+        let Listed { status, order, is_first, counts, issues } = *listed;
+        let shown = &issues[..issues.len().min(PAGE_SIZE as usize)];
+        let next = shown.last().filter(|_| issues.len() > shown.len()).map(|(last, _)| order.after(last));
         let (project, name) = (ProjectHead::from(project), project.name.clone());
         let setup = (counts == StatusCounts::default()).then(|| Setup {
             name: project.name.clone(),
@@ -126,8 +137,9 @@ impl IssuesPage {
             project,
             status: status.as_str().to_owned(),
             tabs: tabs.into(),
-            page: Paging::new(number, issues.len(), counts.of(status)),
-            issues: issues.iter().map(|(issue, hours)| row(&name, issue, hours, now)).collect(),
+            sortings: sortings(status, order),
+            page: Paging::new(status, order, is_first, shown.len(), counts.of(status), next),
+            issues: shown.iter().map(|(issue, hours)| row(&name, issue, hours, now)).collect(),
             setup,
         }
     }
@@ -150,22 +162,46 @@ fn row(project: &str, issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow 
     }
 }
 
-impl Paging {
-    fn new(number: u32, shown: usize, total: u64) -> Self {
-        let before = u64::from((number - 1) * PAGE_SIZE);
-        let after = before + shown as u64;
-        let errors = counted(total, "error");
-        let summary = if shown == 0 { errors } else { format!("{}–{} of {errors}", count(before + 1), count(after)) };
-        Self {
-            number,
-            summary,
-            previous: (number > 1).then(|| number - 1),
-            next: (after < total && number < MAX_PAGE).then_some(number + 1),
-        }
+/// `status` and `sort`, of which the usual ones are left out.
+fn query(status: IssueStatus, order: IssueOrder) -> String {
+    let mut query = format!("?status={}", status.as_str());
+    if order != IssueOrder::default() {
+        let _ = write!(query, "&sort={}", order.as_str());
     }
+    query
+}
 
-    fn has_others(&self) -> bool {
-        self.previous.is_some() || self.next.is_some()
+fn sortings(status: IssueStatus, order: IssueOrder) -> Vec<Sorting> {
+    let label = |order| match order {
+        IssueOrder::LastSeen => "Last seen",
+        IssueOrder::FirstSeen => "First seen",
+        IssueOrder::Events => "Events",
+        IssueOrder::Users => "Users",
+    };
+    let sorting = |to| Sorting { query: query(status, to), label: label(to), current: to == order };
+    IssueOrder::ALL.into_iter().map(sorting).collect()
+}
+
+impl Paging {
+    fn new(
+        status: IssueStatus,
+        order: IssueOrder,
+        is_first: bool,
+        shown: usize,
+        total: u64,
+        next: Option<IssueCursor>,
+    ) -> Self {
+        let errors = counted(total, "error");
+        let summary = match (is_first, shown as u64) {
+            (true, shown) if shown == total => errors,
+            (true, shown) => format!("The first {} of {errors}", count(shown)),
+            (false, shown) => format!("{} more of {errors}", count(shown)),
+        };
+        // The number of an issue is the low half of its id.
+        let next = next.map(|IssueCursor { key, issue }| {
+            format!("{}&after={key}.{}", query(status, order), issue & i64::from(u32::MAX))
+        });
+        Self { is_first, summary, next }
     }
 }
 
@@ -188,13 +224,19 @@ mod tests {
 
     #[test]
     fn pages_know_their_neighbours() {
-        let paging = |number, shown, total| {
-            let paging = Paging::new(number, shown, total);
-            (paging.summary, paging.previous, paging.next)
+        let paging = |order, is_first, shown, total, next| {
+            let paging = Paging::new(IssueStatus::Unresolved, order, is_first, shown, total, next);
+            (paging.summary, paging.next)
         };
-        assert_eq!(paging(1, 50, 120), ("1–50 of 120 errors".to_owned(), None, Some(2)));
-        assert_eq!(paging(3, 20, 120), ("101–120 of 120 errors".to_owned(), Some(2), None));
-        assert_eq!(paging(1, 1, 1), ("1–1 of 1 error".to_owned(), None, None));
-        assert_eq!(paging(9, 0, 120), ("120 errors".to_owned(), Some(8), None));
+        let cursor = Some(IssueCursor { key: 9, issue: 7 << 32 | 3 });
+        assert_eq!(
+            paging(IssueOrder::LastSeen, true, 50, 120, cursor),
+            ("The first 50 of 120 errors".to_owned(), Some("?status=unresolved&after=9.3".to_owned()))
+        );
+        assert_eq!(
+            paging(IssueOrder::Users, false, 50, 120, cursor),
+            ("50 more of 120 errors".to_owned(), Some("?status=unresolved&sort=users&after=9.3".to_owned()))
+        );
+        assert_eq!(paging(IssueOrder::Events, true, 1, 1, None), ("1 error".to_owned(), None));
     }
 }

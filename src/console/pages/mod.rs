@@ -24,7 +24,7 @@ use self::untrusted::visible;
 pub use self::{
     chart::Hours,
     issue::{EventState, IssuePage, Shown},
-    issues::{Acting, IssuesPage, MAX_PAGE, PAGE_SIZE},
+    issues::{Acting, IssuesPage, Listed, PAGE_SIZE},
     keys::KeysPage,
     outcome::OutcomePage,
     problem::ProblemPage,

@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction, postgres::PgR
 use uuid::Uuid;
 
 use super::{
-    EventKey, Issue, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts, StatusRule, StoredEvent,
+    EventKey, Issue, IssueCursor, IssueOrder, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts,
+    StatusRule, StoredEvent,
 };
 use crate::{
     dsn::ProjectId,
@@ -189,26 +190,34 @@ impl Snapshot {
         })
     }
 
-    /// Last seen first.
+    /// Those after the cursor, at most `limit`.
     pub async fn issues(
         &mut self,
         project: ProjectId,
         status: IssueStatus,
+        order: IssueOrder,
+        after: Option<IssueCursor>,
         limit: u32,
-        offset: u32,
     ) -> Result<Vec<Issue>, StoreError> {
+        let key = match order {
+            IssueOrder::LastSeen => "(extract(epoch FROM last_seen) * 1000000)::bigint",
+            IssueOrder::FirstSeen => "(extract(epoch FROM first_seen) * 1000000)::bigint",
+            IssueOrder::Events => "events",
+            IssueOrder::Users => "users",
+        };
         let tables = self.tables(project).await?;
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT {ISSUE}
                FROM {issues} AS i
-              WHERE status = $1
-              ORDER BY last_seen DESC, issue_id DESC
-              LIMIT $2 OFFSET $3",
+              WHERE status = $1 AND ($3::bigint IS NULL OR ({key}, issue_id) < ($3, $4))
+              ORDER BY {key} DESC, issue_id DESC
+              LIMIT $2",
             issues = tables.issues
         )))
         .bind(status.as_str())
         .bind(i64::from(limit))
-        .bind(i64::from(offset))
+        .bind(after.map(|cursor| cursor.key))
+        .bind(after.map(|cursor| cursor.issue))
         .fetch_all(&mut *self.0)
         .await?;
         rows.iter().map(issue).collect()
