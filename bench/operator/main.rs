@@ -26,7 +26,12 @@ use self::{
 };
 
 /// Longest wait for anything: a run that takes longer has failed.
-const LIMIT: Duration = Duration::from_hours(1);
+const LIMIT: Duration = Duration::from_hours(3);
+/// What the database takes, as a sentence. A relation is a table, an index, a sequence or a TOAST table.
+const FILES: &str = "SELECT format('%s MiB in the files of %s relations in %s schemas',
+        pg_catalog.pg_database_size(pg_catalog.current_database()) / 1048576,
+        (SELECT count(*) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'i', 'S', 't', 'm')),
+        (SELECT count(*) FROM pg_catalog.pg_namespace))";
 /// Without a write for so long, everything is settled.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -50,6 +55,7 @@ async fn main() {
     println!("filled, everything Ready: {:.1} s", began.elapsed().as_secs_f64());
     settle(&world).await;
     let filled = memory(&operator, "after the fill");
+    println!("database after the fill: {}", world.sql(FILES).await);
 
     let mark = world.mark();
     sleep(load.idle).await;
