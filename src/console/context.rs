@@ -59,16 +59,10 @@ impl Context {
     where
         R: Future<Output = Result<T, Problem>>,
     {
-        let refused = || Problem::NoProject(address.clone(), self.right);
-        let found = if self.rights.permit(&self.caller, self.right, address).await? {
-            self.databases.find(&Wanted::Address(address.clone())).await?
-        } else {
-            None
-        };
-        let Some(Found { database, snapshot, project }) = found else {
+        let Some(Found { database, snapshot, project }) = self.find(address).await? else {
+            let refused = || Problem::NoProject(address.clone(), self.right);
             return Err(self.moved(address).await?.unwrap_or_else(refused));
         };
-        tracing::Span::current().record("project", project.id.get());
         database.in_time(read(snapshot, project)).await
     }
 
@@ -81,18 +75,24 @@ impl Context {
     where
         R: Future<Output = Result<T, Problem>>,
     {
-        let found = if self.rights.permit(&self.caller, self.right, address).await? {
-            self.databases.find(&Wanted::Address(address.clone())).await?
-        } else {
-            None
-        };
-        let Some(Found { database, snapshot, project }) = found else {
+        let Some(Found { database, snapshot, project }) = self.find(address).await? else {
             return Err(Problem::NoProject(address.clone(), self.right));
         };
-        tracing::Span::current().record("project", project.id.get());
         snapshot.end().await?;
         let changing = async { change(database.begin_change().await?, project).await };
         database.in_time(changing).await
+    }
+
+    /// The project, if the caller has the route's right there and it exists.
+    async fn find(&self, address: &ProjectAddress) -> Result<Option<Found>, Problem> {
+        if !self.rights.permit(&self.caller, self.right, address).await? {
+            return Ok(None);
+        }
+        let found = self.databases.find(&Wanted::Address(address.clone())).await?;
+        if let Some(found) = &found {
+            tracing::Span::current().record("project", found.project.id.get());
+        }
+        Ok(found)
     }
 
     /// Whether the caller has another right than the route's in a project that `read` has found.

@@ -18,6 +18,7 @@ mod metrics;
 mod moved;
 mod pages;
 mod problem;
+mod recent;
 mod rights;
 mod routes;
 mod server;

@@ -1,7 +1,11 @@
 //! Addresses of the version before, `/projects/{number}/…`, lead to those of now. Pure; used by `context`, which has
 //! asked for the right first.
 
-use crate::{dsn::ProjectId, store::console::ProjectAddress};
+use super::pages::project_path;
+use crate::{
+    dsn::ProjectId,
+    store::console::{ProjectAddress, issue_number},
+};
 
 /// The number of the project, if the address may be an old one. A namespace called `projects` may exist too: it comes
 /// first.
@@ -17,12 +21,11 @@ pub fn place(path: &str, query: &str, project: &ProjectAddress) -> Option<String
     let rest = match (parts.next().unwrap_or("issues"), parts.next(), parts.next()) {
         ("issues", None, None) => "issues".to_owned(),
         ("keys", None, None) => "keys".to_owned(),
-        // `project << 32 | number`
-        ("issues", Some(id), None) => format!("issues/{}", id.parse::<i64>().ok()? & 0xffff_ffff),
+        ("issues", Some(id), None) => format!("issues/{}", issue_number(id.parse().ok()?)),
         _ => return None,
     };
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    Some(format!("{}/{}/{rest}{query}", project.namespace, project.name))
+    Some(format!("{}/{rest}{query}", project_path(project)))
 }
 
 #[cfg(test)]

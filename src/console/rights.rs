@@ -3,24 +3,17 @@
 //! Those subresources are in no API; they exist for roles to name. An answer is believed for [`FRESH`], so that a right
 //! that was taken away ends within that time. Used by `context` before anything of a project is read.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{Api, Client, api::PostParams};
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     auth::{Caller, Right},
+    recent::Recent,
     sign_in::Unreviewed,
 };
 use crate::{
@@ -51,7 +44,7 @@ pub enum Rights {
 
 pub struct Reviews {
     client: Client,
-    remembered: Mutex<HashMap<Question, (Instant, bool)>>,
+    remembered: Recent<Question, bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -73,7 +66,7 @@ enum Scope {
 impl Rights {
     #[must_use]
     pub fn of_kubernetes(client: Client) -> Self {
-        Self::Kubernetes(Arc::new(Reviews { client, remembered: Mutex::default() }))
+        Self::Kubernetes(Arc::new(Reviews { client, remembered: Recent::new(FRESH, MAX_REMEMBERED) }))
     }
 
     /// Whether the caller has the right in that project, whether or not there is such a project. A right in its whole
@@ -130,10 +123,8 @@ impl Reviews {
     async fn ask(&self, user: &User, who: [u8; 32], right: Right, scope: Scope) -> Result<bool, Unreviewed> {
         let Some((verb, subresource)) = right.review() else { return Ok(true) };
         let question = Question { user: who, right, scope };
-        if let Some((at, permitted)) = self.remembered.lock().get(&question)
-            && at.elapsed() < FRESH
-        {
-            return Ok(*permitted);
+        if let Some(permitted) = self.remembered.get(&question) {
+            return Ok(permitted);
         }
         let review = review(user, verb, subresource, &question.scope);
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
@@ -142,18 +133,8 @@ impl Reviews {
         let answered = asked.await.map_err(|_| Unreviewed::Silent)??;
         let status = answered.status.unwrap_or_default();
         let permitted = status.allowed && !status.denied.unwrap_or(false);
-        self.remember(question, permitted);
+        self.remembered.insert(question, permitted);
         Ok(permitted)
-    }
-
-    fn remember(&self, question: Question, permitted: bool) {
-        let mut remembered = self.remembered.lock();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, (at, _)| at.elapsed() < FRESH);
-        }
-        if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(question, (Instant::now(), permitted));
-        }
     }
 }
 

@@ -276,9 +276,14 @@ impl Issue {
     /// Within its project, from 1.
     #[must_use]
     pub fn number(&self) -> u32 {
-        // The low half, by the definition of `id`.
-        (self.id & i64::from(u32::MAX)).try_into().unwrap_or(u32::MAX)
+        issue_number(self.id)
     }
+}
+
+/// The number within its project of the issue of that id, which [`Project::issue_id`] makes of it.
+#[must_use]
+pub fn issue_number(id: i64) -> u32 {
+    (id & i64::from(u32::MAX)).try_into().unwrap_or(u32::MAX)
 }
 
 /// An event as it is stored.

@@ -134,29 +134,6 @@ impl Database {
         self.with_pool(|pool| async move { Change::begin(&pool).await }).await
     }
 
-    /// As [`Self::snapshot`]: a login that is refused is looked up anew once, and after a restart of Postgres every
-    /// resting connection is found dead once.
-    async fn with_pool<T, F>(&self, operation: impl Fn(PgPool) -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        let trying = async {
-            let mut reloaded = false;
-            for _ in 0..POOL_SIZE.max {
-                match operation(self.pool.current()).await {
-                    Err(StoreError::NotPermitted { .. }) if !reloaded => {
-                        reloaded = true;
-                        self.pool.reload().await;
-                    }
-                    Err(StoreError::Unavailable { .. }) => {}
-                    done => return done,
-                }
-            }
-            operation(self.pool.current()).await
-        };
-        self.within(PATIENCE, Box::pin(trying)).await
-    }
-
     /// Takes up a changed login, and looks whether the database answers.
     pub async fn look(&self) {
         self.pool.reload().await;
@@ -187,33 +164,44 @@ impl Database {
         }
     }
 
-    /// A consistent, read-only view for one page. Waits at most [`PATIENCE`] for a connection. A login that
-    /// is refused is looked up anew at once: its password may have just changed.
+    /// A consistent, read-only view for one page.
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.with_pool(|pool| async move { Snapshot::begin(&pool).await }).await
+    }
+
+    /// What `operation` makes of a connection. Waits at most [`PATIENCE`] for it. A login that is refused is looked up
+    /// anew at once: its password may have just changed.
+    async fn with_pool<T, F>(&self, operation: impl Fn(PgPool) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let refused = self.pool.current();
-        match self.begin().await {
+        match self.attempt(&operation).await {
             Err(error @ StoreError::NotPermitted { .. }) => {
                 self.pool.reload().await;
                 // Another page may have come first.
-                if refused.is_closed() { self.begin().await } else { Err(error) }
+                if refused.is_closed() { self.attempt(&operation).await } else { Err(error) }
             }
-            begun => begun,
+            done => done,
         }
     }
 
-    async fn begin(&self) -> Result<Snapshot, StoreError> {
-        // After a restart of Postgres every resting connection is dead: each is found out once.
-        let connecting = async |mut pool: PgPool| {
+    async fn attempt<T, F>(&self, operation: &impl Fn(PgPool) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        // After a restart of Postgres every resting connection is dead: each is found out once. It may also be the pool
+        // that was replaced.
+        let trying = async {
             for _ in 0..POOL_SIZE.max {
-                match Snapshot::begin(&pool).await {
-                    // It may also be the pool that was replaced.
-                    Err(StoreError::Unavailable { .. }) => pool = self.pool.current(),
-                    begun => return begun,
+                match operation(self.pool.current()).await {
+                    Err(StoreError::Unavailable { .. }) => {}
+                    done => return done,
                 }
             }
-            Snapshot::begin(&pool).await
+            operation(self.pool.current()).await
         };
-        self.within(PATIENCE, Box::pin(connecting(self.pool.current()))).await
+        self.within(PATIENCE, Box::pin(trying)).await
     }
 
     async fn within<T, E: From<StoreError>>(

@@ -17,7 +17,7 @@ use crate::{
         pages::{OutcomePage, with_done},
         problem::Problem,
         web::{
-            answer::{Answer, Page, SeeOther},
+            answer::{Either, Page, SeeOther},
             request::{FromRequest, Request},
         },
     },
@@ -173,19 +173,7 @@ impl Asked {
 }
 
 /// Back to where the form was, or a page about what was not done.
-pub enum Acted {
-    Back(SeeOther),
-    Partly(Box<OutcomePage>),
-}
-
-impl Answer for Acted {
-    fn into_response(self) -> Result<warp::reply::Response, Problem> {
-        match self {
-            Self::Back(back) => back.into_response(),
-            Self::Partly(page) => Page(*page).into_response(),
-        }
-    }
-}
+type Acted = Either<SeeOther, Page<OutcomePage>>;
 
 pub async fn on_issue(context: Context, request: ActOnIssueRequest) -> Result<Acted, Problem> {
     on_issues(context, request.0).await
@@ -193,31 +181,26 @@ pub async fn on_issue(context: Context, request: ActOnIssueRequest) -> Result<Ac
 
 pub async fn on_issues(context: Context, request: ActRequest) -> Result<Acted, Problem> {
     let ActRequest { project: address, issues, asked, to } = request;
-    let Caller::User(user) = context.caller.clone() else { return Err(Problem::SessionOver) };
+    let (batch, actor, now) = (Uuid::new_v4(), actor(&context)?, context.now);
     if asked == Asked::Delete && !context.also(Right::DeleteIssues, &address).await? {
         return Err(Problem::NoProject(address, Right::DeleteIssues));
     }
-    let (batch, actor, now) = (Uuid::new_v4(), actor(&user.name), context.now);
-    let change = {
-        let actor = actor.clone();
-        async move |mut change: Change, project: Project| {
-            let ids: Vec<_> = issues.into_iter().map(|number| project.issue_id(number)).collect();
-            let action = asked.action(&project, now);
-            let outcomes = change.act(project.id, &ids, &action, &actor, batch).await?;
-            change.commit().await?;
-            Ok((action, outcomes))
-        }
+    let acting = async |mut change: Change, project: Project| {
+        let ids: Vec<_> = issues.iter().map(|number| project.issue_id(*number)).collect();
+        let action = asked.action(&project, now);
+        let outcomes = change.act(project.id, &ids, &action, &actor, batch).await?;
+        change.commit().await?;
+        Ok((action, outcomes))
     };
-    let (action, outcomes) = context.change(&address, change).await?;
+    let (action, outcomes) = context.change(&address, acting).await?;
     let changed = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Changed).count();
     info!(user = actor, namespace = address.namespace, project = address.name, action = action.name(), %batch, issues = changed, "Changed errors.");
-    if outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Changed | Outcome::Unchanged)) {
-        let done = (changed > 0).then_some(batch);
-        let place = format!("{}{}", context.shell.root, with_done(&to, done));
-        return Ok(Acted::Back(SeeOther { place, cookie: None }));
-    }
     let done = (changed > 0).then_some(batch);
-    Ok(Acted::Partly(Box::new(OutcomePage::of_action(context.shell, &address, &to, done, &outcomes))))
+    if outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Changed | Outcome::Unchanged)) {
+        return Ok(Either::This(back(&context, &to, done)));
+    }
+    let page = OutcomePage::of_action(context.shell, &address, &to, done, &outcomes);
+    Ok(Either::That(Box::new(Page(page))))
 }
 
 pub struct UndoRequest {
@@ -239,30 +222,29 @@ impl FromRequest for UndoRequest {
 
 pub async fn undo(context: Context, request: UndoRequest) -> Result<Acted, Problem> {
     let UndoRequest { project: address, batch, to } = request;
-    let Caller::User(user) = context.caller.clone() else { return Err(Problem::SessionOver) };
-    let actor = actor(&user.name);
-    let change = {
-        let actor = actor.clone();
-        async move |mut change: Change, project: Project| {
-            let undone = change.undo(project.id, batch, &actor).await?;
-            change.commit().await?;
-            Ok(undone)
-        }
+    let actor = actor(&context)?;
+    let undoing = async |mut change: Change, project: Project| {
+        let undone = change.undo(project.id, batch, &actor).await?;
+        change.commit().await?;
+        Ok(undone)
     };
-    let undone = context.change(&address, change).await?;
+    let undone = context.change(&address, undoing).await?;
     info!(user = actor, namespace = address.namespace, project = address.name, %batch, "Undid a change of errors.");
     Ok(match OutcomePage::of_undo(context.shell.clone(), &address, &to, &undone) {
-        None => {
-            let place = format!("{}{}", context.shell.root, with_done(&to, None));
-            Acted::Back(SeeOther { place, cookie: None })
-        }
-        Some(page) => Acted::Partly(Box::new(page)),
+        None => Either::This(back(&context, &to, None)),
+        Some(page) => Either::That(Box::new(Page(page))),
     })
 }
 
-/// The history keeps names up to a length.
-fn actor(name: &str) -> String {
-    name.chars().take(MAX_NAME).collect()
+/// To where the form was, with a bar about what was done.
+fn back(context: &Context, to: &str, done: Option<Uuid>) -> SeeOther {
+    SeeOther { place: format!("{}{}", context.shell.root, with_done(to, done)), cookie: None }
+}
+
+/// Who acts, as the history names them, which keeps names up to a length.
+fn actor(context: &Context) -> Result<String, Problem> {
+    let Caller::User(user) = &context.caller else { return Err(Problem::SessionOver) };
+    Ok(user.name.chars().take(MAX_NAME).collect())
 }
 
 #[cfg(test)]

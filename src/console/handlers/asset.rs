@@ -1,4 +1,4 @@
-//! `/-/static/{file}`: the style sheet and the icon.
+//! `/-/static/{file}`: the style sheet, the script and the icon.
 
 use http::{
     HeaderValue,

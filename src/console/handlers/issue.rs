@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::{acting, just_done};
 use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{DoneBar, EventState, Hours, IssuePage, Shown, project_path},
+        pages::{EventState, Hours, IssuePage, Shown, project_path},
         problem::Problem,
         web::{
             answer::Page,
@@ -18,7 +19,7 @@ use crate::{
         },
     },
     protocol::event::{self, Event, EventError, EventId, Receipt},
-    store::console::{Project, ProjectAddress, Snapshot, StoredEvent},
+    store::console::{Project, ProjectAddress, Snapshot, StoredEvent, issue_number},
 };
 
 /// What happened to an error that its page tells.
@@ -65,13 +66,10 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
         let id = project.issue_id(number);
         let Some(issue) = snapshot.issue(project.id, id).await? else {
             let into = snapshot.merged_into(project.id, id).await?.ok_or(Problem::NotFound("error"))?;
-            return Err(Problem::See(format!("{}/issues/{}", project_path(&project.address()), into & 0xffff_ffff)));
+            return Err(Problem::See(format!("{}/issues/{}", project_path(&project.address()), issue_number(into))));
         };
         let activity = snapshot.activity(project.id, issue.id, MAX_ACTIVITY).await?;
-        let done = match request.done {
-            Some(batch) => snapshot.done(project.id, batch).await?.map(|done| (batch, done)),
-            None => None,
-        };
+        let done = just_done(&mut snapshot, &project, request.done).await?;
         let hours = snapshot.hours(project.id, &[issue.id], since).await?;
         let stored = match event {
             Some(id) => Some(snapshot.event_of(project.id, &issue, id).await?.ok_or(Problem::NotFound("event"))?),
@@ -87,19 +85,14 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
     } else {
         EventState::NotPermitted
     };
-    let may_act = context.also(Right::UpdateIssues, &request.project).await?;
-    let may_delete = may_act && context.also(Right::DeleteIssues, &request.project).await?;
-    let done =
-        done.map(|(batch, done)| DoneBar::new(&context.shell, &request.project, may_act.then_some(batch), &done));
+    let acting = acting(&context, &request.project, done).await?;
     let facts = Shown {
         project: &project,
         issue: &issue,
         hours: &hours,
         activity: &activity,
-        done: done.as_ref(),
         named: event.is_some(),
-        may_act,
-        may_delete,
+        acting: &acting,
     };
     Ok(Page(IssuePage::new(context.shell, &facts, shown, context.now)))
 }

@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use super::{acting, just_done};
 use crate::{
     console::{
-        auth::Right,
         context::Context,
-        pages::{Acting, DoneBar, Hours, IssuesPage, Listed, PAGE_SIZE},
+        pages::{Hours, IssuesPage, Listed, PAGE_SIZE},
         problem::Problem,
         web::{
             answer::Page,
@@ -92,17 +92,12 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
         let issues = snapshot.issues(project.id, status, order, after, PAGE_SIZE + 1).await?;
         let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
         let hours = snapshot.hours(project.id, &ids, since).await?;
-        let done = match selection.done {
-            Some(batch) => snapshot.done(project.id, batch).await?.map(|done| (batch, done)),
-            None => None,
-        };
+        let done = just_done(&mut snapshot, &project, selection.done).await?;
         snapshot.end().await?;
         Ok((project, counts, issues, hours, done))
     };
     let (project, counts, issues, mut hours, done) = context.read(&address, reading).await?;
-    let may_act = context.also(Right::UpdateIssues, &address).await?;
-    let may_delete = may_act && context.also(Right::DeleteIssues, &address).await?;
-    let done = done.map(|(batch, done)| DoneBar::new(&context.shell, &address, may_act.then_some(batch), &done));
+    let acting = acting(&context, &address, done).await?;
     let with_hours = issues.into_iter().map(|issue| {
         let counted = hours.remove(&issue.id).unwrap_or_default();
         (issue, Hours::new(context.now, counted))
@@ -110,7 +105,6 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
     let issues: Vec<_> = with_hours.collect();
     let Selection { status, order, after, .. } = selection;
     let listed = Listed { status, order, is_first: after.is_none(), counts, issues: &issues };
-    let acting = Acting { may_act, may_delete, done };
     Ok(Page(IssuesPage::new(context.shell, &project, &listed, acting, context.now)))
 }
 

@@ -11,6 +11,34 @@ pub mod project;
 pub mod projects;
 pub mod sign_in;
 
+use uuid::Uuid;
+
+use super::{
+    auth::Right,
+    context::Context,
+    pages::{Acting, DoneBar},
+    problem::Problem,
+};
+use crate::store::console::{Done, Project, ProjectAddress, Snapshot};
+
+/// What was done with the batch that an address names, and can still be undone.
+async fn just_done(
+    snapshot: &mut Snapshot,
+    project: &Project,
+    batch: Option<Uuid>,
+) -> Result<Option<(Uuid, Done)>, Problem> {
+    let Some(batch) = batch else { return Ok(None) };
+    Ok(snapshot.done(project.id, batch).await?.map(|done| (batch, done)))
+}
+
+/// What the caller may do on a page of errors, with the bar about what was done just before.
+async fn acting(context: &Context, project: &ProjectAddress, done: Option<(Uuid, Done)>) -> Result<Acting, Problem> {
+    let may_act = context.also(Right::UpdateIssues, project).await?;
+    let may_delete = may_act && context.also(Right::DeleteIssues, project).await?;
+    let done = done.map(|(batch, done)| DoneBar::new(&context.shell, project, may_act.then_some(batch), &done));
+    Ok(Acting { may_act, may_delete, done })
+}
+
 /// Whether a place is one of the console's own pages: relative, and not upwards.
 fn leads_here(to: &str) -> bool {
     to.len() <= 2048

@@ -1,7 +1,7 @@
 //! `/{namespace}/{project}`: leads to the project's errors.
 
 use crate::{
-    console::{context::Context, problem::Problem, web::answer::SeeOther},
+    console::{context::Context, pages::project_path, problem::Problem, web::answer::SeeOther},
     store::console::{Project, ProjectAddress, Snapshot},
 };
 
@@ -9,6 +9,5 @@ use crate::{
 pub async fn errors(context: Context, address: ProjectAddress) -> Result<SeeOther, Problem> {
     let reading = async |snapshot: Snapshot, _project: Project| Ok(snapshot.end().await?);
     context.read(&address, reading).await?;
-    let ProjectAddress { namespace, name } = address;
-    Ok(SeeOther { place: format!("{}{namespace}/{name}/issues", context.shell.root), cookie: None })
+    Ok(SeeOther { place: format!("{}{}/issues", context.shell.root, project_path(&address)), cookie: None })
 }

@@ -10,7 +10,7 @@ use crate::console::{
     problem::Problem,
     sign_in::Refusal,
     web::{
-        answer::{Answer, Page, SeeOther},
+        answer::{Either, Page, SeeOther},
         request::{FromRequest, Request, field},
     },
 };
@@ -33,20 +33,8 @@ pub async fn ask(context: Context, request: SignInRequest) -> Result<Page<SignIn
     Ok(Page(SignInPage::new(context.shell, request.to, None)))
 }
 
-/// Either on to the page that was asked for, or the form again with what was wrong.
-pub enum Begun {
-    Session(SeeOther),
-    Refused(StatusCode, Box<SignInPage>),
-}
-
-impl Answer for Begun {
-    fn into_response(self) -> Result<warp::reply::Response, Problem> {
-        match self {
-            Self::Session(on) => on.into_response(),
-            Self::Refused(status, page) => (status, Page(*page)).into_response(),
-        }
-    }
-}
+/// On to the page that was asked for, or the form again with what was wrong.
+type Begun = Either<SeeOther, (StatusCode, Page<SignInPage>)>;
 
 pub async fn begin(context: Context, request: SignInRequest) -> Result<Begun, Problem> {
     let token = request.token.ok_or(Problem::BadQuery("the form has no field called token"))?;
@@ -54,11 +42,11 @@ pub async fn begin(context: Context, request: SignInRequest) -> Result<Begun, Pr
     match begun {
         Ok(cookie) => {
             let place = format!("{}{}", context.shell.root, request.to);
-            Ok(Begun::Session(SeeOther { place, cookie: Some(cookie) }))
+            Ok(Either::This(SeeOther { place, cookie: Some(cookie) }))
         }
         Err(refusal @ Refusal::NotValid) => {
             let page = SignInPage::new(context.shell, request.to, Some(&refusal));
-            Ok(Begun::Refused(StatusCode::UNAUTHORIZED, Box::new(page)))
+            Ok(Either::That(Box::new((StatusCode::UNAUTHORIZED, Page(page)))))
         }
         Err(other) => Err(other.into()),
     }

@@ -11,7 +11,7 @@ use super::{
     grouped::GroupedView,
     short_id,
     stacktrace::{self, StackView},
-    triage::{self, ActivityRow, Form},
+    triage::{self, Acting, ActivityRow, Form},
     untrusted::visible,
 };
 use crate::{
@@ -113,12 +113,9 @@ pub struct Shown<'r> {
     pub hours: &'r Hours,
     /// Newest first.
     pub activity: &'r [Activity],
-    /// What was just done.
-    pub done: Option<&'r DoneBar>,
     /// Whether the address names the event.
     pub named: bool,
-    pub may_act: bool,
-    pub may_delete: bool,
+    pub acting: &'r Acting,
 }
 
 /// A window's title: at most 90 characters, of which the error's own are cut.
@@ -134,18 +131,19 @@ fn heading(short_id: &str, title: &str, project: &str) -> String {
 impl IssuePage {
     #[must_use]
     pub fn new(shell: Shell, shown: &Shown<'_>, event: EventState, now: Timestamp) -> Self {
-        let Shown { project, issue, hours, activity, done, named, may_act, may_delete } = *shown;
+        let Shown { project, issue, hours, activity, named, acting } = *shown;
+        let Acting { may_act, may_delete, done } = acting;
         let (number, head) = (issue.number(), ProjectHead::from(project));
         let short_id = short_id(&project.name, number);
         let title = visible(&issue.title);
         let back = Form { to: format!("{}/issues", head.address), ..Form::of(&shell) };
-        let rows = activity.iter().map(|row| ActivityRow::new(&shell, project, row, may_act, now)).collect();
+        let rows = activity.iter().map(|row| ActivityRow::new(&shell, project, row, *may_act, now)).collect();
         Self {
             heading: heading(&short_id, &title, &head.address),
             form: may_act.then(|| Form::of(&shell)),
             list: back,
-            may_delete,
-            done: done.cloned(),
+            may_delete: *may_delete,
+            done: done.clone(),
             activity: rows,
             state: triage::state(issue).filter(|state| state.contains(' ')),
             assignee: issue.assignee.as_deref().map(visible),

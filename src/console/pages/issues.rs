@@ -10,10 +10,10 @@ use super::{
     chart::{Hours, Sparkline},
     format::{Moment, count, counted},
     short_id,
-    triage::{self, Form},
+    triage::{self, Acting, Form},
     untrusted::visible,
 };
-use crate::store::console::{Issue, IssueCursor, IssueOrder, IssueStatus, Project, StatusCounts};
+use crate::store::console::{Issue, IssueCursor, IssueOrder, IssueStatus, Project, StatusCounts, issue_number};
 
 /// Errors on one page.
 pub const PAGE_SIZE: u32 = 50;
@@ -97,13 +97,6 @@ struct Setup {
     name: String,
     namespace: String,
     snippet: Option<&'static str>,
-}
-
-/// What the caller may do to the errors, and did just before.
-pub struct Acting {
-    pub may_act: bool,
-    pub may_delete: bool,
-    pub done: Option<DoneBar>,
 }
 
 impl IssuesPage {
@@ -197,10 +190,8 @@ impl Paging {
             (true, shown) => format!("The first {} of {errors}", count(shown)),
             (false, shown) => format!("{} more of {errors}", count(shown)),
         };
-        // The number of an issue is the low half of its id.
-        let next = next.map(|IssueCursor { key, issue }| {
-            format!("{}&after={key}.{}", query(status, order), issue & i64::from(u32::MAX))
-        });
+        let next = next
+            .map(|IssueCursor { key, issue }| format!("{}&after={key}.{}", query(status, order), issue_number(issue)));
         Self { is_first, summary, next }
     }
 }

@@ -24,13 +24,13 @@ use self::untrusted::visible;
 pub use self::{
     chart::Hours,
     issue::{EventState, IssuePage, Shown},
-    issues::{Acting, IssuesPage, Listed, PAGE_SIZE},
+    issues::{IssuesPage, Listed, PAGE_SIZE},
     keys::KeysPage,
     outcome::OutcomePage,
     problem::ProblemPage,
     projects::ProjectsPage,
     sign_in::SignInPage,
-    triage::{DoneBar, with_done},
+    triage::{Acting, DoneBar, with_done},
 };
 use super::{
     assets,

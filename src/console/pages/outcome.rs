@@ -3,8 +3,8 @@
 use askama::Template;
 use uuid::Uuid;
 
-use super::Shell;
-use crate::store::console::{Outcome, ProjectAddress, Undo, Undone};
+use super::{Shell, triage::Form};
+use crate::store::console::{Outcome, ProjectAddress, Undo, Undone, issue_number};
 
 /// Errors that are named one by one.
 const MAX_NAMED: usize = 50;
@@ -30,15 +30,13 @@ pub struct UndoForm {
     /// Of the project, below the console's root.
     pub project: String,
     pub batch: String,
-    pub to: String,
-    pub form_token: Option<String>,
+    pub form: Form,
 }
 
 impl UndoForm {
     #[must_use]
-    pub fn new(shell: &Shell, project: String, batch: Uuid, to: String) -> Self {
-        let form_token = shell.user.as_ref().and_then(|user| user.form_token.clone());
-        Self { project, batch: batch.to_string(), to, form_token }
+    pub fn new(project: &ProjectAddress, batch: Uuid, form: Form) -> Self {
+        Self { project: super::project_path(project), batch: batch.to_string(), form }
     }
 }
 
@@ -53,7 +51,7 @@ impl OutcomePage {
     ) -> Self {
         let changed = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Changed).count();
         let left = outcomes.iter().filter_map(|(issue, outcome)| Some((*issue, why(*outcome)?.to_owned()))).collect();
-        let undo = done.map(|batch| UndoForm::new(&shell, super::project_path(project), batch, to.to_owned()));
+        let undo = done.map(|batch| UndoForm::new(project, batch, Form { to: to.to_owned(), ..Form::of(&shell) }));
         let summary = match changed {
             0 => "Nothing was changed.".to_owned(),
             1 => "1 error was changed.".to_owned(),
@@ -97,7 +95,7 @@ impl OutcomePage {
         let left = left
             .into_iter()
             .take(MAX_NAMED)
-            .map(|(issue, why)| (super::short_id(&project.name, u32::try_from(issue & 0xffff_ffff).unwrap_or(0)), why))
+            .map(|(issue, why)| (super::short_id(&project.name, issue_number(issue)), why))
             .collect();
         Self { shell, heading, summary, left, omitted, back: to.to_owned(), undo }
     }

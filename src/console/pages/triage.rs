@@ -10,7 +10,9 @@ use super::{
     short_id,
     untrusted::visible,
 };
-use crate::store::console::{Activity, Done, Happened, Issue, IssueStatus, Project, ProjectAddress, StatusRule};
+use crate::store::console::{
+    Activity, Done, Happened, Issue, IssueStatus, Project, ProjectAddress, StatusRule, issue_number,
+};
 
 /// Longest comment that is shown whole is the longest there is; names are cut.
 const MAX_NAME_CHARS: usize = 80;
@@ -30,6 +32,14 @@ impl Form {
         let token = shell.user.as_ref().and_then(|user| user.form_token.clone());
         Self { token, to: with_done(&shell.here, None) }
     }
+}
+
+/// What the caller may do to the errors of a page, and did just before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acting {
+    pub may_act: bool,
+    pub may_delete: bool,
+    pub done: Option<DoneBar>,
 }
 
 /// `Resolved 3 errors.` with a button that takes it back.
@@ -56,10 +66,7 @@ impl DoneBar {
         };
         let undone = if done.is_undone { " Undone." } else { "" };
         let text = format!("{what} {}.{undone}", counted(done.issues, "error"));
-        let to = with_done(&shell.here, None);
-        let undo = batch
-            .filter(|_| !done.is_undone)
-            .map(|batch| UndoForm::new(shell, super::project_path(project), batch, to));
+        let undo = batch.filter(|_| !done.is_undone).map(|batch| UndoForm::new(project, batch, Form::of(shell)));
         Self { text, undo }
     }
 }
@@ -116,12 +123,11 @@ impl ActivityRow {
     #[must_use]
     pub fn new(shell: &Shell, project: &Project, activity: &Activity, may_act: bool, now: Timestamp) -> Self {
         let who = activity.actor.as_deref().map_or_else(|| "An event".to_owned(), name);
-        let address = project.address();
         let recent = now.duration_since(activity.at).as_hours() < 24;
         let undo = activity
             .batch
             .filter(|_| may_act && recent && activity.undone.is_none())
-            .map(|batch| UndoForm::new(shell, super::project_path(&address), batch, with_done(&shell.here, None)));
+            .map(|batch| UndoForm::new(&project.address(), batch, Form::of(shell)));
         let comment = match &activity.what {
             Happened::Comment(text) if activity.undone.is_none() => Some(visible(text)),
             _ => None,
@@ -151,7 +157,7 @@ fn text(who: &str, project: &Project, what: &Happened) -> String {
         Happened::Comment(_) => format!("{who} wrote"),
         Happened::Deleted => format!("{who} deleted it"),
         Happened::Merged { into } => {
-            format!("{who} merged it into {}", short_id(&project.name, u32::try_from(into & 0xffff_ffff).unwrap_or(0)))
+            format!("{who} merged it into {}", short_id(&project.name, issue_number(*into)))
         }
         Happened::Other(kind) => format!("{who}: {}", visible(kind)),
     }

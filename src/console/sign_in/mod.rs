@@ -10,17 +10,11 @@ mod attempts;
 mod cookie;
 mod reviews;
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use parking_lot::Mutex;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -30,7 +24,7 @@ use self::{
     reviews::{Known, Tokens},
 };
 pub use self::{cookie::Secret, reviews::Unreviewed};
-use super::{auth::Caller, databases::Databases, web::origin::Host};
+use super::{auth::Caller, databases::Databases, recent::Recent, web::origin::Host};
 use crate::store::{
     StoreError,
     console::{Session, SessionDigest},
@@ -42,7 +36,8 @@ pub const AUDIENCE: &str = "errortracking";
 /// Longest that a session lasts; its token may end it earlier.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8);
 
-/// How long a session that was found in Postgres is believed while Postgres is away, when nobody can sign out either.
+/// How long a session that was found in Postgres is believed while Postgres is away. Another pod may have ended it in that
+/// time.
 const BRIDGED: Duration = Duration::from_mins(10);
 
 /// Sessions that are remembered for it.
@@ -70,7 +65,7 @@ pub struct SignedIn {
     tokens: Tokens,
     attempts: Attempts,
     databases: Databases,
-    bridged: Mutex<HashMap<SessionDigest, (Instant, Session)>>,
+    bridged: Recent<SessionDigest, Session>,
 }
 
 /// What the headers of a request say.
@@ -97,7 +92,7 @@ impl SignIn {
     #[must_use]
     pub fn of_kubernetes(client: Client, databases: Databases) -> Self {
         let (tokens, attempts) = (Tokens::new(client), Attempts::default());
-        Self::On(Arc::new(SignedIn { tokens, attempts, databases, bridged: Mutex::default() }))
+        Self::On(Arc::new(SignedIn { tokens, attempts, databases, bridged: Recent::new(BRIDGED, MAX_BRIDGED) }))
     }
 
     /// Who sent these headers. An `Authorization` header counts before a cookie; a cookie of a session that is over is
@@ -144,13 +139,13 @@ impl SignIn {
         Ok(secret.cookie(host, expires_at.duration_since(now)))
     }
 
-    /// Ends the session of the request on the server: a copy of the cookie is worth nothing from then on. The value of
+    /// Ends the session of the request on the server: a copy of the cookie is worth nothing while Postgres answers. The value of
     /// `Set-Cookie` that takes it out of the browser.
     pub async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<HeaderValue, StoreError> {
         if let Self::On(signed_in) = self {
             for secret in cookie::secrets(headers, host) {
                 signed_in.databases.own().end_session(secret.digest()).await?;
-                signed_in.bridged.lock().remove(&secret.digest());
+                signed_in.bridged.remove(&secret.digest());
             }
         }
         Ok(cookie::removed(host))
@@ -185,24 +180,14 @@ impl SignedIn {
     }
 
     fn bridge(&self, digest: SessionDigest, found: Option<&Session>) {
-        let mut bridged = self.bridged.lock();
-        let Some(session) = found else {
-            bridged.remove(&digest);
-            return;
-        };
-        if bridged.len() >= MAX_BRIDGED {
-            bridged.retain(|_, (seen, _)| seen.elapsed() < BRIDGED);
-        }
-        if bridged.len() < MAX_BRIDGED || bridged.contains_key(&digest) {
-            bridged.insert(digest, (Instant::now(), session.clone()));
+        match found {
+            Some(session) => self.bridged.insert(digest, session.clone()),
+            None => self.bridged.remove(&digest),
         }
     }
 
     fn bridged(&self, digest: SessionDigest) -> Option<Session> {
-        let now = Timestamp::try_from(SystemTime::now()).ok()?;
-        let bridged = self.bridged.lock();
-        let (seen, session) = bridged.get(&digest)?;
-        (seen.elapsed() < BRIDGED && session.expires_at > now).then(|| session.clone())
+        self.bridged.get(&digest).filter(|session| session.expires_at > Timestamp::now())
     }
 }
 

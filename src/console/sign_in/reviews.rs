@@ -1,20 +1,16 @@
 //! Asks the API server whose a token is.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::{Api, Client, api::PostParams};
-use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{AUDIENCE, sha256};
-use crate::store::console::User;
+use crate::{console::recent::Recent, store::console::User};
 
 /// How long an answer is believed: a program that asks for many pages costs one review in that time.
 const FRESH: Duration = Duration::from_secs(10);
@@ -58,14 +54,8 @@ impl From<kube::Error> for Unreviewed {
 pub struct Tokens {
     client: Client,
     turns: Semaphore,
-    /// By digest of the token.
-    remembered: Mutex<HashMap<[u8; 32], Remembered>>,
-}
-
-struct Remembered {
-    at: Instant,
-    /// `None`: it was refused.
-    user: Option<User>,
+    /// By digest of the token; `None`: it was refused.
+    remembered: Recent<[u8; 32], Option<User>>,
 }
 
 /// What is known of a token without asking.
@@ -77,7 +67,7 @@ pub enum Known {
 
 impl Tokens {
     pub fn new(client: Client) -> Self {
-        Self { client, turns: Semaphore::new(AT_ONCE), remembered: Mutex::default() }
+        Self { client, turns: Semaphore::new(AT_ONCE), remembered: Recent::new(FRESH, MAX_REMEMBERED) }
     }
 
     /// What was found out about the token a moment ago, or is clear without asking.
@@ -88,10 +78,9 @@ impl Tokens {
         if !may_be_one {
             return Known::Refused;
         }
-        let remembered = self.remembered.lock();
-        match remembered.get(&sha256(token.as_bytes())) {
-            Some(Remembered { at, user }) if at.elapsed() < FRESH => user.clone().map_or(Known::Refused, Known::User),
-            _ => Known::Not,
+        match self.remembered.get(&sha256(token.as_bytes())) {
+            Some(user) => user.map_or(Known::Refused, Known::User),
+            None => Known::Not,
         }
     }
 
@@ -111,18 +100,8 @@ impl Tokens {
         };
         let answered = timeout(PATIENCE, asking).await.map_err(|_| Unreviewed::Silent)??;
         let user = user(answered);
-        self.remember(sha256(token.expose_secret().as_bytes()), user.as_ref());
+        self.remembered.insert(sha256(token.expose_secret().as_bytes()), user.clone());
         Ok(user)
-    }
-
-    fn remember(&self, token: [u8; 32], user: Option<&User>) {
-        let mut remembered = self.remembered.lock();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, known| known.at.elapsed() < FRESH);
-        }
-        if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(token, Remembered { at: Instant::now(), user: user.cloned() });
-        }
     }
 }
 

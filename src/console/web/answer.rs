@@ -54,6 +54,21 @@ impl Answer for SeeOther {
     }
 }
 
+/// What a form comes to: on to another page, or a page about why not.
+pub enum Either<A, B> {
+    This(A),
+    That(Box<B>),
+}
+
+impl<A: Answer, B: Answer> Answer for Either<A, B> {
+    fn into_response(self) -> Result<Response, Problem> {
+        match self {
+            Self::This(answer) => answer.into_response(),
+            Self::That(answer) => answer.into_response(),
+        }
+    }
+}
+
 /// A page that belongs to an unusual status.
 impl<A: Answer> Answer for (StatusCode, A) {
     fn into_response(self) -> Result<Response, Problem> {

@@ -89,10 +89,7 @@ impl Snapshot {
     /// What was done with that batch; `None`: nothing, or it cannot be undone any more.
     pub async fn done(&mut self, project: ProjectId, batch: Uuid) -> Result<Option<Done>, StoreError> {
         let schema = project.schema();
-        let index = format!("{schema}.issue_activity_batch");
-        let (migrated,): (bool,) =
-            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(index).fetch_one(&mut *self.0).await?;
-        if !migrated {
+        if !self.is_migrated(project).await? {
             return Ok(None);
         }
         let row = sqlx::query(AssertSqlSafe(format!(
@@ -101,7 +98,7 @@ impl Snapshot {
               WHERE batch = $1 AND at > now() - interval '24 hours'"
         )))
         .bind(batch)
-        .fetch_one(&mut *self.0)
+        .fetch_one(&mut *self.transaction)
         .await?;
         let Some(kind) = row.try_get("kind")? else { return Ok(None) };
         Ok(Some(Done { kind, issues: unsigned(&row, "issues")?, is_undone: row.try_get("is_undone")? }))
@@ -140,7 +137,7 @@ impl Snapshot {
         )))
         .bind(issue)
         .bind(i64::from(limit))
-        .fetch_all(&mut *self.0)
+        .fetch_all(&mut *self.transaction)
         .await?;
         rows.iter().map(activity).collect()
     }

@@ -32,7 +32,7 @@ impl Snapshot {
         )
         .bind(project.as_i64())
         .bind(MAX_KEYS)
-        .fetch_all(&mut *self.0)
+        .fetch_all(&mut *self.transaction)
         .await?;
         rows.iter().map(client_key).collect()
     }

@@ -27,16 +27,20 @@ const BEGIN: &str = "\
     SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
-pub struct Snapshot(pub(super) Transaction<'static, Postgres>);
+pub struct Snapshot {
+    pub(super) transaction: Transaction<'static, Postgres>,
+    /// The project whose schema was looked at last, and whether the operator has migrated it to have [`Tables`].
+    migrated: Option<(ProjectId, bool)>,
+}
 
 impl Snapshot {
     pub async fn begin(pool: &PgPool) -> Result<Self, StoreError> {
-        Ok(Self(pool.begin_with(BEGIN).await?))
+        Ok(Self { transaction: pool.begin_with(BEGIN).await?, migrated: None })
     }
 
     /// Gives the connection back at once instead of some time after the drop.
     pub async fn end(self) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+        Ok(self.transaction.commit().await?)
     }
 }
 
@@ -75,7 +79,7 @@ impl Snapshot {
               WHERE state = 'active'
               ORDER BY namespace, name, project_id",
         )
-        .fetch(&mut *self.0)
+        .fetch(&mut *self.transaction)
         .take(MAX_PROJECTS)
         .try_collect()
         .await?;
@@ -106,7 +110,7 @@ impl Snapshot {
             triage = tables.triage,
         )))
         .bind(Timestamptz::from(since))
-        .fetch_one(&mut *self.0)
+        .fetch_one(&mut *self.transaction)
         .await?;
         Ok(ProjectNumbers {
             unresolved: unsigned(&row, "unresolved")?,
@@ -134,7 +138,7 @@ impl Snapshot {
         .bind(id)
         .bind(namespace)
         .bind(name)
-        .fetch_optional(&mut *self.0)
+        .fetch_optional(&mut *self.transaction)
         .await?;
         row.as_ref().map(project).transpose()
     }
@@ -150,14 +154,25 @@ pub(super) struct Tables {
 
 /// Issues and events of one project.
 impl Snapshot {
+    /// Whether the schema has what people decide about issues. Within a view of one moment that does not change.
+    pub(super) async fn is_migrated(&mut self, project: ProjectId) -> Result<bool, StoreError> {
+        if let Some((looked_at, migrated)) = self.migrated
+            && looked_at == project
+        {
+            return Ok(migrated);
+        }
+        let view = format!("{}.shown_issues", project.schema());
+        let (migrated,): (bool,) =
+            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(view).fetch_one(&mut *self.transaction).await?;
+        self.migrated = Some((project, migrated));
+        Ok(migrated)
+    }
+
     /// In a schema that the operator has not migrated yet nothing was decided about issues.
     pub(super) async fn tables(&mut self, project: ProjectId) -> Result<Tables, StoreError> {
         let schema = project.schema();
-        let issues = format!("{schema}.shown_issues");
-        let (migrated,): (bool,) =
-            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(&issues).fetch_one(&mut *self.0).await?;
-        if migrated {
-            return Ok(Tables { issues, triage: format!("{schema}.issue_triage") });
+        if self.is_migrated(project).await? {
+            return Ok(Tables { issues: format!("{schema}.shown_issues"), triage: format!("{schema}.issue_triage") });
         }
         Ok(Tables {
             issues: format!(
@@ -181,7 +196,7 @@ impl Snapshot {
                FROM {issues} AS i",
             issues = tables.issues
         )))
-        .fetch_one(&mut *self.0)
+        .fetch_one(&mut *self.transaction)
         .await?;
         Ok(StatusCounts {
             unresolved: unsigned(&row, "unresolved")?,
@@ -218,7 +233,7 @@ impl Snapshot {
         .bind(i64::from(limit))
         .bind(after.map(|cursor| cursor.key))
         .bind(after.map(|cursor| cursor.issue))
-        .fetch_all(&mut *self.0)
+        .fetch_all(&mut *self.transaction)
         .await?;
         rows.iter().map(issue).collect()
     }
@@ -233,7 +248,7 @@ impl Snapshot {
             issues = tables.issues
         )))
         .bind(id)
-        .fetch_optional(&mut *self.0)
+        .fetch_optional(&mut *self.transaction)
         .await?;
         row.as_ref().map(issue).transpose()
     }
@@ -246,7 +261,7 @@ impl Snapshot {
             triage = tables.triage
         )))
         .bind(id)
-        .fetch_optional(&mut *self.0)
+        .fetch_optional(&mut *self.transaction)
         .await?;
         Ok(into.map(|(into,)| into))
     }
@@ -272,7 +287,7 @@ impl Snapshot {
         )))
         .bind(issues)
         .bind(Timestamptz::from(since))
-        .fetch_all(&mut *self.0)
+        .fetch_all(&mut *self.transaction)
         .await?;
         let mut hours: HashMap<_, Vec<_>> = HashMap::new();
         for row in &rows {
@@ -292,7 +307,7 @@ impl Snapshot {
         )))
         .bind(Timestamptz::from(issue.latest.received_at))
         .bind(Uuid::from_bytes(issue.latest.event_id.0))
-        .fetch_optional(&mut *self.0)
+        .fetch_optional(&mut *self.transaction)
         .await?;
         row.as_ref().map(stored_event).transpose()
     }
@@ -318,7 +333,7 @@ impl Snapshot {
         )))
         .bind(Uuid::from_bytes(id.0))
         .bind(issue.id)
-        .fetch_optional(&mut *self.0)
+        .fetch_optional(&mut *self.transaction)
         .await?;
         row.as_ref().map(stored_event).transpose()
     }
@@ -337,7 +352,7 @@ impl Snapshot {
             triage = tables.triage,
         )))
         .bind(Uuid::from_bytes(id.0))
-        .fetch_optional(&mut *self.0)
+        .fetch_optional(&mut *self.transaction)
         .await?;
         row.as_ref().map(stored_event).transpose()
     }
