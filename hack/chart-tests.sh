@@ -209,6 +209,13 @@ answers_to_the_names_of_its_ingress_and_route_and_no_others() {
         && out=$(consoles Deployment console.ingress.host=errors.example.com) && ! grep -q -- '--host=' <<<"$out"
 }
 
+names_the_pages_of_a_project_in_its_status() {
+    local out operator=(image.repository=example/operator "${by_ingress[@]}")
+    out=$(render "${operator[@]}") && grep -q -- '- --console-url=https://errors.example.com$' <<<"$out" \
+        && out=$(render "${operator[@]}" console.enabled=false) && ! grep -q -- '--console-url' <<<"$out" \
+        && out=$(render image.repository=example/operator) && ! grep -q -- '--console-url' <<<"$out"
+}
+
 leads_an_ingress_with_tls_to_the_console() {
     local out
     out=$(consoles Ingress "${by_ingress[@]}" console.ingress.className=nginx \
@@ -484,6 +491,7 @@ chart_tests() {
         makes_roles_for_some_namespaces_and_no_cluster_role_but_the_consoles \
         asks_everybody_to_sign_in_to_the_console \
         answers_to_the_names_of_its_ingress_and_route_and_no_others \
+        names_the_pages_of_a_project_in_its_status \
         leads_an_ingress_with_tls_to_the_console \
         leads_a_route_of_a_gateway_to_the_console \
         guards_a_console_of_several_pods_from_a_drain \

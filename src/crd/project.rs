@@ -44,6 +44,7 @@ use crate::settings::{DEFAULT_RETENTION_DAYS, Settings};
     printcolumn(name = "Ingest", type_ = "string", json_path = ".status.ingest.ready", description = "Ready ingest pods of those asked for"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.ingest.internalURL", priority = 1),
     printcolumn(name = "External URL", type_ = "string", json_path = ".status.ingest.externalURL", priority = 1),
+    printcolumn(name = "Console", type_ = "string", json_path = ".status.consoleURL", priority = 1),
     printcolumn(name = "Schema", type_ = "string", json_path = ".status.database.schema", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -242,6 +243,10 @@ pub struct ErrorTrackingProjectStatus {
     /// The number in the DSN; never used again for another project.
     #[serde(rename = "projectID", default, skip_serializing_if = "Option::is_none")]
     pub project_id: Option<i64>,
+    /// Where people see the project's errors, if the console has an address of its own.
+    #[serde(rename = "consoleURL", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub console_url: Option<String>,
     /// Where the project's events are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,

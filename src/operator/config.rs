@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use http::Uri;
 use jiff::SignedDuration;
 
 use super::{
@@ -38,6 +39,9 @@ pub struct Config {
     /// Secret that is made for the console's read-only login.
     #[arg(long, env = "ERROR_TRACKING_CONSOLE_SECRET", default_value = "error-tracking-console-database")]
     pub(super) console_secret: String,
+    /// Address of the console, as <https://errors.example.com>: projects name their pages there.
+    #[arg(long, env = "ERROR_TRACKING_CONSOLE_URL", value_name = "URL", value_parser = console_url)]
+    pub(super) console_url: Option<String>,
     #[arg(long, env = "ERROR_TRACKING_LEASE_NAME", default_value = "error-tracking-operator")]
     pub(super) lease_name: String,
     /// Where probes and metrics are served.
@@ -74,6 +78,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
+/// Without a slash at the end.
+fn console_url(text: &str) -> Result<String, &'static str> {
+    let url: Uri = text.parse().map_err(|_| "this is no URL")?;
+    match (url.scheme_str(), url.authority(), url.query()) {
+        (Some("https" | "http"), Some(_), None) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("it begins with https:// and a host name, and has no query"),
+    }
+}
+
 impl Config {
     pub(super) fn image(&self) -> IngestImage {
         IngestImage { image: self.image.clone(), pull_policy: self.image_pull_policy.clone() }
@@ -93,6 +106,26 @@ impl Config {
                 .map(|_| u32::from(self.concurrency))
                 .sum::<u32>()
                 + 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_consoles_address_is_one() {
+        for (text, url) in [
+            ("https://errors.example.com", Some("https://errors.example.com")),
+            ("https://errors.example.com:8443/errors/", Some("https://errors.example.com:8443/errors")),
+            ("errors.example.com", None),
+            ("javascript:alert(1)", None),
+            ("https://errors.example.com/?a=b", None),
+            ("https://", None),
+            ("", None),
+        ] {
+            assert_eq!(console_url(text).ok().as_deref(), url, "{text:?}");
         }
     }
 }

@@ -214,6 +214,7 @@ async fn work(
         metrics: metrics.clone(),
         image: config.image(),
         pods: config.pods.clone(),
+        console_url: config.console_url.clone(),
         limits: config.limits,
         keys: config.keys.clone(),
         login_lifetime: config.ingest_login_lifetime,

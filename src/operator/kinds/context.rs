@@ -36,6 +36,8 @@ pub struct Context {
     pub metrics: Metrics,
     pub image: IngestImage,
     pub pods: IngestPods,
+    /// Address of the console, without a slash at the end.
+    pub console_url: Option<String>,
     pub limits: Limits,
     pub keys: AllowedKeys,
     /// After which time a login of ingest is replaced; zero: never.

@@ -92,6 +92,7 @@ fn written(scene: &Scene) -> serde_json::Value {
             link: Tls::default().describe("db.web.svc", None),
         }),
         failure: scene.failure.as_ref(),
+        console: Some("https://errors.example"),
     };
     let status = status::build(&view, Timestamp::UNIX_EPOCH);
     serde_json::to_value(status).unwrap()

@@ -497,7 +497,8 @@ impl Pass for ProjectPass<'_> {
             DatabaseState::Ready(database) => Some(status::HomeDatabase::of(&database)),
             _ => None,
         };
-        let view = status::View { project: self.project, before: &before, observed, id: self.id, home, failure };
+        let console = self.context.console_url.as_deref();
+        let view = status::View { project: self.project, before: &before, observed, id: self.id, home, failure, console };
         Ok(self.context.report(self.project, &before, &status::build(&view, Timestamp::now())).await?)
     }
 }

@@ -33,6 +33,8 @@ pub struct View<'a> {
     /// `None` while the database is away.
     pub home: Option<HomeDatabase>,
     pub failure: Option<&'a Failure>,
+    /// Address of the console, without a slash at the end.
+    pub console: Option<&'a str>,
 }
 
 /// The database that the project is in.
@@ -112,6 +114,7 @@ pub fn build(view: &View<'_>, now: Timestamp) -> ErrorTrackingProjectStatus {
         observed_generation: project.metadata.generation,
         conditions: conditions.finish(),
         project_id: id,
+        console_url: view.console.filter(|_| id.is_some()).map(|console| format!("{console}/{namespace}/{name}")),
         database: match (&view.home, view.id) {
             (Some(home), Some(id)) => Some(DatabaseStatus {
                 schema: id.schema(),
@@ -341,7 +344,7 @@ mod tests {
         let link = Tls::default().describe("db.web.svc", None);
         let home =
             HomeDatabase { server: "db:5432/e".into(), installation: "1a2b3c4d".into(), shared_login: None, link };
-        let view = View { project: &project, before, observed, id, home: Some(home), failure: None };
+        let view = View { project: &project, before, observed, id, home: Some(home), failure: None, console: None };
         build(&view, Timestamp::from_second(1).unwrap())
     }
 
