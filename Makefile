@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-clock test-runner test-runner-doubles test-postgres test-cluster test-fuzz test-grouping test-scrub sdk-matrix test-browser crash-operator bench-operator bench-rotation bench-pipeline bench-ingest-memory lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-clock test-runner test-runner-doubles test-postgres test-cluster test-fuzz test-grouping test-scrub sdk-matrix test-browser crash-operator bench-operator bench-rotation bench-pipeline bench-ingest-memory bench-console lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ bench-rotation: ## Time, API calls and statements of 1,000 keys that come due wi
 
 bench-pipeline: ## What one event costs from the body to the group, on one core
 	@hack/bench-pipeline.sh
+
+bench-console: ## Time of the console's pages and its memory, with 1,000,000 events of 10,000 errors, about 10 minutes
+	@hack/bench-console.sh
 
 bench-ingest-memory: ## Peak memory of an ingest process under seven attacks on it, and whether a good client is served
 	@hack/bench-ingest-memory.sh
