@@ -29,6 +29,19 @@ done
 dsn=$(kubectl --namespace shop get secret shop-dsn --output 'jsonpath={.data.SENTRY_DSN}' | base64 --decode)
 SENTRY_DSN=$dsn INGEST=http://127.0.0.1:$port/ node tests/browser/send.mjs
 
+say "making a project that the one who looks may not see"
+kubectl apply -f - <<'HIDDEN' >/dev/null
+apiVersion: v1
+kind: Namespace
+metadata: {name: other}
+---
+apiVersion: errortracking.dev/v1alpha1
+kind: ErrorTrackingProject
+metadata: {name: hidden, namespace: other}
+spec: {backend: {integrated: {ingest: {replicas: 0}}}}
+HIDDEN
+kubectl --namespace other wait --for=condition=DatabaseReady errortrackingproject/hidden --timeout=60s >/dev/null
+
 token=$(kubectl --namespace shop create token developer --audience=errortracking --duration=1h)
 mkdir -p "$target/browser"
 say "looking at the console; screenshots are in $target/browser"

@@ -14,6 +14,30 @@ function move(step) {
   next.querySelector("a.row-link")?.focus();
 }
 
+// Ticks every row between the last one that was ticked and the marked one.
+function range() {
+  const all = rows().map((row) => row.querySelector('input[name="issue"]'));
+  const end = all.indexOf(here()?.querySelector('input[name="issue"]'));
+  const start = all.findLastIndex((tick, index) => tick?.checked && index !== end);
+  if (end < 0 || start < 0) return;
+  for (const tick of all.slice(Math.min(start, end), Math.max(start, end) + 1)) if (tick) tick.checked = true;
+}
+
+// Opens a menu to its field, or goes to a field that is there.
+function reach(key) {
+  const field = document.querySelector(`[data-field="${key}"]`);
+  if (!field) return;
+  const menu = field.closest("details");
+  if (menu) menu.open = true;
+  field.focus();
+}
+
+function frames() {
+  const all = Array.from(document.querySelectorAll("summary.frame-head"), (head) => head.parentElement);
+  const open = all.some((frame) => !frame.open);
+  for (const frame of all) frame.open = open;
+}
+
 // What is ticked is meant; with nothing ticked the marked row is.
 function press(key) {
   const button = document.querySelector(`[data-key="${key}"]`);
@@ -27,6 +51,10 @@ function press(key) {
   button.click();
 }
 
+// g p goes to the projects, g l to the list: the second key comes within a second and a half.
+let began = 0;
+const after = { p: "p", l: "l" };
+
 const keys = {
   j: () => move(1),
   k: () => move(-1),
@@ -37,13 +65,26 @@ const keys = {
   u: () => press("u"),
   a: () => press("a"),
   z: () => press("z"),
+  X: range,
+  m: () => reach("m"),
+  "/": () => reach("/"),
+  "[": () => press("["),
+  "]": () => press("]"),
+  f: frames,
+  y: () => navigator.clipboard?.writeText(location.href),
+  g: () => (began = performance.now()),
+  "?": () => press("?"),
 };
+
+const off = () => document.cookie.split("; ").includes("errortracking-keys=off");
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]")) return;
-  const act = keys[event.key];
-  if (!act) return;
+  const follows = performance.now() - began < 1500 && after[event.key];
+  began = 0;
+  const act = follows ? () => press(`g ${follows}`) : keys[event.key];
+  if (!act || off()) return;
   event.preventDefault();
   act();
 });

@@ -39,13 +39,17 @@ LANGUAGE sql SET search_path = pg_catalog, {schema}, pg_temp AS $$
             ) AS before,
             CASE action WHEN 'resolve' THEN 'resolved' WHEN 'ignore' THEN 'ignored' ELSE 'unresolved' END AS status,
             CASE WHEN details ->> 'in' = 'current' THEN (
+                -- Of the last event of all that count for it, whichever release others of them had.
                 SELECT r.release
-                FROM issue_counters AS c
-                JOIN events AS e ON e.received_at = c.latest_received_at AND e.event_id = c.latest_event_id
+                FROM (
+                    SELECT c.latest_received_at, c.latest_event_id
+                    FROM issue_counters AS c
+                    WHERE c.issue_id = i.issue_id OR c.issue_id = ANY (n.merged)
+                    ORDER BY c.latest_received_at DESC
+                    LIMIT 1
+                ) AS l
+                JOIN events AS e ON e.received_at = l.latest_received_at AND e.event_id = l.latest_event_id
                 JOIN releases AS r ON r.release_id = e.release_id
-                WHERE c.issue_id = i.issue_id OR c.issue_id = ANY (n.merged)
-                ORDER BY c.latest_received_at DESC
-                LIMIT 1
             ) ELSE left(details ->> 'release', 250) END AS resolved_in,
             coalesce(details ->> 'in' = 'next', false) AS resolved_in_next,
             (details ->> 'until')::timestamptz AS ignored_until,
@@ -273,7 +277,9 @@ BEGIN
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         SELECT a.* INTO done FROM issue_actions AS a WHERE a.batch = act_on_issues.batch;
-        IF (done.actor, done.action, done.details) <> (act_on_issues.actor, act_on_issues.action, act_on_issues.details)
+        -- Sent again, a time that is counted from now has moved.
+        IF (done.actor, done.action, done.details - 'until')
+            <> (act_on_issues.actor, act_on_issues.action, act_on_issues.details - 'until')
         THEN
             RAISE EXCEPTION 'batch % was another action', act_on_issues.batch USING ERRCODE = 'unique_violation';
         END IF;
@@ -358,8 +364,15 @@ BEGIN
             AND CASE a.kind
                 WHEN 'comment' THEN true
                 WHEN 'deleted' THEN t.deleted_at = (a.after ->> 'deleted_at')::timestamptz
-                WHEN 'merged' THEN t.merged_into = (a.after ->> 'merged_into')::bigint
+                -- What went with a target that was deleted since comes back with that alone.
+                WHEN 'merged' THEN t.merged_into = (a.after ->> 'merged_into')::bigint AND t.deleted_at IS NULL
+                -- The same name again is another decision.
                 WHEN 'assigned' THEN NOT i.is_hidden AND t.assignee IS NOT DISTINCT FROM a.after ->> 'assignee'
+                    AND NOT EXISTS (
+                        SELECT FROM issue_activity AS c
+                        WHERE c.issue_id = a.issue_id AND c.activity_id > a.activity_id AND c.kind = 'assigned'
+                            AND c.undone_by IS NULL
+                    )
                 ELSE NOT i.is_hidden AND i.status = a.after ->> 'status'
                     AND i.status_changed_at = (a.after ->> 'since')::timestamptz
             END
@@ -376,9 +389,12 @@ BEGIN
     LEFT JOIN unnest(restored) AS r (issue_id) ON r.issue_id = a.issue_id
     LEFT JOIN LATERAL (
         SELECT c.actor, c.kind FROM issue_activity AS c
-        WHERE c.issue_id = a.issue_id AND c.activity_id > a.activity_id AND c.kind <> 'comment' AND c.undone_by IS NULL
+        WHERE c.activity_id > a.activity_id AND c.undone_by IS NULL AND (
+            c.issue_id = a.issue_id AND c.kind <> 'comment'
             AND (a.kind <> 'assigned' OR c.kind IN ('assigned', 'deleted', 'merged'))
             AND (a.kind = 'assigned' OR c.kind <> 'assigned')
+            OR a.kind = 'merged' AND c.issue_id = (a.after ->> 'merged_into')::bigint AND c.kind = 'deleted'
+        )
         ORDER BY c.activity_id DESC
         LIMIT 1
     ) AS l ON a.undone_by IS NULL AND r.issue_id IS NULL
@@ -400,7 +416,7 @@ BEGIN
                 JOIN issue_triage AS t ON t.issue_id = r.issue_id ORDER BY r.n
             );
             PERFORM move_limits(restored, targets, -1);
-            UPDATE issue_triage AS t SET merged_into = (a.before ->> 'merged_into')::bigint, deleted_at = NULL
+            UPDATE issue_triage AS t SET merged_into = (a.before ->> 'merged_into')::bigint
             FROM issue_activity AS a
             WHERE t.issue_id = ANY (restored) AND a.issue_id = t.issue_id AND a.batch = done.batch;
         ELSE

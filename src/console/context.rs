@@ -1,8 +1,6 @@
 //! What every handler gets beside the request: who asks, when, where from, and the way to the data, which leads past
 //! the rights. Made by `web` once the caller is known; used by `handlers`.
 
-use std::net::IpAddr;
-
 use http::HeaderMap;
 use jiff::Timestamp;
 
@@ -37,7 +35,6 @@ pub struct Asked {
     pub query: String,
     pub headers: HeaderMap,
     pub hosts: Hosts,
-    pub peer: Option<IpAddr>,
 }
 
 impl Asked {

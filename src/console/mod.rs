@@ -38,7 +38,7 @@ use self::{
     metrics::Metrics,
     rights::Rights,
     sign_in::SignIn,
-    web::{Console, origin::Hosts, router::Router},
+    web::{Console, Forms, origin::Hosts, router::Router},
 };
 use crate::{server::probes, store::connection::ConnectionError, telemetry::Readiness};
 
@@ -128,7 +128,8 @@ pub async fn serve(
         None => (SignIn::Off, Rights::Everything),
     };
     let hosts = Hosts::new(&config.hosts);
-    let console = Console { router, hosts, sign_in, rights, databases: databases.clone(), metrics };
+    let forms = Forms::default();
+    let console = Console { router, hosts, sign_in, rights, databases: databases.clone(), metrics, forms };
     let pages = async {
         server::serve(listener, ended.clone(), web::filter(console)).await;
         ended.cancel();

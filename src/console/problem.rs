@@ -32,6 +32,11 @@ pub enum Problem {
     ForeignForm,
     #[error("a form may have at most {0} bytes")]
     TooLong(usize),
+    /// Nothing of it counts.
+    #[error("the form is not as a page of this console sends it: {0}")]
+    BadForm(&'static str),
+    #[error("too many forms are being sent at once")]
+    Crowded,
     #[error("the methods allowed here are {}", names(.0))]
     MethodNotAllowed(Vec<Method>),
     #[error("{0}")]
@@ -68,8 +73,8 @@ impl Problem {
             Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadQuery(_) | Self::Store(StoreError::Rejected { .. }) => StatusCode::BAD_REQUEST,
-            Self::Refused(Refusal::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+            Self::BadQuery(_) | Self::BadForm(_) | Self::Store(StoreError::Rejected { .. }) => StatusCode::BAD_REQUEST,
+            Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionOver | Self::Refused(_) => StatusCode::UNAUTHORIZED,
             // A login that is refused is about to be replaced, or the operator says what is wrong with it.
             Self::Store(error) if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,

@@ -84,6 +84,19 @@ impl Rights {
         }
     }
 
+    /// Whether the caller has the right in every project of a namespace.
+    pub async fn permit_in(&self, caller: &Caller, right: Right, namespace: &str) -> Result<bool, Unreviewed> {
+        match (self, caller) {
+            (Self::Everything, Caller::Everybody | Caller::User(_)) => Ok(true),
+            (Self::Kubernetes(reviews), Caller::User(user)) => {
+                let who = digest(user);
+                Ok(reviews.ask(user, who, right, Scope::Cluster).await?
+                    || reviews.ask(user, who, right, Scope::Namespace(namespace.to_owned())).await?)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Those of `projects` in which the caller has the right. Asks about the cluster first, then about each namespace,
     /// and about single projects only where both say no.
     pub async fn permitted(

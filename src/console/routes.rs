@@ -5,7 +5,7 @@ use http::Method;
 
 use super::{
     auth::Right,
-    handlers::{act, asset, event, issue, issues, keys, project, projects, sign_in},
+    handlers::{act, asset, event, help, issue, issues, keys, project, projects, sign_in},
     web::router::{Route, route},
 };
 
@@ -28,6 +28,8 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}/keys",                             "keys",       Right::ReadKeys,   keys::list),
         route(GET,   "/-/login",                                                "login",      Right::None,       sign_in::ask),
         route(POST,  "/-/login",                                                "sign_in",    Right::None,       sign_in::begin),
+        route(GET,   "/-/help",                                                 "help",       Right::None,       help::show),
+        route(POST,  "/-/help",                                                 "switch_keys", Right::None,      help::switch),
         route(POST,  "/-/undo/{namespace}/{project}",                           "undo",       Right::UpdateIssues, act::undo),
         route(POST,  "/-/logout",                                               "sign_out",   Right::None,       sign_in::end),
         route(GET,   "/-/static/{file}",                                        "asset",      Right::None,       asset::download),

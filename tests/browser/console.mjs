@@ -107,6 +107,24 @@ for (const scheme of ["light", "dark"]) {
   await page.waitForURL(LIST);
   check("both are back", (await page.locator("table.issues tbody tr").count()) === before);
 
+  // The keys, and the switch that turns them off.
+  await page.goto(`${LIST}/1`);
+  await page.keyboard.press("g");
+  await page.keyboard.press("l");
+  await page.waitForURL(`${LIST}?*`);
+  await page.keyboard.press("?");
+  await page.waitForURL("**/-/help");
+  await look(page, `help-${scheme}`);
+  await page.locator("button", { hasText: "Switch them off" }).click();
+  await page.waitForSelector("text=switched off");
+  await page.goto(`${LIST}/1`);
+  await page.keyboard.press("e");
+  await page.keyboard.press("?");
+  check("no key does anything once they are off", page.url() === `${LIST}/1`, page.url());
+  await page.goto(`${BASE}-/help`);
+  await page.locator("button", { hasText: "Switch them on" }).click();
+  await page.waitForSelector("text=Switch them off");
+
   await page.goto(`${LIST}?status=resolved`);
   await look(page, `empty-${scheme}`);
   await page.goto(`${BASE}web/none/issues`);
@@ -141,6 +159,29 @@ for (const scheme of ["light", "dark"]) {
   await page.waitForURL("**/-/login");
   await page.goBack();
   check("Back shows nothing after signing out", page.url().includes("-/login"), page.url());
+  await page.context().close();
+}
+
+// What one may not see is refused as what there is not: by the same words, in the same time, which is printed.
+{
+  const page = await open();
+  await signIn(page);
+  const took = { hidden: [], absent: [] };
+  const words = new Set();
+  for (let turn = 0; turn < 200; turn += 1) {
+    for (const name of turn % 2 ? ["hidden", "absent"] : ["absent", "hidden"]) {
+      const began = performance.now();
+      const answer = await page.request.get(`${BASE}other/${name}/issues/1`);
+      const text = await answer.text();
+      took[name].push(performance.now() - began);
+      words.add(`${answer.status()} ${text.replaceAll(name, "NAME")}`);
+    }
+  }
+  check("refusals of what is hidden and what is absent read the same", words.size === 1, words.size);
+  for (const [name, times] of Object.entries(took)) {
+    const at = (share) => times.toSorted((one, other) => one - other)[Math.floor(times.length * share)].toFixed(2);
+    console.log(`refusals of ${name}: ${times.length}, p25 ${at(0.25)} ms, p50 ${at(0.5)} ms, p95 ${at(0.95)} ms`);
+  }
   await page.context().close();
 }
 

@@ -71,6 +71,48 @@ async fn several_errors_are_changed_at_once_and_an_undo_names_what_it_leaves() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_sent_twice_acts_once() {
+    let (world, _cluster) = with_rights(ADA).await;
+    let ada = session(&world, "ada").await;
+    let comments = async || page(&world, &ada, "/web/shop/issues/1").await.body.matches("Rolled back to 1.2").count();
+    let form = "action=comment&comment=Rolled+back+to+1.2&form=0123456789abcdef";
+    let first = post(&world, &ada, "/web/shop/issues/1", form).await;
+    let second = post(&world, &ada, "/web/shop/issues/1", form).await;
+    assert_eq!((batch(&first), comments().await), (batch(&second), 1));
+    post(&world, &ada, "/web/shop/issues/1", &form.replace("0123", "4567")).await;
+    assert_eq!(comments().await, 2, "of another page");
+    // Counted from now, it ends a little later the second time.
+    let ignore = "action=ignore+24h&form=0123456789abcdef";
+    let first = batch(&post(&world, &ada, "/web/shop/issues/1", ignore).await);
+    assert_eq!(batch(&post(&world, &ada, "/web/shop/issues/1", ignore).await), first);
+    let shown = page(&world, &ada, "/web/shop/issues/1").await.body;
+    assert!(Regex::new(r#"name="form" value="[0-9a-f]{32}""#).unwrap().is_match(&shown), "{shown}");
+}
+
+/// During an upgrade, the console may come before the migration of a project.
+#[tokio::test]
+async fn a_schema_that_is_not_migrated_yet_has_no_buttons_and_takes_no_forms() {
+    let (world, _cluster) = with_rights(ADA).await;
+    let ada = session(&world, "ada").await;
+    let form = page(&world, &ada, "/web/shop/issues").await.body;
+    let token = Regex::new(r#"name="form_token" value="([^"]+)""#).unwrap().captures(&form).unwrap()[1].to_owned();
+    world.take_back_acting().await;
+    for path in ["/web/shop/issues", "/web/shop/issues/1"] {
+        let shown = page(&world, &ada, path).await;
+        assert!(shown.status == 200 && !shown.body.contains(r#"name="action""#), "{}", shown.body);
+    }
+    for (path, fields) in [
+        ("/web/shop/issues/1", "action=resolve"),
+        ("/web/shop/issues", "issue=1&action=comment&comment=seen"),
+        ("/-/undo/web/shop", "batch=00000000-0000-0000-0000-000000000000"),
+    ] {
+        let fields = format!("form_token={token}&{fields}");
+        let headers = [LOOPBACK, FROM_HERE, ("Cookie", ada.as_str())];
+        assert_eq!(send(world.console, "POST", path, &headers, &fields).await.status, 503, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn comments_assignments_and_merges_show() {
     let (world, _cluster) = with_rights(ADA).await;
     world.send(&[events::message("Payment provider failed", "warning")]).await;
@@ -119,6 +161,9 @@ async fn who_may_not_change_errors_has_no_buttons_and_no_effect() {
         let deleted = post(&world, &ada, "/web/shop/issues/1", "action=delete").await;
         if deleted.status == 303 {
             let batch = batch(&deleted);
+            let of_bob = "bob update issues web/";
+            cluster.grant(of_bob);
+            assert_eq!(send_undo(&world, &bob, &batch).await.status, 404, "it takes the right to delete too");
             assert_eq!(page(&world, &ada, "/web/shop/issues/1").await.status, 404);
             assert_eq!(send_undo(&world, &ada, &batch).await.status, 303);
             assert_eq!(page(&world, &ada, "/web/shop/issues/1").await.status, 200);
@@ -148,6 +193,7 @@ async fn forms_that_make_no_sense_are_refused() {
         ("/web/shop/issues/1", "action=ignore+soon"),
         ("/web/shop/issues/1", "action=resolve+in&release="),
         ("/web/shop/issues/1", "action=merge&into=x"),
+        ("/web/shop/issues/1", "action=merge&into=PAY-2"),
         ("/web/shop/issues/1", &format!("action=comment&comment={}", "x".repeat(4097))),
         ("/-/undo/web/shop", "batch=1"),
     ] {

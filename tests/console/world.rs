@@ -156,7 +156,22 @@ impl World {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.pool()).await.unwrap();
     }
 
-    /// Triage comes with a later version of the console.
+    /// The project as the version before made it, which knew nothing of deciding.
+    pub async fn take_back_acting(&self) {
+        let (schema, role) = (self.project.schema(), self.admin.installation().console_role());
+        let statement = format!(
+            "DROP VIEW {schema}.shown_issues;
+             DROP TABLE {schema}.issue_triage CASCADE;
+             DROP FUNCTION {schema}.act_on_issues, {schema}.undo_action;
+             ALTER TABLE {schema}.issue_activity DROP COLUMN batch, DROP COLUMN before, DROP COLUMN after,
+                 DROP COLUMN comment, DROP COLUMN undone_by, DROP COLUMN undone_at;
+             REVOKE ALL ON SCHEMA {schema} FROM {role}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.pool()).await.unwrap();
+        self.admin.ensure_console_role(&"first".into()).await.unwrap();
+    }
+
+    /// Without the console, as the version before did.
     pub async fn set_status(&self, number: i64, status: &str) {
         let statement = format!("UPDATE {}.issues SET status = $1 WHERE issue_id = $2", self.project.schema());
         let changed = sqlx::query(AssertSqlSafe(statement))

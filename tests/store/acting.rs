@@ -365,6 +365,29 @@ async fn undo_leaves_what_changed_since_and_says_who_did_it() {
     world.act_as("cleo", &[2], Action::Assign(None)).await;
     let expected = vec![(world.id(1), Undone::Restored), (world.id(2), by(Some("cleo"), "assigned"))];
     assert_eq!(world.undo(assigned).await, Undo::Done(expected));
+
+    // The same name again is another decision, until that is undone.
+    let first = world.change(&[3], Action::Assign(Some("anna".to_owned()))).await;
+    world.act_as("cleo", &[3], Action::Assign(None)).await;
+    let (_, again) = world.act_as("cleo", &[3], Action::Assign(Some("anna".to_owned()))).await;
+    let since = Undo::Done(vec![(world.id(3), by(Some("cleo"), "assigned"))]);
+    assert_eq!(world.undo(first).await, since);
+    world.restore(again).await;
+    assert_eq!(world.issue(3).await.unwrap().assignee, None);
+
+    // What was merged goes with its target, and comes back with it alone.
+    let merged = world.change(&[3], Action::Merge { into: world.id(5) }).await;
+    let (_, deleted) = world.act_as("cleo", &[5], Action::Delete).await;
+    let is_deletion = async |batch| {
+        let mut change = Change::begin(&world.console).await.unwrap();
+        change.is_deletion(world.shop, batch).await.unwrap()
+    };
+    assert!(is_deletion(deleted).await && !is_deletion(merged).await && !is_deletion(Uuid::new_v4()).await);
+    assert_eq!(world.undo(merged).await, Undo::Done(vec![(world.id(3), by(Some("cleo"), "deleted"))]));
+    assert!(world.issue(3).await.is_none() && world.issue(5).await.is_none());
+    world.restore(deleted).await;
+    world.restore(merged).await;
+    assert!(world.issue(3).await.is_some() && world.issue(5).await.is_some());
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ use crate::store::{
 };
 
 /// Pages are short; more connections would only queue in Postgres instead of here.
-const POOL_SIZE: PoolSize = PoolSize { min: 0, max: 4 };
+pub const PAGE_CONNECTIONS: u32 = 4;
+/// Beside those of pages: who somebody is does not wait for a page that is slow.
+pub const SESSION_CONNECTIONS: u32 = 2;
 
 /// How the console's sessions are called in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "error-tracking-console";
@@ -53,19 +55,29 @@ pub struct Database {
     pool: MountedPool,
     owner: Owner,
     answers: Arc<AtomicBool>,
+    connections: u32,
 }
 
 impl Database {
     /// Reads the login; connects only when a page asks.
-    pub fn open(mount: Mount, owner: Owner) -> Result<Self, ConnectionError> {
-        let pool = MountedPool::open(mount, POOL_SIZE, APPLICATION_NAME)?;
-        Ok(Self { pool, owner, answers: Arc::new(AtomicBool::new(true)) })
+    pub fn open(mount: Mount, owner: Owner, connections: u32) -> Result<Self, ConnectionError> {
+        let pool = MountedPool::open(mount, PoolSize { min: 0, max: connections }, APPLICATION_NAME)?;
+        Ok(Self { pool, owner, answers: Arc::new(AtomicBool::new(true)), connections })
     }
 
     /// `db.example:5432/errors`
     #[must_use]
     pub fn server(&self) -> String {
         self.pool.server()
+    }
+
+    /// The namespace that it belongs to; `None`: the installation's own.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match &self.owner {
+            Owner::Installation => None,
+            Owner::Namespace(namespace) => Some(namespace),
+        }
     }
 
     /// Whether it answered when it was looked at last; so before the first look.
@@ -148,6 +160,11 @@ impl Database {
         }
     }
 
+    /// Takes up a changed login.
+    pub async fn reload(&self) {
+        self.pool.reload().await;
+    }
+
     /// Closes its connections when those in use are done.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -193,7 +210,7 @@ impl Database {
         // After a restart of Postgres every resting connection is dead: each is found out once. It may also be the pool
         // that was replaced.
         let trying = async {
-            for _ in 0..POOL_SIZE.max {
+            for _ in 0..self.connections {
                 match operation(self.pool.current()).await {
                     Err(StoreError::Unavailable { .. }) => {}
                     done => return done,
@@ -231,7 +248,8 @@ mod tests {
         // Accepts and says nothing.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std::fs::write(directory.join("port"), silent.local_addr().unwrap().port().to_string()).unwrap();
-        let database = Database::open(Mount::Directory(directory.clone()), Owner::Installation).unwrap();
+        let database =
+            Database::open(Mount::Directory(directory.clone()), Owner::Installation, PAGE_CONNECTIONS).unwrap();
         let hung = database.pool.current();
         let (first, second) = tokio::join!(database.snapshot(), database.snapshot());
         for snapshot in [first, second] {

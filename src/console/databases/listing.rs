@@ -1,7 +1,8 @@
 //! What several databases say of projects, put together. Pure.
 //!
 //! The installation's own database has a row for every project, also for those that are kept elsewhere. It alone says
-//! whose a number is; what it does not know while it is away is believed of the others.
+//! which projects there are and whose a number is; what others say is believed while it is away, up to
+//! [`MAX_BELIEVED`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +11,15 @@ use crate::{
     store::console::{Project, ProjectNumbers, ProjectSummary},
 };
 
+/// Projects of a database that is not the installation's own, while that is away: its people may write into it what they
+/// like, and the rights in each are asked about.
+const MAX_BELIEVED: usize = 100;
+
 /// One database's part.
 pub struct Listed {
     pub server: String,
+    /// That it belongs to; `None`: the installation's own.
+    pub namespace: Option<String>,
     /// `None`: it did not answer.
     pub projects: Option<Vec<ProjectSummary>>,
 }
@@ -21,8 +28,15 @@ pub struct Listed {
 pub struct Listing {
     /// By namespace and name.
     pub projects: Vec<ListedProject>,
-    /// Servers that did not answer.
-    pub unreachable: Vec<String>,
+    pub unreachable: Vec<Unreachable>,
+}
+
+/// A server that did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    pub server: String,
+    /// Whose people may know of it; `None`: the installation's own.
+    pub namespace: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +61,27 @@ impl Listing {
     #[must_use]
     pub fn new(parts: Vec<Listed>) -> Self {
         let servers: BTreeSet<_> = parts.iter().map(|part| part.server.clone()).collect();
-        let unreachable: Vec<_> =
-            parts.iter().filter(|part| part.projects.is_none()).map(|part| part.server.clone()).collect();
+        let unreachable: Vec<_> = parts
+            .iter()
+            .filter(|part| part.projects.is_none())
+            .map(|part| Unreachable { server: part.server.clone(), namespace: part.namespace.clone() })
+            .collect();
+        let is_away = |server: &String| unreachable.iter().any(|away| away.server == *server);
+        let all_are_known = parts.first().is_some_and(|own| own.projects.is_some());
         let mut projects: BTreeMap<ProjectId, ListedProject> = BTreeMap::new();
         for (index, part) in parts.into_iter().enumerate() {
-            for ProjectSummary { project, numbers } in part.projects.into_iter().flatten() {
+            let believed = if index == 0 || all_are_known { usize::MAX } else { MAX_BELIEVED };
+            for ProjectSummary { project, numbers } in part.projects.into_iter().flatten().take(believed) {
                 let state = match (&project.server, numbers) {
                     (None, Some(numbers)) => ProjectState::Readable(numbers),
                     (None, None) => ProjectState::BeingSetUp,
-                    (Some(server), _) if unreachable.contains(server) => ProjectState::Unreachable,
+                    (Some(server), _) if is_away(server) => ProjectState::Unreachable,
                     (Some(server), _) if servers.contains(server) => ProjectState::BeingSetUp,
                     (Some(_), _) => ProjectState::NoLogin,
                 };
                 let listed = ListedProject { project, state };
                 match projects.get_mut(&listed.project.id) {
+                    None if index > 0 && all_are_known => {}
                     None => drop(projects.insert(listed.project.id, listed)),
                     Some(known) if index > 0 && known.is_replaced_by(&listed) => *known = listed,
                     Some(_) => {}
@@ -108,7 +129,12 @@ mod tests {
     }
 
     fn part(server: &str, projects: Option<Vec<ProjectSummary>>) -> Listed {
-        Listed { server: server.to_owned(), projects }
+        let namespace = (server != "own").then(|| "web".to_owned());
+        Listed { server: server.to_owned(), namespace, projects }
+    }
+
+    fn away(listing: &Listing) -> Vec<&str> {
+        listing.unreachable.iter().map(|away| away.server.as_str()).collect()
     }
 
     /// Name and unresolved errors, or what is the matter.
@@ -138,7 +164,7 @@ mod tests {
             part("b", None),
         ]);
         assert_eq!(seen(&listing), ["far NoLogin", "new BeingSetUp", "own 7", "pay Unreachable", "shop 9"]);
-        assert_eq!(listing.unreachable, ["b"]);
+        assert_eq!(away(&listing), ["b"]);
     }
 
     #[test]
@@ -148,6 +174,7 @@ mod tests {
             summary(2, "new", None, Some(666)),
             summary(3, "other name", None, Some(666)),
             summary(4, "pay", None, Some(5)),
+            summary(6, "made up", None, Some(666)),
         ];
         let listing = Listing::new(vec![part("own", Some(catalog())), part("b", Some(claims))]);
         assert_eq!(seen(&listing), ["far NoLogin", "new BeingSetUp", "own 7", "pay 5", "shop NoLogin"]);
@@ -159,6 +186,9 @@ mod tests {
             || vec![part("own", None), part("a", Some(vec![summary(3, "shop", None, Some(9))])), part("b", None)];
         let listing = Listing::new(parts());
         assert_eq!(seen(&listing), ["shop 9"]);
-        assert_eq!(listing.unreachable, ["own", "b"]);
+        assert_eq!(away(&listing), ["own", "b"]);
+        let many = (1..=1000).map(|id| summary(id, "made up", None, Some(666))).collect();
+        let listing = Listing::new(vec![part("own", None), part("a", Some(many))]);
+        assert_eq!(listing.projects.len(), MAX_BELIEVED);
     }
 }

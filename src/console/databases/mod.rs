@@ -24,10 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::{
-    database::Database,
-    listing::{ListedProject, Listing, ProjectState},
+    database::{Database, SESSION_CONNECTIONS},
+    listing::{ListedProject, Listing, ProjectState, Unreachable},
 };
-use self::{database::Owner, listing::Listed};
+use self::{
+    database::{Owner, PAGE_CONNECTIONS},
+    listing::Listed,
+};
 use crate::{
     store::{
         Mount, MountedPool, StoreError,
@@ -50,6 +53,8 @@ pub struct Databases(Arc<Shared>);
 struct Shared {
     directory: PathBuf,
     own: Database,
+    /// The installation's own too, by other connections.
+    sessions: Database,
     others: RwLock<Others>,
     /// Key of the database that a project was found in last, where it is not the installation's own.
     found: Mutex<HashMap<Wanted, String>>,
@@ -73,11 +78,13 @@ pub struct Found {
 impl Databases {
     /// Reads the Secret mounted at `directory`; connects only when a page asks.
     pub fn open(directory: &Path) -> Result<Self, ConnectionError> {
-        let own = Database::open(Mount::Directory(directory.to_owned()), Owner::Installation)?;
+        let own =
+            |connections| Database::open(Mount::Directory(directory.to_owned()), Owner::Installation, connections);
+        let (own, sessions) = (own(PAGE_CONNECTIONS)?, own(SESSION_CONNECTIONS)?);
         let mut others = Others::default();
         others.take_up(directory, &keys(directory).unwrap_or_default());
         let (directory, others) = (directory.to_owned(), RwLock::new(others));
-        Ok(Self(Arc::new(Shared { directory, own, others, found: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { directory, own, sessions, others, found: Mutex::default() })))
     }
 
     /// Every project, and which databases did not answer. Those that did not when they were looked at last are not
@@ -96,7 +103,11 @@ impl Databases {
         }
         let mut listed: Vec<_> =
             databases.iter().zip(answers).map(|(database, answer)| listed(database, answer)).collect();
-        listed.extend(unreadable.into_iter().map(|key| Listed { server: format!("of key {key}"), projects: None }));
+        listed.extend(unreadable.into_iter().map(|key| Listed {
+            server: format!("of key {key}"),
+            namespace: namespace_of(&key).map(str::to_owned),
+            projects: None,
+        }));
         Ok(Listing::new(listed))
     }
 
@@ -141,10 +152,10 @@ impl Databases {
         }
     }
 
-    /// The installation's own: who is signed in is kept there.
+    /// The installation's own, where it is kept who is signed in.
     #[must_use]
-    pub fn own(&self) -> &Database {
-        &self.0.own
+    pub fn sessions(&self) -> &Database {
+        &self.0.sessions
     }
 
     /// Follows the Secret and looks at every database until `shutdown`. Ready: one of them answers.
@@ -154,6 +165,7 @@ impl Databases {
         let mut closing = JoinSet::new();
         while shutdown.run_until_cancelled(beat.tick()).await.is_some() {
             self.follow_secret(&mut closing).await;
+            self.0.sessions.reload().await;
             let mut databases = vec![self.0.own.clone()];
             databases.extend(self.others().0.into_values());
             let looking = join_all(databases.iter().map(Database::look));
@@ -201,7 +213,7 @@ impl Others {
                 continue;
             }
             let owner = Owner::Namespace(namespace.clone());
-            match Database::open(Mount::UriFile(directory.join(key)), owner) {
+            match Database::open(Mount::UriFile(directory.join(key)), owner, PAGE_CONNECTIONS) {
                 Ok(database) => {
                     self.unreadable.remove(key);
                     self.databases.insert(key.clone(), database);
@@ -253,7 +265,7 @@ fn listed(database: &Database, answer: Result<Vec<ProjectSummary>, StoreError>) 
     if let Err(error) = &answer {
         warn!(server, %error, "Could not list the projects of a database.");
     }
-    Listed { server, projects: answer.ok() }
+    Listed { server, namespace: database.namespace().map(str::to_owned), projects: answer.ok() }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
 use tracing::info;
 use uuid::Uuid;
 
@@ -31,6 +32,8 @@ pub struct ActRequest {
     /// Numbers within the project.
     issues: BTreeSet<u32>,
     asked: Asked,
+    /// The form's own word, which another page does not have: sent twice, it acts once.
+    form: Option<String>,
     /// Where the form was, relative to the console's root.
     to: String,
 }
@@ -79,13 +82,14 @@ impl FromRequest for ActRequest {
 }
 
 fn read(request: &Request<'_>, issues: BTreeSet<u32>) -> Result<ActRequest, Problem> {
+    let project = ProjectAddress::from_request(request)?;
+    let asked = asked(&project.name, &|name| request.field(name))?;
     let to = request.field("to").filter(|to| leads_here(to)).unwrap_or_default();
-    let asked = asked(&|name| request.field(name))?;
-    Ok(ActRequest { project: ProjectAddress::from_request(request)?, issues, asked, to })
+    Ok(ActRequest { project, issues, asked, form: request.field("form"), to })
 }
 
 /// `field` is a field of the form by its name.
-fn asked(field: &dyn Fn(&str) -> Option<String>) -> Result<Asked, Problem> {
+fn asked(project: &str, field: &dyn Fn(&str) -> Option<String>) -> Result<Asked, Problem> {
     let text = |name: &str, most: usize| {
         field(name).map(|text| text.trim().to_owned()).filter(|text| text.chars().count() <= most)
     };
@@ -122,8 +126,8 @@ fn asked(field: &dyn Fn(&str) -> Option<String>) -> Result<Asked, Problem> {
         ),
         "delete" => Asked::Delete,
         "merge" => {
-            let into = field("into").and_then(|into| into.trim().rsplit(['-', '#']).next()?.parse().ok());
-            Asked::Merge { into: into.ok_or(Problem::BadQuery("into is the number of the error to merge into"))? }
+            let into = field("into").and_then(|into| number_in(project, into.trim()));
+            Asked::Merge { into: into.ok_or(Problem::BadQuery("into is the number of an error of this project"))? }
         }
         _ => {
             return Err(Problem::BadQuery(
@@ -131,6 +135,15 @@ fn asked(field: &dyn Fn(&str) -> Option<String>) -> Result<Asked, Problem> {
             ));
         }
     })
+}
+
+/// `12`, `#12` or `SHOP-12`; of another project it is no number here.
+fn number_in(project: &str, text: &str) -> Option<u32> {
+    let number = match text.rsplit_once('-') {
+        Some((name, number)) => number.parse().ok().filter(|_| name.eq_ignore_ascii_case(project))?,
+        None => text.strip_prefix('#').unwrap_or(text).parse().ok()?,
+    };
+    Some(number)
 }
 
 impl FromStr for Ignore {
@@ -180,8 +193,9 @@ pub async fn on_issue(context: Context, request: ActOnIssueRequest) -> Result<Ac
 }
 
 pub async fn on_issues(context: Context, request: ActRequest) -> Result<Acted, Problem> {
-    let ActRequest { project: address, issues, asked, to } = request;
-    let (batch, actor, now) = (Uuid::new_v4(), actor(&context)?, context.now);
+    let (actor, now) = (actor(&context)?, context.now);
+    let batch = batch(&actor, &request);
+    let ActRequest { project: address, issues, asked, to, .. } = request;
     if asked == Asked::Delete && !context.also(Right::DeleteIssues, &address).await? {
         return Err(Problem::NoProject(address, Right::DeleteIssues));
     }
@@ -201,6 +215,15 @@ pub async fn on_issues(context: Context, request: ActRequest) -> Result<Acted, P
     }
     let page = OutcomePage::of_action(context.shell, &address, &to, done, &outcomes);
     Ok(Either::That(Box::new(Page(page))))
+}
+
+/// The same for the same form that is sent again, and for nothing else.
+fn batch(actor: &str, request: &ActRequest) -> Uuid {
+    let ActRequest { project, issues, asked, form: Some(form), .. } = request else { return Uuid::new_v4() };
+    let digest = Sha256::digest(format!("{:?}", (form, actor, project, issues, asked)));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 pub struct UndoRequest {
@@ -224,6 +247,9 @@ pub async fn undo(context: Context, request: UndoRequest) -> Result<Acted, Probl
     let UndoRequest { project: address, batch, to } = request;
     let actor = actor(&context)?;
     let undoing = async |mut change: Change, project: Project| {
+        if change.is_deletion(project.id, batch).await? && !context.also(Right::DeleteIssues, &address).await? {
+            return Err(Problem::NoProject(address.clone(), Right::DeleteIssues));
+        }
         let undone = change.undo(project.id, batch, &actor).await?;
         change.commit().await?;
         Ok(undone)
@@ -282,6 +308,9 @@ mod tests {
             (&[("action", "comment"), ("comment", "")], None),
             (&[("action", "merge"), ("into", "12")], Some(Asked::Merge { into: 12 })),
             (&[("action", "merge"), ("into", "SHOP-12")], Some(Asked::Merge { into: 12 })),
+            (&[("action", "merge"), ("into", " #12 ")], Some(Asked::Merge { into: 12 })),
+            (&[("action", "merge"), ("into", "PAY-12")], None),
+            (&[("action", "merge"), ("into", "-12")], None),
             (&[("action", "merge"), ("into", "shop")], None),
             (&[("action", "delete")], Some(Asked::Delete)),
             (&[("action", "drop table")], None),
@@ -289,7 +318,29 @@ mod tests {
         ] {
             let field =
                 |name: &str| form.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
-            assert_eq!(asked(&field).ok(), expected, "{form:?}");
+            assert_eq!(asked("shop", &field).ok(), expected, "{form:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_is_sent_twice_is_one_batch() {
+        let request = |form: Option<&str>, issue: u32, asked: Asked| ActRequest {
+            project: ProjectAddress { namespace: "web".to_owned(), name: "shop".to_owned() },
+            issues: BTreeSet::from([issue]),
+            asked,
+            form: form.map(str::to_owned),
+            to: String::new(),
+        };
+        let once = batch("ada", &request(Some("f"), 1, Asked::Reopen));
+        assert_eq!(once, batch("ada", &request(Some("f"), 1, Asked::Reopen)));
+        for (actor, other) in [
+            ("bob", request(Some("f"), 1, Asked::Reopen)),
+            ("ada", request(Some("g"), 1, Asked::Reopen)),
+            ("ada", request(Some("f"), 2, Asked::Reopen)),
+            ("ada", request(Some("f"), 1, Asked::Delete)),
+            ("ada", request(None, 1, Asked::Reopen)),
+        ] {
+            assert_ne!(once, batch(actor, &other));
         }
     }
 }

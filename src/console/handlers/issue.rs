@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{acting, just_done};
+use super::Decisions;
 use crate::{
     console::{
         auth::Right,
@@ -69,23 +69,23 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
             return Err(Problem::See(format!("{}/issues/{}", project_path(&project.address()), issue_number(into))));
         };
         let activity = snapshot.activity(project.id, issue.id, MAX_ACTIVITY).await?;
-        let done = just_done(&mut snapshot, &project, request.done).await?;
+        let decisions = Decisions::read(&mut snapshot, &project, request.done).await?;
         let hours = snapshot.hours(project.id, &[issue.id], since).await?;
         let stored = match event {
             Some(id) => Some(snapshot.event_of(project.id, &issue, id).await?.ok_or(Problem::NotFound("event"))?),
             None => snapshot.latest_event(project.id, &issue).await?,
         };
         snapshot.end().await?;
-        Ok((project, issue, hours, stored, activity, done))
+        Ok((project, issue, hours, stored, activity, decisions))
     };
-    let (project, issue, mut hours, stored, activity, done) = context.read(&request.project, reading).await?;
+    let (project, issue, mut hours, stored, activity, decisions) = context.read(&request.project, reading).await?;
     let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
     let shown = if context.also(Right::ReadEvents, &request.project).await? {
         stored.map_or(EventState::Expired, |stored| event_state(&stored, context.now))
     } else {
         EventState::NotPermitted
     };
-    let acting = acting(&context, &request.project, done).await?;
+    let acting = decisions.acting(&context, &request.project).await?;
     let facts = Shown {
         project: &project,
         issue: &issue,

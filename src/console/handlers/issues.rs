@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use super::{acting, just_done};
+use super::Decisions;
 use crate::{
     console::{
         context::Context,
@@ -92,12 +92,12 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
         let issues = snapshot.issues(project.id, status, order, after, PAGE_SIZE + 1).await?;
         let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
         let hours = snapshot.hours(project.id, &ids, since).await?;
-        let done = just_done(&mut snapshot, &project, selection.done).await?;
+        let decisions = Decisions::read(&mut snapshot, &project, selection.done).await?;
         snapshot.end().await?;
-        Ok((project, counts, issues, hours, done))
+        Ok((project, counts, issues, hours, decisions))
     };
-    let (project, counts, issues, mut hours, done) = context.read(&address, reading).await?;
-    let acting = acting(&context, &address, done).await?;
+    let (project, counts, issues, mut hours, decisions) = context.read(&address, reading).await?;
+    let acting = decisions.acting(&context, &address).await?;
     let with_hours = issues.into_iter().map(|issue| {
         let counted = hours.remove(&issue.id).unwrap_or_default();
         (issue, Hours::new(context.now, counted))

@@ -4,6 +4,7 @@
 pub mod act;
 pub mod asset;
 pub mod event;
+pub mod help;
 pub mod issue;
 pub mod issues;
 pub mod keys;
@@ -21,22 +22,31 @@ use super::{
 };
 use crate::store::console::{Done, Project, ProjectAddress, Snapshot};
 
-/// What was done with the batch that an address names, and can still be undone.
-async fn just_done(
-    snapshot: &mut Snapshot,
-    project: &Project,
-    batch: Option<Uuid>,
-) -> Result<Option<(Uuid, Done)>, Problem> {
-    let Some(batch) = batch else { return Ok(None) };
-    Ok(snapshot.done(project.id, batch).await?.map(|done| (batch, done)))
+/// What a view says about deciding.
+struct Decisions {
+    /// Whether the project's schema keeps any yet.
+    are_kept: bool,
+    /// What was done with the batch that an address names, and can still be undone.
+    done: Option<(Uuid, Done)>,
 }
 
-/// What the caller may do on a page of errors, with the bar about what was done just before.
-async fn acting(context: &Context, project: &ProjectAddress, done: Option<(Uuid, Done)>) -> Result<Acting, Problem> {
-    let may_act = context.also(Right::UpdateIssues, project).await?;
-    let may_delete = may_act && context.also(Right::DeleteIssues, project).await?;
-    let done = done.map(|(batch, done)| DoneBar::new(&context.shell, project, may_act.then_some(batch), &done));
-    Ok(Acting { may_act, may_delete, done })
+impl Decisions {
+    async fn read(snapshot: &mut Snapshot, project: &Project, batch: Option<Uuid>) -> Result<Self, Problem> {
+        let done = match batch {
+            Some(batch) => snapshot.done(project.id, batch).await?.map(|done| (batch, done)),
+            None => None,
+        };
+        Ok(Self { are_kept: snapshot.is_migrated(project.id).await?, done })
+    }
+
+    /// What the caller may do on a page of errors, with the bar about what was done just before.
+    async fn acting(self, context: &Context, project: &ProjectAddress) -> Result<Acting, Problem> {
+        let may_act = self.are_kept && context.also(Right::UpdateIssues, project).await?;
+        let may_delete = may_act && context.also(Right::DeleteIssues, project).await?;
+        let done =
+            self.done.map(|(batch, done)| DoneBar::new(&context.shell, project, may_act.then_some(batch), &done));
+        Ok(Acting { may_act, may_delete, done })
+    }
 }
 
 /// Whether a place is one of the console's own pages: relative, and not upwards.
@@ -45,7 +55,12 @@ fn leads_here(to: &str) -> bool {
         && !to.starts_with('/')
         && !to.contains(['\\', ':'])
         && to.bytes().all(|byte| byte.is_ascii_graphic())
-        && !to.split(['?', '#']).next().unwrap_or_default().split('/').any(|part| part == "..")
+        && !to.split(['?', '#']).next().unwrap_or_default().split('/').any(goes_up)
+}
+
+/// Browsers take `%2e` for a dot there.
+fn goes_up(part: &str) -> bool {
+    part.to_ascii_lowercase().replace("%2e", ".") == ".."
 }
 
 #[cfg(test)]
@@ -66,6 +81,8 @@ mod tests {
             (r"\\attacker.example", false),
             ("../../attacker", false),
             ("web/../..", false),
+            ("web/%2E./.%2e/%2e%2e", false),
+            ("web/shop%2e..", true),
             ("web/shop\r\nSet-Cookie: a=b", false),
             ("web/shöp", false),
         ] {

@@ -38,7 +38,7 @@ type Begun = Either<SeeOther, (StatusCode, Page<SignInPage>)>;
 
 pub async fn begin(context: Context, request: SignInRequest) -> Result<Begun, Problem> {
     let token = request.token.ok_or(Problem::BadQuery("the form has no field called token"))?;
-    let begun = context.sign_in.begin(&token, context.asked.host()?, context.asked.peer, context.now).await;
+    let begun = context.sign_in.begin(&token, &context.asked.headers, context.asked.host()?, context.now).await;
     match begun {
         Ok(cookie) => {
             let place = format!("{}{}", context.shell.root, request.to);

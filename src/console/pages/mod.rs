@@ -7,6 +7,7 @@ mod attributes;
 mod chart;
 mod format;
 mod grouped;
+mod help;
 mod issue;
 mod issues;
 mod keys;
@@ -19,10 +20,12 @@ mod triage;
 mod untrusted;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use uuid::Uuid;
 
 use self::untrusted::visible;
 pub use self::{
     chart::Hours,
+    help::HelpPage,
     issue::{EventState, IssuePage, Shown},
     issues::{IssuesPage, Listed, PAGE_SIZE},
     keys::KeysPage,
@@ -61,6 +64,8 @@ pub struct UserView {
     pub name: String,
     /// What a form carries. `None`: signed in by a header, by a program.
     pub form_token: Option<String>,
+    /// Another one on each page: a form that is sent twice acts once.
+    pub form_word: String,
 }
 
 impl Shell {
@@ -81,7 +86,8 @@ impl Shell {
         self.open = matches!(credentials.caller, Caller::Everybody);
         let form_token = credentials.secret.as_ref().map(Secret::form_token);
         if let Caller::User(user) = &credentials.caller {
-            self.user = Some(UserView { name: visible(&user.name), form_token });
+            let form_word = Uuid::new_v4().simple().to_string();
+            self.user = Some(UserView { name: visible(&user.name), form_token, form_word });
         }
     }
 }

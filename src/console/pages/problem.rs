@@ -4,7 +4,10 @@ use askama::Template;
 use http::StatusCode;
 
 use super::Shell;
-use crate::{console::problem::Problem, store::console::ProjectAddress};
+use crate::{
+    console::problem::Problem,
+    store::{StoreError, console::ProjectAddress},
+};
 
 #[derive(Debug, Template)]
 #[template(path = "problem.html")]
@@ -46,7 +49,22 @@ impl ProblemPage {
                 "Not sent from here",
                 format!("{}. Nothing was changed: open the page anew and repeat.", sentence(problem)),
             ),
-            StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", format!("{}.", sentence(problem))),
+            StatusCode::PAYLOAD_TOO_LARGE => ("Too long", format!("{}. Nothing was changed.", sentence(problem))),
+            StatusCode::BAD_REQUEST if matches!(problem, Problem::BadForm(_)) => {
+                ("This form is not understood", format!("{}. Nothing was changed.", sentence(problem)))
+            }
+            StatusCode::BAD_REQUEST if matches!(problem, Problem::Store(_)) => (
+                "Not possible",
+                format!("{}. Nothing was changed.", sentence(problem)),
+            ),
+            StatusCode::SERVICE_UNAVAILABLE if matches!(problem, Problem::Crowded) => {
+                ("Too much at once", format!("{}. Nothing was changed.", sentence(problem)))
+            }
+            StatusCode::SERVICE_UNAVAILABLE if matches!(problem, Problem::Store(StoreError::Busy { .. })) => (
+                "Somebody else is at it",
+                "What this page needs is held by something else for longer than it may wait. Nothing was changed."
+                    .to_owned(),
+            ),
             StatusCode::SERVICE_UNAVAILABLE => (
                 "The database does not answer",
                 "Errors cannot be shown until it does. Events are received without the console, so that none is lost by this. Its log has \

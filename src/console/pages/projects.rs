@@ -15,7 +15,7 @@ pub struct ProjectsPage {
     shell: Shell,
     total: String,
     projects: Vec<ProjectRow>,
-    /// Database servers that did not answer.
+    /// Database servers that did not answer. The name of the installation's own is the platform's affair.
     unreachable: Vec<String>,
 }
 
@@ -47,8 +47,13 @@ impl ProjectsPage {
     #[must_use]
     pub fn new(shell: Shell, listing: &Listing, now: Timestamp) -> Self {
         let total = counted(listing.projects.len() as u64, "project");
+        let unreachable = listing.unreachable.iter().map(|away| match away.namespace {
+            None => "the installation's own".to_owned(),
+            Some(_) => away.server.clone(),
+        });
+        let unreachable = unreachable.collect();
         let projects = listing.projects.iter().map(|listed| row(listed, now)).collect();
-        Self { shell, total, projects, unreachable: listing.unreachable.clone() }
+        Self { shell, total, projects, unreachable }
     }
 }
 

@@ -22,6 +22,8 @@ const MAX_NAME_CHARS: usize = 80;
 pub struct Form {
     /// `None`: signed in by a header, which needs none.
     pub token: Option<String>,
+    /// What the page's forms have and those of no other page.
+    pub word: String,
     /// The page itself, to come back to.
     pub to: String,
 }
@@ -29,8 +31,10 @@ pub struct Form {
 impl Form {
     #[must_use]
     pub fn of(shell: &Shell) -> Self {
-        let token = shell.user.as_ref().and_then(|user| user.form_token.clone());
-        Self { token, to: with_done(&shell.here, None) }
+        let user = shell.user.as_ref();
+        let token = user.and_then(|user| user.form_token.clone());
+        let word = user.map(|user| user.form_word.clone()).unwrap_or_default();
+        Self { token, word, to: with_done(&shell.here, None) }
     }
 }
 

@@ -12,9 +12,6 @@ const NAME: &str = "__Host-errortracking";
 /// On loopback, where there is no HTTPS and so no such prefix.
 const NAME_ON_LOOPBACK: &str = "errortracking";
 
-/// Cookies of our name that are looked at; a browser sends one.
-const MAX_COOKIES: usize = 3;
-
 /// What only the browser and the request know. 256 random bits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
@@ -57,8 +54,8 @@ pub fn removed(host: Host<'_>) -> HeaderValue {
     header(host, "", 0)
 }
 
-/// The secrets of the request's cookies of our name, in their order.
-pub fn secrets(headers: &HeaderMap, host: Host<'_>) -> Vec<Secret> {
+/// The secret of the request's first cookie of our name that holds one.
+pub fn secret(headers: &HeaderMap, host: Host<'_>) -> Option<Secret> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -66,14 +63,7 @@ pub fn secrets(headers: &HeaderMap, host: Host<'_>) -> Vec<Secret> {
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(found, _)| *found == name(host))
-        .filter_map(|(_, value)| secret(value))
-        .take(MAX_COOKIES)
-        .collect()
-}
-
-fn secret(value: &str) -> Option<Secret> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
-    bytes.try_into().ok().map(Secret)
+        .find_map(|(_, value)| BASE64_URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok().map(Secret))
 }
 
 fn name(host: Host<'_>) -> &'static str {
@@ -112,7 +102,7 @@ mod tests {
             assert_eq!(pair.starts_with("__Host-"), !host.is_loopback);
             let sent: HeaderMap =
                 [(COOKIE, HeaderValue::try_from(format!("a=b; {pair}")).unwrap())].into_iter().collect();
-            assert!(secrets(&sent, host) == [secret]);
+            assert!(super::secret(&sent, host) == Some(secret));
         }
     }
 
@@ -127,10 +117,10 @@ mod tests {
             &["__Host-errortracking=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"],
             &[],
         ] {
-            assert!(secrets(&request(cookies), LOOPBACK).is_empty(), "{cookies:?}");
+            assert!(secret(&request(cookies), LOOPBACK).is_none(), "{cookies:?}");
         }
-        let many = ["errortracking=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"; 9];
-        assert_eq!(secrets(&request(&many), LOOPBACK).len(), MAX_COOKIES);
+        let after = ["errortracking=short; errortracking=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"];
+        assert!(secret(&request(&after), LOOPBACK) == Some(Secret([7; 32])));
     }
 
     #[test]

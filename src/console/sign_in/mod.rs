@@ -6,28 +6,29 @@
 //! is kept here that another pod would need. Used by `web` for every request, and by the handlers of `/-/login` and
 //! `/-/logout`.
 
-mod attempts;
 mod cookie;
 mod reviews;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::timeout};
 
-use self::{
-    attempts::Attempts,
-    reviews::{Known, Tokens},
-};
+use self::reviews::{Known, Tokens};
 pub use self::{cookie::Secret, reviews::Unreviewed};
-use super::{auth::Caller, databases::Databases, recent::Recent, web::origin::Host};
+use super::{
+    auth::Caller,
+    databases::{Databases, SESSION_CONNECTIONS},
+    recent::Recent,
+    web::origin::Host,
+};
 use crate::store::{
     StoreError,
-    console::{Session, SessionDigest},
+    console::{Session, SessionDigest, User},
 };
 
 /// Whom a token must be made for: `kubectl create token NAME --audience errortracking`.
@@ -36,9 +37,15 @@ pub const AUDIENCE: &str = "errortracking";
 /// Longest that a session lasts; its token may end it earlier.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8);
 
-/// How long a session that was found in Postgres is believed while Postgres is away. Another pod may have ended it in that
-/// time.
-const BRIDGED: Duration = Duration::from_mins(10);
+/// How long a session that was found in Postgres is believed for reading while Postgres is away. Another pod may have
+/// ended it in that time.
+const BRIDGED: Duration = Duration::from_mins(1);
+
+/// Looked up at once, as many as there are connections for it: made-up cookies queue here, and not before them.
+const AT_ONCE: usize = SESSION_CONNECTIONS as usize;
+
+/// How long a look-up waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sessions that are remembered for it.
 const MAX_BRIDGED: usize = 10_000;
@@ -63,8 +70,8 @@ pub enum SignIn {
 
 pub struct SignedIn {
     tokens: Tokens,
-    attempts: Attempts,
     databases: Databases,
+    turns: Semaphore,
     bridged: Recent<SessionDigest, Session>,
 }
 
@@ -80,8 +87,6 @@ pub struct Credentials {
 pub enum Refusal {
     #[error("the token is not valid for the audience {AUDIENCE}, or it has expired")]
     NotValid,
-    #[error("too many tokens were refused; try again in a minute")]
-    TooMany,
     #[error(transparent)]
     Unreviewed(#[from] Unreviewed),
     #[error(transparent)]
@@ -91,51 +96,53 @@ pub enum Refusal {
 impl SignIn {
     #[must_use]
     pub fn of_kubernetes(client: Client, databases: Databases) -> Self {
-        let (tokens, attempts) = (Tokens::new(client), Attempts::default());
-        Self::On(Arc::new(SignedIn { tokens, attempts, databases, bridged: Recent::new(BRIDGED, MAX_BRIDGED) }))
+        let (tokens, bridged) = (Tokens::new(client), Recent::new(BRIDGED, MAX_BRIDGED));
+        Self::On(Arc::new(SignedIn { tokens, databases, turns: Semaphore::new(AT_ONCE), bridged }))
     }
 
     /// Who sent these headers. An `Authorization` header counts before a cookie; a cookie of a session that is over is
     /// as none.
     pub async fn authenticate(
         &self,
+        method: &Method,
         headers: &HeaderMap,
         host: Host<'_>,
-        peer: Option<IpAddr>,
     ) -> Result<Credentials, Refusal> {
         let Self::On(signed_in) = self else { return Ok(Credentials { caller: Caller::Everybody, secret: None }) };
         if let Some(header) = headers.get(AUTHORIZATION) {
             let token = bearer(header).ok_or(Refusal::NotValid)?;
-            let user = signed_in.review(&token, peer).await?;
+            let user = signed_in.review(&token).await?;
             return Ok(Credentials { caller: Caller::User(user.into()), secret: None });
         }
-        for secret in cookie::secrets(headers, host) {
-            if let Some(session) = signed_in.session(secret.digest()).await? {
-                return Ok(Credentials { caller: Caller::User(session.user.into()), secret: Some(secret) });
-            }
+        if let Some(secret) = cookie::secret(headers, host)
+            && let Some(session) = signed_in.session(secret.digest(), method).await?
+        {
+            return Ok(Credentials { caller: Caller::User(session.user.into()), secret: Some(secret) });
         }
         Ok(Credentials { caller: Caller::Nobody, secret: None })
     }
 
-    /// Begins a session for whoever has that token: the value of `Set-Cookie`.
+    /// Begins a session for whoever has that token, and ends the one that the request came with: the value of
+    /// `Set-Cookie`.
     pub async fn begin(
         &self,
         token: &SecretString,
+        headers: &HeaderMap,
         host: Host<'_>,
-        peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<HeaderValue, Refusal> {
         let Self::On(signed_in) = self else { return Err(Refusal::NotValid) };
-        let user = signed_in.review(token, peer).await?;
+        let user = signed_in.review(token).await?;
         let longest = now + LONGEST;
         let expires_at = reviews::expiry(token).map_or(longest, |expiry| expiry.min(longest));
         if expires_at <= now {
             return Err(Refusal::NotValid);
         }
         let secret = Secret::random();
-        tracing::info!(user = user.name, until = %expires_at, "Signed in.");
         let session = Session { user, expires_at };
-        signed_in.databases.own().begin_session(secret.digest(), &session).await?;
+        signed_in.databases.sessions().begin_session(secret.digest(), &session).await?;
+        signed_in.end(headers, host).await?;
+        tracing::info!(user = session.user.name, until = %expires_at, "Signed in.");
         Ok(secret.cookie(host, expires_at.duration_since(now)))
     }
 
@@ -143,39 +150,42 @@ impl SignIn {
     /// `Set-Cookie` that takes it out of the browser.
     pub async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<HeaderValue, StoreError> {
         if let Self::On(signed_in) = self {
-            for secret in cookie::secrets(headers, host) {
-                signed_in.databases.own().end_session(secret.digest()).await?;
-                signed_in.bridged.remove(&secret.digest());
-            }
+            signed_in.end(headers, host).await?;
         }
         Ok(cookie::removed(host))
     }
 }
 
 impl SignedIn {
-    async fn review(&self, token: &SecretString, peer: Option<IpAddr>) -> Result<crate::store::console::User, Refusal> {
-        match self.tokens.known(token) {
-            Known::User(user) => return Ok(user),
-            Known::Refused => return Err(Refusal::NotValid),
-            Known::Not => {}
-        }
-        if self.attempts.are_used_up(peer, Instant::now()) {
-            return Err(Refusal::TooMany);
-        }
-        let reviewed = self.tokens.review(token).await?;
-        if reviewed.is_none() {
-            self.attempts.failed(peer, Instant::now());
-        }
+    async fn review(&self, token: &SecretString) -> Result<User, Refusal> {
+        let reviewed = match self.tokens.known(token) {
+            Known::User(user) => Some(user),
+            Known::Refused => None,
+            Known::Not => self.tokens.review(token).await?,
+        };
         reviewed.ok_or(Refusal::NotValid)
     }
 
-    async fn session(&self, digest: SessionDigest) -> Result<Option<Session>, StoreError> {
-        match self.databases.own().session(digest).await {
+    async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<(), StoreError> {
+        if let Some(secret) = cookie::secret(headers, host) {
+            self.databases.sessions().end_session(secret.digest()).await?;
+            self.bridged.remove(&secret.digest());
+        }
+        Ok(())
+    }
+
+    async fn session(&self, digest: SessionDigest, method: &Method) -> Result<Option<Session>, StoreError> {
+        let turn = timeout(PATIENCE, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| StoreError::Busy { message: "too many ask who is signed in".to_owned() })?;
+        match self.databases.sessions().session(digest).await {
             Ok(found) => {
                 self.bridge(digest, found.as_ref());
                 Ok(found)
             }
-            Err(error) => self.bridged(digest).map(Some).ok_or(error),
+            Err(error @ StoreError::Unavailable { .. }) if method.is_safe() => {
+                self.bridged(digest).map(Some).ok_or(error)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -22,6 +22,7 @@ use http::{
     header::{ALLOW, AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tracing::{Instrument, debug, error, field::Empty, info_span, warn};
 use warp::{Filter, Reply, path::FullPath, reply::Response};
 
@@ -41,7 +42,6 @@ use super::{
     rights::Rights,
     sign_in::{Credentials, SignIn},
 };
-use crate::server::Peer;
 
 /// Longest path that is looked at. Our own have at most 1,024 bytes; each slash costs a step in every link of the page
 /// that says there is nothing.
@@ -50,13 +50,30 @@ const MAX_PATH_BYTES: usize = 2048;
 /// How long a form may take to come: its connection is one of a few.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest form: a token, or ten thousand checkboxes.
-const MAX_FORM_BYTES: usize = 256 * 1024;
+/// What is held of the forms that are on their way: all of them, when all are as long and as slow as they may be, take
+/// less than 16 MiB.
+pub struct Forms {
+    /// From people who are signed in.
+    own: Lane,
+    /// From anybody else, who can only sign in.
+    strangers: Lane,
+}
 
-/// Seconds after which a database that is away is worth another try.
+struct Lane {
+    places: Semaphore,
+    max_bytes: usize,
+}
+
+impl Default for Forms {
+    fn default() -> Self {
+        let lane = |places, max_bytes| Lane { places: Semaphore::new(places), max_bytes };
+        // Ten thousand checkboxes, and a token.
+        Self { own: lane(32, 256 * 1024), strangers: lane(256, 24 * 1024) }
+    }
+}
+
+/// Seconds after which a database that is away, or a console that is crowded, is worth another try.
 const RETRY: HeaderValue = HeaderValue::from_static("5");
-/// After which one more token is.
-const RETRY_SIGN_IN: HeaderValue = HeaderValue::from_static("60");
 
 /// Name in the metrics of what no route was found for.
 const NO_ROUTE: &str = "other";
@@ -69,6 +86,7 @@ pub struct Console {
     pub rights: Rights,
     pub databases: Databases,
     pub metrics: Metrics,
+    pub forms: Forms,
 }
 
 /// The console as a warp filter that answers every request.
@@ -78,13 +96,12 @@ pub fn filter(
     let console = Arc::new(console);
     let query = warp::query::raw().or_else(async |_| Ok::<_, Infallible>((String::new(),)));
     let head = warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned());
-    let asked = head.and(warp::ext::optional::<Peer>()).and(warp::body::stream()).then(
-        move |method: Method, path: FullPath, query: String, headers: HeaderMap, peer: Option<Peer>, body| {
+    let asked = head.and(warp::body::stream()).then(
+        move |method: Method, path: FullPath, query: String, headers: HeaderMap, body| {
             let console = Arc::clone(&console);
             async move {
                 let hosts = console.hosts.clone();
-                let peer = peer.map(|Peer(address)| address.ip());
-                let asked = Asked { path: path.as_str().to_owned(), query, headers, hosts, peer };
+                let asked = Asked { path: path.as_str().to_owned(), query, headers, hosts };
                 let mut response =
                     if asked.host().is_ok() { console.respond(asked, &method, body).await } else { foreign_host() };
                 headers::guard(response.headers_mut());
@@ -143,19 +160,20 @@ impl Console {
         let credentials = if route.right == Right::None {
             Credentials { caller: Caller::Nobody, secret: None }
         } else {
-            self.sign_in.authenticate(&asked.headers, host, asked.peer).await?
+            self.sign_in.authenticate(&route.method, &asked.headers, host).await?
         };
         shell.show(&credentials);
-        let form = if route.method == Method::POST {
-            let reading = tokio::time::timeout(FORM_TIMEOUT, read(body));
-            let form = reading.await.map_err(|_| Problem::BadQuery("the form came too slowly"))??;
-            check_form(&asked.headers, host, route.right, &credentials, &form)?;
-            form
-        } else {
-            Vec::new()
-        };
+        let is_form = route.method == Method::POST;
+        if is_form {
+            check_sender(&asked.headers, host, route.right)?;
+        }
         if route.right != Right::None && matches!(credentials.caller, Caller::Nobody) {
-            return Err(if route.method == Method::POST { Problem::SessionOver } else { Problem::NotSignedIn });
+            return Err(if is_form { Problem::SessionOver } else { Problem::NotSignedIn });
+        }
+        // Nothing is read of a form before it is clear that it may count.
+        let form = if is_form { self.forms.read(route.right, body).await? } else { Vec::new() };
+        if is_form {
+            check_token(route.right, &credentials, &form)?;
         }
         let query = asked.query.clone();
         let context = Context {
@@ -173,23 +191,21 @@ impl Console {
     }
 }
 
-/// A form counts when a page of ours sent it; one that acts for somebody carries the token of their session too. A
-/// program that shows who it is in a header has no cookie that a foreign page could use.
-fn check_form(
-    headers: &HeaderMap,
-    host: Host<'_>,
-    right: Right,
-    credentials: &Credentials,
-    form: &[u8],
-) -> Result<(), Problem> {
-    if headers.contains_key(AUTHORIZATION) {
+/// A form counts when a page of ours sent it. A program that shows who it is in a header has no cookie that a foreign page
+/// could use; where nobody needs to be anybody, the header says nothing.
+fn check_sender(headers: &HeaderMap, host: Host<'_>, right: Right) -> Result<(), Problem> {
+    if right != Right::None && headers.contains_key(AUTHORIZATION) {
         return Ok(());
     }
     match origin::of_form(headers, host) {
-        Sent::Here => {}
-        Sent::HereWithoutTls => return Err(Problem::BadQuery("signing in needs HTTPS here: this page came without")),
-        Sent::Elsewhere => return Err(Problem::ForeignForm),
+        Sent::Here => Ok(()),
+        Sent::HereWithoutTls => Err(Problem::BadQuery("signing in needs HTTPS here: this page came without")),
+        Sent::Elsewhere => Err(Problem::ForeignForm),
     }
+}
+
+/// One that acts for the session of a cookie carries the token of that session.
+fn check_token(right: Right, credentials: &Credentials, form: &[u8]) -> Result<(), Problem> {
     match &credentials.secret {
         Some(secret) if right != Right::None => {
             let token = field(form, "form_token").unwrap_or_default();
@@ -199,13 +215,27 @@ fn check_form(
     }
 }
 
-async fn read<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>) -> Result<Vec<u8>, Problem> {
+impl Forms {
+    /// The whole of a form. Errors: it is too long or too slow, or as many are being read as may be.
+    async fn read<B: Buf>(
+        &self,
+        right: Right,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Vec<u8>, Problem> {
+        let lane = if right == Right::None { &self.strangers } else { &self.own };
+        let _place = lane.places.try_acquire().map_err(|_| Problem::Crowded)?;
+        let reading = tokio::time::timeout(FORM_TIMEOUT, read(body, lane.max_bytes));
+        reading.await.map_err(|_| Problem::BadForm("it came too slowly"))?
+    }
+}
+
+async fn read<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>, max_bytes: usize) -> Result<Vec<u8>, Problem> {
     let mut form = Vec::new();
     let mut body = std::pin::pin!(body);
     while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|_| Problem::BadQuery("the form ended early"))?;
-        if form.len() + piece.remaining() > MAX_FORM_BYTES {
-            return Err(Problem::TooLong(MAX_FORM_BYTES));
+        let mut piece = piece.map_err(|_| Problem::BadForm("it ended early"))?;
+        if form.len() + piece.remaining() > max_bytes {
+            return Err(Problem::TooLong(max_bytes));
         }
         while piece.has_remaining() {
             let read = piece.chunk().len();
@@ -245,7 +275,6 @@ fn tell(shell: Shell, problem: &Problem, by_header: bool) -> Response {
     }
     match status {
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, RETRY)),
-        StatusCode::TOO_MANY_REQUESTS => drop(headers.insert(RETRY_AFTER, RETRY_SIGN_IN)),
         StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
         _ => {}
     }
@@ -260,7 +289,7 @@ fn tell(shell: Shell, problem: &Problem, by_header: bool) -> Response {
 #[cfg(test)]
 mod tests {
     use futures::stream;
-    use http::header::HOST;
+    use http::header::{HOST, ORIGIN};
 
     use super::*;
     use crate::console::{assets, routes::routes};
@@ -282,14 +311,18 @@ mod tests {
             rights: Rights::of_kubernetes(client),
             databases,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+            forms: Forms::default(),
         }
     }
 
-    async fn respond(console: &Console, method: &Method, path: &str) -> Response {
-        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+    /// With a body that must not be read.
+    async fn respond(console: &Console, method: &Method, path: &str, origin: &'static str) -> Response {
+        let value = HeaderValue::from_static;
+        let headers = HeaderMap::from_iter([(HOST, value("localhost")), (ORIGIN, value(origin))]);
         let hosts = console.hosts.clone();
-        let asked = Asked { path: path.to_owned(), query: String::new(), headers, hosts, peer: None };
-        console.respond(asked, method, stream::empty::<Result<&[u8], warp::Error>>()).await
+        let unread = stream::once(async { panic!("the form was read") });
+        let asked = Asked { path: path.to_owned(), query: String::new(), headers, hosts };
+        console.respond(asked, method, unread.map(Ok::<&[u8], warp::Error>)).await
     }
 
     #[tokio::test]
@@ -303,22 +336,39 @@ mod tests {
                 .replace("{issue}", "1")
                 .replace("{event}", "0123456789abcdef0123456789abcdef")
                 .replace("{file}", &assets::ICON.name);
-            let response = respond(&console, &route.method, &path).await;
+            if route.right == Right::None && route.method == Method::POST {
+                continue;
+            }
+            let response = respond(&console, &route.method, &path, "http://localhost").await;
             let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok()).unwrap_or_default();
-            // A form is refused: this one was not sent from a page of ours either.
-            let refused = place.contains("-/login") || response.status() == StatusCode::FORBIDDEN;
-            let shows = route.right == Right::None && route.method == Method::GET;
+            let refused = place.contains("-/login") || response.status() == StatusCode::UNAUTHORIZED;
+            let shows = route.right == Right::None;
             assert_eq!(refused, !shows, "{path}: {} {place}", response.status());
         }
-        let place = respond(&console, &Method::GET, "/web/shop/issues").await.headers()[LOCATION].clone();
+        let place = respond(&console, &Method::GET, "/web/shop/issues", "").await.headers()[LOCATION].clone();
         assert_eq!(place, "../../-/login?to=web%2Fshop%2Fissues");
     }
 
     #[tokio::test]
     async fn a_form_of_another_page_does_nothing() {
         let console = console();
-        for path in ["/-/login", "/-/logout"] {
-            assert_eq!(respond(&console, &Method::POST, path).await.status(), StatusCode::FORBIDDEN, "{path}");
+        for path in ["/-/login", "/-/logout", "/web/shop/issues/1"] {
+            let status = respond(&console, &Method::POST, path, "https://attacker.example").await.status();
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn forms_are_read_up_to_their_length_and_only_so_many_at_once() {
+        let forms = Forms::default();
+        let of =
+            |bytes: usize| stream::once(async move { Ok::<_, warp::Error>(bytes::Bytes::from(vec![b'x'; bytes])) });
+        for (right, most) in [(Right::None, 24 * 1024), (Right::UpdateIssues, 256 * 1024)] {
+            assert_eq!(forms.read(right, of(most)).await.unwrap().len(), most);
+            assert!(matches!(forms.read(right, of(most + 1)).await, Err(Problem::TooLong(_))));
+        }
+        let _taken = forms.strangers.places.acquire_many(256).await.unwrap();
+        assert!(matches!(forms.read(Right::None, of(1)).await, Err(Problem::Crowded)));
+        assert!(forms.read(Right::UpdateIssues, of(1)).await.is_ok());
     }
 }

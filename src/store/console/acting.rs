@@ -20,7 +20,7 @@ pub const MAX_COMMENT: usize = 4096;
 const BEGIN: &str = "\
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL search_path = pg_catalog, pg_temp;
-    SET LOCAL statement_timeout = '15s';
+    SET LOCAL statement_timeout = '8s';
     SET LOCAL lock_timeout = '5s';
     SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
@@ -177,7 +177,8 @@ impl Change {
     /// repeat what has no known outcome. `actor` is who the sign-in says.
     ///
     /// Errors: [`StoreError::Rejected`] for more issues than [`MAX_ISSUES`], a name or text that is empty or too long, and a
-    /// batch that was another action; [`StoreError::Busy`] when somebody held the issues for too long.
+    /// batch that was another action; [`StoreError::Busy`] when somebody held the issues for too long, or the operator has
+    /// not migrated the project yet.
     pub async fn act(
         &mut self,
         project: ProjectId,
@@ -197,8 +198,22 @@ impl Change {
             .bind(action.details().to_string())
             .bind(issues)
             .fetch_all(&mut *self.0)
-            .await?;
+            .await
+            .map_err(migrated_soon)?;
         rows.into_iter().map(|(issue, outcome)| Ok((issue, Outcome::from_column(&outcome)?))).collect()
+    }
+
+    /// Whether a batch deleted issues, and that can still be undone.
+    ///
+    /// Errors: [`StoreError::Busy`] where the operator has not migrated the project yet.
+    pub async fn is_deletion(&mut self, project: ProjectId, batch: Uuid) -> Result<bool, StoreError> {
+        let looking = format!(
+            "SELECT EXISTS (SELECT FROM {}.issue_activity WHERE batch = $1 AND kind = 'deleted')",
+            project.schema()
+        );
+        let found = sqlx::query_as(AssertSqlSafe(looking)).bind(batch).fetch_one(&mut *self.0).await;
+        let (is_deletion,): (bool,) = found.map_err(migrated_soon)?;
+        Ok(is_deletion)
     }
 
     /// Takes back what a batch did, where it is still as the batch made it; by id of the issue. One round trip.
@@ -209,7 +224,12 @@ impl Change {
             "SELECT issue_id, outcome, changed_by, changed_kind FROM {}.undo_action($1, $2) ORDER BY issue_id",
             project.schema()
         );
-        let rows = sqlx::query(AssertSqlSafe(undo)).bind(batch).bind(actor).fetch_all(&mut *self.0).await?;
+        let rows = sqlx::query(AssertSqlSafe(undo))
+            .bind(batch)
+            .bind(actor)
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(migrated_soon)?;
         let mut undone = Vec::with_capacity(rows.len());
         for row in &rows {
             let outcome: String = row.try_get("outcome")?;
@@ -226,5 +246,16 @@ impl Change {
             undone.push((row.try_get("issue_id")?, what));
         }
         Ok(Undo::Done(undone))
+    }
+}
+
+/// A schema without our functions or columns is one that the operator has not come to yet.
+fn migrated_soon(error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        // Function, column and table that are not there.
+        StoreError::Other { sqlstate: Some(sqlstate), .. } if matches!(&*sqlstate, "42883" | "42703" | "42P01") => {
+            StoreError::Busy { message: "the operator has not migrated this project yet".to_owned() }
+        }
+        error => error,
     }
 }

@@ -155,7 +155,7 @@ pub(super) struct Tables {
 /// Issues and events of one project.
 impl Snapshot {
     /// Whether the schema has what people decide about issues. Within a view of one moment that does not change.
-    pub(super) async fn is_migrated(&mut self, project: ProjectId) -> Result<bool, StoreError> {
+    pub async fn is_migrated(&mut self, project: ProjectId) -> Result<bool, StoreError> {
         if let Some((looked_at, migrated)) = self.migrated
             && looked_at == project
         {

@@ -498,7 +498,8 @@ impl Pass for ProjectPass<'_> {
             _ => None,
         };
         let console = self.context.console_url.as_deref();
-        let view = status::View { project: self.project, before: &before, observed, id: self.id, home, failure, console };
+        let view =
+            status::View { project: self.project, before: &before, observed, id: self.id, home, failure, console };
         Ok(self.context.report(self.project, &before, &status::build(&view, Timestamp::now())).await?)
     }
 }
