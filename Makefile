@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NAME ?= test
 
-.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-clock test-runner test-runner-doubles test-postgres test-cluster test-fuzz test-grouping test-scrub sdk-matrix test-browser crash-operator bench-operator bench-rotation bench-pipeline bench-ingest-memory bench-console lint crds images cluster-up cluster-down cluster-status clean
+.PHONY: help demo demo-down test test-unit test-health test-alerts test-first-day test-hostile test-rotation test-holders test-network-policies test-backends test-clock test-runner test-runner-doubles test-postgres test-cluster test-fuzz test-grouping test-scrub sdk-matrix test-browser test-oidc crash-operator bench-operator bench-rotation bench-pipeline bench-ingest-memory bench-console lint crds images cluster-up cluster-down cluster-status clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ sdk-matrix: ## 18 Sentry SDKs, old and new, send to a running ingest server (Deb
 
 test-browser: ## The demo's console in chromium: sign-in, triage by keys, hostile events, axe, without JavaScript (root)
 	@hack/test-browser.sh
+
+test-oidc: ## Sign-in to the console at a real OpenID provider, npm's oidc-provider, on loopback
+	@hack/test-oidc.sh
 
 crash-operator: ## Kill the operator at every step of its plans, about 15 minutes (root)
 	@hack/crash-operator.sh

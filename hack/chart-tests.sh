@@ -237,6 +237,21 @@ leads_a_route_of_a_gateway_to_the_console() {
         && grep -q 'hostnames is empty' <<<"$out"
 }
 
+# The OpenID provider of the console, as values.
+by_oidc=(console.oidc.issuer=https://login.example.com/team console.oidc.clientID=console console.oidc.existingSecret=console-oidc)
+
+sends_people_to_their_identity_provider_when_asked() {
+    local out
+    out=$(consoles Deployment) && ! grep -q 'oidc' <<<"$out" \
+        && out=$(consoles Deployment "${by_oidc[@]}" 'console.oidc.name=Team login' 'console.oidc.groupsPrefix=' 'console.oidc.scopes={openid,groups}') \
+        && grep -q -- '- "--oidc-issuer=https://login.example.com/team"$' <<<"$out" && grep -q -- '- "--oidc-client-id=console"$' <<<"$out" \
+        && grep -q -- '- "--oidc-name=Team login"$' <<<"$out" && grep -q -- '- "--oidc-groups-prefix="$' <<<"$out" \
+        && grep -q -- '- "--oidc-username-prefix=oidc:"$' <<<"$out" && [ "$(grep -c -- '--oidc-scope=' <<<"$out")" = 2 ] \
+        && grep -q 'mountPath: /etc/error-tracking/oidc$' <<<"$out" && grep -q 'secretName: console-oidc$' <<<"$out" \
+        && out=$(consoles NetworkPolicy "${by_oidc[@]}" 'networkPolicy.oidcPorts={8443}') && grep -q 'port: 8443}' <<<"$out" \
+        && out=$(consoles NetworkPolicy 'networkPolicy.oidcPorts={8443}') && ! grep -q 'port: 8443}' <<<"$out"
+}
+
 guards_a_console_of_several_pods_from_a_drain() {
     [ -n "$(consoles PodDisruptionBudget)" ] && [ -z "$(consoles PodDisruptionBudget console.replicaCount=1)" ] \
         && [ -z "$(consoles PodDisruptionBudget console.podDisruptionBudget.enabled=false)" ] \
@@ -435,6 +450,13 @@ console.ingress.tls.enabled=true|additional properties 'enabled' not allowed
 console.hosts={*.example.com}|at '/console/hosts/0'
 console.gateway.enabled=true|does not know gateway.networking.k8s.io/v1
 console.gateway.hostnames={Errors}|at '/console/gateway/hostnames/0'
+console.oidc.issuer=https://login.example.com|console.oidc.clientID is not set
+console.oidc.issuer=https://login.example.com,console.oidc.clientID=console|console.oidc.existingSecret is not set
+console.oidc.issuer=http://login.example.com|at '/console/oidc/issuer'
+console.oidc.issuer=https://user@login.example.com|at '/console/oidc/issuer'
+console.oidc.groupsPrefix=system:|at '/console/oidc/groupsPrefix'
+console.oidc.scopes={a b}|at '/console/oidc/scopes/0'
+console.oidc.clientSecret=x|additional properties 'clientSecret' not allowed
 console.extraArgs={--sign-in=none}|at '/console/extraArgs/0'
 networkPolicy.consoleFrom={ingress-nginx}|at '/networkPolicy/consoleFrom/0'
 networkPolicy.databasePorts={70000}|at '/networkPolicy/databasePorts/0'
@@ -494,6 +516,7 @@ chart_tests() {
         names_the_pages_of_a_project_in_its_status \
         leads_an_ingress_with_tls_to_the_console \
         leads_a_route_of_a_gateway_to_the_console \
+        sends_people_to_their_identity_provider_when_asked \
         guards_a_console_of_several_pods_from_a_drain \
         lets_everybody_reach_the_console_unless_peers_are_named \
         lets_the_console_ask_for_reviews_and_nothing_else \

@@ -1,8 +1,9 @@
 //! The console: web pages that list a project's errors and show one with its latest event.
 //!
-//! In come requests; out go pages rendered on the server, that need no script: the one they have presses their buttons by
-//! keys. It reads Postgres with a login that may SELECT, keep who is signed in, and act on errors by two functions. Who somebody is and what they may see, Kubernetes says
-//! (`TokenReview`, `SubjectAccessReview`). Without sign-in whoever reaches it sees everything: then it listens on loopback
+//! In come requests; out go pages rendered on the server, that need no script: the one they have presses their buttons
+//! by keys. It reads Postgres with a login that may SELECT, keep who is signed in, and act on errors by two functions.
+//! Who somebody is and what they may see, Kubernetes says (`TokenReview`, `SubjectAccessReview`); who somebody is, an
+//! OpenID provider may say as well. Without sign-in whoever reaches it sees everything: then it listens on loopback
 //! only. Called by `main`.
 //!
 //! `web` (the name asked by, `sign_in`, the route) → `handlers` (one a page) → `context` (`rights`, `databases`) →
@@ -32,12 +33,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub use self::sign_in::Mode as SignInMode;
+pub use self::sign_in::{Mode as SignInMode, OidcOptions};
 use self::{
     databases::Databases,
     metrics::Metrics,
     rights::Rights,
-    sign_in::SignIn,
+    sign_in::{BadIssuer, Oidc, SignIn},
     web::{Console, Forms, origin::Hosts, router::Router},
 };
 use crate::{server::probes, store::connection::ConnectionError, telemetry::Readiness};
@@ -55,6 +56,8 @@ pub struct Config {
     /// How people show who they are.
     #[arg(long, env = "ERROR_TRACKING_SIGN_IN", value_name = "HOW", default_value = "kubernetes")]
     pub sign_in: SignInMode,
+    #[command(flatten)]
+    pub oidc: OidcOptions,
     /// A name that the console answers to beside localhost, 127.0.0.1 and `[::1]`, without a port; for several, several times.
     #[arg(long = "host", env = "ERROR_TRACKING_HOSTS", value_name = "NAME", value_delimiter = ',')]
     pub hosts: Vec<String>,
@@ -75,6 +78,8 @@ pub enum Error {
     Listen { address: SocketAddr, source: io::Error },
     #[error("failed to find the Kubernetes API server, which reviews who signs in: {0}")]
     Kubernetes(#[from] kube::Error),
+    #[error(transparent)]
+    Oidc(#[from] BadIssuer),
     #[error("failed to read the database login: {0}")]
     Credentials(#[from] ConnectionError),
     #[error(transparent)]
@@ -123,8 +128,9 @@ pub async fn serve(
     // Whichever ends first ends the others: a console without probes would be killed, one without pages is none.
     let ended = shutdown.child_token();
     let router = Router::new(routes::routes())?;
+    let oidc = Oidc::new(config.oidc)?;
     let (sign_in, rights) = match client {
-        Some(client) => (SignIn::of_kubernetes(client.clone(), databases.clone()), Rights::of_kubernetes(client)),
+        Some(client) => (SignIn::of_kubernetes(client.clone(), oidc, databases.clone()), Rights::of_kubernetes(client)),
         None => (SignIn::Off, Rights::Everything),
     };
     let hosts = Hosts::new(&config.hosts);

@@ -28,6 +28,8 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}/keys",                             "keys",       Right::ReadKeys,   keys::list),
         route(GET,   "/-/login",                                                "login",      Right::None,       sign_in::ask),
         route(POST,  "/-/login",                                                "sign_in",    Right::None,       sign_in::begin),
+        route(GET,   "/-/oidc/start",                                           "oidc_start", Right::None,       sign_in::depart),
+        route(GET,   "/-/oidc/callback",                                        "oidc_end",   Right::None,       sign_in::arrive),
         route(GET,   "/-/help",                                                 "help",       Right::None,       help::show),
         route(POST,  "/-/help",                                                 "switch_keys", Right::None,      help::switch),
         route(POST,  "/-/undo/{namespace}/{project}",                           "undo",       Right::UpdateIssues, act::undo),

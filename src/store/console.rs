@@ -18,7 +18,7 @@ pub use self::{
     acting::{Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Resolution, Undo, Undone},
     activity::{Activity, Done, Happened, UndoneBy},
     keys::MAX_KEYS,
-    sessions::{Session, SessionDigest, User, begin_session, end_session, find_session},
+    sessions::{Session, SessionDigest, User, begin_session, begin_session_once, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},
 };
 use crate::{

@@ -16,8 +16,13 @@ pub struct Answer {
 impl Answer {
     /// Value of the header, empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
-        let named = |line: &&str| line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name));
-        self.head.lines().find(named).and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
+        self.headers(name).next().unwrap_or("")
+    }
+
+    /// Every value of the header, in their order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 

@@ -11,6 +11,9 @@ mod acting;
 mod client;
 mod databases;
 mod events;
+mod oidc;
+mod provider;
+mod real_provider;
 mod sign_in;
 mod world;
 

@@ -26,14 +26,14 @@ pub struct Cluster(Arc<Mutex<State>>);
 struct State {
     /// What was asked, in order: `token TOKEN`, `USER VERB SUBRESOURCE NAMESPACE/NAME`.
     asked: Vec<String>,
-    /// As rights are asked for: `USER VERB SUBRESOURCE NAMESPACE/NAME`, where an empty part stands for all.
+    /// Of users and groups: `WHO VERB SUBRESOURCE NAMESPACE/NAME`, where an empty part stands for all.
     rights: BTreeSet<String>,
     /// Whether it answers 403 to everything.
     refuses: bool,
 }
 
 impl Cluster {
-    fn start(rights: &[&str]) -> (Self, kube::Client) {
+    pub fn start(rights: &[&str]) -> (Self, kube::Client) {
         let cluster = Self::default();
         cluster.0.lock().unwrap().rights = rights.iter().map(|right| (*right).to_owned()).collect();
         let answering = cluster.clone();
@@ -79,9 +79,14 @@ impl Cluster {
             }
             "/apis/authorization.k8s.io/v1/subjectaccessreviews" => {
                 let name = spec["user"].as_str().unwrap();
-                assert_eq!(spec["uid"], json!(format!("{name}-uid")));
-                assert_eq!(spec["groups"], json!(["team", "system:authenticated"]));
-                assert_eq!(spec["extra"], json!({"node": ["n"]}));
+                let groups: Vec<String> = serde_json::from_value(spec["groups"].clone()).unwrap();
+                if name.starts_with("oidc:") {
+                    assert_eq!((spec.get("uid"), &spec["extra"]), (None, &json!({})));
+                } else {
+                    assert_eq!(spec["uid"], json!(format!("{name}-uid")));
+                    assert_eq!(groups, ["team", "system:authenticated"]);
+                    assert_eq!(spec["extra"], json!({"node": ["n"]}));
+                }
                 let asked = &spec["resourceAttributes"];
                 assert_eq!(
                     (&asked["group"], &asked["resource"]),
@@ -91,8 +96,10 @@ impl Cluster {
                 let [verb, subresource, namespace, object] = ["verb", "subresource", "namespace", "name"].map(part);
                 state.asked.push(format!("{name} {verb} {subresource} {namespace}/{object}"));
                 let wider = [format!("{namespace}/{object}"), format!("{namespace}/"), "/".to_owned()];
-                let allowed =
-                    wider.iter().any(|scope| state.rights.contains(&format!("{name} {verb} {subresource} {scope}")));
+                let allowed = groups.iter().map(String::as_str).chain([name]).any(|subject| {
+                    let right = |scope| format!("{subject} {verb} {subresource} {scope}");
+                    wider.iter().any(|scope| state.rights.contains(&right(scope)))
+                });
                 answer["status"] = json!({"allowed": allowed});
             }
             other => panic!("{other} was asked"),
@@ -105,7 +112,7 @@ impl Cluster {
     }
 
     /// What was asked since this was called last.
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use error_tracking_operator::{
-    console,
+    console::{self, OidcOptions},
     dsn::{ProjectId, PublicKey},
     grouping,
     protocol::event::{self, EventId, Receipt},
@@ -43,21 +43,27 @@ pub struct World {
     ingest: PgPool,
     probes: SocketAddr,
     secret: Secret,
+    stop: CancellationToken,
     _stop: DropGuard,
 }
 
 impl World {
     /// A console without sign-in.
     pub async fn start() -> Self {
-        Self::start_with(console::SignInMode::None, None).await
+        Self::start_with(console::SignInMode::None, OidcOptions::default(), None).await
     }
 
     /// A console that asks that API server.
     pub async fn with_sign_in(client: kube::Client) -> Self {
-        Self::start_with(console::SignInMode::Kubernetes, Some(client)).await
+        Self::with_provider(client, OidcOptions::default()).await
     }
 
-    async fn start_with(sign_in: console::SignInMode, client: Option<kube::Client>) -> Self {
+    /// A console that asks that API server, and that identity provider.
+    pub async fn with_provider(client: kube::Client, oidc: OidcOptions) -> Self {
+        Self::start_with(console::SignInMode::Kubernetes, oidc, Some(client)).await
+    }
+
+    async fn start_with(sign_in: console::SignInMode, oidc: OidcOptions, client: Option<kube::Client>) -> Self {
         let database = Database::create().await;
         let admin = Admin::connect(database.pool(), 1).await.unwrap();
         let project = admin.allocate_project(&shop(), None, DeletionPolicy::Retain).await.unwrap();
@@ -69,19 +75,15 @@ impl World {
         let network = Proxy::start(&format!("127.0.0.1:{}", database.connection.port));
         let secret = Secret::new(&database, network.address.port());
         secret.login(&admin, "first").await;
-        let listener = console::bind("127.0.0.1:0".parse().unwrap(), sign_in).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let probes = free_address();
-        let config = console::Config {
-            database: secret.folder.clone(),
-            listen: address,
-            probe_address: probes,
-            sign_in,
-            hosts: vec!["errors.example".to_owned()],
-        };
         let stop = CancellationToken::new();
-        tokio::spawn(console::serve(listener, config, client, stop.clone()));
-        Self { project, console: address, network, admin, database, ingest, probes, secret, _stop: stop.drop_guard() }
+        let (console, probes) = serve(&secret, sign_in, oidc, client, &stop).await;
+        let guard = stop.clone().drop_guard();
+        Self { project, console, network, admin, database, ingest, probes, secret, stop, _stop: guard }
+    }
+
+    /// Another pod of the console, with settings of its own: where its pages are.
+    pub async fn another_console(&self, client: kube::Client, oidc: OidcOptions) -> SocketAddr {
+        serve(&self.secret, console::SignInMode::Kubernetes, oidc, Some(client), &self.stop).await.0
     }
 
     /// The address of a page below the project's own.
@@ -169,6 +171,12 @@ impl World {
         );
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.pool()).await.unwrap();
         self.admin.ensure_console_role(&"first".into()).await.unwrap();
+    }
+
+    /// As the version before made the functions of sessions: a server that its operator has not migrated yet.
+    pub async fn before_arrivals(&self) {
+        let statement = "DROP FUNCTION errortracking.begin_session_once";
+        sqlx::raw_sql(statement).execute(&self.database.pool()).await.unwrap();
     }
 
     /// Without the console, as the version before did.
@@ -345,8 +353,24 @@ fn row(sent: &Value) -> Row {
     }
 }
 
+/// Starts a console on that Secret: where its pages and its probes are.
+async fn serve(
+    secret: &Secret,
+    sign_in: console::SignInMode,
+    oidc: OidcOptions,
+    client: Option<kube::Client>,
+    stop: &CancellationToken,
+) -> (SocketAddr, SocketAddr) {
+    let listener = console::bind("127.0.0.1:0".parse().unwrap(), sign_in).await.unwrap();
+    let (listen, probe_address) = (listener.local_addr().unwrap(), free_address());
+    let (database, hosts) = (secret.folder.clone(), vec!["errors.example".to_owned()]);
+    let config = console::Config { database, listen, probe_address, sign_in, oidc, hosts };
+    tokio::spawn(console::serve(listener, config, client, stop.clone()));
+    (listen, probe_address)
+}
+
 /// A port that nobody has at this moment.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -3,7 +3,7 @@
 use error_tracking_operator::store::{
     StoreError,
     admin::{DeletionPolicy, password_digest},
-    console::{Session, User, begin_session, end_session, find_session},
+    console::{Session, User, begin_session, begin_session_once, end_session, find_session},
     ingest::{Batch, Quarantined, Report, changed_settings, find_key, look_up_key, quarantine, report},
 };
 use jiff::Timestamp;
@@ -239,8 +239,8 @@ async fn the_console_reads_and_cannot_write_or_see_keys() {
     let refused = sqlx::query(AssertSqlSafe(update)).execute(&mut *transaction).await.unwrap_err();
     assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }));
     drop(transaction);
-    for hidden in
-        ["client_keys", "projects", "console_login", "console_sessions"].map(|table| format!("errortracking.{table}"))
+    for hidden in ["client_keys", "projects", "console_login", "console_sessions", "console_arrivals"]
+        .map(|table| format!("errortracking.{table}"))
     {
         let refused = sqlx::query(AssertSqlSafe(format!("SELECT FROM {hidden}"))).execute(&console).await.unwrap_err();
         assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }), "{hidden}");
@@ -328,4 +328,34 @@ async fn the_console_begins_and_ends_sessions_and_sees_no_others() {
     assert!(find_session(&console, [4; 32]).await.unwrap().is_some());
     assert!(find_session(&console, [205; 32]).await.unwrap().is_some());
     assert_eq!(find_session(&console, [100; 32]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_browser_brought_back_begins_one_session() {
+    let store = Store::create().await;
+    let role = store.admin.ensure_console_role(&"secret".into()).await.unwrap();
+    let console = store.database.pool_as(&role, "secret");
+    let user = User { name: "oidc:ada".to_owned(), uid: String::new(), groups: Vec::new(), extra: [].into() };
+    let expires_at = Timestamp::from_second(Timestamp::now().as_second() + 600).unwrap();
+    let session = Session { user, expires_at };
+    let begin =
+        async |arrival, digest| begin_session_once(&console, [arrival; 32], [digest; 32], &session).await.unwrap();
+    assert!(begin(9, 1).await);
+    assert!(!begin(9, 2).await);
+    end_session(&console, [1; 32]).await.unwrap();
+    assert!(!begin(9, 3).await, "its session has ended");
+    let found = async |digest| find_session(&console, [digest; 32]).await.unwrap();
+    assert_eq!([found(1).await, found(2).await, found(3).await], [None, None, None]);
+    // At once in two pods.
+    let (one, other) = tokio::join!(begin(8, 4), begin(8, 5));
+    assert!(one != other && found(if one { 4 } else { 5 }).await == Some(session.clone()));
+    assert_eq!(found(if one { 5 } else { 4 }).await, None);
+
+    // What is too old for the console is not kept.
+    let superuser = store.database.superuser();
+    sqlx::query("UPDATE errortracking.console_arrivals SET expires_at = now()").execute(&superuser).await.unwrap();
+    assert!(begin(7, 6).await);
+    let (kept,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM errortracking.console_arrivals").fetch_one(&superuser).await.unwrap();
+    assert_eq!(kept, 1);
 }

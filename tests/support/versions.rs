@@ -2,6 +2,8 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
+    DROP FUNCTION errortracking.begin_session_once;
+    DROP TABLE errortracking.console_arrivals;
     DROP FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session;
     DROP TABLE errortracking.console_sessions;
     DROP TABLE errortracking.floods;

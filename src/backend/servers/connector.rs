@@ -104,7 +104,7 @@ impl Service<Uri> for Connector {
 
 /// What is trusted: the public authorities; where a bundle is given, its certificates alone, as `caBundle` means in
 /// Kubernetes' own kinds. Who names a private authority wants nobody else to vouch for the server.
-pub(super) fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, ServerError> {
+pub fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, ServerError> {
     static PUBLIC: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = match ca_pem {
         Some(pem) => Arc::new(bundle(pem)?),

@@ -27,6 +27,7 @@ mod tests;
 
 pub use self::{
     allowed::AllowedBackends,
+    connector::tls,
     error::ServerError,
     gitlab::{Gitlab, GitlabKey, GitlabSettings},
     sentry::{ProjectSeen, Sentry, SentryKey},

@@ -16,8 +16,8 @@ use crate::store::{
     Mount, MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
     console::{
-        Change, Project, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session, end_session,
-        find_session,
+        Change, Project, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session, begin_session_once,
+        end_session, find_session,
     },
 };
 
@@ -133,6 +133,20 @@ impl Database {
         self.with_pool(|pool| {
             let session = session.clone();
             async move { begin_session(&pool, digest, &session).await }
+        })
+        .await
+    }
+
+    /// As [`Self::begin_session`], but once for each `arrival`: whether it was the first.
+    pub async fn begin_session_once(
+        &self,
+        arrival: SessionDigest,
+        digest: SessionDigest,
+        session: &Session,
+    ) -> Result<bool, StoreError> {
+        self.with_pool(|pool| {
+            let session = session.clone();
+            async move { begin_session_once(&pool, arrival, digest, &session).await }
         })
         .await
     }

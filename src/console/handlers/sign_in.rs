@@ -1,4 +1,5 @@
-//! `/-/login` and `/-/logout`: a pasted token begins a session, a button ends it.
+//! `/-/login`, `/-/oidc/…` and `/-/logout`: a pasted token or a way to the identity provider begins a session, a button
+//! ends it.
 
 use http::StatusCode;
 use secrecy::SecretString;
@@ -8,15 +9,15 @@ use crate::console::{
     context::Context,
     pages::SignInPage,
     problem::Problem,
-    sign_in::Refusal,
+    sign_in::{Arrival, Refusal},
     web::{
-        answer::{Either, Page, SeeOther},
+        answer::{Either, Page, SeeOther, WithCookies},
         request::{FromRequest, Request, field},
     },
 };
 
-/// Where to go on to, relative to the console's root.
 pub struct SignInRequest {
+    /// Where to go on to, relative to the console's root.
     to: String,
     token: Option<SecretString>,
 }
@@ -29,12 +30,27 @@ impl FromRequest for SignInRequest {
     }
 }
 
-pub async fn ask(context: Context, request: SignInRequest) -> Result<Page<SignInPage>, Problem> {
-    Ok(Page(SignInPage::new(context.shell, request.to, None)))
+/// A parameter that is there twice counts as it is there first.
+impl FromRequest for Arrival {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        let field = |name| field(request.query.as_bytes(), name);
+        Ok(Self {
+            state: field("state").unwrap_or_default(),
+            code: field("code").map(SecretString::from),
+            error: field("error"),
+            issuer: field("iss"),
+        })
+    }
 }
 
-/// On to the page that was asked for, or the form again with what was wrong.
-type Begun = Either<SeeOther, (StatusCode, Page<SignInPage>)>;
+pub async fn ask(context: Context, request: SignInRequest) -> Result<Page<SignInPage>, Problem> {
+    Ok(Page(SignInPage::new(context.shell, request.to, context.sign_in.provider(), None)))
+}
+
+/// The page again, with what was wrong.
+type Again = (StatusCode, Page<SignInPage>);
+/// On to the page that was asked for.
+type Begun = Either<SeeOther, Again>;
 
 pub async fn begin(context: Context, request: SignInRequest) -> Result<Begun, Problem> {
     let token = request.token.ok_or(Problem::BadQuery("the form has no field called token"))?;
@@ -44,12 +60,49 @@ pub async fn begin(context: Context, request: SignInRequest) -> Result<Begun, Pr
             let place = format!("{}{}", context.shell.root, request.to);
             Ok(Either::This(SeeOther { place, cookie: Some(cookie) }))
         }
-        Err(refusal @ Refusal::NotValid) => {
-            let page = SignInPage::new(context.shell, request.to, Some(&refusal));
-            Ok(Either::That(Box::new((StatusCode::UNAUTHORIZED, Page(page)))))
-        }
+        Err(refusal @ Refusal::NotValid) => Ok(Either::That(again(context, request.to, &refusal))),
         Err(other) => Err(other.into()),
     }
+}
+
+/// To the identity provider. From a link, as the policy of our pages lets no form lead there.
+pub async fn depart(context: Context, request: SignInRequest) -> Result<Begun, Problem> {
+    let departed = context.sign_in.depart(request.to.clone(), context.asked.host()?, context.now).await;
+    match departed {
+        Ok(Some((place, cookie))) => Ok(Either::This(SeeOther { place, cookie: Some(cookie) })),
+        Ok(None) => Err(Problem::NotFound("page")),
+        Err(refusal @ Refusal::Oidc(_)) => Ok(Either::That(again(context, request.to, &refusal))),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Back from the identity provider.
+pub async fn arrive(context: Context, arrival: Arrival) -> Result<Either<WithCookies<SeeOther, 2>, Again>, Problem> {
+    let Context { sign_in, asked, now, .. } = &context;
+    let arrived = sign_in.arrive(&arrival, &asked.headers, asked.host()?, *now).await;
+    match arrived {
+        // The cookie is the browser's: it may say anything.
+        Ok(Some(begun)) => {
+            let to = if leads_here(&begun.to) { begun.to.as_str() } else { "" };
+            let onwards = SeeOther { place: format!("{}{to}", context.shell.root), cookie: None };
+            Ok(Either::This(WithCookies(onwards, begun.cookies)))
+        }
+        Ok(None) => Err(Problem::NotFound("page")),
+        Err(refusal @ Refusal::Oidc(_)) => Ok(Either::That(again(context, String::new(), &refusal))),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn again(context: Context, to: String, refusal: &Refusal) -> Box<Again> {
+    let status = match refusal {
+        Refusal::Oidc(error) if error.is_ours() => {
+            tracing::warn!(%error, "Could not sign anybody in with the identity provider.");
+            StatusCode::BAD_GATEWAY
+        }
+        _ => StatusCode::UNAUTHORIZED,
+    };
+    let page = SignInPage::new(context.shell, to, context.sign_in.provider(), Some(refusal));
+    Box::new((status, Page(page)))
 }
 
 pub async fn end(context: Context, (): ()) -> Result<SeeOther, Problem> {

@@ -1,4 +1,4 @@
-//! The cookie of a session: its secret, its name, its attributes. Pure.
+//! Our cookies: their names and attributes, and the secret of a session. Pure.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
@@ -7,10 +7,61 @@ use jiff::SignedDuration;
 use super::sha256;
 use crate::{console::web::origin::Host, store::console::SessionDigest};
 
-/// Over HTTPS: with this prefix a browser takes it from our host alone, and over nothing else.
-const NAME: &str = "__Host-errortracking";
-/// On loopback, where there is no HTTPS and so no such prefix.
-const NAME_ON_LOOPBACK: &str = "errortracking";
+/// What a cookie of ours holds.
+#[derive(Clone, Copy)]
+pub(super) enum Cookie {
+    /// The secret of a session.
+    Session,
+    /// What the browser brings back from the identity provider.
+    Departure,
+}
+
+impl Cookie {
+    /// Over HTTPS with a prefix, by which a browser takes it from our host alone, and over nothing else. On loopback
+    /// there is no HTTPS and so no such prefix.
+    fn name(self, host: Host<'_>) -> &'static str {
+        match (self, host.is_loopback) {
+            (Self::Session, false) => "__Host-errortracking",
+            (Self::Session, true) => "errortracking",
+            (Self::Departure, false) => "__Host-errortracking-oidc",
+            (Self::Departure, true) => "errortracking-oidc",
+        }
+    }
+
+    /// `Set-Cookie` with a value of ours, for that long. `Lax`: a link from a chat or a mail, and the identity
+    /// provider's redirect, arrive with it; a form of another page does not.
+    pub(super) fn set(self, host: Host<'_>, value: &str, lasts: SignedDuration) -> HeaderValue {
+        let secure = if host.is_loopback { "" } else { "; Secure" };
+        let (name, seconds) = (self.name(host), lasts.as_secs().max(0));
+        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+        // All of it is ASCII that we wrote.
+        let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        header.set_sensitive(true);
+        header
+    }
+
+    /// `Set-Cookie` that takes it out of the browser.
+    pub(super) fn removed(self, host: Host<'_>) -> HeaderValue {
+        self.set(host, "", SignedDuration::ZERO)
+    }
+
+    /// What `read` makes of the request's cookies of this name, in their order.
+    pub(super) fn values<T>(self, headers: &HeaderMap, host: Host<'_>, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(found, _)| *found == self.name(host))
+            .filter_map(|(_, value)| read(value))
+            .take(MAX_COOKIES)
+            .collect()
+    }
+}
+
+/// Cookies of one name that are looked at; a browser sends one.
+const MAX_COOKIES: usize = 3;
 
 /// What only the browser and the request know. 256 random bits.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,43 +91,17 @@ impl Secret {
         sha256(self.form_token().as_bytes()) == sha256(token.as_bytes())
     }
 
-    /// `Set-Cookie` for a session that ends after `lasts`. `Lax`: a link from a chat or a mail arrives signed in, a form
-    /// of another page does not.
+    /// `Set-Cookie` for a session that ends after `lasts`.
     #[must_use]
     pub fn cookie(&self, host: Host<'_>, lasts: SignedDuration) -> HeaderValue {
-        header(host, &BASE64_URL_SAFE_NO_PAD.encode(self.0), lasts.as_secs().max(0))
+        Cookie::Session.set(host, &BASE64_URL_SAFE_NO_PAD.encode(self.0), lasts)
     }
 }
 
-/// Takes the cookie out of the browser.
-#[must_use]
-pub fn removed(host: Host<'_>) -> HeaderValue {
-    header(host, "", 0)
-}
-
-/// The secret of the request's first cookie of our name that holds one.
+/// The secret of the request's first cookie of a session that holds one.
 pub fn secret(headers: &HeaderMap, host: Host<'_>) -> Option<Secret> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(found, _)| *found == name(host))
-        .find_map(|(_, value)| BASE64_URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok().map(Secret))
-}
-
-fn name(host: Host<'_>) -> &'static str {
-    if host.is_loopback { NAME_ON_LOOPBACK } else { NAME }
-}
-
-fn header(host: Host<'_>, value: &str, seconds: i64) -> HeaderValue {
-    let secure = if host.is_loopback { "" } else { "; Secure" };
-    let text = format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", name(host));
-    // All of it is ASCII that we wrote.
-    let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-    header.set_sensitive(true);
-    header
+    let read = |value: &str| BASE64_URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok().map(Secret);
+    Cookie::Session.values(headers, host, read).into_iter().next()
 }
 
 #[cfg(test)]

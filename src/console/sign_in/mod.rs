@@ -1,12 +1,14 @@
-//! Who is at the other end: by a token that the API server knows, or by the session that such a token began.
+//! Who is at the other end: by a token that the API server knows, or by the session that such a token or an identity
+//! provider began.
 //!
-//! In come a request's headers, or a token that somebody pasted; out go a [`Caller`], or a new session and its cookie.
-//! A token counts when `TokenReview` says that it was made for [`AUDIENCE`]: one for the API server itself is refused, so
-//! that nobody hands their access to the cluster to this process. Sessions are in Postgres (`store::console`); nothing
-//! is kept here that another pod would need. Used by `web` for every request, and by the handlers of `/-/login` and
-//! `/-/logout`.
+//! In come a request's headers, a token that somebody pasted, or what a browser brought back from the provider
+//! (`oidc`); out go a [`Caller`], or a new session and its cookie. A token counts when `TokenReview` says that it was
+//! made for [`AUDIENCE`]: one for the API server itself is refused, so that nobody hands their access to the cluster to
+//! this process. Sessions are in Postgres (`store::console`); nothing is kept here that another pod would need. Used by
+//! `web` for every request, and by the handlers of `/-/login`, `/-/oidc/…` and `/-/logout`.
 
 mod cookie;
+mod oidc;
 mod reviews;
 
 use std::{sync::Arc, time::Duration};
@@ -18,8 +20,16 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Semaphore, time::timeout};
 
-use self::reviews::{Known, Tokens};
-pub use self::{cookie::Secret, reviews::Unreviewed};
+use self::{
+    cookie::Cookie,
+    oidc::Departure,
+    reviews::{Known, Tokens},
+};
+pub use self::{
+    cookie::Secret,
+    oidc::{Arrival, BadIssuer, Oidc, OidcError, OidcOptions},
+    reviews::Unreviewed,
+};
 use super::{
     auth::Caller,
     databases::{Databases, SESSION_CONNECTIONS},
@@ -53,7 +63,7 @@ const MAX_BRIDGED: usize = 10_000;
 /// How people show who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
-    /// By tokens that the Kubernetes API server reviews.
+    /// By tokens that the Kubernetes API server reviews, and by an OpenID provider where one is set up.
     #[default]
     Kubernetes,
     /// Not at all: whoever reaches the address sees every project. On loopback only.
@@ -70,6 +80,7 @@ pub enum SignIn {
 
 pub struct SignedIn {
     tokens: Tokens,
+    oidc: Option<Oidc>,
     databases: Databases,
     turns: Semaphore,
     bridged: Recent<SessionDigest, Session>,
@@ -82,11 +93,21 @@ pub struct Credentials {
     pub secret: Option<Secret>,
 }
 
-/// Why no session came of a token.
+/// A session has begun for whoever came back from the identity provider.
+pub struct Begun {
+    /// Where to go on to, relative to the console's root.
+    pub to: String,
+    /// `Set-Cookie`: the session's cookie comes, that of the way to the provider goes.
+    pub cookies: [HeaderValue; 2],
+}
+
+/// Why no session came of a token, or of a way to the identity provider.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     #[error("the token is not valid for the audience {AUDIENCE}, or it has expired")]
     NotValid,
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     #[error(transparent)]
     Unreviewed(#[from] Unreviewed),
     #[error(transparent)]
@@ -95,9 +116,16 @@ pub enum Refusal {
 
 impl SignIn {
     #[must_use]
-    pub fn of_kubernetes(client: Client, databases: Databases) -> Self {
+    pub fn of_kubernetes(client: Client, oidc: Option<Oidc>, databases: Databases) -> Self {
         let (tokens, bridged) = (Tokens::new(client), Recent::new(BRIDGED, MAX_BRIDGED));
-        Self::On(Arc::new(SignedIn { tokens, databases, turns: Semaphore::new(AT_ONCE), bridged }))
+        Self::On(Arc::new(SignedIn { tokens, oidc, databases, turns: Semaphore::new(AT_ONCE), bridged }))
+    }
+
+    /// What people call the identity provider, where there is one.
+    #[must_use]
+    pub fn provider(&self) -> Option<&str> {
+        let Self::On(signed_in) = self else { return None };
+        signed_in.oidc.as_ref().map(Oidc::name)
     }
 
     /// Who sent these headers. An `Authorization` header counts before a cookie; a cookie of a session that is over is
@@ -146,13 +174,58 @@ impl SignIn {
         Ok(secret.cookie(host, expires_at.duration_since(now)))
     }
 
-    /// Ends the session of the request on the server: a copy of the cookie is worth nothing while Postgres answers. The value of
-    /// `Set-Cookie` that takes it out of the browser.
+    /// Sends a browser to the identity provider, which sends it back within [`oidc::LASTS`]: the address to go to, and
+    /// the value of `Set-Cookie`. `None`: there is no provider.
+    pub async fn depart(
+        &self,
+        to: String,
+        host: Host<'_>,
+        now: Timestamp,
+    ) -> Result<Option<(String, HeaderValue)>, Refusal> {
+        let Some((_, oidc)) = self.with_provider() else { return Ok(None) };
+        let departure = Departure::new(rand::random(), now, to);
+        let place = oidc.place(&departure, host).await?;
+        Ok(Some((place, Cookie::Departure.set(host, &departure.encode(), oidc::LASTS))))
+    }
+
+    /// Begins a session for whoever came back from the identity provider. `None`: there is none.
+    pub async fn arrive(
+        &self,
+        arrival: &Arrival,
+        headers: &HeaderMap,
+        host: Host<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Begun>, Refusal> {
+        let Some((signed_in, oidc)) = self.with_provider() else { return Ok(None) };
+        let departures = Cookie::Departure.values(headers, host, Departure::decode);
+        let ours = departures.into_iter().find(|departure| departure.has_state(&arrival.state));
+        let departure = ours.filter(|departure| !departure.is_over(now)).ok_or(OidcError::NotBegun)?;
+        let user = oidc.user(&departure, arrival, host, now).await?;
+        // The id token's own end is that of its delivery, some minutes.
+        let session = Session { user, expires_at: now + LONGEST };
+        let secret = Secret::random();
+        let database = signed_in.databases.sessions();
+        if !database.begin_session_once(departure.digest(), secret.digest(), &session).await? {
+            return Err(OidcError::NotBegun.into());
+        }
+        signed_in.end(headers, host).await?;
+        tracing::info!(user = session.user.name, until = %session.expires_at, "Signed in.");
+        let cookies = [secret.cookie(host, LONGEST), Cookie::Departure.removed(host)];
+        Ok(Some(Begun { to: departure.into_place(), cookies }))
+    }
+
+    /// Ends the session of the request on the server: a copy of the cookie is worth nothing while Postgres answers. The
+    /// value of `Set-Cookie` that takes it out of the browser.
     pub async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<HeaderValue, StoreError> {
         if let Self::On(signed_in) = self {
             signed_in.end(headers, host).await?;
         }
-        Ok(cookie::removed(host))
+        Ok(Cookie::Session.removed(host))
+    }
+
+    fn with_provider(&self) -> Option<(&SignedIn, &Oidc)> {
+        let Self::On(signed_in) = self else { return None };
+        signed_in.oidc.as_ref().map(|oidc| (&**signed_in, oidc))
     }
 }
 

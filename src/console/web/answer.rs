@@ -22,7 +22,7 @@ pub struct Page<T>(pub T);
 /// JSON as it is stored. Nothing of it runs: not HTML, not sniffed, and the policy forbids the rest.
 pub struct Json(pub Vec<u8>);
 
-/// A form is done: on to another address, relative to the one asked for, by GET.
+/// On to another address by GET, relative to the one asked for, or away from here.
 pub struct SeeOther {
     pub place: String,
     /// `Set-Cookie`
@@ -49,6 +49,19 @@ impl Answer for SeeOther {
         }
         if let Some(cookie) = self.cookie {
             response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+}
+
+/// An answer that sets these cookies.
+pub struct WithCookies<A, const N: usize>(pub A, pub [HeaderValue; N]);
+
+impl<A: Answer, const N: usize> Answer for WithCookies<A, N> {
+    fn into_response(self) -> Result<Response, Problem> {
+        let mut response = self.0.into_response()?;
+        for cookie in self.1 {
+            response.headers_mut().append(SET_COOKIE, cookie);
         }
         Ok(response)
     }

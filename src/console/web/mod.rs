@@ -307,7 +307,7 @@ mod tests {
         Console {
             router: Router::new(routes()).unwrap(),
             hosts: Hosts::default(),
-            sign_in: SignIn::of_kubernetes(client.clone(), databases.clone()),
+            sign_in: SignIn::of_kubernetes(client.clone(), None, databases.clone()),
             rights: Rights::of_kubernetes(client),
             databases,
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),

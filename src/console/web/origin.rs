@@ -73,7 +73,9 @@ pub fn of_form(headers: &HeaderMap, host: Host<'_>) -> Sent {
     }
 }
 
-fn is_loopback(name: &str) -> bool {
+/// Whether it is this machine under a name or an address; IPv6 without brackets.
+#[must_use]
+pub fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

@@ -274,6 +274,7 @@ impl Admin {
         let grants = format!(
             "ALTER ROLE {role} SET default_transaction_read_only = on;
              ALTER ROLE {role} SET search_path = pg_catalog, pg_temp;
+             GRANT EXECUTE ON FUNCTION errortracking.begin_session_once TO {role};
              GRANT USAGE ON SCHEMA errortracking TO {role};
              GRANT SELECT ON errortracking.console_projects, errortracking.console_client_keys TO {role};
              GRANT EXECUTE ON FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session

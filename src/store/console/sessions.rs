@@ -45,6 +45,41 @@ pub async fn begin_session(pool: &PgPool, digest: SessionDigest, session: &Sessi
     Ok(transaction.commit().await?)
 }
 
+/// As [`begin_session`], but once for each `arrival`, the SHA-256 of what a browser brought back from an identity
+/// provider: whether it was the first.
+pub async fn begin_session_once(
+    pool: &PgPool,
+    arrival: SessionDigest,
+    digest: SessionDigest,
+    session: &Session,
+) -> Result<bool, StoreError> {
+    let Session { user, expires_at } = session;
+    let extra = serde_json::to_string(&user.extra).map_err(|error| unreadable(&error))?;
+    let mut transaction = pool.begin_with(READ_WRITE).await?;
+    let (first,): (bool,) =
+        sqlx::query_as("SELECT errortracking.begin_session_once($1, $2, $3, $4, $5, $6::jsonb, $7)")
+            .bind(&arrival[..])
+            .bind(&digest[..])
+            .bind(&user.name)
+            .bind(&user.uid)
+            .bind(&user.groups)
+            .bind(extra)
+            .bind(Timestamptz::from(*expires_at))
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(not_migrated)?;
+    transaction.commit().await?;
+    Ok(first)
+}
+
+/// A function that is not there yet comes with the next migration.
+fn not_migrated(error: sqlx::Error) -> StoreError {
+    match error.into() {
+        StoreError::Other { message, sqlstate: Some(code) } if code == "42883" => StoreError::Unavailable { message },
+        other => other,
+    }
+}
+
 /// The session of that digest; `None`: there is none, or it is over.
 pub async fn find_session(pool: &PgPool, digest: SessionDigest) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query(
