@@ -15,6 +15,7 @@ mod auth;
 mod context;
 mod databases;
 mod handlers;
+mod lookup;
 mod metrics;
 mod moved;
 mod pages;

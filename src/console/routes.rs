@@ -5,7 +5,9 @@ use http::Method;
 
 use super::{
     auth::Right,
-    handlers::{act, asset, event, help, issue, issues, keys, project, projects, sign_in},
+    handlers::{
+        act, asset, event, events, go, health, help, issue, issues, keys, project, projects, releases, setup, sign_in,
+    },
     web::router::{Route, route},
 };
 
@@ -23,9 +25,17 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}/issues/{issue}",                   "issue",      Right::ReadIssues, issue::show),
         route(POST,  "/{namespace}/{project}/issues",                           "act_issues", Right::UpdateIssues, act::on_issues),
         route(POST,  "/{namespace}/{project}/issues/{issue}",                   "act_issue",  Right::UpdateIssues, act::on_issue),
+        route(GET,   "/{namespace}/{project}/issues/{issue}/events",            "events",     Right::ReadEvents, events::list),
+        route(GET,   "/{namespace}/{project}/issues/{issue}/events/latest",     "latest",     Right::ReadEvents, events::latest),
+        route(GET,   "/{namespace}/{project}/issues/{issue}/events/oldest",     "oldest",     Right::ReadEvents, events::oldest),
         route(GET,   "/{namespace}/{project}/issues/{issue}/events/{event}",    "event",      Right::ReadEvents, issue::show_event),
         route(GET,   "/{namespace}/{project}/events/{event}/json",              "event_json", Right::ReadEvents, event::json),
         route(GET,   "/{namespace}/{project}/keys",                             "keys",       Right::ReadKeys,   keys::list),
+        route(GET,   "/{namespace}/{project}/health",                           "health",     Right::ReadIssues, health::show),
+        route(GET,   "/{namespace}/{project}/releases",                         "releases",   Right::ReadIssues, releases::list),
+        route(GET,   "/{namespace}/{project}/setup",                            "setup",      Right::ReadIssues, setup::show),
+        route(GET,   "/-/go",                                                   "go",         Right::ReadIssues, go::find),
+        route(GET,   "/-/e/{event}",                                            "find_event", Right::ReadEvents, go::event),
         route(GET,   "/-/login",                                                "login",      Right::None,       sign_in::ask),
         route(POST,  "/-/login",                                                "sign_in",    Right::None,       sign_in::begin),
         route(GET,   "/-/oidc/start",                                           "oidc_start", Right::None,       sign_in::depart),

@@ -3,7 +3,10 @@
 
 mod acting;
 mod activity;
+mod deliveries;
+mod events;
 mod keys;
+mod releases;
 mod sessions;
 mod snapshot;
 
@@ -17,7 +20,10 @@ use jiff::Timestamp;
 pub use self::{
     acting::{Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Resolution, Undo, Undone},
     activity::{Activity, Done, Happened, UndoneBy},
+    deliveries::{Deliveries, Reception},
+    events::{ListedEvent, Towards},
     keys::MAX_KEYS,
+    releases::Release,
     sessions::{Session, SessionDigest, User, begin_session, begin_session_once, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},
 };
@@ -62,11 +68,21 @@ pub struct ProjectSummary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectNumbers {
     pub unresolved: u64,
-    /// In the hours asked for.
-    pub events: u64,
-    pub last_event: Option<Timestamp>,
+    /// Unresolved ones that were first seen in the hours asked for.
+    pub new: u64,
+    /// Events by hour, of those hours.
+    pub hours: Vec<(Timestamp, u64)>,
+    pub reception: Reception,
     /// Seen in its issues, by name.
     pub platforms: Vec<String>,
+}
+
+impl ProjectNumbers {
+    /// In the hours asked for.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.hours.iter().map(|(_, events)| events).sum()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,17 +316,26 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        EventKey { received_at: self.received_at, event_id: self.event_id }
+    }
+
     /// The JSON that the client sent. Errors: not zstd, longer than any event may be, a dictionary that
     /// this version does not have.
     pub fn json(&self) -> io::Result<Vec<u8>> {
+        self.json_within(MAX_CLEANED_BYTES)
+    }
+
+    /// The same, if it has at most so many bytes.
+    pub fn json_within(&self, most: usize) -> io::Result<Vec<u8>> {
         if let Some(dictionary) = self.dictionary {
             return Err(io::Error::other(format!("dictionary {dictionary} is not known")));
         }
-        let limit = MAX_CLEANED_BYTES as u64;
         let mut json = Vec::new();
-        zstd::Decoder::new(&*self.payload)?.take(limit + 1).read_to_end(&mut json)?;
-        if json.len() > MAX_CLEANED_BYTES {
-            return Err(io::Error::other(format!("longer than {limit} bytes")));
+        zstd::Decoder::new(&*self.payload)?.take(most as u64 + 1).read_to_end(&mut json)?;
+        if json.len() > most {
+            return Err(io::Error::other(format!("longer than {most} bytes")));
         }
         Ok(json)
     }

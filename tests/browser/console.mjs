@@ -129,8 +129,12 @@ for (const scheme of ["light", "dark"]) {
   await look(page, `empty-${scheme}`);
   await page.goto(`${BASE}web/none/issues`);
   await look(page, `not-found-${scheme}`);
-  await page.goto(`${BASE}shop/shop/keys`);
-  await look(page, `keys-${scheme}`);
+  for (const part of ["keys", "health", "setup", "releases", "issues/1/events"]) {
+    await page.goto(`${BASE}shop/shop/${part}`);
+    await look(page, `${part.replaceAll("/", "-")}-${scheme}`);
+  }
+  await page.goto(`${BASE}-/go?q=SHOP-999999`);
+  await look(page, `go-${scheme}`);
   await page.goto(BASE);
   await look(page, `projects-${scheme}`);
   for (const [width, height] of [[320, 640], [640, 400]]) {

@@ -224,7 +224,7 @@ async fn each_right_is_asked_about_before_anything_is_read() {
     assert!(numbers.status == 200 && numbers.body.contains("CheckoutFailed"), "{}", numbers.body);
     assert!(!numbers.body.contains("shop.views") && !numbers.body.contains("ada@example.org"), "{}", numbers.body);
     assert!(numbers.body.contains("--subresource=events -n web"), "{}", numbers.body);
-    assert_eq!(cluster.asked(), ["ada get issues web/shop", "ada get events web/shop", "ada update issues web/shop"]);
+    assert_eq!(cluster.asked(), ["ada get events web/shop", "ada get issues web/shop", "ada update issues web/shop"]);
     assert_eq!(page(&world, &ada, "/web/shop/keys").await.status, 404);
     assert!(page(&world, &bob, "/web/shop/issues/1").await.body.contains("ada@example.org"));
     assert_eq!(page(&world, &bob, "/web/shop/keys").await.status, 200);

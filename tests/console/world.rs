@@ -15,7 +15,7 @@ use error_tracking_operator::{
     store::{
         Admin,
         admin::{DeletionPolicy, KeyIdentity, KeyObjects, Location, ProjectIdentity},
-        ingest::{Batch, EventKind, RefusedKey, Report, Row, ingest_batch, report},
+        ingest::{Batch, EventKind, OutcomeRow, RefusedKey, Report, Row, SessionRow, ingest_batch, report},
     },
 };
 use jiff::Timestamp;
@@ -100,6 +100,20 @@ impl World {
     /// Stores events in one batch, as ingest does; their ids.
     pub async fn send(&self, events: &[Value]) -> Vec<EventId> {
         store(&self.ingest, self.project, events).await
+    }
+
+    /// Counts what became of what was sent.
+    pub async fn tell(&self, outcomes: &[OutcomeRow]) {
+        self.apply(&Batch { stream: Uuid::new_v4(), sequence: 1, outcomes, ..Batch::default() }).await;
+    }
+
+    /// Counts sessions.
+    pub async fn health(&self, sessions: &[SessionRow]) {
+        self.apply(&Batch { stream: Uuid::new_v4(), sequence: 1, sessions, ..Batch::default() }).await;
+    }
+
+    async fn apply(&self, batch: &Batch<'_>) {
+        assert!(ingest_batch(&self.ingest, self.project, batch).await.unwrap().applied);
     }
 
     /// Keys in every state; one that is active was used, and something is sent with one that was revoked.

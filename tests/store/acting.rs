@@ -519,7 +519,7 @@ async fn a_deleted_issue_is_hidden_and_comes_back_by_undo_or_goes_after_a_day() 
         let mut snapshot = world.snapshot().await;
         snapshot.projects(Timestamp::UNIX_EPOCH).await.unwrap().remove(0).numbers.unwrap()
     };
-    assert_eq!((numbers().await.unresolved, numbers().await.events), (1, 1));
+    assert_eq!((numbers().await.unresolved, numbers().await.events()), (1, 1));
     assert_eq!(world.act(&[1, 2], Action::Reopen).await.0, [Outcome::Gone; 2]);
 
     // The same error again is a new issue. After an undo that keeps what came to it.
@@ -531,7 +531,7 @@ async fn a_deleted_issue_is_hidden_and_comes_back_by_undo_or_goes_after_a_day() 
     world.send(&[row(1), row(2), row(3)]).await;
     assert_eq!(world.issue(1).await.unwrap().events, 4);
     assert_eq!((world.issue(3).await.unwrap().events, world.issue(5).await.unwrap().events), (1, 2));
-    assert_eq!(numbers().await.events, 8);
+    assert_eq!(numbers().await.events(), 8);
 
     world.change(&[1, 3], Action::Delete).await;
     world.store.execute(world.shop, "INSERT INTO {schema}.expired_issues VALUES (7)").await;

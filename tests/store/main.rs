@@ -16,6 +16,7 @@ mod ingest;
 mod instances;
 mod key_secrets;
 mod keys;
+mod pages;
 mod projects;
 mod refused;
 mod reports;

@@ -16,8 +16,8 @@ use crate::store::{
     Mount, MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
     console::{
-        Change, Project, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session, begin_session_once,
-        end_session, find_session,
+        Change, Project, ProjectAddress, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session,
+        begin_session_once, end_session, find_session,
     },
 };
 
@@ -102,6 +102,19 @@ impl Database {
         let mut projects = self.within(self.patience(), reading).await?;
         projects.retain(|summary| self.may_speak_about(&summary.project));
         Ok(projects)
+    }
+
+    /// Where the projects are that it may speak about.
+    pub async fn addresses(&self) -> Result<Vec<ProjectAddress>, StoreError> {
+        let reading = async {
+            let mut snapshot = self.snapshot().await?;
+            let addresses = snapshot.addresses().await?;
+            snapshot.end().await?;
+            Ok::<_, StoreError>(addresses)
+        };
+        let mut addresses = self.within(self.patience(), reading).await?;
+        addresses.retain(|address| self.may_hold(&Wanted::Address(address.clone())));
+        Ok(addresses)
     }
 
     /// Whether it could hold that project at all.

@@ -109,6 +109,7 @@ impl ListedProject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::console::Reception;
 
     fn summary(id: u64, name: &str, server: Option<&str>, unresolved: Option<u64>) -> ProjectSummary {
         let project = Project {
@@ -121,8 +122,9 @@ mod tests {
         };
         let numbers = unresolved.map(|unresolved| ProjectNumbers {
             unresolved,
-            events: 0,
-            last_event: None,
+            new: 0,
+            hours: Vec::new(),
+            reception: Reception::default(),
             platforms: Vec::new(),
         });
         ProjectSummary { project, numbers }

@@ -35,7 +35,7 @@ use crate::{
     store::{
         Mount, MountedPool, StoreError,
         connection::ConnectionError,
-        console::{Project, ProjectSummary, Snapshot, Wanted},
+        console::{Project, ProjectAddress, ProjectSummary, Snapshot, Wanted},
     },
     telemetry::Readiness,
 };
@@ -109,6 +109,21 @@ impl Databases {
             projects: None,
         }));
         Ok(Listing::new(listed))
+    }
+
+    /// Where projects are, by namespace and name, and whether a database did not say. Fails when none does.
+    pub async fn addresses(&self) -> Result<(BTreeSet<ProjectAddress>, bool), StoreError> {
+        let (others, unreadable) = self.others();
+        let databases: Vec<_> = [self.0.own.clone()].into_iter().chain(others.into_values()).collect();
+        let asking = databases.iter().map(async |database| {
+            if database.answers() || databases.len() == 1 { database.addresses().await } else { Err(away()) }
+        });
+        let mut answers = join_all(asking).await;
+        if answers.iter().all(Result::is_err) {
+            return answers.swap_remove(0).map(|_| (BTreeSet::new(), false));
+        }
+        let incomplete = !unreadable.is_empty() || answers.iter().any(Result::is_err);
+        Ok((answers.into_iter().flatten().flatten().collect(), incomplete))
     }
 
     /// The project that is wanted. `None`: every database says that it has no such project.

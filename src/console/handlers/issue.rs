@@ -1,17 +1,16 @@
-//! `/{namespace}/{project}/issues/{issue}`: one error with its latest event, and with `/events/{event}` with another one.
+//! `/{namespace}/{project}/issues/{issue}`: one error with its latest event, and with `/events/{event}` with another.
 
 use std::io;
 
-use jiff::Timestamp;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::Decisions;
+use super::{Decisions, shown_issue};
 use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{EventState, Hours, IssuePage, Shown, project_path},
+        pages::{EventBar, EventState, Hours, IssuePage, Shown},
         problem::Problem,
         web::{
             answer::Page,
@@ -19,7 +18,7 @@ use crate::{
         },
     },
     protocol::event::{self, Event, EventError, EventId, Receipt},
-    store::console::{Project, ProjectAddress, Snapshot, StoredEvent, issue_number},
+    store::console::{Project, ProjectAddress, Snapshot, StoredEvent, Towards},
 };
 
 /// What happened to an error that its page tells.
@@ -61,27 +60,32 @@ pub async fn show_event(context: Context, request: IssueEventRequest) -> Result<
 
 async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -> Result<Page<IssuePage>, Problem> {
     let since = Hours::first(context.now);
+    let may_read = context.also(Right::ReadEvents, &request.project).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
-        let number = u32::try_from(request.issue).map_err(|_| Problem::NotFound("error"))?;
-        let id = project.issue_id(number);
-        let Some(issue) = snapshot.issue(project.id, id).await? else {
-            let into = snapshot.merged_into(project.id, id).await?.ok_or(Problem::NotFound("error"))?;
-            return Err(Problem::See(format!("{}/issues/{}", project_path(&project.address()), issue_number(into))));
-        };
+        let issue = shown_issue(&mut snapshot, &project, request.issue, "").await?;
         let activity = snapshot.activity(project.id, issue.id, MAX_ACTIVITY).await?;
         let decisions = Decisions::read(&mut snapshot, &project, request.done).await?;
         let hours = snapshot.hours(project.id, &[issue.id], since).await?;
         let stored = match event {
             Some(id) => Some(snapshot.event_of(project.id, &issue, id).await?.ok_or(Problem::NotFound("event"))?),
-            None => snapshot.latest_event(project.id, &issue).await?,
+            None if may_read => snapshot.latest_event(project.id, &issue).await?,
+            None => None,
         };
+        let mut beside = [None; 2];
+        if let Some(stored) = &stored {
+            for (beside, towards) in beside.iter_mut().zip([Towards::Older, Towards::Newer]) {
+                *beside = snapshot.event_beside(project.id, issue.id, Some(stored.key()), towards).await?;
+            }
+        }
         snapshot.end().await?;
-        Ok((project, issue, hours, stored, activity, decisions))
+        Ok((project, issue, hours, stored, beside, activity, decisions))
     };
-    let (project, issue, mut hours, stored, activity, decisions) = context.read(&request.project, reading).await?;
+    let (project, issue, mut hours, stored, beside, activity, decisions) =
+        context.read(&request.project, reading).await?;
     let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
-    let shown = if context.also(Right::ReadEvents, &request.project).await? {
-        stored.map_or(EventState::Expired, |stored| event_state(&stored, context.now))
+    let bar = stored.as_ref().map(|stored| EventBar::new(stored.key(), beside, context.now));
+    let shown = if may_read {
+        stored.map_or(EventState::Expired, |stored| event_state(&stored))
     } else {
         EventState::NotPermitted
     };
@@ -92,18 +96,19 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
         hours: &hours,
         activity: &activity,
         named: event.is_some(),
+        bar,
         acting: &acting,
     };
-    Ok(Page(IssuePage::new(context.shell, &facts, shown, context.now)))
+    Ok(Page(IssuePage::new(context.shell, facts, shown, context.now)))
 }
 
 /// A payload that cannot be read must not hide the numbers of its issue.
-fn event_state(stored: &StoredEvent, now: Timestamp) -> EventState {
+fn event_state(stored: &StoredEvent) -> EventState {
     match read(stored) {
-        Ok((event, json)) => EventState::shown(stored.event_id, stored.received_at, &event, &json, now),
+        Ok((event, json)) => EventState::shown(&event, &json),
         Err(error) => {
             warn!(event = %stored.event_id, %error, "Could not read a stored event.");
-            EventState::unreadable(stored.event_id)
+            EventState::Unreadable
         }
     }
 }

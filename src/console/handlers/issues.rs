@@ -90,7 +90,7 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<Issue
         let after = after.map(|Cursor { key, number }| IssueCursor { key, issue: project.issue_id(number) });
         // One more says whether there is another page.
         let issues = snapshot.issues(project.id, status, order, after, PAGE_SIZE + 1).await?;
-        let ids: Vec<_> = issues.iter().map(|issue| issue.id).collect();
+        let ids: Vec<_> = issues.iter().take(PAGE_SIZE as usize).map(|issue| issue.id).collect();
         let hours = snapshot.hours(project.id, &ids, since).await?;
         let decisions = Decisions::read(&mut snapshot, &project, selection.done).await?;
         snapshot.end().await?;

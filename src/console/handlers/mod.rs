@@ -4,12 +4,17 @@
 pub mod act;
 pub mod asset;
 pub mod event;
+pub mod events;
+pub mod go;
+pub mod health;
 pub mod help;
 pub mod issue;
 pub mod issues;
 pub mod keys;
 pub mod project;
 pub mod projects;
+pub mod releases;
+pub mod setup;
 pub mod sign_in;
 
 use uuid::Uuid;
@@ -17,10 +22,22 @@ use uuid::Uuid;
 use super::{
     auth::Right,
     context::Context,
-    pages::{Acting, DoneBar},
+    pages::{Acting, DoneBar, project_path},
     problem::Problem,
 };
-use crate::store::console::{Done, Project, ProjectAddress, Snapshot};
+use crate::store::console::{Done, Issue, Project, ProjectAddress, Snapshot, issue_number};
+
+/// The error of that number. Where it was merged into another, the same page of that one has to be asked for: `rest` is
+/// what follows the number in its address.
+async fn shown_issue(snapshot: &mut Snapshot, project: &Project, number: i64, rest: &str) -> Result<Issue, Problem> {
+    let number = u32::try_from(number).map_err(|_| Problem::NotFound("error"))?;
+    let id = project.issue_id(number);
+    if let Some(issue) = snapshot.issue(project.id, id).await? {
+        return Ok(issue);
+    }
+    let into = snapshot.merged_into(project.id, id).await?.ok_or(Problem::NotFound("error"))?;
+    Err(Problem::See(format!("{}/issues/{}{rest}", project_path(&project.address()), issue_number(into))))
+}
 
 /// What a view says about deciding.
 struct Decisions {

@@ -1,5 +1,5 @@
 //! What an event says besides its stack trace, as groups of names and values: the event itself, the
-//! user, the request, tags and contexts. Pure.
+//! user, tags and contexts. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +24,13 @@ pub struct Attributes {
     pub omitted_contexts: Option<String>,
 }
 
+/// `None`: the event does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Highlight {
+    pub name: &'static str,
+    pub value: Option<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttributeGroup {
     pub title: String,
@@ -40,11 +47,32 @@ pub struct Attribute {
     pub cut: Option<String>,
 }
 
-/// `payload` is the JSON that `event` was read from.
+/// What is asked for first, whether or not the event says it: where it happened, to whom, in what.
 #[must_use]
-pub fn of_event(event: &Event, payload: &[u8]) -> Attributes {
-    let json = json(payload);
-    let mut groups = vec![about(event, &json), user(event), request(event, &json), tags(event, &json)];
+pub fn highlights(event: &Event, json: &Value) -> Vec<Highlight> {
+    let user = &event.user;
+    let who = [&user.email, &user.username, &user.id, &user.ip_address];
+    let who = who.into_iter().flatten().find(|text| !text.trim().is_empty());
+    let trace = json.pointer("/contexts/trace/trace_id").and_then(scalar);
+    [
+        ("Pod", event.server_name.clone()),
+        ("Release", event.release.clone()),
+        ("Environment", event.environment.clone()),
+        ("User", who.cloned()),
+        ("URL", event.request_url.clone()),
+        ("Trace", trace),
+    ]
+    .map(|(name, value)| Highlight {
+        name,
+        value: value.filter(|value| !value.trim().is_empty()).map(|value| shortened(&value)),
+    })
+    .into()
+}
+
+/// `json` is what `event` was read from.
+#[must_use]
+pub fn of_event(event: &Event, json: &Value) -> Attributes {
+    let mut groups = vec![about(event, json), user(event), tags(event, json)];
     let contexts = json.get("contexts").and_then(Value::as_object);
     groups.extend(contexts.into_iter().flatten().take(MAX_CONTEXTS).filter_map(|(name, value)| context(name, value)));
     groups.retain(|group| !group.attributes.is_empty() || group.omitted.is_some());
@@ -53,7 +81,8 @@ pub fn of_event(event: &Event, payload: &[u8]) -> Attributes {
 }
 
 /// What was accepted although strict parsers refuse it is read the same way here.
-fn json(payload: &[u8]) -> Value {
+#[must_use]
+pub fn json(payload: &[u8]) -> Value {
     let read = |payload: &[u8]| serde_json::from_slice(payload).ok();
     read(payload).or_else(|| read(&repaired(payload)?)).unwrap_or(Value::Null)
 }
@@ -110,12 +139,6 @@ fn user(event: &Event) -> AttributeGroup {
     )
 }
 
-/// The address is text, never a link: whoever sent the event chose it.
-fn request(event: &Event, json: &Value) -> AttributeGroup {
-    let method = json.get("request").and_then(|request| request.get("method")).and_then(scalar);
-    group("Request", [("method".to_owned(), method), ("url".to_owned(), event.request_url.clone())])
-}
-
 /// Those that are kept for searching, with what the payload has beyond them.
 fn tags(event: &Event, json: &Value) -> AttributeGroup {
     let mut group = group("Tags", event.tags.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
@@ -167,7 +190,7 @@ fn context(name: &str, value: &Value) -> Option<AttributeGroup> {
     Some(group)
 }
 
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -197,7 +220,7 @@ mod tests {
             "odd": "not an object",
             "empty": {},
         }});
-        let groups = of_event(&Event::default(), json.to_string().as_bytes()).groups;
+        let groups = of_event(&Event::default(), &json).groups;
         let seen: Vec<_> = groups
             .iter()
             .filter(|group| group.title != "Event")
@@ -212,8 +235,7 @@ mod tests {
     fn contexts_beyond_the_limit_are_counted() {
         let contexts: serde_json::Map<_, _> =
             (0..15).map(|number| (format!("c{number}"), serde_json::json!({"a": 1}))).collect();
-        let json = serde_json::json!({ "contexts": contexts }).to_string();
-        let attributes = of_event(&Event::default(), json.as_bytes());
+        let attributes = of_event(&Event::default(), &serde_json::json!({ "contexts": contexts }));
         assert_eq!(attributes.omitted_contexts.as_deref(), Some("3 more contexts are in the raw JSON."));
     }
 
@@ -234,7 +256,7 @@ mod tests {
     #[test]
     fn json_that_is_almost_right_shows_its_contexts_too() {
         for payload in [r#"{"extra":NaN,"sdk":{"name":"x"}}"#, r#"{"message":"\ud83d","sdk":{"name":"x"}}"#] {
-            let groups = of_event(&Event::default(), payload.as_bytes()).groups;
+            let groups = of_event(&Event::default(), &json(payload.as_bytes())).groups;
             let sdk = groups[0].attributes.iter().find(|attribute| attribute.name == "sdk");
             assert_eq!(sdk.map(|attribute| attribute.value.trim()), Some("x"), "{payload}");
         }

@@ -16,6 +16,8 @@ pub struct Hours {
     counts: [u64; HOURS],
     /// Start of the running hour.
     last: Timestamp,
+    /// What is counted, one of them.
+    what: &'static str,
 }
 
 impl Hours {
@@ -29,7 +31,13 @@ impl Hours {
                 counts[slot] += events;
             }
         }
-        Self { counts, last }
+        Self { counts, last, what: "event" }
+    }
+
+    /// The same numbers of something else than events; `what` is one of them.
+    #[must_use]
+    pub fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
     }
 
     /// Start of the oldest hour of the window that ends at `now`.
@@ -38,7 +46,8 @@ impl Hours {
         hours_before(start_of_hour(now), HOURS - 1)
     }
 
-    fn total(&self) -> u64 {
+    #[must_use]
+    pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
@@ -54,9 +63,9 @@ impl Hours {
     /// What the picture says, for those who do not see it.
     fn summary(&self) -> String {
         match self.peak() {
-            None => "No events in the last 24 hours".to_owned(),
+            None => format!("No {}s in the last 24 hours", self.what),
             Some(peak) => {
-                let (events, most) = (counted(self.total(), "event"), count(self.counts[peak]));
+                let (events, most) = (counted(self.total(), self.what), count(self.counts[peak]));
                 format!("{events} in the last 24 hours, most at {} UTC: {most}", self.start(peak).strftime("%H:%M"))
             }
         }
@@ -174,7 +183,7 @@ impl From<&Hours> for DayChart {
                     "{}–{} UTC: {}",
                     start.strftime("%H:%M"),
                     end.strftime("%H:%M"),
-                    counted(events, "event")
+                    counted(events, hours.what)
                 ),
                 peak: peak == Some(hour),
                 tick: (of_day % 3 == 0).then(|| start.strftime("%H:%M").to_string()),

@@ -5,18 +5,21 @@ use jiff::Timestamp;
 
 use super::{
     DoneBar, ProjectHead, Shell,
-    attributes::{self, AttributeGroup},
+    attributes::{self, AttributeGroup, Highlight},
+    breadcrumbs::{self, Breadcrumbs},
     chart::{DayChart, Hours},
     format::{Moment, count, full, in_raw_json},
     grouped::GroupedView,
+    request::{self, RequestView},
     short_id,
     stacktrace::{self, StackView},
+    threads::{self, Threads},
     triage::{self, Acting, ActivityRow, Form},
     untrusted::visible,
 };
 use crate::{
-    protocol::event::{Event, EventId, MAX_MESSAGE_CHARS},
-    store::console::{Activity, Issue, Project},
+    protocol::event::{Event, MAX_MESSAGE_CHARS},
+    store::console::{Activity, EventKey, Issue, Project},
 };
 
 #[derive(Debug, Template)]
@@ -50,6 +53,7 @@ pub struct IssuePage {
     done: Option<DoneBar>,
     activity: Vec<ActivityRow>,
     event: EventState,
+    bar: Option<EventBar>,
     /// Whether the address names the event: else it is the latest.
     named: bool,
 }
@@ -58,8 +62,8 @@ pub struct IssuePage {
 #[derive(Debug)]
 pub enum EventState {
     Shown(Box<EventView>),
-    /// Stored, but the bytes are not an event (any more); the id.
-    Unreadable(String),
+    /// Stored, but the bytes are not an event (any more).
+    Unreadable,
     /// None is left.
     Expired,
     /// The caller may see the numbers, not the events.
@@ -68,13 +72,15 @@ pub enum EventState {
 
 #[derive(Debug)]
 pub struct EventView {
-    id: String,
-    received_at: Moment,
     message: Option<String>,
     /// What is said of a message too long to be kept.
     message_cut: Option<String>,
+    highlights: Vec<Highlight>,
     omitted_exceptions: Option<String>,
     stacks: Vec<StackView>,
+    breadcrumbs: Breadcrumbs,
+    request: Option<RequestView>,
+    threads: Threads,
     grouped: GroupedView,
     attributes: Vec<AttributeGroup>,
     omitted_contexts: Option<String>,
@@ -83,30 +89,45 @@ pub struct EventView {
 impl EventState {
     /// `payload` is the JSON that `event` was read from.
     #[must_use]
-    pub fn shown(id: EventId, received_at: Timestamp, event: &Event, payload: &[u8], now: Timestamp) -> Self {
+    pub fn shown(event: &Event, payload: &[u8]) -> Self {
         let message = event.log_entry.as_ref().map(|entry| entry.formatted.as_str());
-        let attributes = attributes::of_event(event, payload);
+        let json = attributes::json(payload);
+        let attributes = attributes::of_event(event, &json);
         Self::Shown(Box::new(EventView {
-            id: id.to_string(),
-            received_at: Moment::new(received_at, now),
             message: message.map(visible).filter(|message| !message.trim().is_empty()),
             message_cut: full(message, MAX_MESSAGE_CHARS),
+            highlights: attributes::highlights(event, &json),
             omitted_exceptions: in_raw_json(event.dropped_exceptions, "more exception"),
             stacks: stacktrace::stacks(event),
+            breadcrumbs: breadcrumbs::of_event(&json),
+            request: request::of_event(&json),
+            threads: threads::of_event(&json),
             grouped: GroupedView::new(event),
             attributes: attributes.groups,
             omitted_contexts: attributes.omitted_contexts,
         }))
     }
+}
 
+/// Which event is shown, and the way to those beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventBar {
+    id: String,
+    received_at: Moment,
+    older: Option<String>,
+    newer: Option<String>,
+}
+
+impl EventBar {
+    /// `beside`: the next older and the next newer one.
     #[must_use]
-    pub fn unreadable(id: EventId) -> Self {
-        Self::Unreadable(id.to_string())
+    pub fn new(shown: EventKey, beside: [Option<EventKey>; 2], now: Timestamp) -> Self {
+        let [older, newer] = beside.map(|key| key.map(|key| key.event_id.to_string()));
+        Self { id: shown.event_id.to_string(), received_at: Moment::new(shown.received_at, now), older, newer }
     }
 }
 
 /// What a page of an error shows beside the event.
-#[derive(Clone, Copy)]
 pub struct Shown<'r> {
     pub project: &'r Project,
     pub issue: &'r Issue,
@@ -115,6 +136,7 @@ pub struct Shown<'r> {
     pub activity: &'r [Activity],
     /// Whether the address names the event.
     pub named: bool,
+    pub bar: Option<EventBar>,
     pub acting: &'r Acting,
 }
 
@@ -130,8 +152,8 @@ fn heading(short_id: &str, title: &str, project: &str) -> String {
 
 impl IssuePage {
     #[must_use]
-    pub fn new(shell: Shell, shown: &Shown<'_>, event: EventState, now: Timestamp) -> Self {
-        let Shown { project, issue, hours, activity, named, acting } = *shown;
+    pub fn new(shell: Shell, shown: Shown<'_>, event: EventState, now: Timestamp) -> Self {
+        let Shown { project, issue, hours, activity, named, bar, acting } = shown;
         let Acting { may_act, may_delete, done } = acting;
         let (number, head) = (issue.number(), ProjectHead::from(project));
         let short_id = short_id(&project.name, number);
@@ -162,6 +184,7 @@ impl IssuePage {
             last_seen: Moment::new(issue.last_seen, now),
             day: DayChart::from(hours),
             event,
+            bar,
             named,
         }
     }

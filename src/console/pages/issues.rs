@@ -32,8 +32,8 @@ pub struct IssuesPage {
     form: Option<Form>,
     may_delete: bool,
     done: Option<DoneBar>,
-    /// Only for a project that has no error at all yet.
-    setup: Option<Setup>,
+    /// The project has no error at all yet.
+    is_empty: bool,
 }
 
 #[derive(Debug)]
@@ -91,14 +91,6 @@ pub struct Listed<'r> {
     pub issues: &'r [(Issue, Hours)],
 }
 
-/// What the commands of the empty state name.
-#[derive(Debug)]
-struct Setup {
-    name: String,
-    namespace: String,
-    snippet: Option<&'static str>,
-}
-
 impl IssuesPage {
     #[must_use]
     pub fn new(shell: Shell, project: &Project, listed: &Listed<'_>, acting: Acting, now: Timestamp) -> Self {
@@ -106,11 +98,6 @@ impl IssuesPage {
         let shown = &issues[..issues.len().min(PAGE_SIZE as usize)];
         let next = shown.last().filter(|_| issues.len() > shown.len()).map(|(last, _)| order.after(last));
         let (project, name) = (ProjectHead::from(project), project.name.clone());
-        let setup = (counts == StatusCounts::default()).then(|| Setup {
-            name: project.name.clone(),
-            namespace: project.namespace.clone(),
-            snippet: project.platform.as_deref().and_then(snippet),
-        });
         let tabs = [
             (IssueStatus::Unresolved, "Unresolved"),
             (IssueStatus::Resolved, "Resolved"),
@@ -133,7 +120,7 @@ impl IssuesPage {
             sortings: sortings(status, order),
             page: Paging::new(status, order, is_first, shown.len(), counts.of(status), next),
             issues: shown.iter().map(|(issue, hours)| row(&name, issue, hours, now)).collect(),
-            setup,
+            is_empty: counts == StatusCounts::default(),
         }
     }
 }
@@ -194,19 +181,6 @@ impl Paging {
             .map(|IssueCursor { key, issue }| format!("{}&after={key}.{}", query(status, order), issue_number(issue)));
         Self { is_first, summary, next }
     }
-}
-
-/// The least that starts the SDK of a platform; each reads `SENTRY_DSN` by itself, PHP's not in FPM.
-fn snippet(platform: &str) -> Option<&'static str> {
-    Some(match platform {
-        "go" => "sentry.Init(sentry.ClientOptions{})",
-        "java" | "node" => "Sentry.init();",
-        "php" => r"\Sentry\init(['dsn' => getenv('SENTRY_DSN')]);",
-        "python" => "import sentry_sdk\nsentry_sdk.init()",
-        "ruby" => "Sentry.init",
-        "rust" => "let _guard = sentry::init(());",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `/projects/{project}/keys`: the client keys of a project, and who still sends with one that is refused.
+//! `/{namespace}/{project}/keys`: the client keys of a project, and who still sends with one that is refused.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -13,11 +13,16 @@ use crate::{
     store::console::{ClientKey, MAX_KEYS, Project},
 };
 
+/// A retiring key that was used within so many hours is in use.
+const RECENT_HOURS: i64 = 24;
+
 #[derive(Debug, Template)]
 #[template(path = "keys.html")]
 pub struct KeysPage {
     shell: Shell,
     project: ProjectHead,
+    /// `2 keys that are refused are in use.`
+    verdict: String,
     /// As "3 keys".
     total: String,
     keys: Vec<KeyRow>,
@@ -42,14 +47,14 @@ struct KeyRow {
 
 /// A key that is refused and still in use.
 #[derive(Debug)]
-struct InUse {
-    namespace: String,
-    name: String,
-    prefix: String,
-    state: &'static str,
-    last: Moment,
-    requests: String,
-    client: Option<String>,
+pub struct InUse {
+    pub namespace: String,
+    pub name: String,
+    pub prefix: String,
+    pub state: &'static str,
+    pub last: Moment,
+    pub requests: String,
+    pub client: Option<String>,
 }
 
 impl KeysPage {
@@ -57,9 +62,27 @@ impl KeysPage {
     pub fn new(shell: Shell, project: &Project, keys: &[ClientKey], now: Timestamp) -> Self {
         let project = ProjectHead::from(project);
         let rows = keys.iter().map(|key| row(key, &project, now)).collect();
-        let in_use = keys.iter().filter_map(|key| in_use(key, now)).collect();
+        let in_use: Vec<_> = keys.iter().filter_map(|key| in_use(key, now)).collect();
+        let retiring = keys.iter().filter_map(|key| retiring_in_use(key, now)).count();
         let cut = keys.len() as u64 >= MAX_KEYS.unsigned_abs();
-        Self { shell, total: counted(keys.len() as u64, "key"), keys: rows, cut, in_use, project }
+        let verdict = verdict(keys.len(), in_use.len(), retiring);
+        Self { shell, verdict, total: counted(keys.len() as u64, "key"), keys: rows, cut, in_use, project }
+    }
+}
+
+fn verdict(keys: usize, refused_in_use: usize, retiring_in_use: usize) -> String {
+    let keys_are = |number: usize| (counted(number as u64, "key"), if number == 1 { "is" } else { "are" });
+    match (keys, refused_in_use, retiring_in_use) {
+        (0, ..) => "There is no key yet: nothing can be sent.".to_owned(),
+        (_, 0, 0) => "Nothing is sent with a key that has ended or is about to.".to_owned(),
+        (_, 0, retiring) => {
+            let (keys, are) = keys_are(retiring);
+            format!("{keys} {are} retiring and in use: restart what holds the Secret.")
+        }
+        (_, refused, _) => {
+            let (keys, are) = keys_are(refused);
+            format!("{keys} in use {are} refused.")
+        }
     }
 }
 
@@ -90,7 +113,15 @@ fn row(key: &ClientKey, project: &ProjectHead, now: Timestamp) -> KeyRow {
     }
 }
 
-fn in_use(key: &ClientKey, now: Timestamp) -> Option<InUse> {
+/// The name of a key that another one has taken the place of, while somebody still sends with it.
+pub(super) fn retiring_in_use(key: &ClientKey, now: Timestamp) -> Option<String> {
+    let is_retiring = key.state == State::Overlap && key.enabled;
+    let recent = |at: &Timestamp| now.duration_since(*at).as_hours() < RECENT_HOURS;
+    key.last_used_at.filter(|at| is_retiring && recent(at))?;
+    Some(format!("{}… of {}/{}", visible(&key.public_key_prefix), key.namespace, key.name))
+}
+
+pub(super) fn in_use(key: &ClientKey, now: Timestamp) -> Option<InUse> {
     let refused = key.refused.as_ref().filter(|_| !key.is_accepted())?;
     Some(InUse {
         namespace: key.namespace.clone(),
@@ -121,6 +152,19 @@ mod tests {
             ended_at: None,
             last_used_at: None,
             refused: Some(RefusedUse { last_at: Timestamp::UNIX_EPOCH, events: 1, sentry_client: None }),
+        }
+    }
+
+    #[test]
+    fn the_page_opens_with_what_is_worst() {
+        for (numbers, expected) in [
+            ((0, 0, 0), "There is no key yet: nothing can be sent."),
+            ((3, 0, 0), "Nothing is sent with a key that has ended or is about to."),
+            ((3, 0, 1), "1 key is retiring and in use: restart what holds the Secret."),
+            ((3, 2, 1), "2 keys in use are refused."),
+        ] {
+            let (keys, refused, retiring) = numbers;
+            assert_eq!(verdict(keys, refused, retiring), expected);
         }
     }
 

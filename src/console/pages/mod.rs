@@ -1,12 +1,17 @@
 //! The pages: what the store knows becomes text for a template, pure and without HTTP. A file holds one page and the
-//! fields that its template reads, or what several pages show: `chart`, `stacktrace`, `attributes` (what an event says
-//! besides its stack trace), `grouped` (why events are one error),
-//! `format` (numbers and times), `untrusted` (text that an SDK sent). `handlers` fills them in.
+//! fields that its template reads, or what several pages show: `chart`, `verdict` (whether a project receives),
+//! `format` (numbers and times), `untrusted` (text that an SDK sent). What an event says is in `stacktrace`,
+//! `breadcrumbs`, `request`, `threads`, `attributes` (the rest) and `grouped` (why events are one error). `handlers`
+//! fills them in.
 
 mod attributes;
+mod breadcrumbs;
 mod chart;
+mod events;
 mod format;
+mod go;
 mod grouped;
+mod health;
 mod help;
 mod issue;
 mod issues;
@@ -14,10 +19,15 @@ mod keys;
 mod outcome;
 mod problem;
 mod projects;
+mod releases;
+mod request;
+mod setup;
 mod sign_in;
 mod stacktrace;
+mod threads;
 mod triage;
 mod untrusted;
+mod verdict;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use uuid::Uuid;
@@ -25,13 +35,18 @@ use uuid::Uuid;
 use self::untrusted::visible;
 pub use self::{
     chart::Hours,
+    events::{EVENTS_PAGE_SIZE, EventsPage, ListedEvents},
+    go::{GoPage, Hit, Looked},
+    health::{HealthPage, Healthy},
     help::HelpPage,
-    issue::{EventState, IssuePage, Shown},
+    issue::{EventBar, EventState, IssuePage, Shown},
     issues::{IssuesPage, Listed, PAGE_SIZE},
     keys::KeysPage,
     outcome::OutcomePage,
     problem::ProblemPage,
     projects::ProjectsPage,
+    releases::{RELEASES_PAGE_SIZE, ReleasesPage},
+    setup::SetupPage,
     sign_in::SignInPage,
     triage::{Acting, DoneBar, with_done},
 };

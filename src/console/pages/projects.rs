@@ -5,7 +5,9 @@ use jiff::Timestamp;
 
 use super::{
     ProjectHead, Shell,
+    chart::{Hours, Sparkline},
     format::{Moment, count, counted},
+    verdict::Verdict,
 };
 use crate::console::databases::{ListedProject, Listing, ProjectState};
 
@@ -31,15 +33,18 @@ struct ProjectRow {
 
 #[derive(Debug)]
 enum State {
-    Readable(Numbers),
-    /// Why there are no numbers.
-    Not(String),
+    Readable(Box<Numbers>),
+    /// Why there are no numbers: a word, and a sentence.
+    Not(&'static str, String),
 }
 
 #[derive(Debug)]
 struct Numbers {
+    verdict: Verdict,
+    new: String,
     unresolved: String,
     events_24h: String,
+    spark: Sparkline,
     last_event: Option<Moment>,
 }
 
@@ -52,8 +57,24 @@ impl ProjectsPage {
             Some(_) => away.server.clone(),
         });
         let unreachable = unreachable.collect();
-        let projects = listing.projects.iter().map(|listed| row(listed, now)).collect();
+        let mut listed: Vec<_> = listing.projects.iter().collect();
+        listed.sort_by_key(|listed| urgency(listed, now));
+        let projects = listed.into_iter().map(|listed| row(listed, now)).collect();
         Self { shell, total, projects, unreachable }
+    }
+}
+
+/// What is broken comes first, then what has new errors. Within each, by namespace and name.
+fn urgency(listed: &ListedProject, now: Timestamp) -> u8 {
+    match &listed.state {
+        ProjectState::Unreachable | ProjectState::NoLogin => 0,
+        ProjectState::Readable(numbers) => match Verdict::new(&numbers.reception, now) {
+            Verdict::Dropping { .. } => 1,
+            Verdict::Silent { .. } => 2,
+            Verdict::Waiting | Verdict::Receiving { .. } if numbers.new > 0 => 3,
+            Verdict::Waiting | Verdict::Receiving { .. } => 4,
+        },
+        ProjectState::BeingSetUp => 4,
     }
 }
 
@@ -63,15 +84,22 @@ fn row(listed: &ListedProject, now: Timestamp) -> ProjectRow {
     let (state, seen) = match &listed.state {
         ProjectState::Readable(numbers) => {
             let shown = Numbers {
+                verdict: Verdict::new(&numbers.reception, now),
+                new: count(numbers.new),
                 unresolved: count(numbers.unresolved),
-                events_24h: count(numbers.events),
-                last_event: numbers.last_event.map(|at| Moment::new(at, now)),
+                events_24h: count(numbers.events()),
+                spark: Sparkline::from(&Hours::new(now, numbers.hours.iter().copied())),
+                last_event: numbers.reception.last_event.map(|at| Moment::new(at, now)),
             };
-            (State::Readable(shown), Some(numbers.platforms.join(", ")).filter(|seen| !seen.is_empty()))
+            (State::Readable(Box::new(shown)), Some(numbers.platforms.join(", ")).filter(|seen| !seen.is_empty()))
         }
-        ProjectState::BeingSetUp => (State::Not("being set up".to_owned()), None),
-        ProjectState::Unreachable => (State::Not(format!("kept on {server}, which does not answer")), None),
-        ProjectState::NoLogin => (State::Not(format!("kept on {server}, which this console has no login for")), None),
+        ProjectState::BeingSetUp => (State::Not("Being set up", "Its schema is not there yet".to_owned()), None),
+        ProjectState::Unreachable => {
+            (State::Not("Database away", format!("kept on {server}, which does not answer")), None)
+        }
+        ProjectState::NoLogin => {
+            (State::Not("Database away", format!("kept on {server}, which this console has no login for")), None)
+        }
     };
     // What the object says; else what its errors came from.
     let platform = head.platform.or(seen);

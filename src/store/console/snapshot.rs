@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     EventKey, Issue, IssueCursor, IssueOrder, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts,
     StatusRule, StoredEvent,
+    deliveries::{reception, reception_of},
 };
 use crate::{
     dsn::ProjectId,
@@ -92,19 +93,40 @@ impl Snapshot {
         Ok(summaries)
     }
 
+    /// Where every project is whose object exists, also one that is kept on another server; at most [`MAX_PROJECTS`].
+    pub async fn addresses(&mut self) -> Result<Vec<ProjectAddress>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT namespace, name
+               FROM errortracking.console_projects AS p
+              WHERE state = 'active'
+              ORDER BY namespace, name, project_id",
+        )
+        .fetch(&mut *self.transaction)
+        .take(MAX_PROJECTS)
+        .try_collect()
+        .await?;
+        Ok(rows.into_iter().map(|(namespace, name)| ProjectAddress { namespace, name }).collect())
+    }
+
     /// Only issues seen since then can have hours since then: without that detour all hours ever kept
     /// would be read, for there is no index by hour alone.
     async fn numbers(&mut self, project: ProjectId, since: Timestamp) -> Result<ProjectNumbers, StoreError> {
         let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT (SELECT count(*) FROM {issues} AS i WHERE status = 'unresolved') AS unresolved,
-                    (SELECT coalesce(sum(hours.events), 0)::bigint
-                       FROM {schema}.issue_counters AS counters
-                       JOIN {schema}.issue_hours AS hours USING (issue_id)
-                      WHERE counters.last_seen >= $1 AND hours.hour >= $1
-                        AND issue_id NOT IN (SELECT issue_id FROM {triage} AS t WHERE deleted_at IS NOT NULL)) AS events,
-                    (SELECT max(last_seen) FROM {schema}.issue_counters) AS last_event,
-                    ARRAY (SELECT DISTINCT platform FROM {issues} AS i ORDER BY platform) AS platforms",
+            "SELECT unresolved, new, platforms, hours, events, {reception}
+               FROM (SELECT count(*) FILTER (WHERE status = 'unresolved') AS unresolved,
+                            count(*) FILTER (WHERE status = 'unresolved' AND first_seen >= $1) AS new,
+                            coalesce(array_agg(DISTINCT platform ORDER BY platform), '{{}}') AS platforms
+                       FROM {issues} AS i) AS issues,
+                    (SELECT coalesce(array_agg(extract(epoch FROM hour)::bigint), '{{}}') AS hours,
+                            coalesce(array_agg(events), '{{}}') AS events
+                       FROM (SELECT hours.hour, sum(hours.events)::bigint AS events
+                               FROM {schema}.issue_counters AS counters
+                               JOIN {schema}.issue_hours AS hours USING (issue_id)
+                              WHERE counters.last_seen >= $1 AND hours.hour >= $1
+                                AND issue_id NOT IN (SELECT issue_id FROM {triage} AS t WHERE deleted_at IS NOT NULL)
+                              GROUP BY 1) AS counted) AS by_hour",
+            reception = reception_of(project),
             schema = project.schema(),
             issues = tables.issues,
             triage = tables.triage,
@@ -112,10 +134,16 @@ impl Snapshot {
         .bind(Timestamptz::from(since))
         .fetch_one(&mut *self.transaction)
         .await?;
+        let (hours, events): (Vec<i64>, Vec<i64>) = (row.try_get("hours")?, row.try_get("events")?);
+        let counted = hours
+            .into_iter()
+            .zip(events)
+            .filter_map(|(hour, events)| Some((Timestamp::from_second(hour).ok()?, u64::try_from(events).ok()?)));
         Ok(ProjectNumbers {
             unresolved: unsigned(&row, "unresolved")?,
-            events: unsigned(&row, "events")?,
-            last_event: row.try_get::<Option<Timestamptz>, _>("last_event")?.map(Timestamp::from),
+            new: unsigned(&row, "new")?,
+            hours: counted.collect(),
+            reception: reception(&row)?,
             platforms: row.try_get("platforms")?,
         })
     }
