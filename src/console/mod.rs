@@ -7,8 +7,8 @@
 //! only. Called by `main`.
 //!
 //! `web` (the name asked by, `sign_in`, the route) → `handlers` (one a page) → `context` (`rights`, `databases`) →
-//! `store::console`, then `pages` (fields and templates, pure). `routes` is the list of what there is: nothing but `mod`
-//! imports it.
+//! `store::console`, then `pages` (fields and templates, pure). `selection` and `query` read which errors a list has.
+//! `routes` is the list of what there is: nothing but `mod` imports it.
 
 mod assets;
 mod auth;
@@ -20,9 +20,11 @@ mod metrics;
 mod moved;
 mod pages;
 mod problem;
+mod query;
 mod recent;
 mod rights;
 mod routes;
+mod selection;
 mod server;
 mod sign_in;
 mod web;

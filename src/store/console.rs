@@ -6,7 +6,10 @@ mod activity;
 mod deliveries;
 mod events;
 mod keys;
+mod listing;
+mod overview;
 mod releases;
+mod search;
 mod sessions;
 mod snapshot;
 
@@ -23,7 +26,9 @@ pub use self::{
     deliveries::{Deliveries, Reception},
     events::{ListedEvent, Towards},
     keys::MAX_KEYS,
+    overview::{Choices, Gaps},
     releases::Release,
+    search::{Assignee, Bounds, Criterion, IssueState, Pattern, Search, Term},
     sessions::{Session, SessionDigest, User, begin_session, begin_session_once, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},
 };
@@ -162,25 +167,6 @@ pub struct IssueCursor {
     /// Microseconds since 1970, or a count.
     pub key: i64,
     pub issue: i64,
-}
-
-/// Issues of a project by status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StatusCounts {
-    pub unresolved: u64,
-    pub resolved: u64,
-    pub ignored: u64,
-}
-
-impl StatusCounts {
-    #[must_use]
-    pub fn of(self, status: IssueStatus) -> u64 {
-        match status {
-            IssueStatus::Unresolved => self.unresolved,
-            IssueStatus::Resolved => self.resolved,
-            IssueStatus::Ignored => self.ignored,
-        }
-    }
 }
 
 /// When an event reopens an issue that is resolved or ignored. Numbers are those of the issue as [`Issue`] has them.

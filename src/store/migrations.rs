@@ -42,6 +42,7 @@ const SERVER: &[Migration] = migrations!(
 const PROJECT: &[Migration] = migrations!(
     "project", 1 "0001_events", 2 "0002_issues", 3 "0003_ingest_batch", 4 "0004_reports", 5 "0005_ingest",
     6 "0006_grouping_versions", 7 "0007_flood_limits", 8 "0008_ingest_batch", 9 "0009_acting", 10 "0010_actions",
+    11 "0011_environments",
 );
 
 /// The version of a project's schema after [`migrate_project`].

@@ -44,8 +44,8 @@ async function open(options = {}) {
   const page = await context.newPage();
   page.on("console", (message) => {
     const text = message.text();
-    // Of a page that is asked for and is not there, and of a token that is refused.
-    if (message.type() !== "error" || /status of 40[14]/.test(text)) return;
+    // Of a page that is asked for and is not there, a token that is refused, and a query that means nothing.
+    if (message.type() !== "error" || /status of 40[014]/.test(text)) return;
     (/Content Security Policy|Trusted ?Types|TrustedHTML/i.test(text) ? violations : failures).push(text);
   });
   page.on("pageerror", (error) => failures.push(`a script failed: ${error}`));
@@ -127,6 +127,16 @@ for (const scheme of ["light", "dark"]) {
 
   await page.goto(`${LIST}?status=resolved`);
   await look(page, `empty-${scheme}`);
+  await page.goto(`${LIST}?query=a+OR+b`);
+  await look(page, `mistake-${scheme}`);
+  check("the query is kept", (await page.inputValue("#query")) === "a OR b");
+  await page.goto(`${LIST}?query=&narrow=yes`);
+  await look(page, `narrow-${scheme}`);
+  await page.keyboard.press("/");
+  await page.keyboard.type("zzzz");
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**query=*zzzz*");
+  await look(page, `no-match-${scheme}`);
   await page.goto(`${BASE}web/none/issues`);
   await look(page, `not-found-${scheme}`);
   for (const part of ["keys", "health", "setup", "releases", "issues/1/events"]) {

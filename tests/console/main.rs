@@ -15,6 +15,7 @@ mod oidc;
 mod pages;
 mod provider;
 mod real_provider;
+mod search;
 mod sign_in;
 mod world;
 
@@ -428,7 +429,8 @@ async fn tabs_split_errors_by_status() {
         let page = get(world.console, &world.path(&format!("issues?status={status}"))).await.body;
         let seen: Vec<_> =
             counts.captures_iter(&page).map(|found| (found[1].to_owned(), found[2].to_owned())).collect();
-        assert_eq!(seen, ["Unresolved", "Resolved", "Ignored"].map(|label| (label.to_owned(), "1".to_owned())));
+        let expected = [("Unresolved", 1), ("New", 1), ("Regressed", 0), ("Ignored", 1), ("Resolved", 1)];
+        assert_eq!(seen, expected.map(|(label, errors)| (label.to_owned(), errors.to_string())));
         for other in ["first", "second", "third"] {
             assert_eq!(page.contains(&format!(">{other}</a>")), other == title, "{other} in {status}");
         }

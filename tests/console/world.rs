@@ -193,6 +193,15 @@ impl World {
         sqlx::raw_sql(statement).execute(&self.database.pool()).await.unwrap();
     }
 
+    /// The project's schema as it was before events were counted by environment.
+    pub async fn before_environments(&self) {
+        let schema = self.project.schema();
+        let statement = format!(
+            "DROP TABLE {schema}.issue_environments, {schema}.issue_environment_hours, {schema}.environments_since"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.superuser()).await.unwrap();
+    }
+
     /// Without the console, as the version before did.
     pub async fn set_status(&self, number: i64, status: &str) {
         let statement = format!("UPDATE {}.issues SET status = $1 WHERE issue_id = $2", self.project.schema());
@@ -203,6 +212,17 @@ impl World {
             .await
             .unwrap();
         assert_eq!(changed.rows_affected(), 1);
+    }
+
+    pub async fn set_assignee(&self, number: i64, name: &str) {
+        let statement =
+            format!("INSERT INTO {}.issue_triage (issue_id, assignee) VALUES ($1, $2)", self.project.schema());
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(self.issue_id(number))
+            .bind(name)
+            .execute(&self.database.superuser())
+            .await
+            .unwrap();
     }
 
     /// Takes the issue of that title out, as retention does.

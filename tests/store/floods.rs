@@ -8,7 +8,7 @@ use error_tracking_operator::{
     },
     store::{
         admin::{DeletionPolicy, Flood, FloodKind},
-        console::{IssueOrder, IssueStatus, Snapshot},
+        console::{IssueOrder, Search, Snapshot},
         ingest::{Applied, Batch, Row, SessionRow, ingest_batch},
     },
 };
@@ -128,7 +128,7 @@ async fn issues_beyond_the_limit_are_one() {
     let role = store.admin.ensure_console_role(&"console".into()).await.unwrap();
     let console = store.database.pool_as(&role, "console");
     let mut snapshot = Snapshot::begin(&console).await.unwrap();
-    let listed = snapshot.issues(shop, IssueStatus::Unresolved, IssueOrder::LastSeen, None, 100).await.unwrap();
+    let listed = snapshot.issues(shop, &Search::default(), IssueOrder::LastSeen, None, 100).await.unwrap();
     assert_eq!(listed.len(), 21);
     let of = |title: &str| listed.iter().find(|issue| issue.title == title).unwrap();
     let overflow = of(OVERFLOW);

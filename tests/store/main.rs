@@ -23,6 +23,7 @@ mod reports;
 mod retention;
 mod rights;
 mod roles;
+mod search;
 mod search_path;
 mod server_keys;
 mod sessions;

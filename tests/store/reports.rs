@@ -259,7 +259,8 @@ async fn pods_of_the_version_before_go_on_storing() {
         {schema}.room_for, {schema}.note_limited, {schema}.note_unnamed_sessions, {schema}.version_of,
         {schema}.is_later_release, {schema}.status_state, {schema}.detach_hashes, {schema}.reopen_issues, {schema}.lock_issues,
         {schema}.refused_issues, {schema}.set_status, {schema}.assign_issues, {schema}.comment_on_issues,
-        {schema}.delete_issues, {schema}.move_limits, {schema}.merge_issues, {schema}.act_on_issues, {schema}.undo_action";
+        {schema}.delete_issues, {schema}.move_limits, {schema}.merge_issues, {schema}.act_on_issues, {schema}.undo_action,
+        {schema}.count_environments";
     let tables = TABLES.map(|table| format!("{{schema}}.{table}")).join(", ");
     store
         .execute(
@@ -268,7 +269,8 @@ async fn pods_of_the_version_before_go_on_storing() {
                 "DROP VIEW {{schema}}.shown_issues;
                  DROP FUNCTION {functions};
                  DROP TABLE {tables}, {{schema}}.flood_limits, {{schema}}.issue_triage, {{schema}}.deleted_hashes,
-                     {{schema}}.issue_actions;
+                     {{schema}}.issue_actions, {{schema}}.issue_environments, {{schema}}.issue_environment_hours,
+                     {{schema}}.environments_since;
                  ALTER TABLE {{schema}}.issue_counters DROP COLUMN users_hour, DROP COLUMN users_in_hour;
                  ALTER TABLE {{schema}}.issues DROP COLUMN is_hidden;
                  ALTER TABLE {{schema}}.issue_activity DROP COLUMN batch, DROP COLUMN before, DROP COLUMN after,

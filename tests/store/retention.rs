@@ -54,6 +54,8 @@ async fn what_is_past_the_retention_goes_and_the_rest_stays() {
         ("issue_users", 3),
         ("issue_tags", 2),
         ("issue_hours", 2),
+        ("issue_environment_hours", 2),
+        ("issue_environments", 2),
         ("expired_issues", 0),
     ] {
         assert_eq!(store.number(shop, &format!("SELECT count(*) FROM {{schema}}.{table}")).await, left, "{table}");

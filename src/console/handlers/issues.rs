@@ -1,52 +1,42 @@
-//! `/{namespace}/{project}/issues?status=&sort=&after=`: the errors of a project.
+//! `/{namespace}/{project}/issues?query=&environment=&period=&sort=&after=`: the errors of a project.
 
-use std::str::FromStr;
-
+use http::StatusCode;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Decisions;
 use crate::{
     console::{
+        auth::Caller,
         context::Context,
-        pages::{Hours, IssuesPage, Listed, PAGE_SIZE},
+        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, TABS},
         problem::Problem,
+        query::{self, KEYS, Mistake, Query, Reader},
+        selection::{Place, Selection},
         web::{
             answer::Page,
             request::{FromRequest, Request},
         },
     },
-    store::console::{IssueCursor, IssueOrder, IssueStatus, Project, ProjectAddress, Snapshot},
+    store::{
+        StoreError,
+        console::{Gaps, IssueCursor, IssueOrder, Project, ProjectAddress, Search, Snapshot, Term},
+    },
 };
+
+/// Environments to choose from.
+const MAX_ENVIRONMENTS: u32 = 100;
+/// Environments and releases to narrow a search by.
+const CHOICES: u32 = 10;
+/// Tags that a page names when somebody searches by one that there is not.
+const NAMED_TAGS: u32 = 20;
+const NOT_COUNTED: &str = "Events are not counted by environment and release yet: the operator has not migrated the \
+                           project's database";
 
 pub struct IssuesRequest {
     project: ProjectAddress,
     selection: Selection,
-}
-
-/// A place in the list, as an address has it: `1764489600000000.12`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cursor {
-    key: i64,
-    /// Of the last error before it, within the project.
-    number: u32,
-}
-
-impl FromStr for Cursor {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "after is a place in the list, as the link to the next page has it";
-        let (key, number) = text.split_once('.').ok_or(WRONG)?;
-        Ok(Self { key: key.parse().map_err(|_| WRONG)?, number: number.parse().map_err(|_| WRONG)? })
-    }
-}
-
-/// Which errors, from the query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Selection {
-    status: IssueStatus,
-    order: IssueOrder,
-    after: Option<Cursor>,
+    after: Option<Place>,
     /// What was done just before.
     done: Option<Uuid>,
 }
@@ -54,83 +44,121 @@ struct Selection {
 impl FromRequest for IssuesRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
         let selection = Selection::parse(request.query).map_err(Problem::BadQuery)?;
-        Ok(Self { project: ProjectAddress::from_request(request)?, selection })
+        let value = |name: &str| form_urlencoded::parse(request.query.as_bytes()).find(|(found, _)| found == name);
+        let after = value("after").map(|(_, place)| place.parse()).transpose().map_err(Problem::BadQuery)?;
+        let done = value("done").and_then(|(_, batch)| batch.parse().ok());
+        Ok(Self { project: ProjectAddress::from_request(request)?, selection, after, done })
     }
 }
 
-impl Selection {
-    /// All parts are optional; the error is the sentence to show.
-    fn parse(query: &str) -> Result<Self, &'static str> {
-        let mut parsed =
-            Self { status: IssueStatus::Unresolved, order: IssueOrder::default(), after: None, done: None };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "status" => {
-                    parsed.status = value.parse().map_err(|_| "status is one of unresolved, resolved and ignored")?;
-                }
-                "sort" => {
-                    let named = IssueOrder::ALL.into_iter().find(|order| order.as_str() == value);
-                    parsed.order = named.ok_or("sort is one of last_seen, first_seen, events and users")?;
-                }
-                "after" => parsed.after = Some(value.parse()?),
-                "done" => parsed.done = value.parse().ok(),
-                _ => {}
-            }
-        }
-        Ok(parsed)
-    }
-}
-
-pub async fn list(context: Context, request: IssuesRequest) -> Result<Page<IssuesPage>, Problem> {
-    let IssuesRequest { project: address, selection } = request;
-    let since = Hours::first(context.now);
-    let reading = async |mut snapshot: Snapshot, project: Project| {
-        let counts = snapshot.status_counts(project.id).await?;
-        let Selection { status, order, after, .. } = selection;
-        let after = after.map(|Cursor { key, number }| IssueCursor { key, issue: project.issue_id(number) });
-        // One more says whether there is another page.
-        let issues = snapshot.issues(project.id, status, order, after, PAGE_SIZE + 1).await?;
-        let ids: Vec<_> = issues.iter().take(PAGE_SIZE as usize).map(|issue| issue.id).collect();
-        let hours = snapshot.hours(project.id, &ids, since).await?;
-        let decisions = Decisions::read(&mut snapshot, &project, selection.done).await?;
-        snapshot.end().await?;
-        Ok((project, counts, issues, hours, decisions))
+/// With 400 where the query means nothing: the page then has everything but a list.
+pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCode, Page<IssuesPage>), Problem> {
+    let IssuesRequest { project: address, selection, after, done } = request;
+    let now = context.now;
+    let me = match &context.caller {
+        Caller::User(user) => Some(user.name.as_str()),
+        Caller::Nobody | Caller::Everybody => None,
     };
-    let (project, counts, issues, mut hours, decisions) = context.read(&address, reading).await?;
+    let query = query::parse(&selection.query, Reader { me, now });
+    let (scope, order, narrow) = (selection.scope(now), selection.order, selection.narrow);
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let has_environments = snapshot.has_environments(project.id).await?;
+        let query = match query {
+            Ok(query) => understood(&mut snapshot, &project, query, has_environments).await?,
+            mistaken => mistaken,
+        };
+        if !has_environments && scope.iter().any(Term::is_about_events) {
+            return Err(Problem::BadQuery(NOT_COUNTED));
+        }
+        let searched = query.as_ref().map(Query::search).unwrap_or_default();
+        let each: Vec<_> = TABS.map(|tab| tab.search(now)).into_iter().chain([searched]).collect();
+        let counts = snapshot.counts(project.id, &Search { terms: scope.clone() }, &each).await?;
+        let counted = counts.last().copied().unwrap_or_default();
+        let environments =
+            if has_environments { snapshot.environments(project.id, MAX_ENVIRONMENTS).await? } else { Vec::new() };
+        let found = match query {
+            Ok(query) => {
+                Ok(find(&mut snapshot, &project, query, Wanted { scope, order, after, now, narrow, counted }).await?)
+            }
+            Err(mistake) => Err(mistake),
+        };
+        let decisions = Decisions::read(&mut snapshot, &project, done).await?;
+        snapshot.end().await?;
+        let listed = Listed { selection, is_first: after.is_none(), counts, environments, found };
+        Ok((project, listed, decisions))
+    };
+    let (project, listed, decisions) = context.read(&address, reading).await?;
     let acting = decisions.acting(&context, &address).await?;
-    let with_hours = issues.into_iter().map(|issue| {
-        let counted = hours.remove(&issue.id).unwrap_or_default();
-        (issue, Hours::new(context.now, counted))
-    });
-    let issues: Vec<_> = with_hours.collect();
-    let Selection { status, order, after, .. } = selection;
-    let listed = Listed { status, order, is_first: after.is_none(), counts, issues: &issues };
-    Ok(Page(IssuesPage::new(context.shell, &project, &listed, acting, context.now)))
+    let status = if listed.found.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    Ok((status, Page(IssuesPage::new(context.shell, &project, listed, acting, now))))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_says_status_order_and_place() {
-        let selection = |status, order, after| Ok(Selection { status, order, after, done: None });
-        let place = |key, number| Some(Cursor { key, number });
-        for (text, parsed) in [
-            ("", selection(IssueStatus::Unresolved, IssueOrder::LastSeen, None)),
-            ("status=resolved", selection(IssueStatus::Resolved, IssueOrder::LastSeen, None)),
-            (
-                "sort=users&after=12.3&status=ignored&later=parameter",
-                selection(IssueStatus::Ignored, IssueOrder::Users, place(12, 3)),
-            ),
-            ("status=open", Err("status is one of unresolved, resolved and ignored")),
-            ("sort=title", Err("sort is one of last_seen, first_seen, events and users")),
-            ("after=", Err("after is a place in the list, as the link to the next page has it")),
-            ("after=1.x", Err("after is a place in the list, as the link to the next page has it")),
-            ("after=1.-2", Err("after is a place in the list, as the link to the next page has it")),
-            ("after=99999999999999999999.1", Err("after is a place in the list, as the link to the next page has it")),
-        ] {
-            assert_eq!(Selection::parse(text), parsed, "{text:?}");
-        }
+/// The query, if the project has what it names.
+async fn understood(
+    snapshot: &mut Snapshot,
+    project: &Project,
+    query: Query,
+    has_environments: bool,
+) -> Result<Result<Query, Mistake>, StoreError> {
+    if let Some(part) = query.parts.iter().find(|part| part.term.is_about_events() && !has_environments) {
+        return Ok(Err(Mistake::new(part.column, format!("{NOT_COUNTED}."))));
     }
+    let keys: Vec<&str> = query.tags().map(|(key, _)| key).collect();
+    if keys.is_empty() {
+        return Ok(Ok(query));
+    }
+    let unknown = snapshot.unknown_tags(project.id, &keys).await?;
+    let Some((key, part)) = query.tags().find(|(key, _)| unknown.iter().any(|unknown| unknown == key)) else {
+        return Ok(Ok(query));
+    };
+    let tags = match snapshot.tag_keys(project.id, NAMED_TAGS).await? {
+        tags if tags.is_empty() => "no event had a tag yet".to_owned(),
+        tags => format!("tags are {}", tags.join(", ")),
+    };
+    let sentence = format!(
+        "No event has the tag {key}. There are {KEYS}; {tags}. Text with a colon goes in quotes: \"KeyError: 'plum'\"."
+    );
+    let column = part.column + usize::from(part.term.is_negated);
+    Ok(Err(Mistake::new(column, sentence)))
+}
+
+/// What a list is about beside its query.
+struct Wanted {
+    scope: Vec<Term>,
+    order: IssueOrder,
+    after: Option<Place>,
+    narrow: bool,
+    /// Errors of the query without its terms about events.
+    counted: u64,
+    now: Timestamp,
+}
+
+async fn find(snapshot: &mut Snapshot, project: &Project, query: Query, wanted: Wanted) -> Result<Found, StoreError> {
+    let Wanted { scope, order, after, narrow, counted, now } = wanted;
+    let of_query = query.search();
+    let is_counted = !of_query.is_about_events();
+    let search = of_query.and(scope);
+    let after = after.map(|Place { key, number }| IssueCursor { key, issue: project.issue_id(number) });
+    let total = if is_counted { counted } else { snapshot.count(project.id, &search).await? };
+    // One more says whether there is another page.
+    let issues = snapshot.issues(project.id, &search, order, after, PAGE_SIZE + 1).await?;
+    let ids: Vec<_> = issues.iter().take(PAGE_SIZE as usize).map(|issue| issue.id).collect();
+    let mut hours = snapshot.listed_hours(project.id, &search, &ids, Hours::first(now)).await?;
+    let issues = issues.into_iter().map(|issue| {
+        let counted = hours.remove(&issue.id).unwrap_or_default();
+        (issue, Hours::new(now, counted))
+    });
+    let issues: Vec<_> = issues.collect();
+    let trend = match after {
+        None if total > 0 => Some(Hours::new(now, snapshot.trend(project.id, &search, Hours::first(now)).await?)),
+        _ => None,
+    };
+    let choices = if narrow && snapshot.has_environments(project.id).await? {
+        Some(snapshot.choices(project.id, &search, CHOICES).await?)
+    } else {
+        None
+    };
+    let gaps = if search.is_about_events() { snapshot.gaps(project.id).await? } else { Gaps::default() };
+    let futile = if total == 0 { snapshot.futile(project.id, &search).await? } else { Vec::new() };
+    Ok(Found { query, total, issues, trend, choices, gaps, futile })
 }

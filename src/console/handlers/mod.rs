@@ -68,11 +68,13 @@ impl Decisions {
 
 /// Whether a place is one of the console's own pages: relative, and not upwards.
 fn leads_here(to: &str) -> bool {
+    let path = to.split(['?', '#']).next().unwrap_or_default();
     to.len() <= 2048
         && !to.starts_with('/')
-        && !to.contains(['\\', ':'])
+        && !to.contains('\\')
+        && !path.contains(':')
         && to.bytes().all(|byte| byte.is_ascii_graphic())
-        && !to.split(['?', '#']).next().unwrap_or_default().split('/').any(goes_up)
+        && !path.split('/').any(goes_up)
 }
 
 /// Browsers take `%2e` for a dot there.
@@ -91,6 +93,8 @@ mod tests {
             ("web/shop/issues/12", true),
             ("web/shop/issues?status=resolved&page=2", true),
             ("web/shop/issues?query=a%3Ab..", true),
+            ("web/shop/issues?query=is:resolved", true),
+            ("javascript:alert(1)?a", false),
             ("/web/shop", false),
             ("//attacker.example", false),
             ("https://attacker.example", false),

@@ -1,6 +1,4 @@
-//! `/{namespace}/{project}/issues`: the errors of a project by status, in an order.
-
-use std::fmt::Write as _;
+//! `/{namespace}/{project}/issues`: the errors of a project that a query finds, in an order.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -9,11 +7,20 @@ use super::{
     DoneBar, ProjectHead, Shell,
     chart::{Hours, Sparkline},
     format::{Moment, count, counted},
+    search::{Marked, Narrow, SearchForm, narrow, notes},
     short_id,
     triage::{self, Acting, Form},
     untrusted::visible,
 };
-use crate::store::console::{Issue, IssueCursor, IssueOrder, IssueStatus, Project, StatusCounts, issue_number};
+use crate::{
+    console::{
+        query::{self, Mistake, Query},
+        selection::{Period, Place, Selection, USUAL_QUERY},
+    },
+    store::console::{
+        Choices, Criterion, Gaps, Issue, IssueCursor, IssueState, IssueStatus, Project, Search, Term, issue_number,
+    },
+};
 
 /// Errors on one page.
 pub const PAGE_SIZE: u32 = 50;
@@ -23,25 +30,106 @@ pub const PAGE_SIZE: u32 = 50;
 pub struct IssuesPage {
     shell: Shell,
     project: ProjectHead,
-    status: String,
-    tabs: Vec<Tab>,
+    /// `unresolved errors`, for the title.
+    what: String,
+    tabs: Vec<TabLink>,
+    search: SearchForm,
+    /// What the numbers are about, where that is not all events.
+    notes: Vec<String>,
+    trend: Option<Sparkline>,
+    /// Links that narrow the search.
+    narrow: Vec<Narrow>,
+    /// Address of the page with those, where it has none.
+    to_narrow: Option<String>,
     issues: Vec<IssueRow>,
-    sortings: Vec<Sorting>,
     page: Paging,
     /// `None`: the caller may not change anything.
     form: Option<Form>,
+    /// What can be done to the errors by their status.
+    may_resolve: bool,
+    may_reopen: bool,
     may_delete: bool,
     done: Option<DoneBar>,
+    /// Why the list is empty, if it is.
+    nothing: Option<Nothing>,
     /// The project has no error at all yet.
     is_empty: bool,
 }
 
+/// A query that has a place of its own above the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    Unresolved,
+    New,
+    Regressed,
+    Ignored,
+    Resolved,
+}
+
+pub const TABS: [Tab; 5] = [Tab::Unresolved, Tab::New, Tab::Regressed, Tab::Ignored, Tab::Resolved];
+
+impl Tab {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unresolved => "Unresolved",
+            Self::New => "New",
+            Self::Regressed => "Regressed",
+            Self::Ignored => "Ignored",
+            Self::Resolved => "Resolved",
+        }
+    }
+
+    fn query(self) -> &'static str {
+        match self {
+            Self::Unresolved => USUAL_QUERY,
+            Self::New => "is:unresolved is:new",
+            Self::Regressed => "is:regressed",
+            Self::Ignored => "is:ignored",
+            Self::Resolved => "is:resolved",
+        }
+    }
+
+    /// Its query, typed.
+    #[must_use]
+    pub fn search(self, now: Timestamp) -> Search {
+        let since = query::earlier(now, query::NEW);
+        let states = match self {
+            Self::Unresolved => vec![IssueState::Status(IssueStatus::Unresolved)],
+            Self::New => vec![IssueState::Status(IssueStatus::Unresolved), IssueState::New { since }],
+            Self::Regressed => vec![IssueState::Regressed],
+            Self::Ignored => vec![IssueState::Status(IssueStatus::Ignored)],
+            Self::Resolved => vec![IssueState::Status(IssueStatus::Resolved)],
+        };
+        Search { terms: states.into_iter().map(|state| Term::new(Criterion::Is(vec![state]))).collect() }
+    }
+
+    fn when_empty(self) -> &'static str {
+        match self {
+            Self::Unresolved => "Nothing needs your attention.",
+            Self::New => "None of the unresolved errors was first seen in the last 24 hours.",
+            Self::Regressed => "No error came back after it was resolved.",
+            Self::Ignored => "What gets ignored moves here.",
+            Self::Resolved => "What gets resolved moves here.",
+        }
+    }
+}
+
 #[derive(Debug)]
-struct Tab {
-    status: &'static str,
+struct TabLink {
+    address: String,
     label: &'static str,
     count: String,
     current: bool,
+}
+
+#[derive(Debug)]
+struct Nothing {
+    heading: String,
+    text: String,
+    /// Terms that find nothing even alone.
+    futile: Vec<String>,
+    /// Where there may be something, and the address.
+    instead: (&'static str, String),
 }
 
 #[derive(Debug)]
@@ -63,65 +151,149 @@ struct IssueRow {
 }
 
 /// Where in the list a page is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Paging {
     is_first: bool,
     /// `50 of 234 errors`
     summary: String,
-    /// Query of the next page.
+    /// Address of the first page.
+    first: String,
+    /// Address of the next page.
     next: Option<String>,
 }
 
-/// A link that orders the list in another way.
-#[derive(Debug)]
-struct Sorting {
-    query: String,
-    label: &'static str,
-    current: bool,
-}
-
-/// The errors of one page.
-pub struct Listed<'r> {
-    pub status: IssueStatus,
-    pub order: IssueOrder,
+/// What was read for one page.
+pub struct Listed {
+    pub selection: Selection,
     /// Whether nothing comes before it.
     pub is_first: bool,
-    pub counts: StatusCounts,
+    /// Errors in each of [`TABS`], and what else was counted with them.
+    pub counts: Vec<u64>,
+    /// Environments to choose from.
+    pub environments: Vec<String>,
+    pub found: Result<Found, Mistake>,
+}
+
+/// What a query found.
+#[derive(Default)]
+pub struct Found {
+    pub query: Query,
+    pub total: u64,
     /// At most [`PAGE_SIZE`], and one more where there is a next page.
-    pub issues: &'r [(Issue, Hours)],
+    pub issues: Vec<(Issue, Hours)>,
+    /// Of all that it found, on the first page.
+    pub trend: Option<Hours>,
+    /// What to narrow it by, if that was asked for.
+    pub choices: Option<Choices>,
+    pub gaps: Gaps,
+    /// Where nothing was found: of each term of the query, and then of the selection beside it, whether it finds nothing
+    /// even alone.
+    pub futile: Vec<bool>,
 }
 
 impl IssuesPage {
     #[must_use]
-    pub fn new(shell: Shell, project: &Project, listed: &Listed<'_>, acting: Acting, now: Timestamp) -> Self {
-        let Listed { status, order, is_first, counts, issues } = *listed;
-        let shown = &issues[..issues.len().min(PAGE_SIZE as usize)];
-        let next = shown.last().filter(|_| issues.len() > shown.len()).map(|(last, _)| order.after(last));
-        let (project, name) = (ProjectHead::from(project), project.name.clone());
-        let tabs = [
-            (IssueStatus::Unresolved, "Unresolved"),
-            (IssueStatus::Resolved, "Resolved"),
-            (IssueStatus::Ignored, "Ignored"),
-        ]
-        .map(|(tab, label)| Tab {
-            status: tab.as_str(),
-            label,
-            count: count(counts.of(tab)),
-            current: tab == status,
-        });
+    pub fn new(shell: Shell, project: &Project, listed: Listed, acting: Acting, now: Timestamp) -> Self {
+        let Listed { selection, is_first, counts, environments, found } = listed;
+        let counts = &counts[..counts.len().min(TABS.len())];
+        let is_scoped = selection.environment.is_some() || selection.period != Period::All;
+        let is_empty = counts.iter().all(|errors| *errors == 0) && !is_scoped && found.is_ok();
+        let mistake = found.as_ref().err().map(|mistake| Marked::new(&selection.query, mistake));
+        let found = found.unwrap_or_default();
+        let search = found.query.search();
+        let tab = TABS.into_iter().find(|tab| mistake.is_none() && tab.search(now) == search);
+        let shown = &found.issues[..found.issues.len().min(PAGE_SIZE as usize)];
+        let next = shown.last().filter(|_| found.issues.len() > shown.len());
+        let next = next.map(|(last, _)| selection.order.after(last));
+        let statuses = statuses(&search);
+        let nothing = (shown.is_empty() && mistake.is_none()).then(|| Nothing::new(&selection, is_first, tab, &found));
         Self {
             form: acting.may_act.then(|| Form::of(&shell)),
+            may_resolve: statuses.contains(&IssueStatus::Unresolved),
+            may_reopen: statuses.iter().any(|status| *status != IssueStatus::Unresolved),
             may_delete: acting.may_delete,
             done: acting.done,
+            what: tab.map_or_else(|| "errors".to_owned(), |tab| format!("{} errors", tab.label().to_lowercase())),
+            tabs: tab_links(&selection, tab, counts),
+            notes: notes(&search.clone().and(selection.scope(now)), found.gaps),
+            trend: found.trend.as_ref().map(Sparkline::from),
+            narrow: found.choices.as_ref().map(|choices| narrow(&selection, &search, choices)).unwrap_or_default(),
+            to_narrow: (found.choices.is_none() && found.total > 1 && !environments.is_empty())
+                .then(|| Selection { narrow: true, ..selection.clone() }.address(None)),
+            page: Paging::new(&selection, is_first, shown.len(), found.total, next),
+            issues: shown.iter().map(|(issue, hours)| row(&project.name, issue, hours, now)).collect(),
+            search: SearchForm::new(&selection, environments, mistake),
+            project: ProjectHead::from(project),
             shell,
-            project,
-            status: status.as_str().to_owned(),
-            tabs: tabs.into(),
-            sortings: sortings(status, order),
-            page: Paging::new(status, order, is_first, shown.len(), counts.of(status), next),
-            issues: shown.iter().map(|(issue, hours)| row(&name, issue, hours, now)).collect(),
-            is_empty: counts == StatusCounts::default(),
+            nothing,
+            is_empty,
         }
+    }
+}
+
+fn tab_links(selection: &Selection, current: Option<Tab>, counts: &[u64]) -> Vec<TabLink> {
+    let link = |(tab, number): (Tab, &u64)| TabLink {
+        address: selection.with_query(tab.query()),
+        label: tab.label(),
+        count: count(*number),
+        current: current == Some(tab),
+    };
+    TABS.into_iter().zip(counts).map(link).collect()
+}
+
+/// Statuses that the errors of a search may have, as far as that is plain.
+fn statuses(search: &Search) -> Vec<IssueStatus> {
+    let mut statuses = vec![IssueStatus::Unresolved, IssueStatus::Resolved, IssueStatus::Ignored];
+    for term in search.terms.iter().filter(|term| !term.is_negated) {
+        let Criterion::Is(states) = &term.criterion else { continue };
+        let of_state = |state: &IssueState| match state {
+            IssueState::Status(named) => Some(*named),
+            IssueState::Regressed => Some(IssueStatus::Unresolved),
+            IssueState::New { .. } | IssueState::Assigned | IssueState::Unassigned => None,
+        };
+        if let Some(named) = states.iter().map(of_state).collect::<Option<Vec<_>>>() {
+            statuses.retain(|status| named.contains(status));
+        }
+    }
+    statuses
+}
+
+impl Nothing {
+    fn new(selection: &Selection, is_first: bool, tab: Option<Tab>, found: &Found) -> Self {
+        if !is_first {
+            return Self {
+                heading: "Nothing comes after".to_owned(),
+                text: String::new(),
+                futile: Vec::new(),
+                instead: ("Back to the first page", selection.address(None)),
+            };
+        }
+        let everything = Selection { query: selection.query.clone(), order: selection.order, ..Selection::default() };
+        if let Some(tab) = tab.filter(|_| everything == *selection) {
+            return Self {
+                heading: format!("No {} errors", tab.label().to_lowercase()),
+                text: tab.when_empty().to_owned(),
+                futile: Vec::new(),
+                instead: ("All errors, whatever their status", selection.with_query("")),
+            };
+        }
+        let terms = found.query.parts.iter().map(|part| part.text.clone());
+        let environment = selection.environment.iter().map(|name| query::term("environment", name));
+        let period = (selection.period != Period::All).then(|| format!("lastSeen:-{}", selection.period.as_str()));
+        let terms = terms.chain(environment).chain(period);
+        let futile: Vec<_> =
+            terms.zip(&found.futile).filter(|(_, is_futile)| **is_futile).map(|(term, _)| visible(&term)).collect();
+        let text = match futile.len() {
+            0 => "Each part of the search finds errors, but no error has them all.",
+            1 => "This part of the search finds nothing even alone:",
+            _ => "These parts of the search find nothing even alone:",
+        };
+        let instead = if everything == *selection {
+            ("All errors", selection.with_query(""))
+        } else {
+            ("The same in all environments, at any time", everything.address(None))
+        };
+        Self { heading: "No error matches".to_owned(), text: text.to_owned(), futile, instead }
     }
 }
 
@@ -142,66 +314,65 @@ fn row(project: &str, issue: &Issue, hours: &Hours, now: Timestamp) -> IssueRow 
     }
 }
 
-/// `status` and `sort`, of which the usual ones are left out.
-fn query(status: IssueStatus, order: IssueOrder) -> String {
-    let mut query = format!("?status={}", status.as_str());
-    if order != IssueOrder::default() {
-        let _ = write!(query, "&sort={}", order.as_str());
-    }
-    query
-}
-
-fn sortings(status: IssueStatus, order: IssueOrder) -> Vec<Sorting> {
-    let label = |order| match order {
-        IssueOrder::LastSeen => "Last seen",
-        IssueOrder::FirstSeen => "First seen",
-        IssueOrder::Events => "Events",
-        IssueOrder::Users => "Users",
-    };
-    let sorting = |to| Sorting { query: query(status, to), label: label(to), current: to == order };
-    IssueOrder::ALL.into_iter().map(sorting).collect()
-}
-
 impl Paging {
-    fn new(
-        status: IssueStatus,
-        order: IssueOrder,
-        is_first: bool,
-        shown: usize,
-        total: u64,
-        next: Option<IssueCursor>,
-    ) -> Self {
+    fn new(selection: &Selection, is_first: bool, shown: usize, total: u64, next: Option<IssueCursor>) -> Self {
         let errors = counted(total, "error");
         let summary = match (is_first, shown as u64) {
             (true, shown) if shown == total => errors,
             (true, shown) => format!("The first {} of {errors}", count(shown)),
             (false, shown) => format!("{} more of {errors}", count(shown)),
         };
-        let next = next
-            .map(|IssueCursor { key, issue }| format!("{}&after={key}.{}", query(status, order), issue_number(issue)));
-        Self { is_first, summary, next }
+        let next =
+            next.map(|IssueCursor { key, issue }| selection.address(Some(Place { key, number: issue_number(issue) })));
+        Self { is_first, summary, first: selection.address(None), next }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::console::IssueOrder;
 
     #[test]
     fn pages_know_their_neighbours() {
-        let paging = |order, is_first, shown, total, next| {
-            let paging = Paging::new(IssueStatus::Unresolved, order, is_first, shown, total, next);
+        let paging = |query: &str, order, is_first, shown, total, next| {
+            let selection = Selection { query: query.to_owned(), order, ..Selection::default() };
+            let paging = Paging::new(&selection, is_first, shown, total, next);
             (paging.summary, paging.next)
         };
         let cursor = Some(IssueCursor { key: 9, issue: 7 << 32 | 3 });
         assert_eq!(
-            paging(IssueOrder::LastSeen, true, 50, 120, cursor),
-            ("The first 50 of 120 errors".to_owned(), Some("?status=unresolved&after=9.3".to_owned()))
+            paging(USUAL_QUERY, IssueOrder::LastSeen, true, 50, 120, cursor),
+            ("The first 50 of 120 errors".to_owned(), Some("?after=9.3".to_owned()))
         );
         assert_eq!(
-            paging(IssueOrder::Users, false, 50, 120, cursor),
-            ("50 more of 120 errors".to_owned(), Some("?status=unresolved&sort=users&after=9.3".to_owned()))
+            paging("a", IssueOrder::Users, false, 50, 120, cursor),
+            ("50 more of 120 errors".to_owned(), Some("?query=a&sort=users&after=9.3".to_owned()))
         );
-        assert_eq!(paging(IssueOrder::Events, true, 1, 1, None), ("1 error".to_owned(), None));
+        assert_eq!(paging("", IssueOrder::Events, true, 1, 1, None), ("1 error".to_owned(), None));
+    }
+
+    #[test]
+    fn tabs_are_queries() {
+        let reader = query::Reader { me: None, now: "2026-11-22T14:20:00Z".parse().unwrap() };
+        for tab in TABS {
+            assert_eq!(query::parse(tab.query(), reader).unwrap().search(), tab.search(reader.now), "{tab:?}");
+        }
+    }
+
+    #[test]
+    fn buttons_fit_the_statuses_that_a_search_can_find() {
+        let (unresolved, resolved, ignored) = (IssueStatus::Unresolved, IssueStatus::Resolved, IssueStatus::Ignored);
+        let reader = query::Reader { me: None, now: "2026-11-22T14:20:00Z".parse().unwrap() };
+        for (text, expected) in [
+            ("", vec![unresolved, resolved, ignored]),
+            ("is:unresolved level:error", vec![unresolved]),
+            ("is:regressed", vec![unresolved]),
+            ("is:[resolved, ignored]", vec![resolved, ignored]),
+            ("is:[resolved, new]", vec![unresolved, resolved, ignored]),
+            ("!is:unresolved", vec![unresolved, resolved, ignored]),
+        ] {
+            assert_eq!(statuses(&query::parse(text, reader).unwrap().search()), expected, "{text}");
+        }
     }
 }

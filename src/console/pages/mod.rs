@@ -21,6 +21,7 @@ mod problem;
 mod projects;
 mod releases;
 mod request;
+mod search;
 mod setup;
 mod sign_in;
 mod stacktrace;
@@ -40,7 +41,7 @@ pub use self::{
     health::{HealthPage, Healthy},
     help::HelpPage,
     issue::{EventBar, EventState, IssuePage, Shown},
-    issues::{IssuesPage, Listed, PAGE_SIZE},
+    issues::{Found, IssuesPage, Listed, PAGE_SIZE, TABS},
     keys::KeysPage,
     outcome::OutcomePage,
     problem::ProblemPage,

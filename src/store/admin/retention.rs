@@ -40,10 +40,12 @@ const GATE_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const DETACH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tables about issues, with an index of each that begins with the issue.
-const ABOUT_ISSUES: [(&str, Index); 6] = [
+const ABOUT_ISSUES: [(&str, Index); 8] = [
     ("issue_users", &[("issue_id", "bigint"), ("user_hash", "bigint")]),
     ("issue_tags", &[("issue_id", "bigint"), ("key_id", "integer"), ("value_hash", "bigint")]),
     ("issue_hours", &[("issue_id", "bigint"), ("hour", "timestamptz")]),
+    ("issue_environments", &[("issue_id", "bigint"), ("env_id", "integer"), ("release_id", "integer")]),
+    ("issue_environment_hours", &[("issue_id", "bigint"), ("hour", "timestamptz"), ("env_id", "integer")]),
     ("issue_activity", &[("issue_id", "bigint"), ("activity_id", "bigint")]),
     ("deleted_hashes", &[("issue_id", "bigint"), ("version", "smallint"), ("hash", "bytea")]),
     ("issue_triage", &[("issue_id", "bigint")]),
@@ -222,9 +224,16 @@ impl Admin {
         );
         let forgotten = self.forget_issues(&schema, &expired, before).await?;
         self.delete_forgotten(&schema).await?;
-        // Charts do not reach behind the retention either.
-        let (table, value) = (format!("{schema}.issue_hours"), Timestamptz::from(before));
-        self.sweep_blocks(Rows { table: &table, condition: "r.hour < $1", value }).await?;
+        // Charts and filters do not reach behind the retention either.
+        for (table, condition) in [
+            ("issue_hours", "r.hour < $1"),
+            ("issue_environment_hours", "r.hour < $1"),
+            ("issue_environments", "r.last_seen < $1"),
+            ("environments_since", "r.since < $1"),
+        ] {
+            let (table, value) = (format!("{schema}.{table}"), Timestamptz::from(before));
+            self.sweep_blocks(Rows { table: &table, condition, value }).await?;
+        }
         Ok(forgotten)
     }
 

@@ -20,7 +20,7 @@ use crate::{
 pub const FORMER_LOGIN_VALID: Duration = Duration::from_mins(5);
 
 /// What the console reads of a project's schema.
-const CONSOLE_TABLES: [&str; 18] = [
+const CONSOLE_TABLES: [&str; 21] = [
     "events",
     "releases",
     "environments",
@@ -30,6 +30,9 @@ const CONSOLE_TABLES: [&str; 18] = [
     "issue_hashes",
     "issue_users",
     "issue_hours",
+    "issue_environments",
+    "issue_environment_hours",
+    "environments_since",
     "tag_keys",
     "issue_tags",
     "issue_activity",

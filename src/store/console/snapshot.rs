@@ -8,8 +8,7 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Transaction, postgres::PgR
 use uuid::Uuid;
 
 use super::{
-    EventKey, Issue, IssueCursor, IssueOrder, IssueStatus, Project, ProjectNumbers, ProjectSummary, StatusCounts,
-    StatusRule, StoredEvent,
+    EventKey, Issue, Project, ProjectNumbers, ProjectSummary, StatusRule, StoredEvent,
     deliveries::{reception, reception_of},
 };
 use crate::{
@@ -30,13 +29,13 @@ const BEGIN: &str = "\
 /// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
 pub struct Snapshot {
     pub(super) transaction: Transaction<'static, Postgres>,
-    /// The project whose schema was looked at last, and whether the operator has migrated it to have [`Tables`].
-    migrated: Option<(ProjectId, bool)>,
+    /// The project whose schema was looked at last, and what the operator has made in it.
+    made: Option<(ProjectId, Made)>,
 }
 
 impl Snapshot {
     pub async fn begin(pool: &PgPool) -> Result<Self, StoreError> {
-        Ok(Self { transaction: pool.begin_with(BEGIN).await?, migrated: None })
+        Ok(Self { transaction: pool.begin_with(BEGIN).await?, made: None })
     }
 
     /// Gives the connection back at once instead of some time after the drop.
@@ -172,6 +171,14 @@ impl Snapshot {
     }
 }
 
+/// What only a schema of this version has.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    /// [`Tables`]
+    triage: bool,
+    environments: bool,
+}
+
 /// What a query about issues names in its FROM, with an alias.
 pub(super) struct Tables {
     /// Issues that are shown: not those that were deleted, or merged into another.
@@ -182,18 +189,33 @@ pub(super) struct Tables {
 
 /// Issues and events of one project.
 impl Snapshot {
-    /// Whether the schema has what people decide about issues. Within a view of one moment that does not change.
+    /// Whether the schema has what people decide about issues.
     pub async fn is_migrated(&mut self, project: ProjectId) -> Result<bool, StoreError> {
-        if let Some((looked_at, migrated)) = self.migrated
+        Ok(self.made(project).await?.triage)
+    }
+
+    /// Whether the schema counts the events of issues by environment and release.
+    pub async fn has_environments(&mut self, project: ProjectId) -> Result<bool, StoreError> {
+        Ok(self.made(project).await?.environments)
+    }
+
+    /// Within a view of one moment that does not change.
+    async fn made(&mut self, project: ProjectId) -> Result<Made, StoreError> {
+        if let Some((looked_at, made)) = self.made
             && looked_at == project
         {
-            return Ok(migrated);
+            return Ok(made);
         }
-        let view = format!("{}.shown_issues", project.schema());
-        let (migrated,): (bool,) =
-            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL").bind(view).fetch_one(&mut *self.transaction).await?;
-        self.migrated = Some((project, migrated));
-        Ok(migrated)
+        let schema = project.schema();
+        let (triage, environments): (bool, bool) =
+            sqlx::query_as("SELECT to_regclass($1) IS NOT NULL, to_regclass($2) IS NOT NULL")
+                .bind(format!("{schema}.shown_issues"))
+                .bind(format!("{schema}.issue_environments"))
+                .fetch_one(&mut *self.transaction)
+                .await?;
+        let made = Made { triage, environments };
+        self.made = Some((project, made));
+        Ok(made)
     }
 
     /// In a schema that the operator has not migrated yet nothing was decided about issues.
@@ -213,57 +235,6 @@ impl Snapshot {
             triage: "(SELECT 0::bigint AS issue_id, 0::bigint AS merged_into, now() AS deleted_at WHERE false)"
                 .to_owned(),
         })
-    }
-
-    pub async fn status_counts(&mut self, project: ProjectId) -> Result<StatusCounts, StoreError> {
-        let tables = self.tables(project).await?;
-        let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT count(*) FILTER (WHERE status = 'unresolved') AS unresolved,
-                    count(*) FILTER (WHERE status = 'resolved')   AS resolved,
-                    count(*) FILTER (WHERE status = 'ignored')    AS ignored
-               FROM {issues} AS i",
-            issues = tables.issues
-        )))
-        .fetch_one(&mut *self.transaction)
-        .await?;
-        Ok(StatusCounts {
-            unresolved: unsigned(&row, "unresolved")?,
-            resolved: unsigned(&row, "resolved")?,
-            ignored: unsigned(&row, "ignored")?,
-        })
-    }
-
-    /// Those after the cursor, at most `limit`.
-    pub async fn issues(
-        &mut self,
-        project: ProjectId,
-        status: IssueStatus,
-        order: IssueOrder,
-        after: Option<IssueCursor>,
-        limit: u32,
-    ) -> Result<Vec<Issue>, StoreError> {
-        let key = match order {
-            IssueOrder::LastSeen => "(extract(epoch FROM last_seen) * 1000000)::bigint",
-            IssueOrder::FirstSeen => "(extract(epoch FROM first_seen) * 1000000)::bigint",
-            IssueOrder::Events => "events",
-            IssueOrder::Users => "users",
-        };
-        let tables = self.tables(project).await?;
-        let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT {ISSUE}
-               FROM {issues} AS i
-              WHERE status = $1 AND ($3::bigint IS NULL OR ({key}, issue_id) < ($3, $4))
-              ORDER BY {key} DESC, issue_id DESC
-              LIMIT $2",
-            issues = tables.issues
-        )))
-        .bind(status.as_str())
-        .bind(i64::from(limit))
-        .bind(after.map(|cursor| cursor.key))
-        .bind(after.map(|cursor| cursor.issue))
-        .fetch_all(&mut *self.transaction)
-        .await?;
-        rows.iter().map(issue).collect()
     }
 
     /// `None`: there is none, it was deleted, or it was merged into another, which [`Self::merged_into`] says.
@@ -317,12 +288,7 @@ impl Snapshot {
         .bind(Timestamptz::from(since))
         .fetch_all(&mut *self.transaction)
         .await?;
-        let mut hours: HashMap<_, Vec<_>> = HashMap::new();
-        for row in &rows {
-            let hour = row.try_get::<Timestamptz, _>("hour")?.into();
-            hours.entry(row.try_get("issue_id")?).or_default().push((hour, unsigned(row, "events")?));
-        }
-        Ok(hours)
+        by_hour(&rows)
     }
 
     /// The event received last; `None` when it is past its retention.
@@ -399,12 +365,12 @@ fn project(row: &PgRow) -> Result<Project, StoreError> {
 }
 
 /// The columns of [`issue`].
-const ISSUE: &str =
+pub(super) const ISSUE: &str =
     "issue_id, title, culprit, level, status, status_changed_at, assignee, resolved_in, resolved_in_next,
     ignored_until, ignored_until_events, ignored_until_users, merged_issues, events, users, first_seen, last_seen,
     latest_received_at, latest_event_id";
 
-fn issue(row: &PgRow) -> Result<Issue, StoreError> {
+pub(super) fn issue(row: &PgRow) -> Result<Issue, StoreError> {
     let status: String = row.try_get("status")?;
     let instant = |name| row.try_get::<Option<Timestamptz>, _>(name).map(|instant| instant.map(Timestamptz::to_jiff));
     let number = |name| row.try_get::<Option<i64>, _>(name).map(|number| number.map(i64::cast_unsigned));
@@ -444,6 +410,16 @@ fn stored_event(row: &PgRow) -> Result<StoredEvent, StoreError> {
         dictionary: row.try_get("dict_id")?,
         payload: row.try_get("payload")?,
     })
+}
+
+/// Of rows of `issue_id`, `hour` and `events`.
+pub(super) fn by_hour(rows: &[PgRow]) -> Result<HashMap<i64, Vec<(Timestamp, u64)>>, StoreError> {
+    let mut hours: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        let hour = row.try_get::<Timestamptz, _>("hour")?.into();
+        hours.entry(row.try_get("issue_id")?).or_default().push((hour, unsigned(row, "events")?));
+    }
+    Ok(hours)
 }
 
 /// A count; Postgres has no unsigned integers.
