@@ -30,8 +30,8 @@ FLOORS = [
     ["grouping", "scrub", "filters"],
     ["protocol", "rotation", "runner"],
     ["crd"],
-    ["settings"],
-    ["dsn"],
+    ["settings", "console_api"],
+    ["dsn", "text"],
     ["telemetry"],
 ]
 
@@ -52,7 +52,18 @@ ALSO = {
     ("backend", "kubernetes"),
 }
 
-PURE = {"protocol", "grouping", "scrub", "filters", "rotation", "runner", "settings", "dsn"}
+PURE = {
+    "protocol",
+    "grouping",
+    "scrub",
+    "filters",
+    "rotation",
+    "runner",
+    "settings",
+    "console_api",
+    "dsn",
+    "text",
+}
 
 # What a room may not know: a pattern over its code, and the word for it.
 SPAWN = (r"\b(?:tokio(?:::task)?|task)::spawn\b", "a task without an owner: use a JoinSet")

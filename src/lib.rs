@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod commands;
 pub mod console;
+mod console_api;
 pub mod crd;
 pub mod dsn;
 pub mod filters;
@@ -23,3 +24,4 @@ pub mod server;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+mod text;

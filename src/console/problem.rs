@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 
 use super::{
     auth::Right,
+    query::Mistake,
     sign_in::{Refusal, Unreviewed},
 };
 use crate::store::{StoreError, console::ProjectAddress};
@@ -41,6 +42,9 @@ pub enum Problem {
     MethodNotAllowed(Vec<Method>),
     #[error("{0}")]
     BadQuery(&'static str),
+    /// A query of a list that means nothing; a page shows it with the place.
+    #[error("column {}: {}", .0.column, .0.sentence.trim_end_matches('.'))]
+    BadSearch(Mistake),
     #[error(transparent)]
     Refused(Refusal),
     #[error(transparent)]
@@ -51,6 +55,8 @@ pub enum Problem {
     Payload(#[from] io::Error),
     #[error("a page cannot be rendered: {0}")]
     Template(#[from] askama::Error),
+    #[error("an answer cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl From<Refusal> for Problem {
@@ -73,13 +79,15 @@ impl Problem {
             Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadQuery(_) | Self::BadForm(_) | Self::Store(StoreError::Rejected { .. }) => StatusCode::BAD_REQUEST,
+            Self::BadQuery(_) | Self::BadSearch(_) | Self::BadForm(_) | Self::Store(StoreError::Rejected { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionOver | Self::Refused(_) => StatusCode::UNAUTHORIZED,
             // A login that is refused is about to be replaced, or the operator says what is wrong with it.
             Self::Store(error) if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreviewed(_) | Self::Store(StoreError::NotPermitted { .. }) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) | Self::Payload(_) | Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(_) | Self::Payload(_) | Self::Template(_) | Self::Json(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     auth::Right,
     handlers::{
         act, asset, event, events, go, health, help, issue, issues, keys, project, projects, releases, setup, sign_in,
+        ticket,
     },
     web::router::{Route, route},
 };
@@ -23,6 +24,10 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}",                                  "project",    Right::ReadIssues, project::errors),
         route(GET,   "/{namespace}/{project}/issues",                           "issues",     Right::ReadIssues, issues::list),
         route(GET,   "/{namespace}/{project}/issues/{issue}",                   "issue",      Right::ReadIssues, issue::show),
+        route(GET,   "/{namespace}/{project}/issues.json",                      "issues_json", Right::ReadIssues, issues::list_json),
+        route(GET,   "/{namespace}/{project}/issues/{issue}.json",              "issue_json", Right::ReadIssues, issue::show_json),
+        route(POST,  "/{namespace}/{project}/issues.json",                      "act_issues_json", Right::UpdateIssues, act::on_issues_json),
+        route(POST,  "/{namespace}/{project}/issues/{issue}.json",              "act_issue_json", Right::UpdateIssues, act::on_issue_json),
         route(POST,  "/{namespace}/{project}/issues",                           "act_issues", Right::UpdateIssues, act::on_issues),
         route(POST,  "/{namespace}/{project}/issues/{issue}",                   "act_issue",  Right::UpdateIssues, act::on_issue),
         route(GET,   "/{namespace}/{project}/issues/{issue}/events",            "events",     Right::ReadEvents, events::list),
@@ -42,6 +47,9 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/-/oidc/callback",                                        "oidc_end",   Right::None,       sign_in::arrive),
         route(GET,   "/-/help",                                                 "help",       Right::None,       help::show),
         route(POST,  "/-/help",                                                 "switch_keys", Right::None,      help::switch),
+        route(POST,  "/-/ticket.json",                                          "make_ticket", Right::None,      ticket::make),
+        route(GET,   "/-/ticket",                                               "ticket",     Right::None,       ticket::show),
+        route(POST,  "/-/ticket",                                               "use_ticket", Right::None,       ticket::begin),
         route(POST,  "/-/undo/{namespace}/{project}",                           "undo",       Right::UpdateIssues, act::undo),
         route(POST,  "/-/logout",                                               "sign_out",   Right::None,       sign_in::end),
         route(GET,   "/-/static/{file}",                                        "asset",      Right::None,       asset::download),

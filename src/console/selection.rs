@@ -1,7 +1,7 @@
 //! What an address of the list of errors says: which errors, in which order. Read from the query of a request, and
 //! written into links. Pure.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use form_urlencoded::Serializer;
 use jiff::{SignedDuration, Timestamp};
@@ -132,8 +132,8 @@ impl Selection {
         if self.narrow {
             address.append_pair("narrow", "yes");
         }
-        if let Some(Place { key, number }) = after {
-            address.append_pair("after", &format!("{key}.{number}"));
+        if let Some(place) = after {
+            address.append_pair("after", &place.to_string());
         }
         address.finish()
     }
@@ -145,6 +145,12 @@ pub struct Place {
     pub key: i64,
     /// Of the last error before it, within the project.
     pub number: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.key, self.number)
+    }
 }
 
 impl FromStr for Place {

@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use crate::text::in_one_line;
+
 /// Columns as wide as their widest cell. What others have written moves no cursor.
 pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut widths = Vec::new();
@@ -13,15 +15,10 @@ pub fn align<Row: AsRef<[String]>>(rows: &[Row]) -> String {
         }
     }
     let line = |row: &Row| {
-        let cells = row.as_ref().iter().zip(&widths).map(|(cell, &width)| format!("{:<width$}", printable(cell)));
+        let cells = row.as_ref().iter().zip(&widths).map(|(cell, &width)| format!("{:<width$}", in_one_line(cell)));
         format!("{}\n", cells.collect::<Vec<_>>().join("   ").trim_end())
     };
     rows.iter().map(line).collect()
-}
-
-/// The text in one line, with a blank for each control character: a terminal obeys those of C0 and of C1.
-pub fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 /// As kubectl writes an age: two or three figures, in the units that they need.

@@ -62,8 +62,9 @@ pub fn key_id(text: &str) -> Result<String, String> {
 }
 
 /// A connection to the API server.
+#[derive(Clone)]
 pub struct Cluster {
-    client: Client,
+    pub client: Client,
     /// The one that a command is about, unless it is about all.
     pub namespace: String,
 }
@@ -82,6 +83,14 @@ impl Options {
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| PluginError::Config(error.into()))?;
         Ok(Cluster { client, namespace })
+    }
+
+    /// The namespace that a command is about. Where it is named, no cluster is needed to know it.
+    pub async fn namespace(&self) -> Result<String, PluginError> {
+        match &self.namespace {
+            Some(namespace) => Ok(namespace.clone()),
+            None => Ok(self.config().await?.default_namespace),
+        }
     }
 
     async fn config(&self) -> Result<Config, PluginError> {

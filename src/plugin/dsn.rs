@@ -110,7 +110,7 @@ fn runner_notes(key: &ClientKey, elsewhere: bool) -> Vec<String> {
 }
 
 /// Name of the Secret that was written for the key.
-fn secret_of(key: &ClientKey) -> Result<&str, String> {
+pub fn secret_of(key: &ClientKey) -> Result<&str, String> {
     let written = key.status.as_ref().and_then(|status| status.secret_name.as_deref());
     written.ok_or_else(|| {
         let name = key.name_any();
@@ -119,7 +119,7 @@ fn secret_of(key: &ClientKey) -> Result<&str, String> {
     })
 }
 
-fn dsn_in(secret: &Secret, key: &str, entry: &str) -> Result<String, String> {
+pub fn dsn_in(secret: &Secret, key: &str, entry: &str) -> Result<String, String> {
     let name = secret.name_any();
     if secret.labels().get(CLIENT_KEY_LABEL).is_none_or(|owner| owner != key) {
         return Err(format!("Secret {name} is not that of ClientKey {key}: look at `kubectl errors status`"));

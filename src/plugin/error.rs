@@ -14,6 +14,12 @@ pub enum PluginError {
     /// What was asked for cannot be, or did not come.
     #[error("{0}")]
     Refused(String),
+    /// The console, or the way to it, did not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The console said why not.
+    #[error("{message}")]
+    Console { status: u16, message: String },
     #[error("failed to write the answer: {0}")]
     Output(#[from] io::Error),
     #[error("failed to write the answer: {0}")]
@@ -59,9 +65,15 @@ impl PluginError {
         matches!(self, Self::Api(_, failed) if failed.status().is_some_and(|status| status.code == 404))
     }
 
-    /// The same may be answered in a moment: there was no answer, or the API server could not give one.
+    /// The same may be answered in a moment: there was no answer, or whoever was asked could not give one.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Api(_, failed) if failed.status().is_none_or(|status| status.code >= 500 || status.code == 429))
+        let is_away = |code: u16| code >= 500 || code == 429;
+        match self {
+            Self::Api(_, failed) => failed.status().is_none_or(|status| is_away(status.code)),
+            Self::Console { status, .. } => is_away(*status),
+            Self::Unreachable(_) => true,
+            _ => false,
+        }
     }
 
     fn refusal(&self) -> Option<Refusal> {

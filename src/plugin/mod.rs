@@ -1,20 +1,34 @@
-//! `kubectl errors`: what people do with their keys from their own machine. A command line comes in; out go tables, and
-//! annotations on `ClientKey`s, which the operator obeys. It talks to the API server alone, with the kubeconfig and the
-//! rights of who calls it. What is asked for goes to standard output, what is said beside it to standard error. Called
+//! `kubectl errors`: what people do with their keys and errors from their own machine. A command line comes in; out go
+//! tables, annotations on `ClientKey`s, which the operator obeys, and forms for the console. It talks to the API server,
+//! with the kubeconfig and the rights of who calls it, and through it to the console (`console`) and to ingest pods. What is asked for goes to standard output, what is said beside it to standard error. Called
 //! by the binary `kubectl-errors`.
 
 mod annotations;
 mod cluster;
 mod completion;
+mod console;
 mod dsn;
 mod error;
+mod forward;
+mod ignore;
+mod issue_name;
+mod issues;
 mod keys;
+mod login;
+mod merge;
+mod open;
 mod output;
 mod plan;
+mod reopen;
+mod resolve;
 mod restore;
 mod revoke;
 mod rotate;
+mod send_test;
+mod show;
 mod status;
+mod tail;
+mod triage;
 
 use std::{ffi::OsString, io::ErrorKind, process::ExitCode};
 
@@ -22,7 +36,7 @@ use clap::{Parser, Subcommand};
 
 use self::{cluster::Options, error::PluginError};
 
-/// Rotate and revoke the keys that applications report their errors with, and see how projects and keys are.
+/// See and decide about the errors of applications, rotate and revoke the keys that they report them with.
 #[derive(Parser)]
 #[command(name = "kubectl-errors", bin_name = "kubectl errors", version)]
 struct Arguments {
@@ -34,6 +48,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Issues(issues::Issues),
+    Show(show::Show),
+    Resolve(resolve::Resolve),
+    Ignore(ignore::Ignore),
+    Reopen(reopen::Reopen),
+    Merge(merge::Merge),
+    Tail(tail::Tail),
+    Open(open::Open),
+    Login(login::Login),
+    SendTest(send_test::SendTest),
     Rotate(rotate::Rotate),
     Revoke(revoke::Revoke),
     Restore(restore::Restore),
@@ -75,6 +99,16 @@ fn ended(result: Result<(), PluginError>) -> ExitCode {
 
 async fn command(Arguments { options, command }: Arguments) -> Result<(), PluginError> {
     match command {
+        Command::Issues(command) => issues::issues(&command, &options).await,
+        Command::Show(command) => show::show(&command, &options).await,
+        Command::Resolve(command) => resolve::resolve(&command, &options).await,
+        Command::Ignore(command) => ignore::ignore(&command, &options).await,
+        Command::Reopen(command) => reopen::reopen(&command, &options).await,
+        Command::Merge(command) => merge::merge(&command, &options).await,
+        Command::Tail(command) => tail::tail(&command, &options).await,
+        Command::Open(command) => open::open(&command, &options).await,
+        Command::Login(command) => login::login(&command, &options).await,
+        Command::SendTest(command) => send_test::send_test(&command, &options).await,
         Command::Rotate(command) => rotate::rotate(&command, &options.connect().await?).await,
         Command::Revoke(command) => revoke::revoke(&command, &options.connect().await?).await,
         Command::Restore(command) => restore::restore(&command, &options.connect().await?).await,
@@ -125,6 +159,32 @@ mod tests {
             ("dsn shop --for runner --runner-version latest", false),
             ("dsn shop --runner-version 14.6", false),
             ("dsn shop --for nginx", false),
+            ("issues", true),
+            ("issues shop -w --sort events -n web", true),
+            ("issues shop --status open", false),
+            ("issues shop --console http://errors.example.com", false),
+            ("issues shop --console https://errors.example.com --token-file t", true),
+            ("issues shop --token-file t --service-account reader", false),
+            ("show SHOP-12", true),
+            ("show issue/SHOP-12 --all-frames -o yaml", true),
+            ("show shop", false),
+            ("show", false),
+            ("resolve SHOP-12 shop/13 --in-next-release", true),
+            ("resolve SHOP-12 --in-next-release --in-release 1.2", false),
+            ("resolve", false),
+            ("ignore SHOP-12 --for 7d", true),
+            ("ignore SHOP-12 --for 7d --users 10", false),
+            ("reopen SHOP-12 -o name", true),
+            ("merge SHOP-12 --into SHOP-1", true),
+            ("merge SHOP-12", false),
+            ("tail shop", true),
+            ("tail", false),
+            ("open", true),
+            ("open SHOP-12 --print", true),
+            ("login", true),
+            ("login shop --service-account reader --print", true),
+            ("send-test shop", true),
+            ("send-test", false),
             ("completion zsh", true),
             ("completion powershell", false),
         ] {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::error::PluginError;
+use crate::text::acts;
 
 /// As kubectl's `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,9 +52,9 @@ pub fn print(text: &str) -> Result<(), PluginError> {
     Ok(write!(stdout().lock(), "{}", lines(text))?)
 }
 
-/// As it is but for control characters, of which only ends of lines and tabs are left.
+/// As it is but for characters that a terminal would obey, or a reader not see.
 fn lines(text: &str) -> String {
-    text.replace(|character: char| character.is_control() && !matches!(character, '\n' | '\t'), " ")
+    text.replace(acts, " ")
 }
 
 /// Prints a value as a document.
@@ -64,11 +65,11 @@ pub fn print_document(document: Document, value: &impl Serialize) -> Result<(), 
     })
 }
 
-/// JSON writes control characters of C0 as escapes by itself; the others too, so that nothing is lost.
+/// JSON writes control characters of C0 as escapes by itself; whatever else acts is written so too, so that nothing is lost.
 fn json_text(value: &impl Serialize) -> Result<String, PluginError> {
     let mut text = String::new();
     for character in serde_json::to_string_pretty(value)?.chars() {
-        if character.is_control() && character != '\n' {
+        if acts(character) {
             // A String takes everything.
             let _ = write!(text, "\\u{:04x}", u32::from(character));
         } else {
@@ -118,11 +119,11 @@ mod tests {
 
     #[test]
     fn a_terminal_is_told_nothing_by_objects() {
-        assert_eq!(lines("a\u{1b}[2Jb\u{9b}c\rd\n\te"), "a [2Jb c d\n\te");
-        let text = json_text(&json!({"message": "a\u{1b}[2J\u{9b}\u{7f}\n"})).unwrap();
-        assert_eq!(text, "{\n  \"message\": \"a\\u001b[2J\\u009b\\u007f\\n\"\n}\n");
+        assert_eq!(lines("a\u{1b}[2Jb\u{9b}c\rd\n\te\u{202e}f"), "a [2Jb c d\n\te f");
+        let text = json_text(&json!({"message": "a\u{1b}[2J\u{9b}\u{7f}\u{202e}\n"})).unwrap();
+        assert_eq!(text, "{\n  \"message\": \"a\\u001b[2J\\u009b\\u007f\\u202e\\n\"\n}\n");
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(read["message"], "a\u{1b}[2J\u{9b}\u{7f}\n");
+        assert_eq!(read["message"], "a\u{1b}[2J\u{9b}\u{7f}\u{202e}\n");
     }
 
     #[test]

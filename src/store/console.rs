@@ -12,6 +12,7 @@ mod releases;
 mod search;
 mod sessions;
 mod snapshot;
+mod tickets;
 
 use std::{
     io::{self, Read},
@@ -31,6 +32,7 @@ pub use self::{
     search::{Assignee, Bounds, Criterion, IssueState, Pattern, Search, Term},
     sessions::{Session, SessionDigest, User, begin_session, begin_session_once, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},
+    tickets::{make_ticket, ticket_user, use_ticket},
 };
 use crate::{
     dsn::ProjectId,

@@ -36,7 +36,7 @@ const SERVER: &[Migration] = migrations!(
     "server", 1 "0001_catalog", 2 "0002_ingest", 3 "0003_console", 4 "0004_identity", 5 "0005_settings",
     6 "0006_console_servers", 7 "0007_ingest_logins", 8 "0008_key_usage", 9 "0009_rotation",
     10 "0010_observed_keys", 11 "0011_server_keys", 12 "0012_key_endpoints", 13 "0013_user_keys",
-    14 "0014_floods", 15 "0015_console_sessions", 17 "0017_console_sign_in",
+    14 "0014_floods", 15 "0015_console_sessions", 16 "0016_tickets", 17 "0017_console_sign_in",
 );
 
 const PROJECT: &[Migration] = migrations!(

@@ -8,11 +8,14 @@
 mod support;
 
 mod acting;
+mod api_server;
 mod client;
 mod databases;
 mod events;
+mod json;
 mod oidc;
 mod pages;
+mod plugin;
 mod provider;
 mod real_provider;
 mod search;

@@ -3,10 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use error_tracking_operator::console::OidcOptions;
@@ -23,7 +23,11 @@ use crate::{
 /// An obvious fake.
 const CLIENT_SECRET: &str = "not-a-secret";
 
-struct RealProvider(Child);
+struct RealProvider {
+    program: Child,
+    /// Open for as long as it runs: a warning that nobody takes would end it.
+    _says: BufReader<ChildStdout>,
+}
 
 impl RealProvider {
     fn start(address: SocketAddr, console: SocketAddr, algorithm: &str) -> Self {
@@ -35,16 +39,16 @@ impl RealProvider {
             ("CLIENT_SECRET", CLIENT_SECRET.to_owned()),
             ("ALGORITHM", algorithm.to_owned()),
         ]);
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap() == "listening"), "the provider has ended");
-        Self(child)
+        let mut program = command.spawn().unwrap();
+        let mut says = BufReader::new(program.stdout.take().unwrap());
+        assert!(says.by_ref().lines().any(|line| line.unwrap() == "listening"), "the provider has ended");
+        Self { program, _says: says }
     }
 }
 
 impl Drop for RealProvider {
     fn drop(&mut self) {
-        let _ended = self.0.kill().and_then(|()| self.0.wait());
+        let _ended = self.program.kill().and_then(|()| self.program.wait());
     }
 }
 

@@ -111,6 +111,11 @@ impl Cluster {
         self.0.lock().unwrap().rights.insert(right.to_owned());
     }
 
+    /// Whether it answers 403 to everything.
+    pub fn refuse(&self, refuses: bool) {
+        self.0.lock().unwrap().refuses = refuses;
+    }
+
     /// What was asked since this was called last.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().asked)

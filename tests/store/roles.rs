@@ -3,7 +3,10 @@
 use error_tracking_operator::store::{
     StoreError,
     admin::{DeletionPolicy, password_digest},
-    console::{Session, User, begin_session, begin_session_once, end_session, find_session},
+    console::{
+        Session, User, begin_session, begin_session_once, end_session, find_session, make_ticket, ticket_user,
+        use_ticket,
+    },
     ingest::{Batch, Quarantined, Report, changed_settings, find_key, look_up_key, quarantine, report},
 };
 use jiff::Timestamp;
@@ -239,8 +242,9 @@ async fn the_console_reads_and_cannot_write_or_see_keys() {
     let refused = sqlx::query(AssertSqlSafe(update)).execute(&mut *transaction).await.unwrap_err();
     assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }));
     drop(transaction);
-    for hidden in ["client_keys", "projects", "console_login", "console_sessions", "console_arrivals"]
-        .map(|table| format!("errortracking.{table}"))
+    for hidden in
+        ["client_keys", "projects", "console_login", "console_sessions", "console_arrivals", "console_tickets"]
+            .map(|table| format!("errortracking.{table}"))
     {
         let refused = sqlx::query(AssertSqlSafe(format!("SELECT FROM {hidden}"))).execute(&console).await.unwrap_err();
         assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }), "{hidden}");
@@ -358,4 +362,51 @@ async fn what_a_browser_brought_back_begins_one_session() {
     let (kept,): (i64,) =
         sqlx::query_as("SELECT count(*) FROM errortracking.console_arrivals").fetch_one(&superuser).await.unwrap();
     assert_eq!(kept, 1);
+}
+
+#[tokio::test]
+async fn a_ticket_is_used_once_and_in_time() {
+    let store = Store::create().await;
+    let role = store.admin.ensure_console_role(&"secret".into()).await.unwrap();
+    let console = store.database.pool_as(&role, "secret");
+    let session = |name: &str| Session {
+        user: User {
+            name: name.to_owned(),
+            uid: "u".to_owned(),
+            groups: vec!["team".to_owned()],
+            extra: [("example.org/pod".to_owned(), vec!["a".to_owned()])].into(),
+        },
+        expires_at: Timestamp::from_second(Timestamp::now().as_second() + 600).unwrap(),
+    };
+    let ada = session("ada");
+    make_ticket(&console, [1; 32], &ada).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(ticket_user(&console, [1; 32]).await.unwrap().as_deref(), Some("ada"));
+    }
+    // Two pods are asked at the same time.
+    let other = store.database.pool_as(&role, "secret");
+    let (one, two) = tokio::join!(use_ticket(&console, [1; 32]), use_ticket(&other, [1; 32]));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert!(one.is_none() || two.is_none(), "both used it");
+    assert_eq!(one.or(two), Some(ada));
+    assert_eq!(ticket_user(&console, [1; 32]).await.unwrap(), None);
+
+    make_ticket(&console, [2; 32], &session("ada")).await.unwrap();
+    sqlx::query("UPDATE errortracking.console_tickets SET expires_at = now()")
+        .execute(&store.database.superuser())
+        .await
+        .unwrap();
+    assert_eq!(ticket_user(&console, [2; 32]).await.unwrap(), None, "over");
+    assert_eq!(use_ticket(&console, [2; 32]).await.unwrap(), None, "over");
+
+    make_ticket(&console, [3; 32], &session("ada")).await.unwrap();
+    for number in 100..=120 {
+        make_ticket(&console, [number; 32], &session("eve")).await.unwrap();
+    }
+    let (tickets,): (i64,) = sqlx::query_as("SELECT count(*) FROM errortracking.console_tickets")
+        .fetch_one(&store.database.superuser())
+        .await
+        .unwrap();
+    assert_eq!(tickets, 11, "one user cannot fill the table, and takes nobody else's place");
+    assert!(ticket_user(&console, [3; 32]).await.unwrap().is_some());
 }

@@ -4,6 +4,8 @@
 pub const BACK_TO_6: &str = "
     DROP FUNCTION errortracking.begin_session_once;
     DROP TABLE errortracking.console_arrivals;
+    DROP FUNCTION errortracking.make_ticket, errortracking.ticket_user, errortracking.use_ticket;
+    DROP TABLE errortracking.console_tickets;
     DROP FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session;
     DROP TABLE errortracking.console_sessions;
     DROP TABLE errortracking.floods;

@@ -17,7 +17,7 @@ use crate::store::{
     connection::{ConnectionError, PoolSize},
     console::{
         Change, Project, ProjectAddress, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session,
-        begin_session_once, end_session, find_session,
+        begin_session_once, end_session, find_session, make_ticket, ticket_user, use_ticket,
     },
 };
 
@@ -166,6 +166,24 @@ impl Database {
 
     pub async fn end_session(&self, digest: SessionDigest) -> Result<(), StoreError> {
         self.with_pool(|pool| async move { end_session(&pool, digest).await }).await
+    }
+
+    pub async fn make_ticket(&self, digest: SessionDigest, session: &Session) -> Result<(), StoreError> {
+        self.with_pool(|pool| {
+            let session = session.clone();
+            async move { make_ticket(&pool, digest, &session).await }
+        })
+        .await
+    }
+
+    /// Who made the ticket of that digest, if it is not over.
+    pub async fn ticket_user(&self, digest: SessionDigest) -> Result<Option<String>, StoreError> {
+        self.with_pool(|pool| async move { ticket_user(&pool, digest).await }).await
+    }
+
+    /// The session that a ticket begins, which is used up by that.
+    pub async fn use_ticket(&self, digest: SessionDigest) -> Result<Option<Session>, StoreError> {
+        self.with_pool(|pool| async move { use_ticket(&pool, digest).await }).await
     }
 
     /// A transaction that acts on issues.

@@ -1,5 +1,7 @@
 //! What people do to errors: `POST /{namespace}/{project}/issues` for several, `…/issues/{issue}` for one, `/-/undo`.
 //!
+//! The same with `.json` at the end says what came of it as JSON.
+//!
 //! Nothing asks whether one is sure: what was done can be undone for a day. A form leads back to the page that it was on,
 //! which then offers the undo.
 
@@ -15,13 +17,14 @@ use crate::{
     console::{
         auth::{Caller, Right},
         context::Context,
-        pages::{OutcomePage, with_done},
+        pages::{OutcomePage, json, with_done},
         problem::Problem,
         web::{
-            answer::{Either, Page, SeeOther},
+            answer::{Either, Json, Page, SeeOther},
             request::{FromRequest, Request},
         },
     },
+    console_api,
     store::console::{
         Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Project, ProjectAddress, Resolution,
     },
@@ -193,9 +196,37 @@ pub async fn on_issue(context: Context, request: ActOnIssueRequest) -> Result<Ac
 }
 
 pub async fn on_issues(context: Context, request: ActRequest) -> Result<Acted, Problem> {
-    let (actor, now) = (actor(&context)?, context.now);
+    let (address, to) = (request.project.clone(), request.to.clone());
+    let Done { batch, outcomes } = act(&context, request).await?;
+    if outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Changed | Outcome::Unchanged)) {
+        return Ok(Either::This(back(&context, &to, batch)));
+    }
+    let page = OutcomePage::of_action(context.shell, &address, &to, batch, &outcomes);
+    Ok(Either::That(Box::new(Page(page))))
+}
+
+pub async fn on_issue_json(context: Context, request: ActOnIssueRequest) -> Result<Json, Problem> {
+    on_issues_json(context, request.0).await
+}
+
+pub async fn on_issues_json(context: Context, request: ActRequest) -> Result<Json, Problem> {
+    let address = request.project.clone();
+    let Done { batch, outcomes } = act(&context, request).await?;
+    let batch = batch.map(|batch| batch.to_string());
+    Json::of(&console_api::Acted { batch, outcomes: json::outcomes(&address, &outcomes) })
+}
+
+/// What was done.
+struct Done {
+    /// What it can be undone by; `None`: nothing changed.
+    batch: Option<Uuid>,
+    outcomes: Vec<(i64, Outcome)>,
+}
+
+async fn act(context: &Context, request: ActRequest) -> Result<Done, Problem> {
+    let (actor, now) = (actor(context)?, context.now);
     let batch = batch(&actor, &request);
-    let ActRequest { project: address, issues, asked, to, .. } = request;
+    let ActRequest { project: address, issues, asked, .. } = request;
     if asked == Asked::Delete && !context.also(Right::DeleteIssues, &address).await? {
         return Err(Problem::NoProject(address, Right::DeleteIssues));
     }
@@ -209,12 +240,7 @@ pub async fn on_issues(context: Context, request: ActRequest) -> Result<Acted, P
     let (action, outcomes) = context.change(&address, acting).await?;
     let changed = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Changed).count();
     info!(user = actor, namespace = address.namespace, project = address.name, action = action.name(), %batch, issues = changed, "Changed errors.");
-    let done = (changed > 0).then_some(batch);
-    if outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Changed | Outcome::Unchanged)) {
-        return Ok(Either::This(back(&context, &to, done)));
-    }
-    let page = OutcomePage::of_action(context.shell, &address, &to, done, &outcomes);
-    Ok(Either::That(Box::new(Page(page))))
+    Ok(Done { batch: (changed > 0).then_some(batch), outcomes })
 }
 
 /// The same for the same form that is sent again, and for nothing else.

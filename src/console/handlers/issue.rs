@@ -1,4 +1,5 @@
-//! `/{namespace}/{project}/issues/{issue}`: one error with its latest event, and with `/events/{event}` with another.
+//! `/{namespace}/{project}/issues/{issue}`: one error with its latest event, and with `/events/{event}` with another;
+//! for programs `…/{issue}.json`.
 
 use std::io;
 
@@ -10,13 +11,14 @@ use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{EventBar, EventState, Hours, IssuePage, Shown},
+        pages::{EventBar, EventState, Hours, IssuePage, Shown, json},
         problem::Problem,
         web::{
-            answer::Page,
+            answer::{Json, Page},
             request::{FromRequest, Request, field},
         },
     },
+    console_api::{LatestEvent, ShownIssue},
     protocol::event::{self, Event, EventError, EventId, Receipt},
     store::console::{Project, ProjectAddress, Snapshot, StoredEvent, Towards},
 };
@@ -100,6 +102,32 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
         acting: &acting,
     };
     Ok(Page(IssuePage::new(context.shell, facts, shown, context.now)))
+}
+
+pub async fn show_json(context: Context, request: IssueRequest) -> Result<Json, Problem> {
+    let may_read_events = context.also(Right::ReadEvents, &request.project).await?;
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let issue = shown_issue(&mut snapshot, &project, request.issue, ".json").await?;
+        let activity = snapshot.activity(project.id, issue.id, MAX_ACTIVITY).await?;
+        let stored = if may_read_events { snapshot.latest_event(project.id, &issue).await? } else { None };
+        snapshot.end().await?;
+        Ok((project, issue, stored, activity))
+    };
+    let (project, issue, stored, activity) = context.read(&request.project, reading).await?;
+    let event = match stored {
+        _ if !may_read_events => LatestEvent::NotPermitted,
+        None => LatestEvent::Expired,
+        Some(stored) => match read(&stored) {
+            Ok((event, _)) => LatestEvent::Shown(Box::new(json::event(&stored, &event))),
+            Err(_) => LatestEvent::Unreadable { id: stored.event_id.to_string() },
+        },
+    };
+    Json::of(&ShownIssue {
+        project: json::project(&project),
+        issue: json::issue(&project, &issue),
+        event,
+        activity: activity.iter().map(|row| json::activity(&project, row)).collect(),
+    })
 }
 
 /// A payload that cannot be read must not hide the numbers of its issue.

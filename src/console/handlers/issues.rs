@@ -1,4 +1,5 @@
-//! `/{namespace}/{project}/issues?query=&environment=&period=&sort=&after=`: the errors of a project.
+//! `/{namespace}/{project}/issues?query=&environment=&period=&sort=&after=`: the errors of a project; for programs
+//! `…/issues.json`.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -7,20 +8,24 @@ use uuid::Uuid;
 use super::Decisions;
 use crate::{
     console::{
-        auth::Caller,
+        auth::{Caller, Right},
         context::Context,
-        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, TABS},
+        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, TABS, json},
         problem::Problem,
         query::{self, KEYS, Mistake, Query, Reader},
         selection::{Place, Selection},
         web::{
-            answer::Page,
+            answer::{Json, Page},
             request::{FromRequest, Request},
         },
     },
+    console_api::{Counts, IssueList},
     store::{
         StoreError,
-        console::{Gaps, IssueCursor, IssueOrder, Project, ProjectAddress, Search, Snapshot, Term},
+        console::{
+            Criterion, Gaps, IssueCursor, IssueOrder, IssueState, IssueStatus, Project, ProjectAddress, Search,
+            Snapshot, Term, issue_number,
+        },
     },
 };
 
@@ -30,6 +35,8 @@ const MAX_ENVIRONMENTS: u32 = 100;
 const CHOICES: u32 = 10;
 /// Tags that a page names when somebody searches by one that there is not.
 const NAMED_TAGS: u32 = 20;
+const NOT_PERMITTED: &str = "Tags are parts of events: searching them needs the right to get \
+                             errortrackingprojects/events.";
 const NOT_COUNTED: &str = "Events are not counted by environment and release yet: the operator has not migrated the \
                            project's database";
 
@@ -55,16 +62,13 @@ impl FromRequest for IssuesRequest {
 pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCode, Page<IssuesPage>), Problem> {
     let IssuesRequest { project: address, selection, after, done } = request;
     let now = context.now;
-    let me = match &context.caller {
-        Caller::User(user) => Some(user.name.as_str()),
-        Caller::Nobody | Caller::Everybody => None,
-    };
-    let query = query::parse(&selection.query, Reader { me, now });
+    let query = query::parse(&selection.query, reader(&context));
     let (scope, order, narrow) = (selection.scope(now), selection.order, selection.narrow);
+    let may_read_events = may_search(&context, &address, query.as_ref().ok()).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
         let has_environments = snapshot.has_environments(project.id).await?;
         let query = match query {
-            Ok(query) => understood(&mut snapshot, &project, query, has_environments).await?,
+            Ok(query) => understood(&mut snapshot, &project, query, has_environments, may_read_events).await?,
             mistaken => mistaken,
         };
         if !has_environments && scope.iter().any(Term::is_about_events) {
@@ -78,7 +82,7 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
             if has_environments { snapshot.environments(project.id, MAX_ENVIRONMENTS).await? } else { Vec::new() };
         let found = match query {
             Ok(query) => {
-                Ok(find(&mut snapshot, &project, query, Wanted { scope, order, after, now, narrow, counted }).await?)
+                Ok(find(&mut snapshot, &project, query, Wanted { scope, order, after, narrow, counted, now }).await?)
             }
             Err(mistake) => Err(mistake),
         };
@@ -93,13 +97,72 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
     Ok((status, Page(IssuesPage::new(context.shell, &project, listed, acting, now))))
 }
 
+pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json, Problem> {
+    const STATUSES: [IssueStatus; 3] = [IssueStatus::Unresolved, IssueStatus::Resolved, IssueStatus::Ignored];
+    let IssuesRequest { project: address, selection, after, .. } = request;
+    let query = query::parse(&selection.query, reader(&context)).map_err(Problem::BadSearch)?;
+    let (scope, order) = (selection.scope(context.now), selection.order);
+    let may_read_events = may_search(&context, &address, Some(&query)).await?;
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let has_environments = snapshot.has_environments(project.id).await?;
+        if !has_environments && scope.iter().any(Term::is_about_events) {
+            return Err(Problem::BadQuery(NOT_COUNTED));
+        }
+        let query = understood(&mut snapshot, &project, query, has_environments, may_read_events)
+            .await?
+            .map_err(Problem::BadSearch)?;
+        let each =
+            STATUSES.map(|status| Search { terms: vec![Term::new(Criterion::Is(vec![IssueState::Status(status)]))] });
+        let counts = snapshot.counts(project.id, &Search { terms: scope.clone() }, &each).await?;
+        let after = after.map(|place| cursor(&project, place));
+        let issues = snapshot.issues(project.id, &query.search().and(scope), order, after, PAGE_SIZE + 1).await?;
+        snapshot.end().await?;
+        Ok((project, counts, issues))
+    };
+    let (project, counts, issues) = context.read(&address, reading).await?;
+    let counted = |place: usize| counts.get(place).copied().unwrap_or_default();
+    let shown = &issues[..issues.len().min(PAGE_SIZE as usize)];
+    let next = shown.last().filter(|_| issues.len() > shown.len()).map(|last| order.after(last));
+    Json::of(&IssueList {
+        project: json::project(&project),
+        counts: Counts { unresolved: counted(0), resolved: counted(1), ignored: counted(2) },
+        issues: shown.iter().map(|issue| json::issue(&project, issue)).collect(),
+        next: next.map(|IssueCursor { key, issue }| Place { key, number: issue_number(issue) }.to_string()),
+    })
+}
+
+fn reader(context: &Context) -> Reader<'_> {
+    let me = match &context.caller {
+        Caller::User(user) => Some(user.name.as_str()),
+        Caller::Nobody | Caller::Everybody => None,
+    };
+    Reader { me, now: context.now }
+}
+
+fn cursor(project: &Project, place: Place) -> IssueCursor {
+    IssueCursor { key: place.key, issue: project.issue_id(place.number) }
+}
+
+/// Whether the caller may search by what events alone say; asked only for a query that does.
+async fn may_search(context: &Context, project: &ProjectAddress, query: Option<&Query>) -> Result<bool, Problem> {
+    match query {
+        Some(query) if query.tags().next().is_some() => context.also(Right::ReadEvents, project).await,
+        _ => Ok(true),
+    }
+}
+
 /// The query, if the project has what it names.
 async fn understood(
     snapshot: &mut Snapshot,
     project: &Project,
     query: Query,
     has_environments: bool,
+    may_read_events: bool,
 ) -> Result<Result<Query, Mistake>, StoreError> {
+    // A guess that finds something is a value that was read.
+    if let Some((_, part)) = query.tags().next().filter(|_| !may_read_events) {
+        return Ok(Err(Mistake::new(part.column, NOT_PERMITTED)));
+    }
     if let Some(part) = query.parts.iter().find(|part| part.term.is_about_events() && !has_environments) {
         return Ok(Err(Mistake::new(part.column, format!("{NOT_COUNTED}."))));
     }
@@ -138,7 +201,7 @@ async fn find(snapshot: &mut Snapshot, project: &Project, query: Query, wanted: 
     let of_query = query.search();
     let is_counted = !of_query.is_about_events();
     let search = of_query.and(scope);
-    let after = after.map(|Place { key, number }| IssueCursor { key, issue: project.issue_id(number) });
+    let after = after.map(|place| cursor(project, place));
     let total = if is_counted { counted } else { snapshot.count(project.id, &search).await? };
     // One more says whether there is another page.
     let issues = snapshot.issues(project.id, &search, order, after, PAGE_SIZE + 1).await?;

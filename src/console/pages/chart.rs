@@ -104,27 +104,17 @@ pub struct Sparkline {
 
 impl From<&Hours> for Sparkline {
     fn from(hours: &Hours) -> Self {
-        Self::drawn(hours, 28, 5)
-    }
-}
-
-impl Sparkline {
-    /// For a whole list: stretched to the width of the page.
-    #[must_use]
-    pub fn wide(hours: &Hours) -> Self {
-        Self::drawn(hours, 64, 5)
-    }
-
-    fn drawn(hours: &Hours, height: u64, step: usize) -> Self {
+        const HEIGHT: u64 = 28;
+        const STEP: usize = 5;
         let mut path = String::new();
         for hour in 0..HOURS {
-            let bar = hours.height(hour, height - 2);
+            let bar = hours.height(hour, HEIGHT - 2);
             if bar > 0 {
                 // Writing to a String cannot fail.
-                let _ = write!(path, "M{} {height}v-{bar}h{}v{bar}z", hour * step, step - 1);
+                let _ = write!(path, "M{} {HEIGHT}v-{bar}h4v{bar}z", hour * STEP);
             }
         }
-        Self { width: (HOURS * step) as u64, height, path, summary: hours.summary() }
+        Self { width: (HOURS * STEP) as u64, height: HEIGHT, path, summary: hours.summary() }
     }
 }
 

@@ -15,6 +15,7 @@ mod health;
 mod help;
 mod issue;
 mod issues;
+pub mod json;
 mod keys;
 mod outcome;
 mod problem;
@@ -26,6 +27,7 @@ mod setup;
 mod sign_in;
 mod stacktrace;
 mod threads;
+mod ticket;
 mod triage;
 mod untrusted;
 mod verdict;
@@ -44,11 +46,12 @@ pub use self::{
     issues::{Found, IssuesPage, Listed, PAGE_SIZE, TABS},
     keys::KeysPage,
     outcome::OutcomePage,
-    problem::ProblemPage,
+    problem::{ProblemPage, for_program},
     projects::ProjectsPage,
     releases::{RELEASES_PAGE_SIZE, ReleasesPage},
     setup::SetupPage,
     sign_in::SignInPage,
+    ticket::TicketPage,
     triage::{Acting, DoneBar, with_done},
 };
 use super::{

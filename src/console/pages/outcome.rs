@@ -101,7 +101,8 @@ impl OutcomePage {
     }
 }
 
-fn why(outcome: Outcome) -> Option<&'static str> {
+/// Why nothing was done.
+pub(super) fn why(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Changed | Outcome::Unchanged => None,
         Outcome::Gone => Some("there is no such error any more"),

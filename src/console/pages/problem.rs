@@ -6,6 +6,7 @@ use http::StatusCode;
 use super::Shell;
 use crate::{
     console::problem::Problem,
+    console_api,
     store::{StoreError, console::ProjectAddress},
 };
 
@@ -80,6 +81,13 @@ impl ProblemPage {
         let retry = status == StatusCode::SERVICE_UNAVAILABLE;
         Self { shell, code: status.as_u16(), heading, explanation, command: command(problem), retry }
     }
+}
+
+/// The same for a program.
+#[must_use]
+pub fn for_program(shell: Shell, problem: &Problem, status: StatusCode) -> console_api::Problem {
+    let ProblemPage { explanation, command, .. } = ProblemPage::new(shell, problem);
+    console_api::Problem { status: status.as_u16(), error: explanation, command }
 }
 
 /// Only for what can be the name of an object: anybody can write an address.

@@ -104,7 +104,7 @@ fn headline(exception: &Exception) -> (String, Option<String>) {
 
 /// In a chain each exception led to the one above it. Newer SDKs name the parent, which may stand further up, and may be
 /// a group that the exception is one of.
-fn relation(index: usize, outermost_first: &[&Exception]) -> Option<String> {
+pub(super) fn relation(index: usize, outermost_first: &[&Exception]) -> Option<String> {
     let above = outermost_first[..index].last()?;
     let lineage = &outermost_first[index].lineage;
     let is_parent = |candidate: &&&Exception| lineage.parent.is_some() && candidate.lineage.id == lineage.parent;

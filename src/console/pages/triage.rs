@@ -126,7 +126,6 @@ impl ActivityRow {
     /// Undo is offered where `may_act`, for a day.
     #[must_use]
     pub fn new(shell: &Shell, project: &Project, activity: &Activity, may_act: bool, now: Timestamp) -> Self {
-        let who = activity.actor.as_deref().map_or_else(|| "An event".to_owned(), name);
         let recent = now.duration_since(activity.at).as_hours() < 24;
         let undo = activity
             .batch
@@ -137,15 +136,17 @@ impl ActivityRow {
             _ => None,
         };
         let undone = activity.undone.as_ref().map(|undone| format!("undone by {}", name(&undone.actor)));
-        Self { at: Moment::new(activity.at, now), text: text(&who, project, &activity.what), comment, undone, undo }
+        Self { at: Moment::new(activity.at, now), text: sentence(project, activity), comment, undone, undo }
     }
 }
 
-fn text(who: &str, project: &Project, what: &Happened) -> String {
+/// `ada resolved it in shop@1.2`
+pub(super) fn sentence(project: &Project, activity: &Activity) -> String {
+    let who = activity.actor.as_deref().map_or_else(|| "An event".to_owned(), name);
     let of = |release: &Option<String>| {
         release.as_deref().map(|release| format!(" of {}", visible(release))).unwrap_or_default()
     };
-    match what {
+    match &activity.what {
         Happened::FirstSeen { release } => format!("First seen{}", in_release(release.as_deref())),
         Happened::Regression { release } => format!("{who}{} reopened it: a regression", of(release)),
         Happened::Unignored => format!("{who} reopened it, as it was ignored until then"),

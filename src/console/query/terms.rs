@@ -196,6 +196,7 @@ fn age_of(text: &str) -> Option<SignedDuration> {
 }
 
 /// Saturates at the beginning of jiff's time.
+#[must_use]
 pub fn earlier(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.checked_sub(by).unwrap_or(Timestamp::MIN)
 }

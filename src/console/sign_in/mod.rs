@@ -10,6 +10,7 @@
 mod cookie;
 mod oidc;
 mod reviews;
+mod tickets;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use self::{
     cookie::Cookie,
@@ -29,6 +33,7 @@ pub use self::{
     cookie::Secret,
     oidc::{Arrival, BadIssuer, Oidc, OidcError, OidcOptions},
     reviews::Unreviewed,
+    tickets::Ticket,
 };
 use super::{
     auth::Caller,
@@ -36,13 +41,11 @@ use super::{
     recent::Recent,
     web::origin::Host,
 };
+pub use crate::console_api::AUDIENCE;
 use crate::store::{
     StoreError,
     console::{Session, SessionDigest, User},
 };
-
-/// Whom a token must be made for: `kubectl create token NAME --audience errortracking`.
-pub const AUDIENCE: &str = "errortracking";
 
 /// Longest that a session lasts; its token may end it earlier.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8);
@@ -239,6 +242,14 @@ impl SignedIn {
         reviewed.ok_or(Refusal::NotValid)
     }
 
+    /// To ask Postgres for what anybody may have made up.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let turn = timeout(PATIENCE, self.turns.acquire()).await;
+        // Nobody closes the semaphore.
+        let turn = turn.ok().and_then(Result::ok);
+        turn.ok_or_else(|| StoreError::Busy { message: "too many ask who is signed in".to_owned() })
+    }
+
     async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<(), StoreError> {
         if let Some(secret) = cookie::secret(headers, host) {
             self.databases.sessions().end_session(secret.digest()).await?;
@@ -248,8 +259,7 @@ impl SignedIn {
     }
 
     async fn session(&self, digest: SessionDigest, method: &Method) -> Result<Option<Session>, StoreError> {
-        let turn = timeout(PATIENCE, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| StoreError::Busy { message: "too many ask who is signed in".to_owned() })?;
+        let _turn = self.turn().await?;
         match self.databases.sessions().session(digest).await {
             Ok(found) => {
                 self.bridge(digest, found.as_ref());

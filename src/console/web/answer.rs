@@ -5,6 +5,7 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, LOCATION, SET_COOKIE},
 };
+use serde::Serialize;
 use warp::{Reply, reply::Response};
 
 use crate::console::problem::Problem;
@@ -19,8 +20,14 @@ pub trait Answer {
 /// A template and its fields.
 pub struct Page<T>(pub T);
 
-/// JSON as it is stored. Nothing of it runs: not HTML, not sniffed, and the policy forbids the rest.
+/// JSON: as it is stored, or made for a program. Nothing of it runs: not HTML, not sniffed, and the policy forbids the rest.
 pub struct Json(pub Vec<u8>);
+
+impl Json {
+    pub fn of(value: &impl Serialize) -> Result<Self, Problem> {
+        Ok(Self(serde_json::to_vec(value)?))
+    }
+}
 
 /// On to another address by GET, relative to the one asked for, or away from here.
 pub struct SeeOther {

@@ -27,17 +27,17 @@ use tracing::{Instrument, debug, error, field::Empty, info_span, warn};
 use warp::{Filter, Reply, path::FullPath, reply::Response};
 
 use self::{
-    answer::{Answer, Page},
+    answer::{Answer, Json, Page},
     origin::{Host, Hosts, Sent},
     request::{Request, field},
-    router::{Found, Router},
+    router::{Found, Route, Router},
 };
 use super::{
     auth::{Caller, Right},
     context::{Asked, Context},
     databases::Databases,
     metrics::Metrics,
-    pages::{ProblemPage, Shell, SignInPage},
+    pages::{ProblemPage, Shell, SignInPage, for_program},
     problem::{self, Problem},
     rights::Rights,
     sign_in::{Credentials, SignIn},
@@ -134,14 +134,24 @@ impl Console {
         let mut shell = Shell::at(&path, &asked.query);
         let found = self.router.find(method, &path);
         let name = found.as_ref().map_or(NO_ROUTE, |found| found.route.name);
+        let to_program = match &found {
+            Ok(found) => found.route.answers_programs(),
+            Err(_) => path.trim_end_matches('/').strip_suffix(".json").is_some(),
+        };
         let span = info_span!("request", route = name, project = Empty);
         let answered = async {
-            let by_header = asked.headers.contains_key(AUTHORIZATION);
+            let to = if to_program {
+                Reader::Program
+            } else if asked.headers.contains_key(AUTHORIZATION) {
+                Reader::SignedInByHeader
+            } else {
+                Reader::Person
+            };
             let answer = match found {
                 Ok(found) => self.answer(asked, found, body, &mut shell).await,
                 Err(problem) => Err(problem),
             };
-            answer.unwrap_or_else(|problem| tell(shell, &problem, by_header))
+            answer.unwrap_or_else(|problem| tell(shell, &problem, to))
         };
         let response = answered.instrument(span).await;
         self.metrics.observe(name, response.status(), started.elapsed());
@@ -165,7 +175,7 @@ impl Console {
         shell.show(&credentials);
         let is_form = route.method == Method::POST;
         if is_form {
-            check_sender(&asked.headers, host, route.right)?;
+            check_sender(&asked.headers, host, route)?;
         }
         if route.right != Right::None && matches!(credentials.caller, Caller::Nobody) {
             return Err(if is_form { Problem::SessionOver } else { Problem::NotSignedIn });
@@ -192,9 +202,9 @@ impl Console {
 }
 
 /// A form counts when a page of ours sent it. A program that shows who it is in a header has no cookie that a foreign page
-/// could use; where nobody needs to be anybody, the header says nothing.
-fn check_sender(headers: &HeaderMap, host: Host<'_>, right: Right) -> Result<(), Problem> {
-    if right != Right::None && headers.contains_key(AUTHORIZATION) {
+/// could use; for a form where nobody needs to be anybody, the header says nothing.
+fn check_sender(headers: &HeaderMap, host: Host<'_>, route: &Route) -> Result<(), Problem> {
+    if (route.right != Right::None || route.answers_programs()) && headers.contains_key(AUTHORIZATION) {
         return Ok(());
     }
     match origin::of_form(headers, host) {
@@ -246,7 +256,17 @@ async fn read<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>>, max_byte
     Ok(form)
 }
 
-fn tell(shell: Shell, problem: &Problem, by_header: bool) -> Response {
+/// Who reads what is said of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Person,
+    /// A program that asks for a page: it gets the status, and the page.
+    SignedInByHeader,
+    /// One that asks for JSON.
+    Program,
+}
+
+fn tell(shell: Shell, problem: &Problem, to: Reader) -> Response {
     let mut status = problem.status();
     match status {
         StatusCode::SERVICE_UNAVAILABLE => warn!(error = %problem, "Could not show a page."),
@@ -255,8 +275,7 @@ fn tell(shell: Shell, problem: &Problem, by_header: bool) -> Response {
     }
     let place = match problem {
         Problem::Moved(place) | Problem::See(place) => Some(format!("{}{place}", shell.root)),
-        // A program gets the status, a person the page.
-        Problem::NotSignedIn if by_header => {
+        Problem::NotSignedIn if to != Reader::Person => {
             status = StatusCode::UNAUTHORIZED;
             None
         }
@@ -265,6 +284,7 @@ fn tell(shell: Shell, problem: &Problem, by_header: bool) -> Response {
     };
     let page = match place {
         Some(_) => Ok(status.into_response()),
+        None if to == Reader::Program => Json::of(&for_program(shell, problem, status)).and_then(Json::into_response),
         None => Page(ProblemPage::new(shell, problem)).into_response(),
     };
     let mut response = page.unwrap_or_else(|_| problem.to_string().into_response());
@@ -341,6 +361,7 @@ mod tests {
             }
             let response = respond(&console, &route.method, &path, "http://localhost").await;
             let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok()).unwrap_or_default();
+            // A program is not sent to a form.
             let refused = place.contains("-/login") || response.status() == StatusCode::UNAUTHORIZED;
             let shows = route.right == Right::None;
             assert_eq!(refused, !shows, "{path}: {} {place}", response.status());

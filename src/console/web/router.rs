@@ -50,6 +50,12 @@ where
 }
 
 impl Route {
+    /// Whether what it says is JSON, problems too.
+    #[must_use]
+    pub fn answers_programs(&self) -> bool {
+        self.path.strip_suffix(".json").is_some()
+    }
+
     pub fn answer(&self, context: Context, request: &Request<'_>) -> Answering {
         (self.handler)(context, request)
     }
@@ -116,6 +122,8 @@ mod tests {
             plain(Method::GET, "/", "root"),
             plain(Method::GET, "/projects/{project}", "project"),
             plain(Method::GET, "/projects/{project}/issues/{issue}", "issue"),
+            plain(Method::GET, "/projects/{project}/issues/{issue}.json", "issue as JSON"),
+            plain(Method::GET, "/projects/{project}/issues/{issue}/events/{event}", "event"),
             plain(Method::PUT, "/projects/{project}/issues/{issue}", "update"),
             plain(Method::POST, "/api/v4/projects/{project}/keys", "make a key"),
             plain(Method::GET, "/{namespace}/{project}/issues", "named"),
@@ -136,6 +144,11 @@ mod tests {
             ("GET", "/projects/", Err("not found")),
             ("GET", "/projects//issues/1", Err("not found")),
             ("GET", "/projects/7/issues/1", Ok("issue")),
+            ("GET", "/projects/7/issues/1.json", Ok("issue as JSON")),
+            ("GET", "/projects/7/issues/1.json/", Ok("issue as JSON")),
+            ("GET", "/projects/7/issues/.json", Ok("issue")),
+            ("GET", "/projects/7/issues/1.json/events/2", Ok("event")),
+            ("PUT", "/projects/7/issues/1.json", Err("GET, HEAD")),
             ("PUT", "/projects/7/issues/1", Ok("update")),
             ("POST", "/projects/7/issues/1", Err("GET, HEAD, PUT")),
             ("GET", "/api/v4/projects/7/keys", Err("POST")),

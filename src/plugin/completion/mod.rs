@@ -207,12 +207,13 @@ mod tests {
 
     #[test]
     fn kubectl_is_told_what_may_come_next() {
+        const ALL: &str = "issues show resolve ignore reopen merge tail open login send-test rotate revoke restore keys dsn status completion help";
         let mut root = Arguments::command();
         root.build();
         for (line, next, options) in [
-            ("", "rotate revoke restore keys dsn status completion help", ""),
-            ("ro", "rotate revoke restore keys dsn status completion help", ""),
-            ("-n web ", "rotate revoke restore keys dsn status completion help", "--namespace=web"),
+            ("", ALL, ""),
+            ("ro", ALL, ""),
+            ("-n web ", ALL, "--namespace=web"),
             ("-nweb rotate ", "Keys", "--namespace=web"),
             ("rotate --context=a --kubeconfig b ", "Keys", "--context=a --kubeconfig=b"),
             ("rotate shop ", "", ""),
@@ -227,6 +228,11 @@ mod tests {
             ("keys --output = w", "wide json yaml name", ""),
             ("rotate --namespace = web ", "Keys", "--namespace=web"),
             ("status ", "", ""),
+            ("issues ", "Projects", ""),
+            ("issues --status ", "unresolved resolved ignored", ""),
+            ("show ", "", ""),
+            ("tail ", "Projects", ""),
+            ("send-test ", "Keys", ""),
             ("completion ", "bash zsh fish", ""),
             ("dsn --", "--for --runner-version --namespace --context --kubeconfig --help", ""),
             ("dsn shop --for ", "runner", ""),

@@ -280,8 +280,8 @@ impl Admin {
              GRANT EXECUTE ON FUNCTION errortracking.begin_session_once TO {role};
              GRANT USAGE ON SCHEMA errortracking TO {role};
              GRANT SELECT ON errortracking.console_projects, errortracking.console_client_keys TO {role};
-             GRANT EXECUTE ON FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session
-                TO {role}"
+             GRANT EXECUTE ON FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session,
+                errortracking.make_ticket, errortracking.ticket_user, errortracking.use_ticket TO {role}"
         );
         sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *transaction).await?;
         let projects: Vec<(i64,)> = sqlx::query_as(

@@ -257,11 +257,14 @@ impl Conditions<'_> {
             sql.push_bind(key.to_owned()).push(")");
         };
         if values.is_empty() {
-            sql.push(format_args!("EXISTS (SELECT FROM {schema}.issue_tags AS g WHERE "));
+            // With a limit each issue is looked up: a key can have more rows than there are issues by far.
+            sql.push(format_args!("(SELECT true FROM {schema}.issue_tags AS g WHERE "));
             has(sql, "i.issue_id");
-            sql.push(format_args!(") OR EXISTS (SELECT FROM {triage} AS t JOIN {schema}.issue_tags AS g ON "));
+            sql.push(format_args!(
+                " LIMIT 1) OR i.merged_issues > 0 AND (SELECT true FROM {triage} AS t JOIN {schema}.issue_tags AS g ON "
+            ));
             has(sql, "t.issue_id");
-            sql.push(" WHERE t.merged_into = i.issue_id)");
+            sql.push(" WHERE t.merged_into = i.issue_id LIMIT 1)");
             return;
         }
         let hashes: Vec<i64> = values.iter().map(|value| tag_value_hash(value)).collect();

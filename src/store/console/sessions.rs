@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgPool, Row as _, postgres::PgRow};
 
 use crate::store::{StoreError, Timestamptz};
 
@@ -88,7 +88,10 @@ pub async fn find_session(pool: &PgPool, digest: SessionDigest) -> Result<Option
     .bind(&digest[..])
     .fetch_optional(pool)
     .await?;
-    let Some(row) = row else { return Ok(None) };
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) fn read(row: &PgRow) -> Result<Session, StoreError> {
     let extra: String = row.try_get("extra")?;
     let user = User {
         name: row.try_get("user_name")?,
@@ -96,7 +99,7 @@ pub async fn find_session(pool: &PgPool, digest: SessionDigest) -> Result<Option
         groups: row.try_get("groups")?,
         extra: serde_json::from_str(&extra).map_err(|error| unreadable(&error))?,
     };
-    Ok(Some(Session { user, expires_at: row.try_get::<Timestamptz, _>("expires_at")?.to_jiff() }))
+    Ok(Session { user, expires_at: row.try_get::<Timestamptz, _>("expires_at")?.to_jiff() })
 }
 
 /// Ends a session, in every pod at once. One that is over already is no error.
@@ -106,12 +109,13 @@ pub async fn end_session(pool: &PgPool, digest: SessionDigest) -> Result<(), Sto
     Ok(transaction.commit().await?)
 }
 
-const READ_WRITE: &str = "\
+/// Begins every transaction that writes.
+pub(super) const READ_WRITE: &str = "\
     BEGIN READ WRITE;
     SET LOCAL search_path = pg_catalog, pg_temp;
     SET LOCAL statement_timeout = '5s';
     SET LOCAL lock_timeout = '5s'";
 
-fn unreadable(error: &serde_json::Error) -> StoreError {
+pub(super) fn unreadable(error: &serde_json::Error) -> StoreError {
     StoreError::Other { message: format!("a session cannot be written or read as JSON: {error}"), sqlstate: None }
 }

@@ -82,7 +82,7 @@ impl Asking {
 
 /// For the log alone: who signs in learns nothing of the network.
 fn failed(error: &(dyn Error + 'static)) -> OidcError {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
     let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     tracing::warn!(causes, "Could not reach the identity provider.");
     OidcError::Unreachable

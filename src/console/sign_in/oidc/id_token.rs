@@ -327,8 +327,8 @@ mod tests {
         let claims = claims().to_string();
         let good = signer.sign(&json!({"alg": "ES256", "kid": "first"}), &claims);
         assert_eq!(keys.verify(&good, &expected()).unwrap()["sub"], "ada");
-        let (signed, signature) = good.rsplit_once('.').unwrap();
-        let (header, body) = signed.split_once('.').unwrap();
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        let (header, body) = message.split_once('.').unwrap();
         let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
         for (name, token, result) in [
             ("another key", other.sign(&json!({"alg": "ES256", "kid": "first"}), &claims), Signature),
@@ -345,10 +345,10 @@ mod tests {
             ("in small letters", signer.sign(&json!({"alg": "es256", "kid": "first"}), &claims), Algorithm),
             ("extensions", signer.sign(&json!({"alg": "ES256", "kid": "first", "crit": ["b64"]}), &claims), Malformed),
             ("other claims", format!("{header}.{}.{signature}", encode("{}")), Signature),
-            ("no signature", format!("{signed}."), Signature),
-            ("half a signature", format!("{signed}.{}", &signature[..40]), Signature),
-            ("no base64", format!("{signed}.+"), Malformed),
-            ("two parts", signed.to_owned(), Malformed),
+            ("no signature", format!("{message}."), Signature),
+            ("half a signature", format!("{message}.{}", &signature[..40]), Signature),
+            ("no base64", format!("{message}.+"), Malformed),
+            ("two parts", message.to_owned(), Malformed),
             ("four parts", format!("{good}.{signature}"), Signature),
             ("nothing", String::new(), Malformed),
         ] {
