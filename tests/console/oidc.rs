@@ -134,7 +134,7 @@ async fn a_link_leads_to_the_provider_and_back_to_the_page_that_was_asked_for() 
     let shown = page(world, &cookie, "/web/shop/issues/1").await;
     assert!(shown.status == 200 && shown.body.contains("CheckoutFailed"), "{}", shown.body);
     assert!(shown.body.contains(r#"<span class="muted">oidc:ada</span>"#), "{}", shown.body);
-    assert_eq!(cluster.asked()[..2], ["oidc:ada get issues web/shop", "oidc:ada get events web/shop"]);
+    assert_eq!(cluster.asked()[..2], ["oidc:ada get events web/shop", "oidc:ada get issues web/shop"]);
     assert_eq!(page(world, &cookie, "/web/shop/keys").await.status, 404, "the group has no right to keys");
 
     // What is known of the provider is asked for once by each pod.

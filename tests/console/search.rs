@@ -106,7 +106,7 @@ async fn a_query_that_means_nothing_is_kept_and_marked() {
         ("query=KeyError%3A+%27plum%27", 10, "goes in quotes"),
         ("query=assigned%3Ame", 10, "Nobody is signed in"),
         ("query=cart%3Aemp*", 6, "cart:*"),
-        (r#"query=%3Cscript%3E"alert("#, 15, "in parentheses"),
+        ("query=%3Cscript%3E%22alert(", 15, "in parentheses"),
     ] {
         let answer = list(&world, parameters).await;
         assert_eq!(answer.status, 400, "{parameters}");
