@@ -6,7 +6,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "what it is for")]
-#![expect(clippy::disallowed_methods, reason = "the tasks of a measurement end with it")]
 
 mod fill;
 #[path = "../operator/machine.rs"]

@@ -82,11 +82,12 @@ impl Problem {
             Self::BadQuery(_) | Self::BadSearch(_) | Self::BadForm(_) | Self::Store(StoreError::Rejected { .. }) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::SessionOver | Self::Refused(_) => StatusCode::UNAUTHORIZED,
             // A login that is refused is about to be replaced, or the operator says what is wrong with it.
             Self::Store(error) if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreviewed(_) | Self::Store(StoreError::NotPermitted { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crowded | Self::Unreviewed(_) | Self::Store(StoreError::NotPermitted { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Store(_) | Self::Payload(_) | Self::Template(_) | Self::Json(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

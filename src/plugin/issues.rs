@@ -256,7 +256,7 @@ fn show_more(output: Option<Output>, issues: &[Listed]) -> Result<(), PluginErro
 }
 
 fn names(issues: &[Listed]) -> String {
-    issues.iter().map(|listed| format!("issue/{}\n", listed.issue.short_id)).collect()
+    issues.iter().flat_map(|listed| ["issue/", &listed.issue.short_id, "\n"]).collect()
 }
 
 fn table(issues: &[Listed], now: Timestamp, wide: bool) -> String {

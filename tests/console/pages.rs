@@ -314,6 +314,8 @@ async fn what_one_may_not_see_is_not_found() {
     for path in ["/-/go?q=1".to_owned(), format!("/-/e/{UNKNOWN}")] {
         page(&world, &bob, &path).await;
     }
+    let heading = Regex::new(r"(?s)<h1>.*").unwrap();
+    let typed = Regex::new(r"Looked for <code>[^<]*</code>|--subresource|/(shop|none)\b").unwrap();
     for (there, not_there) in [
         ("/-/go?q=SHOP-1".to_owned(), "/-/go?q=NONE-1".to_owned()),
         ("/-/go?q=web/SHOP-1".to_owned(), "/-/go?q=web/NONE-1".to_owned()),
@@ -334,8 +336,7 @@ async fn what_one_may_not_see_is_not_found() {
         let asked_of_absent = cluster.asked();
         assert_eq!((hidden.status, absent.status), (404, 404), "{there}");
         assert_eq!(asked.len(), asked_of_absent.len(), "{there}: {asked:?} {asked_of_absent:?}");
-        let words = |body: &str| Regex::new(r"(?s)<h1>.*").unwrap().find(body).unwrap().as_str().to_owned();
-        let typed = Regex::new(r"Looked for <code>[^<]*</code>|--subresource|/(shop|none)\b").unwrap();
+        let words = |body: &str| heading.find(body).unwrap().as_str().to_owned();
         let steady = |body: &str| typed.replace_all(&words(body), "…").into_owned();
         assert_eq!(steady(&hidden.body), steady(&absent.body), "{there}");
     }

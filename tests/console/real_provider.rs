@@ -73,7 +73,7 @@ impl Browser {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
             cookies.insert(name.to_owned(), value.to_owned());
         }
-        self.place = place.to_owned();
+        place.clone_into(&mut self.place);
         answer
     }
 
@@ -96,10 +96,10 @@ impl Browser {
     async fn sign_in(&mut self, console: SocketAddr, name: &str) -> String {
         let start = format!("http://{console}/-/oidc/start?to=web%2Fshop%2Fissues%2F1");
         let mut answer = self.ask("GET", &start, "").await;
+        let form = Regex::new(r#"action="([^"]+)" method="post""#).unwrap();
         for prompt in [format!("prompt=login&login={name}&password=any"), "prompt=consent".to_owned()] {
             answer = self.follow(answer, "/-/oidc/callback").await;
             assert_eq!(answer.status, 200, "{}", answer.body);
-            let form = Regex::new(r#"action="([^"]+)" method="post""#).unwrap();
             let action = form.captures(&answer.body).unwrap()[1].to_owned();
             answer = self.ask("POST", &action, &prompt).await;
         }

@@ -27,6 +27,7 @@ pub const PAGE_SIZE: u32 = 50;
 
 #[derive(Debug, Template)]
 #[template(path = "issues.html")]
+#[expect(clippy::struct_excessive_bools, reason = "each shows or hides one part of the page")]
 pub struct IssuesPage {
     shell: Shell,
     project: ProjectHead,

@@ -100,13 +100,12 @@ impl Options {
             (None, Some(name)) => Who::of_service_account(name.clone(), options.connect().await?, lasts),
             (None, None) => Who::of_environment().unwrap_or(Who::Nobody),
         };
-        let way = match &self.console {
-            Some(url) => Way::Address(url.clone()),
-            None => {
-                let cluster = options.connect().await?;
-                let target = self.pod(&cluster).await?;
-                Way::Pod(cluster, target)
-            }
+        let way = if let Some(url) = &self.console {
+            Way::Address(url.clone())
+        } else {
+            let cluster = options.connect().await?;
+            let target = self.pod(&cluster).await?;
+            Way::Pod(cluster, target)
         };
         let namespace = options.namespace().await?;
         Ok(Console { namespace, way, who, connection: None, connections: JoinSet::new() })
@@ -203,12 +202,13 @@ impl Console {
                 let stream = cluster.forward(target).await?;
                 self.begin(TokioIo::new(stream)).await
             }
-            Way::Address(url) => match url.without_tls() {
-                Some(address) => match TcpStream::connect(address).await {
-                    Ok(stream) => self.begin(TokioIo::new(stream)).await,
-                    Err(error) => Err(self.unreachable(&error)),
-                },
-                None => {
+            Way::Address(url) => {
+                if let Some(address) = url.without_tls() {
+                    match TcpStream::connect(address).await {
+                        Ok(stream) => self.begin(TokioIo::new(stream)).await,
+                        Err(error) => Err(self.unreachable(&error)),
+                    }
+                } else {
                     let trusting = HttpsConnectorBuilder::new().with_native_roots();
                     let trusting = trusting.map_err(|error| {
                         PluginError::Refused(format!("this machine's certificate authorities cannot be read: {error}"))
@@ -220,7 +220,7 @@ impl Console {
                         Err(error) => Err(self.unreachable(error.as_ref())),
                     }
                 }
-            },
+            }
         }
     }
 
