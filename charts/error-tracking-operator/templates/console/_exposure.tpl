@@ -27,8 +27,8 @@
 {{- $hosts := list -}}
 {{- with .Values.console -}}
 {{- if .ingress.enabled }}{{ $hosts = append $hosts .ingress.host }}{{ end -}}
-{{- if .gateway.enabled }}{{ $hosts = concat $hosts .gateway.hostnames }}{{ end -}}
-{{- $hosts = concat $hosts .hosts -}}
+{{- if .gateway.enabled }}{{ $hosts = concat $hosts (.gateway.hostnames | default list) }}{{ end -}}
+{{- $hosts = concat $hosts (.hosts | default list) -}}
 {{- end -}}
 {{- $hosts | compact | uniq | toJson -}}
 {{- end -}}
