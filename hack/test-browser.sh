@@ -37,10 +37,10 @@ metadata: {name: other}
 ---
 apiVersion: errortracking.dev/v1alpha1
 kind: ErrorTrackingProject
-metadata: {name: hidden, namespace: other}
+metadata: {name: ledger, namespace: other}
 spec: {backend: {integrated: {ingest: {replicas: 0}}}}
 HIDDEN
-kubectl --namespace other wait --for=condition=DatabaseReady errortrackingproject/hidden --timeout=60s >/dev/null
+kubectl --namespace other wait --for=condition=DatabaseReady errortrackingproject/ledger --timeout=60s >/dev/null
 
 token=$(kubectl --namespace shop create token developer --audience=errortracking --duration=1h)
 mkdir -p "$target/browser"
