@@ -19,6 +19,8 @@ pub enum Caller {
 pub enum Right {
     /// Nothing: what shows no data of a project.
     None,
+    /// To be somebody, for what is the caller's own.
+    SignedIn,
     /// `get errortrackingprojects/issues`: titles, numbers, times.
     ReadIssues,
     /// `get errortrackingprojects/events`: payloads, which hold personal data.
@@ -36,7 +38,7 @@ impl Right {
     #[must_use]
     pub fn review(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::None => None,
+            Self::None | Self::SignedIn => None,
             Self::ReadIssues => Some(("get", "issues")),
             Self::ReadEvents => Some(("get", "events")),
             Self::UpdateIssues => Some(("update", "issues")),

@@ -11,13 +11,15 @@ use super::{
     pages::Shell,
     problem::Problem,
     rights::Rights,
-    sign_in::SignIn,
+    sign_in::{Scopes, SignIn},
     web::origin::{Host, Hosts},
 };
 use crate::store::console::{Change, Project, ProjectAddress, Snapshot, Wanted};
 
 pub struct Context {
     pub caller: Caller,
+    /// What the caller's token may be used for; it covers the route's right.
+    pub scopes: Scopes,
     /// What the route needs of the caller in each project that it shows.
     pub right: Right,
     pub rights: Rights,
@@ -94,7 +96,7 @@ impl Context {
 
     /// Whether the caller has another right than the route's in a project that `read` has found.
     pub async fn also(&self, right: Right, address: &ProjectAddress) -> Result<bool, Problem> {
-        Ok(self.rights.permit(&self.caller, right, address).await?)
+        Ok(self.scopes.cover(right) && self.rights.permit(&self.caller, right, address).await?)
     }
 
     /// Addresses of a version before had the number of the project in them: where the caller may see that project, its

@@ -27,6 +27,8 @@ pub enum Problem {
     /// Whoever asks has to sign in first.
     #[error("nobody is signed in")]
     NotSignedIn,
+    #[error("the scopes of this token do not cover this")]
+    NotInScope,
     #[error("the session of this form is over: sign in and repeat")]
     SessionOver,
     #[error("the form was not sent from a page of this console")]
@@ -76,7 +78,7 @@ impl Problem {
             Self::NotFound(_) | Self::NoProject(..) => StatusCode::NOT_FOUND,
             Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,
             Self::See(_) | Self::NotSignedIn => StatusCode::SEE_OTHER,
-            Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::ForeignForm | Self::NotInScope => StatusCode::FORBIDDEN,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadQuery(_) | Self::BadSearch(_) | Self::BadForm(_) | Self::Store(StoreError::Rejected { .. }) => {

@@ -7,7 +7,7 @@ use super::{
     auth::Right,
     handlers::{
         act, asset, event, events, go, health, help, issue, issues, keys, project, projects, releases, setup, sign_in,
-        ticket,
+        ticket, tokens,
     },
     web::router::{Route, route},
 };
@@ -50,6 +50,10 @@ pub fn routes() -> Vec<Route> {
         route(POST,  "/-/ticket.json",                                          "make_ticket", Right::None,      ticket::make),
         route(GET,   "/-/ticket",                                               "ticket",     Right::None,       ticket::show),
         route(POST,  "/-/ticket",                                               "use_ticket", Right::None,       ticket::begin),
+        route(GET,   "/-/tokens",                                               "tokens",     Right::SignedIn,   tokens::list),
+        route(POST,  "/-/tokens",                                               "make_token", Right::SignedIn,   tokens::make),
+        route(POST,  "/-/tokens/revoke",                                        "revoke_token", Right::SignedIn, tokens::revoke),
+        route(POST,  "/-/sessions/end",                                         "end_sessions", Right::SignedIn, tokens::end_sessions),
         route(POST,  "/-/undo/{namespace}/{project}",                           "undo",       Right::UpdateIssues, act::undo),
         route(POST,  "/-/logout",                                               "sign_out",   Right::None,       sign_in::end),
         route(GET,   "/-/static/{file}",                                        "asset",      Right::None,       asset::download),

@@ -3,6 +3,7 @@
 
 mod acting;
 mod activity;
+mod api_tokens;
 mod deliveries;
 mod events;
 mod keys;
@@ -24,6 +25,10 @@ use jiff::Timestamp;
 pub use self::{
     acting::{Action, Change, Ignoring, MAX_COMMENT, MAX_ISSUES, MAX_NAME, Outcome, Resolution, Undo, Undone},
     activity::{Activity, Done, Happened, UndoneBy},
+    api_tokens::{
+        ApiToken, NewToken, TokenDigest, api_tokens_of, end_sessions_of, make_api_token, revoke_api_token,
+        use_api_token,
+    },
     deliveries::{Deliveries, Reception},
     events::{ListedEvent, Towards},
     keys::MAX_KEYS,

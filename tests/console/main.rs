@@ -20,6 +20,7 @@ mod provider;
 mod real_provider;
 mod search;
 mod sign_in;
+mod tokens;
 mod world;
 
 use error_tracking_operator::console::SignInMode;

@@ -202,6 +202,12 @@ impl World {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&self.database.superuser()).await.unwrap();
     }
 
+    /// As if the time of every API token were over.
+    pub async fn expire_tokens(&self) {
+        let statement = "UPDATE errortracking.console_api_tokens SET expires_at = now()";
+        sqlx::raw_sql(statement).execute(&self.database.superuser()).await.unwrap();
+    }
+
     /// Without the console, as the version before did.
     pub async fn set_status(&self, number: i64, status: &str) {
         let statement = format!("UPDATE {}.issues SET status = $1 WHERE issue_id = $2", self.project.schema());

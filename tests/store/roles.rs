@@ -242,9 +242,16 @@ async fn the_console_reads_and_cannot_write_or_see_keys() {
     let refused = sqlx::query(AssertSqlSafe(update)).execute(&mut *transaction).await.unwrap_err();
     assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }));
     drop(transaction);
-    for hidden in
-        ["client_keys", "projects", "console_login", "console_sessions", "console_arrivals", "console_tickets"]
-            .map(|table| format!("errortracking.{table}"))
+    for hidden in [
+        "client_keys",
+        "projects",
+        "console_login",
+        "console_sessions",
+        "console_arrivals",
+        "console_tickets",
+        "console_api_tokens",
+    ]
+    .map(|table| format!("errortracking.{table}"))
     {
         let refused = sqlx::query(AssertSqlSafe(format!("SELECT FROM {hidden}"))).execute(&console).await.unwrap_err();
         assert!(matches!(StoreError::from(refused), StoreError::NotPermitted { .. }), "{hidden}");

@@ -2,8 +2,9 @@
 
 /// Undoes what migrations of the server after the sixth have made; each new one is undone here first.
 pub const BACK_TO_6: &str = "
-    DROP FUNCTION errortracking.begin_session_once;
-    DROP TABLE errortracking.console_arrivals;
+    DROP FUNCTION errortracking.begin_session_once, errortracking.end_sessions_of, errortracking.make_api_token,
+        errortracking.use_api_token, errortracking.api_tokens_of, errortracking.revoke_api_token;
+    DROP TABLE errortracking.console_arrivals, errortracking.console_api_tokens;
     DROP FUNCTION errortracking.make_ticket, errortracking.ticket_user, errortracking.use_ticket;
     DROP TABLE errortracking.console_tickets;
     DROP FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session;

@@ -11,13 +11,15 @@ use std::{
 use jiff::Timestamp;
 use sqlx::PgPool;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::store::{
     Mount, MountedPool, StoreError,
     connection::{ConnectionError, PoolSize},
     console::{
-        Change, Project, ProjectAddress, ProjectSummary, Session, SessionDigest, Snapshot, Wanted, begin_session,
-        begin_session_once, end_session, find_session, make_ticket, ticket_user, use_ticket,
+        ApiToken, Change, NewToken, Project, ProjectAddress, ProjectSummary, Session, SessionDigest, Snapshot,
+        TokenDigest, User, Wanted, api_tokens_of, begin_session, begin_session_once, end_session, end_sessions_of,
+        find_session, make_api_token, make_ticket, revoke_api_token, ticket_user, use_api_token, use_ticket,
     },
 };
 
@@ -184,6 +186,28 @@ impl Database {
     /// The session that a ticket begins, which is used up by that.
     pub async fn use_ticket(&self, digest: SessionDigest) -> Result<Option<Session>, StoreError> {
         self.with_pool(|pool| async move { use_ticket(&pool, digest).await }).await
+    }
+
+    /// Whether it was made: there is a limit for each user.
+    pub async fn make_api_token(&self, token: &NewToken) -> Result<bool, StoreError> {
+        self.with_pool(|pool| async move { make_api_token(&pool, token).await }).await
+    }
+
+    /// Who made the token, and what it may be used for.
+    pub async fn use_api_token(&self, digest: TokenDigest) -> Result<Option<(User, Vec<String>)>, StoreError> {
+        self.with_pool(|pool| async move { use_api_token(&pool, digest).await }).await
+    }
+
+    pub async fn api_tokens_of(&self, user: &str) -> Result<Vec<ApiToken>, StoreError> {
+        self.with_pool(|pool| async move { api_tokens_of(&pool, user).await }).await
+    }
+
+    pub async fn revoke_api_token(&self, user: &str, token: Uuid) -> Result<(), StoreError> {
+        self.with_pool(|pool| async move { revoke_api_token(&pool, user, token).await }).await
+    }
+
+    pub async fn end_sessions_of(&self, user: &str) -> Result<(), StoreError> {
+        self.with_pool(|pool| async move { end_sessions_of(&pool, user).await }).await
     }
 
     /// A transaction that acts on issues.

@@ -97,6 +97,9 @@ async fn search(context: &Context, lookup: &Lookup) -> Result<(Vec<Hit>, bool), 
     }
     // Payloads are not read, but whose an event is says something of it.
     let right = if matches!(lookup, Lookup::Event(_)) { Right::ReadEvents } else { context.right };
+    if !context.scopes.cover(right) {
+        return Err(Problem::NotInScope);
+    }
     let (addresses, mut cut) = context.databases.addresses().await?;
     let permitted = context.rights.permitted(&context.caller, right, addresses).await?;
     let among = candidates(context, lookup, permitted).await?;

@@ -17,6 +17,7 @@ pub mod releases;
 pub mod setup;
 pub mod sign_in;
 pub mod ticket;
+pub mod tokens;
 
 use uuid::Uuid;
 

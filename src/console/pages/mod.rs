@@ -28,6 +28,7 @@ mod sign_in;
 mod stacktrace;
 mod threads;
 mod ticket;
+mod tokens;
 mod triage;
 mod untrusted;
 mod verdict;
@@ -52,6 +53,7 @@ pub use self::{
     setup::SetupPage,
     sign_in::SignInPage,
     ticket::TicketPage,
+    tokens::TokensPage,
     triage::{Acting, DoneBar, with_done},
 };
 use super::{

@@ -46,6 +46,9 @@ impl ProblemPage {
                 "What you may see cannot be found out until it does. The console's log has the details.".to_owned(),
             ),
             StatusCode::UNAUTHORIZED => ("Sign in first", format!("{}.", sentence(problem))),
+            StatusCode::FORBIDDEN if matches!(problem, Problem::NotInScope) => {
+                ("Not for this token", format!("{}.", sentence(problem)))
+            }
             StatusCode::FORBIDDEN => (
                 "Not sent from here",
                 format!("{}. Nothing was changed: open the page anew and repeat.", sentence(problem)),

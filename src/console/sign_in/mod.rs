@@ -7,6 +7,7 @@
 //! this process. Sessions are in Postgres (`store::console`); nothing is kept here that another pod would need. Used by
 //! `web` for every request, and by the handlers of `/-/login`, `/-/oidc/…` and `/-/logout`.
 
+mod api_tokens;
 mod cookie;
 mod oidc;
 mod reviews;
@@ -17,23 +18,24 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 
-use self::{
-    cookie::Cookie,
-    oidc::Departure,
-    reviews::{Known, Tokens},
-};
 pub use self::{
+    api_tokens::{Scope, Scopes},
     cookie::Secret,
     oidc::{Arrival, BadIssuer, Oidc, OidcError, OidcOptions},
     reviews::Unreviewed,
     tickets::Ticket,
+};
+use self::{
+    cookie::Cookie,
+    oidc::Departure,
+    reviews::{Known, Tokens},
 };
 use super::{
     auth::Caller,
@@ -44,7 +46,7 @@ use super::{
 pub use crate::console_api::AUDIENCE;
 use crate::store::{
     StoreError,
-    console::{Session, SessionDigest, User},
+    console::{Session, SessionDigest, TokenDigest, User},
 };
 
 /// Longest that a session lasts; its token may end it earlier.
@@ -60,7 +62,10 @@ const AT_ONCE: usize = SESSION_CONNECTIONS as usize;
 /// How long a look-up waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Sessions that are remembered for it.
+/// How long an API token that was found in Postgres is believed: one that is revoked ends within that time.
+const USED: Duration = Duration::from_secs(10);
+
+/// Sessions that are remembered for it, and tokens.
 const MAX_BRIDGED: usize = 10_000;
 
 /// How people show who they are.
@@ -87,6 +92,14 @@ pub struct SignedIn {
     databases: Databases,
     turns: Semaphore,
     bridged: Recent<SessionDigest, Session>,
+    /// API tokens of a moment ago.
+    used: Recent<TokenDigest, (User, Scopes)>,
+}
+
+/// An API token that is to be made.
+pub struct NewApiToken {
+    pub token: SecretString,
+    pub digest: TokenDigest,
 }
 
 /// What the headers of a request say.
@@ -94,6 +107,7 @@ pub struct Credentials {
     pub caller: Caller,
     /// Of the session, where it was a cookie: what forms are signed with.
     pub secret: Option<Secret>,
+    pub scopes: Scopes,
 }
 
 /// A session has begun for whoever came back from the identity provider.
@@ -120,8 +134,9 @@ pub enum Refusal {
 impl SignIn {
     #[must_use]
     pub fn of_kubernetes(client: Client, oidc: Option<Oidc>, databases: Databases) -> Self {
-        let (tokens, bridged) = (Tokens::new(client), Recent::new(BRIDGED, MAX_BRIDGED));
-        Self::On(Arc::new(SignedIn { tokens, oidc, databases, turns: Semaphore::new(AT_ONCE), bridged }))
+        let (tokens, turns) = (Tokens::new(client), Semaphore::new(AT_ONCE));
+        let (bridged, used) = (Recent::new(BRIDGED, MAX_BRIDGED), Recent::new(USED, MAX_BRIDGED));
+        Self::On(Arc::new(SignedIn { tokens, oidc, databases, turns, bridged, used }))
     }
 
     /// What people call the identity provider, where there is one.
@@ -139,18 +154,22 @@ impl SignIn {
         headers: &HeaderMap,
         host: Host<'_>,
     ) -> Result<Credentials, Refusal> {
-        let Self::On(signed_in) = self else { return Ok(Credentials { caller: Caller::Everybody, secret: None }) };
+        let credentials = |caller, secret, scopes| Ok(Credentials { caller, secret, scopes });
+        let Self::On(signed_in) = self else { return credentials(Caller::Everybody, None, Scopes::All) };
         if let Some(header) = headers.get(AUTHORIZATION) {
             let token = bearer(header).ok_or(Refusal::NotValid)?;
-            let user = signed_in.review(&token).await?;
-            return Ok(Credentials { caller: Caller::User(user.into()), secret: None });
+            let (user, scopes) = match api_tokens::digest(&token) {
+                Some(digest) => signed_in.of_api_token(digest).await?,
+                None => (signed_in.review(&token).await?, Scopes::All),
+            };
+            return credentials(Caller::User(user.into()), None, scopes);
         }
         if let Some(secret) = cookie::secret(headers, host)
             && let Some(session) = signed_in.session(secret.digest(), method).await?
         {
-            return Ok(Credentials { caller: Caller::User(session.user.into()), secret: Some(secret) });
+            return credentials(Caller::User(session.user.into()), Some(secret), Scopes::All);
         }
-        Ok(Credentials { caller: Caller::Nobody, secret: None })
+        credentials(Caller::Nobody, None, Scopes::All)
     }
 
     /// Begins a session for whoever has that token, and ends the one that the request came with: the value of
@@ -232,8 +251,34 @@ impl SignIn {
     }
 }
 
+impl NewApiToken {
+    #[must_use]
+    pub fn random() -> Self {
+        let token = api_tokens::token(rand::random());
+        let digest = sha256(token.expose_secret().as_bytes());
+        Self { token, digest }
+    }
+}
+
 impl SignedIn {
+    /// Whose the API token is, and what it may be used for.
+    async fn of_api_token(&self, digest: TokenDigest) -> Result<(User, Scopes), Refusal> {
+        if let Some(known) = self.used.get(&digest) {
+            return Ok(known);
+        }
+        let _turn = self.turn().await?;
+        let found = self.databases.sessions().use_api_token(digest).await?;
+        let (user, scopes) = found.ok_or(Refusal::NotValid)?;
+        let found = (user, Scopes::named(&scopes));
+        self.used.insert(digest, found.clone());
+        Ok(found)
+    }
+
+    /// Nobody else sees a token of our own.
     async fn review(&self, token: &SecretString) -> Result<User, Refusal> {
+        if api_tokens::digest(token).is_some() {
+            return Err(Refusal::NotValid);
+        }
         let reviewed = match self.tokens.known(token) {
             Known::User(user) => Some(user),
             Known::Refused => None,
@@ -296,8 +341,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]

@@ -40,7 +40,7 @@ use super::{
     pages::{ProblemPage, Shell, SignInPage, for_program},
     problem::{self, Problem},
     rights::Rights,
-    sign_in::{Credentials, SignIn},
+    sign_in::{Credentials, Scopes, SignIn},
 };
 
 /// Longest path that is looked at. Our own have at most 1,024 bytes; each slash costs a step in every link of the page
@@ -168,7 +168,7 @@ impl Console {
         let Found { route, parameters } = found;
         let host = asked.host()?;
         let credentials = if route.right == Right::None {
-            Credentials { caller: Caller::Nobody, secret: None }
+            Credentials { caller: Caller::Nobody, secret: None, scopes: Scopes::All }
         } else {
             self.sign_in.authenticate(&route.method, &asked.headers, host).await?
         };
@@ -185,9 +185,13 @@ impl Console {
         if is_form {
             check_token(route.right, &credentials, &form)?;
         }
+        if !credentials.scopes.cover(route.right) {
+            return Err(Problem::NotInScope);
+        }
         let query = asked.query.clone();
         let context = Context {
             caller: credentials.caller,
+            scopes: credentials.scopes,
             right: route.right,
             rights: self.rights.clone(),
             databases: self.databases.clone(),

@@ -277,7 +277,9 @@ impl Admin {
         let grants = format!(
             "ALTER ROLE {role} SET default_transaction_read_only = on;
              ALTER ROLE {role} SET search_path = pg_catalog, pg_temp;
-             GRANT EXECUTE ON FUNCTION errortracking.begin_session_once TO {role};
+             GRANT EXECUTE ON FUNCTION errortracking.begin_session_once, errortracking.end_sessions_of,
+                errortracking.make_api_token, errortracking.use_api_token, errortracking.api_tokens_of,
+                errortracking.revoke_api_token TO {role};
              GRANT USAGE ON SCHEMA errortracking TO {role};
              GRANT SELECT ON errortracking.console_projects, errortracking.console_client_keys TO {role};
              GRANT EXECUTE ON FUNCTION errortracking.begin_session, errortracking.find_session, errortracking.end_session,

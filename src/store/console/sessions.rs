@@ -73,7 +73,7 @@ pub async fn begin_session_once(
 }
 
 /// A function that is not there yet comes with the next migration.
-fn not_migrated(error: sqlx::Error) -> StoreError {
+pub(super) fn not_migrated(error: sqlx::Error) -> StoreError {
     match error.into() {
         StoreError::Other { message, sqlstate: Some(code) } if code == "42883" => StoreError::Unavailable { message },
         other => other,
