@@ -27,8 +27,8 @@ impl Snapshot {
         limit: u32,
     ) -> Result<Vec<Issue>, StoreError> {
         let key = match order {
-            IssueOrder::LastSeen => "(extract(epoch FROM i.last_seen) * 1000000)::bigint",
-            IssueOrder::FirstSeen => "(extract(epoch FROM i.first_seen) * 1000000)::bigint",
+            IssueOrder::LastSeen => "i.last_seen",
+            IssueOrder::FirstSeen => "i.first_seen",
             IssueOrder::Events => "i.events",
             IssueOrder::Users => "i.users",
         };
@@ -39,11 +39,12 @@ impl Snapshot {
         sql.push(" WHERE ");
         conditions.issues(&mut sql, search);
         if let Some(IssueCursor { key: last, issue }) = after {
-            sql.push(format_args!(" AND ({key}, i.issue_id) < ("))
-                .push_bind(last)
-                .push(", ")
-                .push_bind(issue)
-                .push(")");
+            sql.push(format_args!(" AND ({key}, i.issue_id) < ("));
+            match order {
+                IssueOrder::LastSeen | IssueOrder::FirstSeen => sql.push_bind(moment(last)),
+                IssueOrder::Events | IssueOrder::Users => sql.push_bind(last),
+            };
+            sql.push(", ").push_bind(issue).push(")");
         }
         sql.push(format_args!(" ORDER BY {key} DESC, i.issue_id DESC LIMIT ")).push_bind(i64::from(limit));
         let rows = sql.build().fetch_all(&mut *self.transaction).await?;
@@ -197,3 +198,8 @@ pub(super) fn listed(sql: &mut Sql, conditions: &Conditions<'_>, search: &Search
 const OF_ISSUES: &str = "s.issue_id, s.title, s.culprit, s.level, s.status, s.status_changed_at, s.exception_type,
     s.exception_value, s.first_release_id, s.assignee, s.resolved_in, s.resolved_in_next, s.ignored_until,
     s.ignored_until_events, s.ignored_until_users, s.merged_issues, s.users, s.latest_received_at, s.latest_event_id";
+
+/// The moment that a cursor names in microseconds since 1970; one that cannot be is the next that can.
+fn moment(microseconds: i64) -> Timestamptz {
+    Timestamp::from_microsecond(microseconds.max(0)).unwrap_or(Timestamp::MAX).into()
+}
