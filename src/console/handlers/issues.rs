@@ -66,14 +66,11 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
     let (scope, order, narrow) = (selection.scope(now), selection.order, selection.narrow);
     let may_read_events = may_search(&context, &address, query.as_ref().ok()).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
-        let has_environments = snapshot.has_environments(project.id).await?;
+        let has_environments = counts_for(&mut snapshot, &project, &scope).await?;
         let query = match query {
             Ok(query) => understood(&mut snapshot, &project, query, has_environments, may_read_events).await?,
             mistaken => mistaken,
         };
-        if !has_environments && scope.iter().any(Term::is_about_events) {
-            return Err(Problem::BadQuery(NOT_COUNTED));
-        }
         let searched = query.as_ref().map(Query::search).unwrap_or_default();
         let each: Vec<_> = TABS.map(|tab| tab.search(now)).into_iter().chain([searched]).collect();
         let counts = snapshot.counts(project.id, &Search { terms: scope.clone() }, &each).await?;
@@ -104,10 +101,7 @@ pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json,
     let (scope, order) = (selection.scope(context.now), selection.order);
     let may_read_events = may_search(&context, &address, Some(&query)).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
-        let has_environments = snapshot.has_environments(project.id).await?;
-        if !has_environments && scope.iter().any(Term::is_about_events) {
-            return Err(Problem::BadQuery(NOT_COUNTED));
-        }
+        let has_environments = counts_for(&mut snapshot, &project, &scope).await?;
         let query = understood(&mut snapshot, &project, query, has_environments, may_read_events)
             .await?
             .map_err(Problem::BadSearch)?;
@@ -149,6 +143,15 @@ async fn may_search(context: &Context, project: &ProjectAddress, query: Option<&
         Some(query) if query.tags().next().is_some() => context.also(Right::ReadEvents, project).await,
         _ => Ok(true),
     }
+}
+
+/// Whether events are counted by environment and release yet. Refused: they are not, and the scope needs it.
+async fn counts_for(snapshot: &mut Snapshot, project: &Project, scope: &[Term]) -> Result<bool, Problem> {
+    let has_environments = snapshot.has_environments(project.id).await?;
+    if !has_environments && scope.iter().any(Term::is_about_events) {
+        return Err(Problem::BadQuery(NOT_COUNTED));
+    }
+    Ok(has_environments)
 }
 
 /// The query, if the project has what it names.

@@ -183,17 +183,13 @@ impl SignIn {
     ) -> Result<HeaderValue, Refusal> {
         let Self::On(signed_in) = self else { return Err(Refusal::NotValid) };
         let user = signed_in.review(token).await?;
-        let longest = now + LONGEST;
-        let expires_at = reviews::expiry(token).map_or(longest, |expiry| expiry.min(longest));
-        if expires_at <= now {
+        let session = Session { user, expires_at: end_of(token, now) };
+        if session.expires_at <= now {
             return Err(Refusal::NotValid);
         }
-        let secret = Secret::random();
-        let session = Session { user, expires_at };
-        signed_in.databases.sessions().begin_session(secret.digest(), &session).await?;
-        signed_in.end(headers, host).await?;
-        tracing::info!(user = session.user.name, until = %expires_at, "Signed in.");
-        Ok(secret.cookie(host, expires_at.duration_since(now)))
+        let cookie = signed_in.begin(&session, headers, host, now).await?;
+        tracing::info!(user = session.user.name, until = %session.expires_at, "Signed in.");
+        Ok(cookie)
     }
 
     /// Sends a browser to the identity provider, which sends it back within [`oidc::LASTS`]: the address to go to, and
@@ -295,6 +291,20 @@ impl SignedIn {
         turn.ok_or_else(|| StoreError::Busy { message: "too many ask who is signed in".to_owned() })
     }
 
+    /// Begins that session instead of the one that the request came with: the value of `Set-Cookie`.
+    async fn begin(
+        &self,
+        session: &Session,
+        headers: &HeaderMap,
+        host: Host<'_>,
+        now: Timestamp,
+    ) -> Result<HeaderValue, StoreError> {
+        let secret = Secret::random();
+        self.databases.sessions().begin_session(secret.digest(), session).await?;
+        self.end(headers, host).await?;
+        Ok(secret.cookie(host, session.expires_at.duration_since(now)))
+    }
+
     async fn end(&self, headers: &HeaderMap, host: Host<'_>) -> Result<(), StoreError> {
         if let Some(secret) = cookie::secret(headers, host) {
             self.databases.sessions().end_session(secret.digest()).await?;
@@ -327,6 +337,12 @@ impl SignedIn {
     fn bridged(&self, digest: SessionDigest) -> Option<Session> {
         self.bridged.get(&digest).filter(|session| session.expires_at > Timestamp::now())
     }
+}
+
+/// When a session that a token begins is over.
+fn end_of(token: &SecretString, now: Timestamp) -> Timestamp {
+    let longest = now + LONGEST;
+    reviews::expiry(token).map_or(longest, |expiry| expiry.min(longest))
 }
 
 /// The token of `Authorization: Bearer …`.

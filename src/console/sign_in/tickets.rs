@@ -5,7 +5,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
 
-use super::{LONGEST, Refusal, Secret, SignIn, bearer, reviews, sha256};
+use super::{Refusal, SignIn, bearer, end_of, sha256};
 use crate::{
     console::web::origin::Host,
     store::console::{Session, SessionDigest},
@@ -40,8 +40,7 @@ impl SignIn {
         let Self::On(signed_in) = self else { return Err(Refusal::NotValid) };
         let token = headers.get(AUTHORIZATION).and_then(bearer).ok_or(Refusal::NotValid)?;
         let user = signed_in.review(&token).await?;
-        let longest = now + LONGEST;
-        let expires_at = reviews::expiry(&token).map_or(longest, |expiry| expiry.min(longest));
+        let expires_at = end_of(&token, now);
         let ticket = Ticket(rand::random());
         signed_in.databases.sessions().make_ticket(ticket.digest(), &Session { user, expires_at }).await?;
         Ok(ticket)
@@ -67,11 +66,9 @@ impl SignIn {
         let _turn = signed_in.turn().await?;
         let found = signed_in.databases.sessions().use_ticket(ticket.digest()).await?;
         let Some(session) = found.filter(|session| session.expires_at > now) else { return Ok(None) };
-        let secret = Secret::random();
-        signed_in.databases.sessions().begin_session(secret.digest(), &session).await?;
-        signed_in.end(headers, host).await?;
+        let cookie = signed_in.begin(&session, headers, host, now).await?;
         tracing::info!(user = session.user.name, until = %session.expires_at, "Signed in with a ticket.");
-        Ok(Some(secret.cookie(host, session.expires_at.duration_since(now))))
+        Ok(Some(cookie))
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
-use super::sessions::{READ_WRITE, User, not_migrated, unreadable};
+use super::sessions::{READ_WRITE, User, not_migrated, unreadable, user};
 use crate::store::{StoreError, Timestamptz};
 
 /// SHA-256 of a token.
@@ -67,14 +67,7 @@ pub async fn use_api_token(pool: &PgPool, digest: TokenDigest) -> Result<Option<
     .map_err(not_migrated)?;
     transaction.commit().await?;
     let Some(row) = row else { return Ok(None) };
-    let extra: String = row.try_get("extra")?;
-    let user = User {
-        name: row.try_get("user_name")?,
-        uid: row.try_get("user_uid")?,
-        groups: row.try_get("groups")?,
-        extra: serde_json::from_str(&extra).map_err(|error| unreadable(&error))?,
-    };
-    Ok(Some((user, row.try_get("scopes")?)))
+    Ok(Some((user(&row)?, row.try_get("scopes")?)))
 }
 
 /// The tokens of that user, the newest first.

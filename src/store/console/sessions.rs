@@ -72,10 +72,15 @@ pub async fn begin_session_once(
     Ok(first)
 }
 
+/// Of a function that is not there.
+const UNDEFINED_FUNCTION: &str = "42883";
+
 /// A function that is not there yet comes with the next migration.
 pub(super) fn not_migrated(error: sqlx::Error) -> StoreError {
     match error.into() {
-        StoreError::Other { message, sqlstate: Some(code) } if code == "42883" => StoreError::Unavailable { message },
+        StoreError::Other { sqlstate: Some(code), .. } if code == UNDEFINED_FUNCTION => {
+            StoreError::Unavailable { message: "the operator has not migrated this database yet".to_owned() }
+        }
         other => other,
     }
 }
@@ -91,15 +96,19 @@ pub async fn find_session(pool: &PgPool, digest: SessionDigest) -> Result<Option
     row.as_ref().map(read).transpose()
 }
 
-pub(super) fn read(row: &PgRow) -> Result<Session, StoreError> {
+/// Of the columns `user_name`, `user_uid`, `groups`, and `extra` as text.
+pub(super) fn user(row: &PgRow) -> Result<User, StoreError> {
     let extra: String = row.try_get("extra")?;
-    let user = User {
+    Ok(User {
         name: row.try_get("user_name")?,
         uid: row.try_get("user_uid")?,
         groups: row.try_get("groups")?,
         extra: serde_json::from_str(&extra).map_err(|error| unreadable(&error))?,
-    };
-    Ok(Session { user, expires_at: row.try_get::<Timestamptz, _>("expires_at")?.to_jiff() })
+    })
+}
+
+pub(super) fn read(row: &PgRow) -> Result<Session, StoreError> {
+    Ok(Session { user: user(row)?, expires_at: row.try_get::<Timestamptz, _>("expires_at")?.to_jiff() })
 }
 
 /// Ends a session, in every pod at once. One that is over already is no error.

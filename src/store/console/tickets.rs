@@ -2,11 +2,8 @@
 
 use sqlx::{PgPool, postgres::PgRow};
 
-use super::sessions::{READ_WRITE, Session, SessionDigest, read, unreadable};
+use super::sessions::{READ_WRITE, Session, SessionDigest, not_migrated, read, unreadable};
 use crate::store::{StoreError, Timestamptz};
-
-/// Of a function that is not there.
-const UNDEFINED_FUNCTION: &str = "42883";
 
 /// Makes a ticket for a session; it lasts for a minute. Ends those that are over, and all but the newest ten of the same
 /// user.
@@ -23,7 +20,7 @@ pub async fn make_ticket(pool: &PgPool, digest: SessionDigest, session: &Session
         .bind(Timestamptz::from(*expires_at))
         .execute(&mut *transaction)
         .await
-        .map_err(not_yet)?;
+        .map_err(not_migrated)?;
     Ok(transaction.commit().await?)
 }
 
@@ -33,7 +30,7 @@ pub async fn ticket_user(pool: &PgPool, digest: SessionDigest) -> Result<Option<
         .bind(&digest[..])
         .fetch_one(pool)
         .await
-        .map_err(not_yet)?;
+        .map_err(not_migrated)?;
     Ok(name)
 }
 
@@ -46,18 +43,8 @@ pub async fn use_ticket(pool: &PgPool, digest: SessionDigest) -> Result<Option<S
     .bind(&digest[..])
     .fetch_optional(&mut *transaction)
     .await
-    .map_err(not_yet)?;
+    .map_err(not_migrated)?;
     let session = row.as_ref().map(read).transpose()?;
     transaction.commit().await?;
     Ok(session)
-}
-
-/// A server that the operator has not migrated yet has no tickets; in a while it does.
-fn not_yet(error: sqlx::Error) -> StoreError {
-    match StoreError::from(error) {
-        StoreError::Other { sqlstate: Some(sqlstate), .. } if sqlstate == UNDEFINED_FUNCTION => {
-            StoreError::Unavailable { message: "the operator has not migrated this database yet".to_owned() }
-        }
-        other => other,
-    }
 }
