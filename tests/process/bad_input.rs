@@ -44,7 +44,7 @@ async fn two_keys_that_want_one_secret_do_not_fight_over_it() {
     namespace.key_with("second", spec).await;
     let message = namespace.reason("ClientKey", "second", "Stalled", "SecretConflict").await;
     println!("{message}");
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     sleep(Duration::from_secs(15)).await;
     let writes: Vec<_> = world.writes_since(&mark).iter().map(ToString::to_string).collect();
     assert_eq!(writes, Vec::<String>::new(), "a conflict is no reason to write");

@@ -29,8 +29,7 @@ fn writes(world: &World, mark: &crate::world::Mark) -> Vec<String> {
 #[tokio::test]
 async fn nothing_is_written_for_objects_that_need_nothing() {
     let (world, operator, _namespace) = shop().await;
-    sleep(Duration::from_secs(2)).await;
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     sleep(IDLE).await;
     assert_eq!(writes(&world, &mark), Vec::<String>::new());
     drop(operator);
@@ -53,9 +52,9 @@ async fn whether_events_come_is_written_once_an_hour() {
         ("2026-11-29T02:01:00Z", "2026-11-29T02:00:00Z", 1),
     ] {
         // One that starts looks at once; one that runs does within ten minutes.
+        let mark = world.at_rest().await;
         drop(operator);
         world.execute(&format!("UPDATE errortracking.client_keys SET last_used_at = '{used_at}'")).await;
-        let mark = world.mark();
         operator = world.start_and_lead().await;
         eventually("the hour is told", Duration::from_secs(10), async || {
             let receiving = namespace.condition(kind, "shop", "Receiving").await?;
@@ -77,12 +76,12 @@ async fn a_flood_is_told_while_it_lasts() {
         [("0 min", 2_345, true, true), ("30 min", 2_999, true, false), ("61 min", 2_999, false, true)]
     {
         // One that starts looks at once; one that runs does within a minute of a flood, and ten after it.
+        let mark = world.at_rest().await;
         drop(operator);
         let flood = format!(
             "an_hour = 1000, since = '2026-11-29T01:10:00Z', last_at = clock_timestamp() - interval '{ago}', met = {met}"
         );
         world.execute(&format!("UPDATE errortracking.floods SET {flood} WHERE kind = 'issues'")).await;
-        let mark = world.mark();
         operator = world.start_and_lead().await;
         eventually("what comes is told", Duration::from_secs(10), async || {
             let flooded = namespace.condition(kind, "shop", "Flooded").await;
@@ -111,8 +110,7 @@ async fn the_same_manifests_applied_again_and_again_by_another_manager_change_no
         }
     };
     apply("argocd-controller").await;
-    sleep(Duration::from_secs(2)).await;
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     for _ in 0..20 {
         apply("argocd-controller").await;
         apply("kustomize-controller").await;
@@ -144,11 +142,11 @@ async fn a_secret_that_is_edited_or_deleted_is_put_back_with_the_same_key() {
 #[tokio::test]
 async fn a_status_that_a_user_edits_is_put_right_once() {
     let (world, operator, namespace) = shop().await;
+    let mark = world.at_rest().await;
     let before = [
         namespace.field("ErrorTrackingProject", "shop", "/status").await,
         namespace.field("ClientKey", "shop", "/status").await,
     ];
-    let mark = world.mark();
     let condition = json!([{"type": "Ready", "status": "False", "reason": "Edited", "message": "by hand",
         "lastTransitionTime": "2020-01-01T00:00:00Z"}]);
     namespace

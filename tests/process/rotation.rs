@@ -126,7 +126,7 @@ async fn another_external_url_is_a_rotation_and_the_old_host_is_kept_while_its_k
     })
     .await;
     // Nothing more comes of it.
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     namespace.patch("ErrorTrackingProject", "shop", json!({"metadata": {"labels": {"a": "b"}}})).await;
     sleep(Duration::from_secs(3)).await;
     assert_eq!(rows(&world, "app").await, ["overlap", "published"]);
@@ -227,7 +227,7 @@ async fn a_revoked_key_is_refused_and_the_active_one_gets_a_successor_first() {
 
     // The annotation stays, and does nothing more.
     namespace.reason(KEY, "app", "Rotating", "Idle").await;
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     annotate(&namespace, "app", "note", Some("changed")).await;
     namespace.ready(KEY, "app").await;
     sleep(Duration::from_secs(2)).await;

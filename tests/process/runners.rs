@@ -112,8 +112,7 @@ async fn one_line_of_a_config_toml_follows_the_key_and_goes_with_its_binding() {
     assert_eq!(observed, namespace.field("ClientKey", "app", "/status/active/keyID").await);
 
     // At rest nothing is written, whatever wakes the pass; the Events of before may come late.
-    sleep(Duration::from_secs(2)).await;
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     wake(&namespace, "fleet").await;
     sleep(Duration::from_secs(2)).await;
     assert!(world.writes_of(&operator, &mark).is_empty(), "{:?}", world.writes_of(&operator, &mark));

@@ -57,7 +57,8 @@ async fn edited_filters_reach_postgres_and_a_second_apply_writes_nothing() {
     namespace.ready("ErrorTrackingProject", "shop").await;
     namespace.ready("ClientKey", "shop").await;
 
-    let (before, mark) = (rows(&world).await, world.mark());
+    let mark = world.at_rest().await;
+    let before = rows(&world).await;
     namespace.project("shop", filters.clone()).await;
     namespace.key_with("shop", limited).await;
     // A pass over both that has something else to look at.

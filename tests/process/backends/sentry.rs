@@ -51,8 +51,7 @@ async fn a_key_lives_in_a_sentry_as_it_does_in_the_operators_own_store() {
     assert!(!shown.to_string().contains(&made[0].public), "a whole public key is the DSN: {shown}");
 
     // Nothing changes: nobody is asked anything.
-    sleep(Duration::from_secs(2)).await;
-    let mark = world.mark();
+    let mark = world.at_rest().await;
     sentry.forget_calls();
     sleep(Duration::from_secs(12)).await;
     assert_eq!(sentry.calls().len(), 0);

@@ -17,7 +17,10 @@ use std::{
 
 use error_tracking_operator::store::Connection;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
 use kube::{
     Api, Client, Config,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -282,6 +285,20 @@ impl World {
         Mark::now(&cluster_folder())
     }
 
+    /// A place in the audit log at which everything that was under way is written: two seconds passed without a write.
+    pub async fn at_rest(&self) -> Mark {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let mark = self.mark();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let writes = self.writes_since(&mark);
+            if writes.is_empty() {
+                return self.mark();
+            }
+            assert!(Instant::now() < deadline, "the operator does not come to rest: {writes:?}");
+        }
+    }
+
     /// What the operator has asked the API server for since `mark`.
     #[must_use]
     pub fn requests_since(&self, mark: &Mark) -> Vec<Request> {
@@ -307,7 +324,9 @@ impl World {
     /// A token of the chart's `ServiceAccount`. Each operator gets its own, which tells them apart in the audit log.
     async fn token(&self) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.name);
-        let request = TokenRequest::default();
+        // Nobody renews it, as the kubelet would; the longest measurement takes hours.
+        let spec = TokenRequestSpec { expiration_seconds: Some(12 * 3600), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer = accounts.create_token_request(&self.chart.service_account, &PostParams::default(), &request).await;
         answer.unwrap().status.unwrap().token.unwrap()
     }
