@@ -1,9 +1,10 @@
 -- Stores a batch within the limits of floods, looks for repeated events in the neighbours of a partition only where one
--- can be, and leaves to the next file which issues events reopen. Arguments and columns are those of before.
+-- can be, and leaves to the files after it which issues events reopen, and how they are counted by environment.
+-- Arguments and columns are those of before.
 --
--- Locks are taken in one order by every caller: mark, gate, releases, environments, issue numbers, events by id, users,
--- tags, hours, counters by issue, issues, outcomes of limits; each sorted, and what of a limit was taken before what it
--- counts.
+-- Locks are taken in one order by every caller: mark, gate, releases, environments, issue numbers, events by id,
+-- users, tags, hours, environments of issues, their hours, counters by issue, issues, outcomes of limits; each sorted,
+-- and what of a limit was taken before what it counts.
 CREATE OR REPLACE FUNCTION {schema}.ingest_batch(
     stream uuid, seq bigint,
     event_ids uuid[], received_ats timestamptz[], timestamps timestamptz[], levels smallint[],
@@ -349,6 +350,8 @@ BEGIN
     GROUP BY 1, 2
     ORDER BY 1, 2
     ON CONFLICT (issue_id, hour) DO UPDATE SET events = h.events + excluded.events;
+
+    PERFORM count_environments(issue_ids, timestamps, env_ids, release_ids, keep);
 
     -- counters
     INSERT INTO issue_counters AS c (
