@@ -1,6 +1,11 @@
 //! Where a database is and as whom to log in: read from a Secret, turned into a pool.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -191,6 +196,18 @@ impl Connection {
         .into();
         map.extend(self.tls.keys().map(|(key, value)| (key.to_owned(), value.to_owned())));
         map
+    }
+
+    /// For a Secret of several logins: the URI, and the CA that it names `authority`, the key beside it.
+    #[must_use]
+    pub fn to_uri(&self, authority: &str) -> (String, Option<&str>) {
+        let mut uri = self.uri();
+        if self.tls.authority.is_some() {
+            let sign = if uri.contains('?') { '&' } else { '?' };
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "{sign}sslrootcert={authority}");
+        }
+        (uri, self.tls.authority.as_deref())
     }
 
     fn uri(&self) -> String {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use error_tracking_operator::store::Connection;
+use error_tracking_operator::store::{
+    Connection,
+    connection::PoolSize,
+    console::{ProjectAddress, Snapshot, Wanted},
+};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -29,6 +33,19 @@ async fn stalls(namespace: &Namespace, reason: &str) -> String {
     assert_eq!((&*ready.status, &*ready.reason, &ready.message), ("False", reason, &message));
     println!("{message}");
     message
+}
+
+/// The login by which the console finds project shop in the database of Secret pg, and the project that it finds.
+async fn console_shows(world: &World, namespace: &Namespace) -> Option<(String, String)> {
+    let secret = format!("{}-console-database", world.name);
+    let uri = world.home().secret(&secret, &format!("{}.pg.uri", namespace.name)).await?;
+    let values = [("uri".to_owned(), uri)].into();
+    let connection = Connection::from_map(&values).unwrap();
+    let pool = connection.pool(PoolSize { min: 0, max: 1 }, "test");
+    let address = ProjectAddress { namespace: namespace.name.clone(), name: "shop".to_owned() };
+    let project = Snapshot::begin(&pool).await.ok()?.project(&Wanted::Address(address)).await.unwrap()?;
+    pool.close().await;
+    Some((connection.username, project.name))
 }
 
 /// Rows of the first column as the superuser of that database.
@@ -84,6 +101,8 @@ async fn a_project_lives_in_its_own_postgres_with_a_login_that_may_not_create_ro
     let server = namespace.field("ErrorTrackingProject", "shop", "/status/database/server").await;
     assert_eq!(server, own.connection.server());
     assert_eq!(namespace.secret("shop-database", "username").await.as_deref(), Some("app"));
+    let console_shows = console_shows(&world, &namespace).await;
+    assert_eq!(console_shows, Some(("app".to_owned(), "shop".to_owned())));
     assert_eq!(
         text(own, "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'project\\_%'").await,
         ["project_1"]
@@ -111,6 +130,7 @@ async fn a_project_lives_in_its_own_postgres_with_a_login_that_may_not_create_ro
     .await;
     namespace.ready("ErrorTrackingProject", "shop").await;
     assert_eq!(ready_since().await, before, "the database was not lost meanwhile");
+    eventually("the console's Secret follows", LIMIT, async || self::console_shows(&world, &namespace).await).await;
 
     namespace.delete("ClientKey", "shop").await;
     namespace.gone("ClientKey", "shop").await;

@@ -28,7 +28,7 @@
     {{- range .Values.networkPolicy.databasePorts }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
-  {{- if include "error-tracking.evaluationPostgres" . }}
+  {{- if and (include "error-tracking.evaluationPostgres" .) (not .Values.guards.allowedDatabaseHosts) }}
   to:
     - podSelector:
         matchLabels: {{- include "error-tracking.selectorLabels" (dict "root" . "component" "postgresql") | nindent 10 }}

@@ -2,6 +2,7 @@
 //! namespace and which also gets the console's login, or one that projects name.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -23,7 +24,10 @@ use super::{
     database::{Database, DatabaseAddress, DatabaseState},
     error::ConnectError,
     hosts::AllowedHosts,
-    login::{LoginValues, create, publish_console_login, random_password, read},
+    login::{
+        LoginValues, create, publish_console_login, publish_project_login, random_password, read, retain_project_logins,
+    },
+    projects::SecretName,
     reach::connection_of_project,
 };
 use crate::{
@@ -256,6 +260,24 @@ impl Keeper {
         }
     }
 
+    /// The API of the operator's own namespace.
+    fn own_secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.secrets.namespace)
+    }
+
+    /// Takes the console's logins of databases away that no project names any more. It is tried again and again.
+    pub async fn retain_console_logins(&self, named: &BTreeSet<SecretName>) {
+        let api = self.own_secrets();
+        let retaining = retain_project_logins(&api, &self.secrets.console, named);
+        match timeout(LOOK, retaining).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(%error, "Could not take away the console's logins of databases that are not named.");
+            }
+            Err(_) => warn!("Could not take away the console's logins of databases that are not named in time."),
+        }
+    }
+
     /// The API of the login's namespace, and the name of the login's Secret.
     fn secret(&self) -> (Api<Secret>, &str) {
         let (namespace, name) = self.secret_name();
@@ -331,7 +353,8 @@ impl Keeper {
         let (api, name) = self.secret();
         let of_project = matches!(self.owner, DatabaseOwner::Projects { .. });
         let (look, read_again) = if of_project { (LOOK_AT_PROJECTS, READ_AGAIN) } else { (LOOK, UPKEEP) };
-        let (mut upkeep, mut secret_read) = (Instant::now(), Instant::now());
+        let publish_again = read_again;
+        let (mut upkeep, mut secret_read, mut published) = (Instant::now(), Instant::now(), Instant::now());
         let mut missing_since: Option<Instant> = None;
         loop {
             let changed = timeout(look, self.changed.notified()).await.is_ok();
@@ -376,27 +399,38 @@ impl Keeper {
                 Ok(dropped) => info!(server = database.server, dropped, "Removed logins that were replaced."),
                 Err(error) => warn!(server = database.server, %error, "Could not remove logins that were replaced."),
             }
-            if let Err(failed) = self.publish_console_login(database).await {
-                return failed;
+            if published.elapsed() >= publish_again {
+                published = Instant::now();
+                if let Err(failed) = self.publish_console_login(database).await {
+                    return failed;
+                }
             }
         }
     }
 
-    /// Makes the Secret of the console's login if it is absent, and the login agree with it. Fails when Postgres does:
-    /// the console's Secret is no reason to leave everybody without a database.
+    /// Brings the console's login of this database into the console's Secret, which is made with that of the operator's
+    /// own, and the login to agree with it. Fails when the operator's own Postgres does: the console's Secret is no reason
+    /// to leave everybody without a database, nor what a tenant's database refuses.
     async fn publish_console_login(&self, database: &Database) -> Result<(), ConnectError> {
-        if !matches!(self.owner, DatabaseOwner::Installation) {
-            return Ok(());
-        }
-        let (api, _) = self.secret();
+        let (api, console) = (self.own_secrets(), &self.secrets.console);
+        let publishing = async {
+            match &self.owner {
+                DatabaseOwner::Installation => publish_console_login(&api, console, database).await,
+                DatabaseOwner::Projects { namespace, secret, .. } => {
+                    let of = (namespace.clone(), secret.clone());
+                    publish_project_login(&api, console, &of, database).await
+                }
+            }
+        };
         // If Postgres is the silent one, the next look at it says so.
-        let publishing = publish_console_login(&api, &self.secrets.console, database);
         let Ok(published) = timeout(ANSWER, publishing).await else {
             error!("Could not publish the console's login in time.");
             return Ok(());
         };
         match published {
-            Err(failed @ ConnectError::Store { .. }) => Err(failed),
+            Err(failed @ ConnectError::Store { .. }) if matches!(self.owner, DatabaseOwner::Installation) => {
+                Err(failed)
+            }
             Err(failed) => {
                 error!(error = %failed, "Could not publish the console's login.");
                 Ok(())

@@ -115,7 +115,12 @@ impl ProjectDatabases {
             loop {
                 tokio::select! {
                     () = self.asked.notified() => {}
-                    _ = ticks.tick() => self.close_unnamed(&keeping.dependents.named()),
+                    _ = ticks.tick() => {
+                        let mut kept = keeping.dependents.named();
+                        self.close_unnamed(&kept);
+                        kept.extend(self.entries.lock().keys().cloned());
+                        keeping.keeper.retain_console_logins(&kept).await;
+                    }
                     Some(_) = keepers.join_next() => continue,
                 }
                 self.start(&keeping, &headroom, &mut keepers);
