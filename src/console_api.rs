@@ -14,8 +14,10 @@ pub const AUDIENCE: &str = "errortracking";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssueList {
     pub project: Project,
-    /// Of the whole project, by status.
+    /// By status, of the project or of its environment and period that were asked for.
     pub counts: Counts,
+    /// Errors of the query, on all pages.
+    pub total: u64,
     pub issues: Vec<Issue>,
     /// `after` of the next page; `null` on the last one.
     pub next: Option<String>,
@@ -214,6 +216,14 @@ pub struct Outcome {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     pub ticket: String,
+}
+
+/// `POST /-/tokens.json` with `name`, `days` (1 to 366) and one `scope` or several: a token that is shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiToken {
+    pub token: String,
+    pub expires_at: Timestamp,
 }
 
 /// Any answer that is not what was asked for, with the status of the answer.

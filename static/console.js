@@ -42,7 +42,7 @@ function frames() {
 function press(key) {
   const button = document.querySelector(`[data-key="${key}"]`);
   if (!button) return;
-  const ticks = Array.from(document.querySelectorAll('input[name="issue"]'));
+  const ticks = Array.from(document.querySelectorAll('input[name="issue"], input[name="all"]'));
   if (button.closest("form.bulk") && !ticks.some((tick) => tick.checked)) {
     const tick = here()?.querySelector('input[name="issue"]');
     if (!tick) return;
@@ -87,6 +87,14 @@ document.addEventListener("keydown", (event) => {
   if (!act || off()) return;
   event.preventDefault();
   act();
+});
+
+// A query is completed at its last word: what stands before it goes along.
+const query = document.getElementById("query");
+const terms = Array.from(query?.list?.options ?? [], (option) => option.value);
+query?.addEventListener("input", () => {
+  const before = query.value.slice(0, query.value.lastIndexOf(" ") + 1);
+  terms.forEach((term, index) => (query.list.options[index].value = before + term));
 });
 
 // A menu closes when one leaves it.

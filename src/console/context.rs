@@ -12,6 +12,7 @@ use super::{
     problem::Problem,
     rights::Rights,
     sign_in::{Scopes, SignIn},
+    trends::Trends,
     web::origin::{Host, Hosts},
 };
 use crate::store::console::{Change, Project, ProjectAddress, Snapshot, Wanted};
@@ -24,6 +25,7 @@ pub struct Context {
     pub right: Right,
     pub rights: Rights,
     pub databases: Databases,
+    pub trends: Trends,
     pub shell: Shell,
     pub now: Timestamp,
     pub asked: Asked,

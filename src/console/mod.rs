@@ -27,6 +27,7 @@ mod routes;
 mod selection;
 mod server;
 mod sign_in;
+mod trends;
 mod web;
 
 use std::{io, net::SocketAddr, path::PathBuf};
@@ -42,6 +43,7 @@ use self::{
     metrics::Metrics,
     rights::Rights,
     sign_in::{BadIssuer, Oidc, SignIn},
+    trends::Trends,
     web::{Console, Forms, origin::Hosts, router::Router},
 };
 use crate::{server::probes, store::connection::ConnectionError, telemetry::Readiness};
@@ -136,9 +138,16 @@ pub async fn serve(
         Some(client) => (SignIn::of_kubernetes(client.clone(), oidc, databases.clone()), Rights::of_kubernetes(client)),
         None => (SignIn::Off, Rights::Everything),
     };
-    let hosts = Hosts::new(&config.hosts);
-    let forms = Forms::default();
-    let console = Console { router, hosts, sign_in, rights, databases: databases.clone(), metrics, forms };
+    let console = Console {
+        router,
+        hosts: Hosts::new(&config.hosts),
+        sign_in,
+        rights,
+        databases: databases.clone(),
+        trends: Trends::default(),
+        metrics,
+        forms: Forms::default(),
+    };
     let pages = async {
         server::serve(listener, ended.clone(), web::filter(console)).await;
         ended.cancel();

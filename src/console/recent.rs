@@ -1,4 +1,4 @@
-//! Answers of a moment ago, so that not every request asks anew. Used by `rights` and `sign_in`.
+//! Answers of a moment ago, so that not every request asks anew. Used by `rights`, `sign_in` and `trends`.
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 

@@ -139,6 +139,42 @@ impl Selection {
     }
 }
 
+/// All errors of a selection that were there at a moment, as a form has it: `query=…&period=…&at=1764489600000000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Everything {
+    pub selection: Selection,
+    /// Errors that are new since then are not meant.
+    pub at: Timestamp,
+}
+
+impl fmt::Display for Everything {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Selection { narrow: false, ..self.selection.clone() }.address(None);
+        write!(formatter, "{}&at={}", &address[1..], self.at.as_microsecond())
+    }
+}
+
+impl FromStr for Everything {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "at is when the list was shown, in microseconds since 1970";
+        let at = form_urlencoded::parse(text.as_bytes()).find(|(name, _)| name == "at").ok_or(WRONG)?.1;
+        let at = at.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok()).ok_or(WRONG)?;
+        Ok(Self { selection: Selection::parse(text)?, at })
+    }
+}
+
+impl Everything {
+    /// What holds beside the query.
+    #[must_use]
+    pub fn scope(&self) -> Vec<Term> {
+        let next = self.at.checked_add(SignedDuration::from_micros(1)).unwrap_or(self.at);
+        let stored = Criterion::Stored(Bounds { from: None, before: Some(next) });
+        self.selection.scope(self.at).into_iter().chain([Term::new(stored)]).collect()
+    }
+}
+
 /// A place in the list, as an address has it: `1764489600000000.12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -191,6 +227,21 @@ mod tests {
             ("period=1h", "period is one of 24h, 14d, 30d and all"),
         ] {
             assert_eq!(Selection::parse(text), Err(wrong), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_of_a_selection_is_written_as_it_is_read() {
+        let at: Timestamp = "2026-11-22T14:20:00.000001Z".parse().unwrap();
+        for query in ["", "?query=level%3Aerror+%26at%3D1&environment=a&period=24h&sort=users"] {
+            let selection = Selection::parse(query.trim_start_matches('?')).unwrap();
+            let everything = Everything { selection, at };
+            assert_eq!(everything.to_string().parse(), Ok(everything.clone()), "{everything}");
+            let expected = Criterion::Stored(Bounds { from: None, before: Some(at + SignedDuration::from_micros(1)) });
+            assert_eq!(everything.scope().last(), Some(&Term::new(expected)));
+        }
+        for text in ["", "query=a", "at=", "at=x", "at=99999999999999999999", "at=9223372036854775807", "sort=x&at=1"] {
+            assert!(text.parse::<Everything>().is_err(), "{text}");
         }
     }
 

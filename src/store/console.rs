@@ -32,6 +32,7 @@ pub use self::{
     deliveries::{Deliveries, Reception},
     events::{ListedEvent, Towards},
     keys::MAX_KEYS,
+    listing::{List, Listing},
     overview::{Choices, Gaps},
     releases::Release,
     search::{Assignee, Bounds, Criterion, IssueState, Pattern, Search, Term},
@@ -82,6 +83,8 @@ pub struct ProjectNumbers {
     pub unresolved: u64,
     /// Unresolved ones that were first seen in the hours asked for.
     pub new: u64,
+    /// Unresolved ones that happened again after they were resolved.
+    pub regressed: u64,
     /// Events by hour, of those hours.
     pub hours: Vec<(Timestamp, u64)>,
     pub reception: Reception,
@@ -97,7 +100,7 @@ impl ProjectNumbers {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IssueStatus {
     Unresolved,
     Resolved,

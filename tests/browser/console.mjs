@@ -96,6 +96,14 @@ for (const scheme of ["light", "dark"]) {
   await page.waitForURL(`${LIST}/1`);
   check("one key takes it back", (await page.locator(".status-unresolved").count()) === 1);
 
+  const began = performance.now();
+  await page.goto(`${LIST}/1`);
+  await page.keyboard.press("e");
+  await page.waitForURL("**done=*");
+  console.log(`from the link of an alert to resolved: 1 key, ${((performance.now() - began) / 1000).toFixed(2)} s`);
+  await page.keyboard.press("z");
+  await page.waitForURL(`${LIST}/1`);
+
   // Several of a list.
   await page.goto(LIST);
   const before = await page.locator("table.issues tbody tr").count();
@@ -130,6 +138,11 @@ for (const scheme of ["light", "dark"]) {
   await page.goto(`${LIST}?query=a+OR+b`);
   await look(page, `mistake-${scheme}`);
   check("the query is kept", (await page.inputValue("#query")) === "a OR b");
+  // The last word of a query is completed.
+  await page.goto(LIST);
+  await page.locator("#query").pressSequentially(" lev");
+  const proposed = await page.locator("#terms option").evaluateAll((options) => options.map((option) => option.value));
+  check("terms are proposed behind what is typed", proposed.includes("is:unresolved level:fatal"), proposed.slice(0, 20));
   await page.goto(`${LIST}?query=&narrow=yes`);
   await look(page, `narrow-${scheme}`);
   await page.keyboard.press("/");

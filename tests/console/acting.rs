@@ -62,12 +62,49 @@ async fn several_errors_are_changed_at_once_and_an_undo_names_what_it_leaves() {
         post(&world, &ada, "/web/shop/issues", &format!("issue=1&issue=2&action=ignore+100+events&{list}")).await;
     let batch = batch(&done);
     assert!(page(&world, &ada, "/web/shop/issues").await.body.contains("No unresolved errors"));
+    let one_of_them = page(&world, &ada, "/web/shop/issues/1").await.body;
+    assert!(one_of_them.contains(">Undo for all its errors</button>"), "{one_of_them}");
     let ignored = page(&world, &ada, &format!("/web/shop/issues?status=ignored&done={batch}")).await.body;
     assert!(ignored.contains("Ignored 2 errors.") && ignored.contains("Ignored until it has 101 events"), "{ignored}");
     post(&world, &ada, "/web/shop/issues/2", "action=reopen").await;
     let undone = post(&world, &ada, "/-/undo/web/shop", &format!("batch={batch}")).await;
     assert!(undone.status == 200 && undone.body.contains("1 of 2 were put back"), "{}", undone.body);
     assert!(undone.body.contains("<strong>SHOP-2</strong> was changed since by ada"), "{}", undone.body);
+}
+
+#[tokio::test]
+async fn one_tick_means_all_that_the_search_finds_and_was_there() {
+    let (world, _cluster) = with_rights(ADA).await;
+    let many: Vec<_> =
+        (0..70).map(|number| events::message(&format!("failure {}", crate::letters(number)), "warning")).collect();
+    world.send(&many).await;
+    let ada = session(&world, "ada").await;
+    let address = "/web/shop/issues?query=is%3Aunresolved+level%3Awarning";
+    let shown = page(&world, &ada, address).await.body;
+    let all =
+        Regex::new(r#"name="all" value="([^"]+)"> All 70 matching"#).unwrap().captures(&shown).unwrap()[1].to_owned();
+    let all = all.replace("&#38;", "&").replace("&amp;", "&");
+    // One that is new since the page was shown is not meant, and the one of another level neither.
+    world.send(&[events::message("a later failure", "warning")]).await;
+    let all: String = form_urlencoded::byte_serialize(all.as_bytes()).collect();
+    let form = format!("all={all}&issue=1&action=resolve&form=0123456789abcdef&to=web%2Fshop%2Fissues");
+    let done = post(&world, &ada, "/web/shop/issues", &form).await;
+    let batch = batch(&done);
+    let unresolved = page(&world, &ada, &format!("/web/shop/issues?done={batch}")).await.body;
+    assert!(unresolved.contains("Resolved 70 errors."), "{unresolved}");
+    assert!(unresolved.contains("a later failure") && unresolved.contains("CheckoutFailed"), "{unresolved}");
+    let again = post(&world, &ada, "/web/shop/issues", &form).await;
+    assert_eq!(self::batch(&again), batch, "sent twice, it acts once");
+    assert!(!unresolved.contains("matching"), "all that is left is on the page");
+
+    let undone = post(&world, &ada, "/-/undo/web/shop", &format!("batch={batch}&to=web%2Fshop%2Fissues")).await;
+    assert_eq!(undone.status, 303, "{}", undone.body);
+    assert!(page(&world, &ada, address).await.body.contains("All 71 matching"));
+    for (all, status) in [("query%3Dis%3A%26at%3D1", 400), ("query%3D", 400), ("at%3Dx", 400), ("at%3D1", 303)] {
+        let answer = post(&world, &ada, "/web/shop/issues", &format!("all={all}&action=resolve")).await;
+        assert_eq!(answer.status, status, "{all}: {}", answer.body);
+    }
+    assert!(page(&world, &ada, address).await.body.contains("All 71 matching"), "nothing was there in 1970");
 }
 
 #[tokio::test]

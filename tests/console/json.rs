@@ -38,6 +38,7 @@ async fn a_list_says_what_the_page_shows() {
     assert_eq!(list["project"], json!({"namespace": "web", "name": "shop", "id": world.project.get()}));
     assert_eq!(list["counts"], json!({"unresolved": 2, "resolved": 0, "ignored": 0}));
     assert_eq!((&list["next"], list["issues"].as_array().unwrap().len()), (&Value::Null, 2));
+    assert_eq!(list["total"], json!(2));
     let issue = list["issues"].as_array().unwrap().iter().find(|issue| issue["number"] == json!(1)).unwrap();
     for (field, value) in [
         ("id", json!(world.issue_id(1))),
@@ -78,6 +79,8 @@ async fn lists_are_read_page_by_page_with_the_parameters_of_the_pages() {
         assert_eq!((numbers, &second["next"]), ((1..=60).collect::<Vec<u64>>(), &Value::Null), "{sort}");
     }
     world.set_status(1, "resolved").await;
+    let (_, found) = get(&world, "ada", "/web/shop/issues.json?query=level:fatal").await;
+    assert_eq!((&found["total"], &found["issues"]), (&json!(0), &json!([])), "of the query, unlike the counts");
     let (_, resolved) = get(&world, "ada", "/web/shop/issues.json?status=resolved").await;
     assert_eq!(resolved["issues"].as_array().unwrap().len(), 1);
     assert_eq!(resolved["counts"], json!({"unresolved": 59, "resolved": 1, "ignored": 0}));

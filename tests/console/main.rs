@@ -12,6 +12,7 @@ mod api_server;
 mod client;
 mod databases;
 mod events;
+mod fuzz;
 mod json;
 mod oidc;
 mod pages;
@@ -39,6 +40,8 @@ fn steady(html: &str) -> String {
         (r#"(?s)<svg class="chart".*?</svg>"#, "[chart]"),
         (r"(?s)<tbody>\s*<tr><th scope=.row.>\d{4}-.*?</tbody>", "[hours]"),
         (r#"<path class="spark-bars" d="[^"]*"/>"#, "[bars]"),
+        (r#"<path class="spark-marks" d="[^"]*"/>"#, "[marks]"),
+        (r"</a> at \d\d:\d\d UTC", "</a> at [hour] UTC"),
         (r"most at \d\d:\d\d UTC", "most at [hour] UTC"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[datetime]"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "[absolute]"),
@@ -96,6 +99,38 @@ async fn the_details_page_shows_the_latest_event() {
     let place = |text| page.body.find(text).unwrap_or_else(|| panic!("{text} is not on the page"));
     assert!(place("shop.errors.CheckoutFailed") < place("ZeroDivisionError"), "the outermost exception comes first");
     assert!(place("shop/views.py") < place("flask/app.py"), "the newest call comes first");
+}
+
+#[tokio::test]
+async fn frames_are_read_as_somebody_likes() {
+    let world = World::start().await;
+    world.send(&[events::checkout()]).await;
+    let path = world.path("issues/1");
+    let shown = async |path: &str, cookie: &str| {
+        let host = world.console.to_string();
+        client::send(world.console, "GET", path, &[("Host", &host), ("Cookie", cookie)], "").await.body
+    };
+    let is_before = |page: &str, one: &str, other: &str| page.find(one).unwrap() < page.find(other).unwrap();
+    let usual = shown(&path, "").await;
+    assert!(is_before(&usual, "shop/views.py", "flask/app.py") && usual.contains("href=\"?frames=all\""));
+    let all = shown(&format!("{path}?frames=all"), "").await;
+    assert!(all.matches("<details open>").count() > usual.matches("<details open>").count(), "{all}");
+    assert!(!all.contains("href=\"?frames=all\""));
+
+    let host = world.console.to_string();
+    let origin = format!("http://{host}");
+    let headers = [("Host", host.as_str()), ("Origin", origin.as_str())];
+    let form = "frames=oldest&to=web%2Fshop%2Fissues%2F1";
+    let switched = client::send(world.console, "POST", "/-/help", &headers, form).await;
+    assert_eq!((switched.status, switched.header("location")), (303, "../web/shop/issues/1"));
+    let cookie = switched.header("set-cookie").split(';').next().unwrap();
+    let turned = shown(&path, cookie).await;
+    assert!(is_before(&turned, "flask/app.py", "shop/views.py") && turned.contains("Frames, oldest call first"));
+    let back = client::send(world.console, "POST", "/-/help", &headers, "frames=newest").await;
+    assert!(back.header("set-cookie").contains("Max-Age=0") && back.header("location").ends_with("-/help"));
+    for form in ["frames=both", "frames=oldest&keys=off", ""] {
+        assert_eq!(client::send(world.console, "POST", "/-/help", &headers, form).await.status, 400, "{form}");
+    }
 }
 
 #[tokio::test]

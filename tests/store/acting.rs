@@ -7,7 +7,7 @@ use error_tracking_operator::{
     store::{
         StoreError,
         console::{
-            Action, Activity, Change, Criterion, Happened, Ignoring, Issue, IssueOrder, IssueState, IssueStatus,
+            Action, Activity, Change, Criterion, Happened, Ignoring, Issue, IssueOrder, IssueState, IssueStatus, List,
             MAX_ISSUES, Outcome, Resolution, Search, Snapshot, StatusRule, Term, Undo, Undone,
         },
         ingest::{Batch, Row, ingest_batch},
@@ -116,15 +116,18 @@ impl World {
 
     /// Numbers of the issues that the list shows under a status, the smallest first.
     async fn listed(&self, status: IssueStatus) -> Vec<u32> {
-        let search = Search::status(status);
-        let issues = self.snapshot().await.issues(self.shop, &search, IssueOrder::LastSeen, None, 100).await.unwrap();
-        let mut numbers: Vec<u32> = issues.iter().map(Issue::number).collect();
+        let (scope, query) = (Search::default(), Search::status(status));
+        let order = IssueOrder::LastSeen;
+        let list = List { scope: &scope, query: &query, each: &[], order, after: None, limit: 100 };
+        let listing = self.snapshot().await.list(self.shop, list).await.unwrap();
+        let mut numbers: Vec<u32> = listing.issues.iter().map(Issue::number).collect();
         numbers.sort_unstable();
         numbers
     }
 
     async fn unresolved(&self) -> u64 {
-        self.snapshot().await.count(self.shop, &Search::status(IssueStatus::Unresolved)).await.unwrap()
+        let unresolved = [Search::status(IssueStatus::Unresolved)];
+        self.snapshot().await.counts(self.shop, &Search::default(), &unresolved).await.unwrap()[0]
     }
 
     async fn number(&self, query: &str) -> i64 {
@@ -743,7 +746,7 @@ async fn what_is_too_much_or_empty_is_rejected_and_the_same_again_changes_nothin
     };
     let long = |length| "ü".repeat(length);
     let id = [world.id(1)];
-    let many: Vec<i64> = (0..=i64::try_from(MAX_ISSUES).unwrap()).collect();
+    let many: Vec<i64> = (0..=i64::from(MAX_ISSUES)).collect();
     for (issues, action, actor) in [
         (&id[..], Action::Reopen, String::new()),
         (&id, Action::Reopen, long(257)),
@@ -789,7 +792,7 @@ async fn ten_thousand_issues_are_acted_on_at_once() {
         first = world.id(0),
     );
     world.store.execute(world.shop, &fill).await;
-    let numbers: Vec<i64> = (1..=i64::try_from(MAX_ISSUES).unwrap()).collect();
+    let numbers: Vec<i64> = (1..=i64::from(MAX_ISSUES)).collect();
     let everything: i64 = numbers.len().try_into().unwrap();
     for (action, numbers, shown) in [
         (Action::Resolve(Resolution::InNextRelease), &numbers[..], everything),
@@ -830,8 +833,9 @@ async fn a_schema_that_is_not_migrated_yet_is_read_as_before() {
     let mut snapshot = world.snapshot().await;
     assert!(!snapshot.has_environments(world.shop).await.unwrap());
     let regressed = Search { terms: vec![Term::new(Criterion::Is(vec![IssueState::Regressed]))] };
-    assert_eq!(snapshot.count(world.shop, &regressed).await.unwrap(), 0, "none has changed its status");
-    assert_eq!(snapshot.count(world.shop, &Search::status(IssueStatus::Unresolved)).await.unwrap(), 2);
+    let each = [regressed, Search::status(IssueStatus::Unresolved)];
+    let counts = snapshot.counts(world.shop, &Search::default(), &each).await.unwrap();
+    assert_eq!(counts, [0, 2], "none has changed its status");
     assert_eq!(snapshot.merged_into(world.shop, world.id(1)).await.unwrap(), None);
     let since = Timestamp::UNIX_EPOCH;
     assert_eq!(snapshot.hours(world.shop, &[world.id(1)], since).await.unwrap().len(), 1);

@@ -8,7 +8,7 @@ use error_tracking_operator::{
     },
     store::{
         admin::{DeletionPolicy, Flood, FloodKind},
-        console::{IssueOrder, Search, Snapshot},
+        console::{IssueOrder, List, Search, Snapshot},
         ingest::{Applied, Batch, Row, SessionRow, ingest_batch},
     },
 };
@@ -128,7 +128,10 @@ async fn issues_beyond_the_limit_are_one() {
     let role = store.admin.ensure_console_role(&"console".into()).await.unwrap();
     let console = store.database.pool_as(&role, "console");
     let mut snapshot = Snapshot::begin(&console).await.unwrap();
-    let listed = snapshot.issues(shop, &Search::default(), IssueOrder::LastSeen, None, 100).await.unwrap();
+    let everything = Search::default();
+    let (scope, query, order) = (&everything, &everything, IssueOrder::LastSeen);
+    let everything = List { scope, query, each: &[], order, after: None, limit: 100 };
+    let listed = snapshot.list(shop, everything).await.unwrap().issues;
     assert_eq!(listed.len(), 21);
     let of = |title: &str| listed.iter().find(|issue| issue.title == title).unwrap();
     let overflow = of(OVERFLOW);

@@ -10,7 +10,7 @@ use error_tracking_operator::{
     protocol::event::Level,
     store::{
         console::{
-            Action, Assignee, Bounds, Change, Criterion, Issue, IssueCursor, IssueOrder, IssueState, IssueStatus,
+            Action, Assignee, Bounds, Change, Criterion, Issue, IssueCursor, IssueOrder, IssueState, IssueStatus, List,
             Pattern, Resolution, Search, Snapshot, Term,
         },
         ingest::Row,
@@ -48,9 +48,17 @@ impl World {
 
     async fn found(&self, search: &Search) -> Vec<Issue> {
         let mut snapshot = self.snapshot().await;
-        let issues = snapshot.issues(self.shop, search, IssueOrder::LastSeen, None, 1000).await.unwrap();
-        assert_eq!(snapshot.count(self.shop, search).await.unwrap(), issues.len() as u64, "{search:?}");
-        issues
+        let everything = Search::default();
+        let each = [everything.clone(), search.clone()];
+        let wanted = List { each: &each, ..list(&everything, search, 1000) };
+        let found = snapshot.list(self.shop, wanted).await.unwrap();
+        assert_eq!(found.total, found.issues.len() as u64, "{search:?}");
+        // As a scope it has the same as a query, and what is counted beside it is of the scope.
+        let scoped = snapshot.list(self.shop, List { each: &each, ..list(search, &everything, 1000) }).await.unwrap();
+        assert_eq!((&scoped.issues, scoped.total), (&found.issues, found.total), "{search:?}");
+        assert_eq!(scoped.counts, [found.total, found.total], "{search:?}");
+        assert_eq!(found.counts, snapshot.counts(self.shop, &everything, &each).await.unwrap(), "{search:?}");
+        found.issues
     }
 
     /// Numbers of the issues that have all of these, the smallest first.
@@ -67,6 +75,10 @@ impl World {
         change.act(self.shop, &[issue], &action, "anna", Uuid::new_v4()).await.unwrap();
         change.commit().await.unwrap();
     }
+}
+
+fn list<'s>(scope: &'s Search, query: &'s Search, limit: u32) -> List<'s> {
+    List { scope, query, each: &[], order: IssueOrder::LastSeen, after: None, limit }
 }
 
 fn is(criterion: Criterion) -> Term {
@@ -271,11 +283,15 @@ async fn figures_of_a_filter_are_those_of_its_events() {
     let of_release = of_events(&world, "n.environment = 'beta' AND r.release = 'shop@1'").await;
     assert!(choices.releases.contains(&("shop@1".to_owned(), of_release.len() as u64)), "{choices:?}");
 
+    let everything = Search::default();
     // Leafing through neither skips nor repeats, in every order.
     for order in IssueOrder::ALL {
         let (mut seen, mut after): (Vec<i64>, Option<IssueCursor>) = (Vec::new(), None);
         loop {
-            let page = snapshot.issues(world.shop, &beta, order, after, 7).await.unwrap();
+            let page = List { order, after, ..list(&everything, &beta, 7) };
+            let page = snapshot.list(world.shop, page).await.unwrap();
+            assert_eq!(page.total, ids.len() as u64, "wherever the page begins");
+            let page = page.issues;
             let Some(last) = page.last() else { break };
             after = Some(order.after(last));
             seen.extend(page.iter().map(|issue| issue.id));
@@ -360,8 +376,7 @@ async fn lists_are_found_by_indexes() {
         let console = world.store.database.pool_as(&role, "secret");
         let mut snapshot = Snapshot::begin(&console).await.unwrap();
         let search = Search { terms };
-        snapshot.issues(world.shop, &search, IssueOrder::LastSeen, None, 51).await.unwrap();
-        snapshot.count(world.shop, &search).await.unwrap();
+        snapshot.list(world.shop, list(&Search::default(), &search, 51)).await.unwrap();
         snapshot.end().await.unwrap();
         console.close().await;
         let mut after = scans(index).await;

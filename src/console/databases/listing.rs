@@ -123,6 +123,7 @@ mod tests {
         let numbers = unresolved.map(|unresolved| ProjectNumbers {
             unresolved,
             new: 0,
+            regressed: 0,
             hours: Vec::new(),
             reception: Reception::default(),
             platforms: Vec::new(),

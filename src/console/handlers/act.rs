@@ -12,13 +12,14 @@ use sha2::{Digest, Sha256};
 use tracing::info;
 use uuid::Uuid;
 
-use super::leads_here;
+use super::{issues, leads_here};
 use crate::{
     console::{
         auth::{Caller, Right},
         context::Context,
         pages::{OutcomePage, json, with_done},
         problem::Problem,
+        selection::Everything,
         web::{
             answer::{Either, Json, Page, SeeOther},
             request::{FromRequest, Request},
@@ -32,13 +33,21 @@ use crate::{
 
 pub struct ActRequest {
     project: ProjectAddress,
-    /// Numbers within the project.
-    issues: BTreeSet<u32>,
+    meant: Meant,
     asked: Asked,
     /// The form's own word, which another page does not have: sent twice, it acts once.
     form: Option<String>,
     /// Where the form was, relative to the console's root.
     to: String,
+}
+
+/// Which errors a form is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Meant {
+    /// Numbers within the project.
+    Some(BTreeSet<u32>),
+    /// Whatever is ticked besides.
+    All(Everything),
 }
 
 /// An action as a form names it: issues by number.
@@ -66,29 +75,34 @@ pub struct ActOnIssueRequest(ActRequest);
 
 impl FromRequest for ActOnIssueRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
-        Ok(Self(read(request, BTreeSet::from([request.parameter("issue")?]))?))
+        Ok(Self(read(request, Meant::Some(BTreeSet::from([request.parameter("issue")?])))?))
     }
 }
 
 impl FromRequest for ActRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        if let Some(all) = request.field("all") {
+            return read(request, Meant::All(all.parse().map_err(Problem::BadQuery)?));
+        }
         let numbers: Option<BTreeSet<u32>> = request.fields("issue").map(|number| number.parse().ok()).collect();
         let issues = numbers.ok_or(Problem::BadQuery("issue is the number of an error"))?;
         if issues.is_empty() {
             return Err(Problem::BadQuery("no error was selected: tick some, then choose what to do with them"));
         }
-        if issues.len() > MAX_ISSUES {
-            return Err(Problem::BadQuery("at most 10,000 errors can be changed at once"));
+        if issues.len() > MAX_ISSUES as usize {
+            return Err(TOO_MANY);
         }
-        read(request, issues)
+        read(request, Meant::Some(issues))
     }
 }
 
-fn read(request: &Request<'_>, issues: BTreeSet<u32>) -> Result<ActRequest, Problem> {
+const TOO_MANY: Problem = Problem::BadQuery("at most 10,000 errors can be changed at once");
+
+fn read(request: &Request<'_>, meant: Meant) -> Result<ActRequest, Problem> {
     let project = ProjectAddress::from_request(request)?;
     let asked = asked(&project.name, &|name| request.field(name))?;
     let to = request.field("to").filter(|to| leads_here(to)).unwrap_or_default();
-    Ok(ActRequest { project, issues, asked, form: request.field("form"), to })
+    Ok(ActRequest { project, meant, asked, form: request.field("form"), to })
 }
 
 /// `field` is a field of the form by its name.
@@ -226,13 +240,26 @@ struct Done {
 async fn act(context: &Context, request: ActRequest) -> Result<Done, Problem> {
     let (actor, now) = (actor(context)?, context.now);
     let batch = batch(&actor, &request);
-    let ActRequest { project: address, issues, asked, .. } = request;
+    let ActRequest { project: address, meant, asked, form, .. } = request;
     if asked == Asked::Delete && !context.also(Right::DeleteIssues, &address).await? {
         return Err(Problem::NoProject(address, Right::DeleteIssues));
     }
+    let all = match &meant {
+        Meant::All(everything) => issues::everything(context, &address, everything).await?,
+        Meant::Some(_) => Vec::new(),
+    };
+    if all.len() > MAX_ISSUES as usize {
+        return Err(TOO_MANY);
+    }
     let acting = async |mut change: Change, project: Project| {
-        let ids: Vec<_> = issues.iter().map(|number| project.issue_id(*number)).collect();
+        let ids: Vec<_> = match &meant {
+            Meant::Some(numbers) => numbers.iter().map(|number| project.issue_id(*number)).collect(),
+            Meant::All(_) => all,
+        };
         let action = asked.action(&project, now);
+        if ids.is_empty() {
+            return Ok((action, Vec::new()));
+        }
         let outcomes = change.act(project.id, &ids, &action, &actor, batch).await?;
         change.commit().await?;
         Ok((action, outcomes))
@@ -240,13 +267,15 @@ async fn act(context: &Context, request: ActRequest) -> Result<Done, Problem> {
     let (action, outcomes) = context.change(&address, acting).await?;
     let changed = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Changed).count();
     info!(user = actor, namespace = address.namespace, project = address.name, action = action.name(), %batch, issues = changed, "Changed errors.");
-    Ok(Done { batch: (changed > 0).then_some(batch), outcomes })
+    // Of a form that is sent twice nothing may be left to change.
+    let may_be_done = form.is_some() && outcomes.is_empty();
+    Ok(Done { batch: (changed > 0 || may_be_done).then_some(batch), outcomes })
 }
 
 /// The same for the same form that is sent again, and for nothing else.
 fn batch(actor: &str, request: &ActRequest) -> Uuid {
-    let ActRequest { project, issues, asked, form: Some(form), .. } = request else { return Uuid::new_v4() };
-    let digest = Sha256::digest(format!("{:?}", (form, actor, project, issues, asked)));
+    let ActRequest { project, meant, asked, form: Some(form), .. } = request else { return Uuid::new_v4() };
+    let digest = Sha256::digest(format!("{:?}", (form, actor, project, meant, asked)));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
@@ -352,7 +381,7 @@ mod tests {
     fn a_form_that_is_sent_twice_is_one_batch() {
         let request = |form: Option<&str>, issue: u32, asked: Asked| ActRequest {
             project: ProjectAddress { namespace: "web".to_owned(), name: "shop".to_owned() },
-            issues: BTreeSet::from([issue]),
+            meant: Meant::Some(BTreeSet::from([issue])),
             asked,
             form: form.map(str::to_owned),
             to: String::new(),

@@ -6,12 +6,12 @@ use std::io;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{Decisions, shown_issue};
+use super::{Decisions, help, shown_issue};
 use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{EventBar, EventState, Hours, IssuePage, Shown, json},
+        pages::{EventBar, EventState, Hours, IssuePage, Reading, Shown, json},
         problem::Problem,
         web::{
             answer::{Json, Page},
@@ -32,6 +32,7 @@ pub struct IssueRequest {
     issue: i64,
     /// What was done just before.
     done: Option<Uuid>,
+    all_frames: bool,
 }
 
 pub struct IssueEventRequest {
@@ -48,7 +49,9 @@ impl FromRequest for IssueEventRequest {
 impl FromRequest for IssueRequest {
     fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
         let done = field(request.query.as_bytes(), "done").and_then(|batch| batch.parse().ok());
-        Ok(Self { project: ProjectAddress::from_request(request)?, issue: request.parameter("issue")?, done })
+        let all_frames = field(request.query.as_bytes(), "frames").as_deref() == Some("all");
+        let project = ProjectAddress::from_request(request)?;
+        Ok(Self { project, issue: request.parameter("issue")?, done, all_frames })
     }
 }
 
@@ -62,6 +65,8 @@ pub async fn show_event(context: Context, request: IssueEventRequest) -> Result<
 
 async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -> Result<Page<IssuePage>, Problem> {
     let since = Hours::first(context.now);
+    let oldest_first = help::reads_oldest_first(&context.asked.headers);
+    let frames = Reading { all_open: request.all_frames, oldest_first };
     let may_read = context.also(Right::ReadEvents, &request.project).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
         let issue = shown_issue(&mut snapshot, &project, request.issue, "").await?;
@@ -87,7 +92,7 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
     let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
     let bar = stored.as_ref().map(|stored| EventBar::new(stored.key(), beside, context.now));
     let shown = if may_read {
-        stored.map_or(EventState::Expired, |stored| event_state(&stored))
+        stored.map_or(EventState::Expired, |stored| event_state(&stored, frames))
     } else {
         EventState::NotPermitted
     };
@@ -131,9 +136,9 @@ pub async fn show_json(context: Context, request: IssueRequest) -> Result<Json, 
 }
 
 /// A payload that cannot be read must not hide the numbers of its issue.
-fn event_state(stored: &StoredEvent) -> EventState {
+fn event_state(stored: &StoredEvent, frames: Reading) -> EventState {
     match read(stored) {
-        Ok((event, json)) => EventState::shown(&event, &json),
+        Ok((event, json)) => EventState::shown(&event, &json, frames),
         Err(error) => {
             warn!(event = %stored.event_id, %error, "Could not read a stored event.");
             EventState::Unreadable

@@ -10,10 +10,11 @@ use crate::{
     console::{
         auth::{Caller, Right},
         context::Context,
-        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, TABS, json},
+        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, Proposed, TABS, json},
         problem::Problem,
         query::{self, KEYS, Mistake, Query, Reader},
-        selection::{Place, Selection},
+        selection::{Everything, Place, Selection},
+        trends::{Selected, Trends},
         web::{
             answer::{Json, Page},
             request::{FromRequest, Request},
@@ -23,8 +24,8 @@ use crate::{
     store::{
         StoreError,
         console::{
-            Criterion, Gaps, IssueCursor, IssueOrder, IssueState, IssueStatus, Project, ProjectAddress, Search,
-            Snapshot, Term, issue_number,
+            Criterion, Gaps, IssueCursor, IssueOrder, IssueState, IssueStatus, List, Listing, MAX_ISSUES, Project,
+            ProjectAddress, Search, Snapshot, Term, issue_number,
         },
     },
 };
@@ -33,6 +34,8 @@ use crate::{
 const MAX_ENVIRONMENTS: u32 = 100;
 /// Environments and releases to narrow a search by.
 const CHOICES: u32 = 10;
+/// Releases and tags that the search proposes.
+const PROPOSED: u32 = 20;
 /// Tags that a page names when somebody searches by one that there is not.
 const NAMED_TAGS: u32 = 20;
 const NOT_PERMITTED: &str = "Tags are parts of events: searching them needs the right to get \
@@ -63,7 +66,8 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
     let IssuesRequest { project: address, selection, after, done } = request;
     let now = context.now;
     let query = query::parse(&selection.query, reader(&context));
-    let (scope, order, narrow) = (selection.scope(now), selection.order, selection.narrow);
+    let scope = Search { terms: selection.scope(now) };
+    let (order, narrow) = (selection.order, selection.narrow);
     let may_read_events = may_search(&context, &address, query.as_ref().ok()).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
         let has_environments = counts_for(&mut snapshot, &project, &scope).await?;
@@ -71,24 +75,31 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
             Ok(query) => understood(&mut snapshot, &project, query, has_environments, may_read_events).await?,
             mistaken => mistaken,
         };
-        let searched = query.as_ref().map(Query::search).unwrap_or_default();
-        let each: Vec<_> = TABS.map(|tab| tab.search(now)).into_iter().chain([searched]).collect();
-        let counts = snapshot.counts(project.id, &Search { terms: scope.clone() }, &each).await?;
-        let counted = counts.last().copied().unwrap_or_default();
+        let tabs = TABS.map(|tab| tab.search(now));
         let environments =
             if has_environments { snapshot.environments(project.id, MAX_ENVIRONMENTS).await? } else { Vec::new() };
-        let found = match query {
+        let (counts, found) = match query {
             Ok(query) => {
-                Ok(find(&mut snapshot, &project, query, Wanted { scope, order, after, narrow, counted, now }).await?)
+                let wanted = Wanted { scope, tabs: &tabs, order, after, narrow, now, trends: &context.trends };
+                let (counts, found) = find(&mut snapshot, &project, query, wanted).await?;
+                (counts, Ok(found))
             }
-            Err(mistake) => Err(mistake),
+            Err(mistake) => (snapshot.counts(project.id, &scope, &tabs).await?, Err(mistake)),
         };
         let decisions = Decisions::read(&mut snapshot, &project, done).await?;
+        let reception = snapshot.reception(project.id).await?;
+        let proposed = Proposed {
+            releases: snapshot.newest_releases(project.id, PROPOSED).await?,
+            tags: snapshot.tag_keys(project.id, PROPOSED).await?,
+        };
         snapshot.end().await?;
-        let listed = Listed { selection, is_first: after.is_none(), counts, environments, found };
+        let listed = Listed { proposed, reception, selection, is_first: after.is_none(), counts, environments, found };
         Ok((project, listed, decisions))
     };
-    let (project, listed, decisions) = context.read(&address, reading).await?;
+    let (project, mut listed, decisions) = context.read(&address, reading).await?;
+    if !listed.proposed.tags.is_empty() && !context.also(Right::ReadEvents, &address).await? {
+        listed.proposed.tags.clear();
+    }
     let acting = decisions.acting(&context, &address).await?;
     let status = if listed.found.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     Ok((status, Page(IssuesPage::new(context.shell, &project, listed, acting, now))))
@@ -98,7 +109,8 @@ pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json,
     const STATUSES: [IssueStatus; 3] = [IssueStatus::Unresolved, IssueStatus::Resolved, IssueStatus::Ignored];
     let IssuesRequest { project: address, selection, after, .. } = request;
     let query = query::parse(&selection.query, reader(&context)).map_err(Problem::BadSearch)?;
-    let (scope, order) = (selection.scope(context.now), selection.order);
+    let scope = Search { terms: selection.scope(context.now) };
+    let order = selection.order;
     let may_read_events = may_search(&context, &address, Some(&query)).await?;
     let reading = async |mut snapshot: Snapshot, project: Project| {
         let has_environments = counts_for(&mut snapshot, &project, &scope).await?;
@@ -107,22 +119,51 @@ pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json,
             .map_err(Problem::BadSearch)?;
         let each =
             STATUSES.map(|status| Search { terms: vec![Term::new(Criterion::Is(vec![IssueState::Status(status)]))] });
-        let counts = snapshot.counts(project.id, &Search { terms: scope.clone() }, &each).await?;
         let after = after.map(|place| cursor(&project, place));
-        let issues = snapshot.issues(project.id, &query.search().and(scope), order, after, PAGE_SIZE + 1).await?;
+        let (query, limit) = (query.search(), PAGE_SIZE + 1);
+        let list = List { scope: &scope, query: &query, each: &each, order, after, limit };
+        let listing = snapshot.list(project.id, list).await?;
         snapshot.end().await?;
-        Ok((project, counts, issues))
+        Ok((project, listing))
     };
-    let (project, counts, issues) = context.read(&address, reading).await?;
+    let (project, Listing { counts, total, issues }) = context.read(&address, reading).await?;
     let counted = |place: usize| counts.get(place).copied().unwrap_or_default();
     let shown = &issues[..issues.len().min(PAGE_SIZE as usize)];
     let next = shown.last().filter(|_| issues.len() > shown.len()).map(|last| order.after(last));
     Json::of(&IssueList {
         project: json::project(&project),
         counts: Counts { unresolved: counted(0), resolved: counted(1), ignored: counted(2) },
+        total,
         issues: shown.iter().map(|issue| json::issue(&project, issue)).collect(),
         next: next.map(|IssueCursor { key, issue }| Place { key, number: issue_number(issue) }.to_string()),
     })
+}
+
+/// Ids of everything that a form means by one tick.
+pub async fn everything(
+    context: &Context,
+    address: &ProjectAddress,
+    everything: &Everything,
+) -> Result<Vec<i64>, Problem> {
+    // What is changed tells what was found.
+    if !context.also(Right::ReadIssues, address).await? {
+        return Err(Problem::NoProject(address.clone(), Right::ReadIssues));
+    }
+    let reader = Reader { now: everything.at, ..reader(context) };
+    let query = query::parse(&everything.selection.query, reader).map_err(Problem::BadSearch)?;
+    let scope = Search { terms: everything.scope() };
+    let may_read_events = may_search(context, address, Some(&query)).await?;
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let has_environments = counts_for(&mut snapshot, &project, &scope).await?;
+        let query = understood(&mut snapshot, &project, query, has_environments, may_read_events).await?;
+        let query = query.map_err(Problem::BadSearch)?.search();
+        let (order, limit) = (IssueOrder::default(), MAX_ISSUES + 1);
+        let list = List { scope: &scope, query: &query, each: &[], order, after: None, limit };
+        let Listing { issues, .. } = snapshot.list(project.id, list).await?;
+        snapshot.end().await?;
+        Ok(issues.iter().map(|issue| issue.id).collect())
+    };
+    context.read(address, reading).await
 }
 
 fn reader(context: &Context) -> Reader<'_> {
@@ -146,9 +187,9 @@ async fn may_search(context: &Context, project: &ProjectAddress, query: Option<&
 }
 
 /// Whether events are counted by environment and release yet. Refused: they are not, and the scope needs it.
-async fn counts_for(snapshot: &mut Snapshot, project: &Project, scope: &[Term]) -> Result<bool, Problem> {
+async fn counts_for(snapshot: &mut Snapshot, project: &Project, scope: &Search) -> Result<bool, Problem> {
     let has_environments = snapshot.has_environments(project.id).await?;
-    if !has_environments && scope.iter().any(Term::is_about_events) {
+    if !has_environments && scope.is_about_events() {
         return Err(Problem::BadQuery(NOT_COUNTED));
     }
     Ok(has_environments)
@@ -189,25 +230,30 @@ async fn understood(
 }
 
 /// What a list is about beside its query.
-struct Wanted {
-    scope: Vec<Term>,
+struct Wanted<'w> {
+    scope: Search,
+    tabs: &'w [Search],
     order: IssueOrder,
     after: Option<Place>,
     narrow: bool,
-    /// Errors of the query without its terms about events.
-    counted: u64,
     now: Timestamp,
+    trends: &'w Trends,
 }
 
-async fn find(snapshot: &mut Snapshot, project: &Project, query: Query, wanted: Wanted) -> Result<Found, StoreError> {
-    let Wanted { scope, order, after, narrow, counted, now } = wanted;
-    let of_query = query.search();
-    let is_counted = !of_query.is_about_events();
-    let search = of_query.and(scope);
+/// How many errors each tab has, and what the query finds.
+async fn find(
+    snapshot: &mut Snapshot,
+    project: &Project,
+    query: Query,
+    wanted: Wanted<'_>,
+) -> Result<(Vec<u64>, Found), StoreError> {
+    let Wanted { scope, tabs, order, after, narrow, now, trends } = wanted;
     let after = after.map(|place| cursor(project, place));
-    let total = if is_counted { counted } else { snapshot.count(project.id, &search).await? };
+    let of_query = query.search();
     // One more says whether there is another page.
-    let issues = snapshot.issues(project.id, &search, order, after, PAGE_SIZE + 1).await?;
+    let list = List { scope: &scope, query: &of_query, each: tabs, order, after, limit: PAGE_SIZE + 1 };
+    let Listing { issues, total, counts } = snapshot.list(project.id, list).await?;
+    let search = of_query.and(scope.terms);
     let ids: Vec<_> = issues.iter().take(PAGE_SIZE as usize).map(|issue| issue.id).collect();
     let mut hours = snapshot.listed_hours(project.id, &search, &ids, Hours::first(now)).await?;
     let issues = issues.into_iter().map(|issue| {
@@ -215,9 +261,18 @@ async fn find(snapshot: &mut Snapshot, project: &Project, query: Query, wanted: 
         (issue, Hours::new(now, counted))
     });
     let issues: Vec<_> = issues.collect();
-    let trend = match after {
-        None if total > 0 => Some(Hours::new(now, snapshot.trend(project.id, &search, Hours::first(now)).await?)),
-        _ => None,
+    let trend = if after.is_none() && total > 0 {
+        let selected = Selected { project: project.address(), search: search.clone(), total };
+        let trend = if let Some(trend) = trends.get(&selected) {
+            trend
+        } else {
+            let trend = snapshot.trend(project.id, &search, Hours::first(now)).await?;
+            trends.insert(selected, trend.clone());
+            trend
+        };
+        Some(Hours::new(now, trend))
+    } else {
+        None
     };
     let choices = if narrow && snapshot.has_environments(project.id).await? {
         Some(snapshot.choices(project.id, &search, CHOICES).await?)
@@ -226,5 +281,5 @@ async fn find(snapshot: &mut Snapshot, project: &Project, query: Query, wanted: 
     };
     let gaps = if search.is_about_events() { snapshot.gaps(project.id).await? } else { Gaps::default() };
     let futile = if total == 0 { snapshot.futile(project.id, &search).await? } else { Vec::new() };
-    Ok(Found { query, total, issues, trend, choices, gaps, futile })
+    Ok((counts, Found { query, total, issues, trend, choices, gaps, futile }))
 }

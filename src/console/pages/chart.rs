@@ -60,6 +60,13 @@ impl Hours {
         hours_before(self.last, HOURS - 1 - hour)
     }
 
+    /// Where a moment is in a [`Sparkline`], from the left.
+    fn place(&self, at: Timestamp) -> Option<u64> {
+        let seconds = u64::try_from(at.duration_since(self.start(0)).as_secs()).ok()?;
+        let place = seconds * STEP as u64 / 3600;
+        (place < (HOURS * STEP) as u64).then_some(place)
+    }
+
     /// What the picture says, for those who do not see it.
     fn summary(&self) -> String {
         match self.peak() {
@@ -99,13 +106,17 @@ pub struct Sparkline {
     pub width: u64,
     pub height: u64,
     pub path: String,
+    /// Moments that are marked, from the left.
+    pub marks: Vec<u64>,
     pub summary: String,
 }
+
+/// Width of an hour in a [`Sparkline`].
+const STEP: usize = 5;
 
 impl From<&Hours> for Sparkline {
     fn from(hours: &Hours) -> Self {
         const HEIGHT: u64 = 28;
-        const STEP: usize = 5;
         let mut path = String::new();
         for hour in 0..HOURS {
             let bar = hours.height(hour, HEIGHT - 2);
@@ -114,7 +125,16 @@ impl From<&Hours> for Sparkline {
                 let _ = write!(path, "M{} {HEIGHT}v-{bar}h4v{bar}z", hour * STEP);
             }
         }
-        Self { width: (HOURS * STEP) as u64, height: HEIGHT, path, summary: hours.summary() }
+        let width = (HOURS * STEP) as u64;
+        Self { width, height: HEIGHT, path, marks: Vec::new(), summary: hours.summary() }
+    }
+}
+
+impl Sparkline {
+    /// With marks at moments; those outside of the hours are left out.
+    #[must_use]
+    pub fn marked(hours: &Hours, moments: impl IntoIterator<Item = Timestamp>) -> Self {
+        Self { marks: moments.into_iter().filter_map(|at| hours.place(at)).collect(), ..Self::from(hours) }
     }
 }
 
@@ -244,6 +264,13 @@ mod tests {
         assert_eq!(chart.bars[22].y + chart.bars[22].height, chart.base);
         assert!(chart.bars[22].peak && !chart.bars[23].peak);
         assert_eq!(chart.bars[23].label, "14:00–15:00 UTC: 1 event");
+    }
+
+    #[test]
+    fn moments_are_marked_where_their_hour_is() {
+        let moments = ["2026-11-21T14:59:59Z", "2026-11-21T15:00:00Z", "2026-11-22T14:12:00Z", "2026-11-22T15:00:00Z"];
+        let marked = Sparkline::marked(&Hours::new(now(), []), moments.map(at));
+        assert_eq!(marked.marks, [0, 116]);
     }
 
     #[test]

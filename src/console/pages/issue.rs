@@ -12,7 +12,7 @@ use super::{
     grouped::GroupedView,
     request::{self, RequestView},
     short_id,
-    stacktrace::{self, StackView},
+    stacktrace::{self, Reading, StackView},
     threads::{self, Threads},
     triage::{self, Acting, ActivityRow, Form},
     untrusted::visible,
@@ -78,6 +78,7 @@ pub struct EventView {
     highlights: Vec<Highlight>,
     omitted_exceptions: Option<String>,
     stacks: Vec<StackView>,
+    reading: Reading,
     breadcrumbs: Breadcrumbs,
     request: Option<RequestView>,
     threads: Threads,
@@ -89,7 +90,7 @@ pub struct EventView {
 impl EventState {
     /// `payload` is the JSON that `event` was read from.
     #[must_use]
-    pub fn shown(event: &Event, payload: &[u8]) -> Self {
+    pub fn shown(event: &Event, payload: &[u8], reading: Reading) -> Self {
         let message = event.log_entry.as_ref().map(|entry| entry.formatted.as_str());
         let json = attributes::json(payload);
         let attributes = attributes::of_event(event, &json);
@@ -98,7 +99,8 @@ impl EventState {
             message_cut: full(message, MAX_MESSAGE_CHARS),
             highlights: attributes::highlights(event, &json),
             omitted_exceptions: in_raw_json(event.dropped_exceptions, "more exception"),
-            stacks: stacktrace::stacks(event),
+            stacks: stacktrace::stacks(event, reading),
+            reading,
             breadcrumbs: breadcrumbs::of_event(&json),
             request: request::of_event(&json),
             threads: threads::of_event(&json),

@@ -7,23 +7,27 @@ use super::{
     DoneBar, ProjectHead, Shell,
     chart::{Hours, Sparkline},
     format::{Moment, count, counted},
-    search::{Marked, Narrow, SearchForm, narrow, notes},
+    search::{Marked, Narrow, Proposed, SearchForm, narrow, notes},
     short_id,
     triage::{self, Acting, Form},
     untrusted::visible,
+    verdict::Verdict,
 };
 use crate::{
     console::{
         query::{self, Mistake, Query},
-        selection::{Period, Place, Selection, USUAL_QUERY},
+        selection::{Everything, Period, Place, Selection, USUAL_QUERY},
     },
     store::console::{
-        Choices, Criterion, Gaps, Issue, IssueCursor, IssueState, IssueStatus, Project, Search, Term, issue_number,
+        Choices, Criterion, Gaps, Issue, IssueCursor, IssueState, IssueStatus, MAX_ISSUES, Project, Reception, Search,
+        Term, issue_number,
     },
 };
 
 /// Errors on one page.
 pub const PAGE_SIZE: u32 = 50;
+/// Releases that the trend marks.
+const MARKED: usize = 5;
 
 #[derive(Debug, Template)]
 #[template(path = "issues.html")]
@@ -31,6 +35,7 @@ pub const PAGE_SIZE: u32 = 50;
 pub struct IssuesPage {
     shell: Shell,
     project: ProjectHead,
+    verdict: Verdict,
     /// `unresolved errors`, for the title.
     what: String,
     tabs: Vec<TabLink>,
@@ -38,6 +43,8 @@ pub struct IssuesPage {
     /// What the numbers are about, where that is not all events.
     notes: Vec<String>,
     trend: Option<Sparkline>,
+    /// What the trend marks.
+    new_releases: Vec<NewRelease>,
     /// Links that narrow the search.
     narrow: Vec<Narrow>,
     /// Address of the page with those, where it has none.
@@ -50,6 +57,8 @@ pub struct IssuesPage {
     may_resolve: bool,
     may_reopen: bool,
     may_delete: bool,
+    /// What one tick means: all that the search finds, with how many that is. `None`: the page shows them all.
+    all: Option<(Everything, String)>,
     done: Option<DoneBar>,
     /// Why the list is empty, if it is.
     nothing: Option<Nothing>,
@@ -168,7 +177,9 @@ pub struct Listed {
     pub selection: Selection,
     /// Whether nothing comes before it.
     pub is_first: bool,
-    /// Errors in each of [`TABS`], and what else was counted with them.
+    pub proposed: Proposed,
+    pub reception: Reception,
+    /// Errors in each of [`TABS`].
     pub counts: Vec<u64>,
     /// Environments to choose from.
     pub environments: Vec<String>,
@@ -195,8 +206,7 @@ pub struct Found {
 impl IssuesPage {
     #[must_use]
     pub fn new(shell: Shell, project: &Project, listed: Listed, acting: Acting, now: Timestamp) -> Self {
-        let Listed { selection, is_first, counts, environments, found } = listed;
-        let counts = &counts[..counts.len().min(TABS.len())];
+        let Listed { proposed, reception, selection, is_first, counts, environments, found } = listed;
         let is_scoped = selection.environment.is_some() || selection.period != Period::All;
         let is_empty = counts.iter().all(|errors| *errors == 0) && !is_scoped && found.is_ok();
         let mistake = found.as_ref().err().map(|mistake| Marked::new(&selection.query, mistake));
@@ -207,28 +217,52 @@ impl IssuesPage {
         let next = shown.last().filter(|_| found.issues.len() > shown.len());
         let next = next.map(|(last, _)| selection.order.after(last));
         let statuses = statuses(&search);
+        let marked = found.trend.as_ref().map(|_| proposed.releases.iter()).into_iter().flatten();
+        let marked: Vec<_> = marked.filter(|(_, at)| *at >= Hours::first(now)).take(MARKED).collect();
         let nothing = (shown.is_empty() && mistake.is_none()).then(|| Nothing::new(&selection, is_first, tab, &found));
+        let is_more = found.total > shown.len() as u64 && found.total <= MAX_ISSUES.into();
+        let all = is_more.then(|| (Everything { selection: selection.clone(), at: now }, count(found.total)));
         Self {
+            all,
+            verdict: Verdict::new(&reception, now),
             form: acting.may_act.then(|| Form::of(&shell)),
             may_resolve: statuses.contains(&IssueStatus::Unresolved),
             may_reopen: statuses.iter().any(|status| *status != IssueStatus::Unresolved),
             may_delete: acting.may_delete,
             done: acting.done,
             what: tab.map_or_else(|| "errors".to_owned(), |tab| format!("{} errors", tab.label().to_lowercase())),
-            tabs: tab_links(&selection, tab, counts),
+            tabs: tab_links(&selection, tab, &counts),
             notes: notes(&search.clone().and(selection.scope(now)), found.gaps),
-            trend: found.trend.as_ref().map(Sparkline::from),
+            trend: found.trend.as_ref().map(|hours| Sparkline::marked(hours, marked.iter().map(|(_, at)| *at))),
+            new_releases: marked.iter().map(|(name, at)| NewRelease::new(&selection, name, *at)).collect(),
             narrow: found.choices.as_ref().map(|choices| narrow(&selection, &search, choices)).unwrap_or_default(),
             to_narrow: (found.choices.is_none() && found.total > 1 && !environments.is_empty())
                 .then(|| Selection { narrow: true, ..selection.clone() }.address(None)),
             page: Paging::new(&selection, is_first, shown.len(), found.total, next),
             issues: shown.iter().map(|(issue, hours)| row(&project.name, issue, hours, now)).collect(),
-            search: SearchForm::new(&selection, environments, mistake),
+            search: SearchForm::new(&selection, environments, &proposed, mistake),
             project: ProjectHead::from(project),
             shell,
             nothing,
             is_empty,
         }
+    }
+}
+
+/// A release that the trend marks, with the errors of the search that it had.
+#[derive(Debug)]
+struct NewRelease {
+    name: String,
+    /// `14:03`
+    time: String,
+    address: String,
+}
+
+impl NewRelease {
+    fn new(selection: &Selection, name: &str, at: Timestamp) -> Self {
+        let query = format!("{} {}", selection.query.trim(), query::term("release", name));
+        let time = at.strftime("%H:%M").to_string();
+        Self { name: visible(name), time, address: selection.with_query(query.trim()) }
     }
 }
 

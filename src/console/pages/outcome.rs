@@ -31,12 +31,14 @@ pub struct UndoForm {
     pub project: String,
     pub batch: String,
     pub form: Form,
+    /// What its button says.
+    pub label: &'static str,
 }
 
 impl UndoForm {
     #[must_use]
     pub fn new(project: &ProjectAddress, batch: Uuid, form: Form) -> Self {
-        Self { project: super::project_path(project), batch: batch.to_string(), form }
+        Self { project: super::project_path(project), batch: batch.to_string(), form, label: "Undo" }
     }
 }
 

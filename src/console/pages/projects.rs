@@ -42,6 +42,7 @@ enum State {
 struct Numbers {
     verdict: Verdict,
     new: String,
+    regressed: String,
     unresolved: String,
     events_24h: String,
     spark: Sparkline,
@@ -71,7 +72,7 @@ fn urgency(listed: &ListedProject, now: Timestamp) -> u8 {
         ProjectState::Readable(numbers) => match Verdict::new(&numbers.reception, now) {
             Verdict::Dropping { .. } => 1,
             Verdict::Silent { .. } => 2,
-            Verdict::Waiting | Verdict::Receiving { .. } if numbers.new > 0 => 3,
+            Verdict::Waiting | Verdict::Receiving { .. } if numbers.new + numbers.regressed > 0 => 3,
             Verdict::Waiting | Verdict::Receiving { .. } => 4,
         },
         ProjectState::BeingSetUp => 4,
@@ -86,6 +87,7 @@ fn row(listed: &ListedProject, now: Timestamp) -> ProjectRow {
             let shown = Numbers {
                 verdict: Verdict::new(&numbers.reception, now),
                 new: count(numbers.new),
+                regressed: count(numbers.regressed),
                 unresolved: count(numbers.unresolved),
                 events_24h: count(numbers.events()),
                 spark: Sparkline::from(&Hours::new(now, numbers.hours.iter().copied())),

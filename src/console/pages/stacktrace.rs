@@ -1,5 +1,5 @@
-//! An event's exceptions as the details page shows them: outermost exception first, newest call first,
-//! the application's own frames open. Pure.
+//! An event's exceptions as the details page shows them: outermost exception first, newest call first unless somebody
+//! reads them the other way, the application's own frames open. Pure.
 
 use super::{
     format::{full, in_raw_json},
@@ -23,6 +23,8 @@ pub struct StackView {
     pub relation: Option<String>,
     pub handled: Option<bool>,
     pub frames: Vec<FrameView>,
+    /// Which of them comes first.
+    pub order: &'static str,
     /// What is said of older frames that are left out.
     pub omitted: Option<String>,
 }
@@ -46,9 +48,33 @@ pub struct SourceLine {
     pub failing: bool,
 }
 
+/// How somebody reads frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Whether all that have source are open, as on paper.
+    pub all_open: bool,
+    pub oldest_first: bool,
+}
+
+impl Reading {
+    fn arrange(self, stack: &mut StackView) {
+        if self.all_open {
+            for frame in &mut stack.frames {
+                frame.open = !frame.lines.is_empty();
+            }
+        }
+        if self.oldest_first {
+            stack.frames.reverse();
+            stack.order = "oldest call first";
+        }
+    }
+}
+
+const NEWEST_FIRST: &str = "newest call first";
+
 /// What to show of `event`, empty when it came with neither exception nor stack trace.
 #[must_use]
-pub fn stacks(event: &Event) -> Vec<StackView> {
+pub fn stacks(event: &Event, reading: Reading) -> Vec<StackView> {
     let outermost_first: Vec<_> = event.exceptions.iter().rev().collect();
     let mut stacks: Vec<_> = (0..outermost_first.len()).map(|index| of_exception(index, &outermost_first)).collect();
     if !event.stacktrace.is_empty() {
@@ -62,8 +88,12 @@ pub fn stacks(event: &Event) -> Vec<StackView> {
             relation: None,
             handled: None,
             frames,
+            order: NEWEST_FIRST,
             omitted,
         });
+    }
+    for stack in &mut stacks {
+        reading.arrange(stack);
     }
     stacks
 }
@@ -80,6 +110,7 @@ fn of_exception(index: usize, outermost_first: &[&Exception]) -> StackView {
         relation: relation(index, outermost_first),
         handled: exception.handled,
         frames,
+        order: NEWEST_FIRST,
         omitted,
     }
 }

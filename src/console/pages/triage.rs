@@ -127,10 +127,10 @@ impl ActivityRow {
     #[must_use]
     pub fn new(shell: &Shell, project: &Project, activity: &Activity, may_act: bool, now: Timestamp) -> Self {
         let recent = now.duration_since(activity.at).as_hours() < 24;
-        let undo = activity
-            .batch
-            .filter(|_| may_act && recent && activity.undone.is_none())
-            .map(|batch| UndoForm::new(&project.address(), batch, Form::of(shell)));
+        let undo = activity.batch.filter(|_| may_act && recent && activity.undone.is_none()).map(|batch| UndoForm {
+            label: if activity.with_others { "Undo for all its errors" } else { "Undo" },
+            ..UndoForm::new(&project.address(), batch, Form::of(shell))
+        });
         let comment = match &activity.what {
             Happened::Comment(text) if activity.undone.is_none() => Some(visible(text)),
             _ => None,

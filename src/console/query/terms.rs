@@ -195,8 +195,9 @@ fn age_of(text: &str) -> Option<SignedDuration> {
     Some(SignedDuration::from_mins(minutes))
 }
 
-/// Saturates at the beginning of jiff's time.
+/// The begin of a minute: what is asked for within one is the same. Saturates at the beginning of jiff's time.
 #[must_use]
 pub fn earlier(now: Timestamp, by: SignedDuration) -> Timestamp {
-    now.checked_sub(by).unwrap_or(Timestamp::MIN)
+    let at = now.checked_sub(by).unwrap_or(Timestamp::MIN);
+    Timestamp::from_second(at.as_second().div_euclid(60) * 60).unwrap_or(at)
 }

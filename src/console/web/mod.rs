@@ -4,6 +4,7 @@
 //! In comes a warp request, out goes a response, whatever happens. Used by `mod`; `routes` lists what there is.
 
 pub mod answer;
+mod encoding;
 pub mod headers;
 pub mod origin;
 pub mod request;
@@ -41,6 +42,7 @@ use super::{
     problem::{self, Problem},
     rights::Rights,
     sign_in::{Credentials, Scopes, SignIn},
+    trends::Trends,
 };
 
 /// Longest path that is looked at. Our own have at most 1,024 bytes; each slash costs a step in every link of the page
@@ -85,6 +87,7 @@ pub struct Console {
     pub sign_in: SignIn,
     pub rights: Rights,
     pub databases: Databases,
+    pub trends: Trends,
     pub metrics: Metrics,
     pub forms: Forms,
 }
@@ -100,12 +103,12 @@ pub fn filter(
         move |method: Method, path: FullPath, query: String, headers: HeaderMap, body| {
             let console = Arc::clone(&console);
             async move {
-                let hosts = console.hosts.clone();
+                let (hosts, takes_gzip) = (console.hosts.clone(), encoding::takes_gzip(&headers));
                 let asked = Asked { path: path.as_str().to_owned(), query, headers, hosts };
                 let mut response =
                     if asked.host().is_ok() { console.respond(asked, &method, body).await } else { foreign_host() };
                 headers::guard(response.headers_mut());
-                response
+                encoding::encode(response, takes_gzip).await
             }
         },
     );
@@ -195,6 +198,7 @@ impl Console {
             right: route.right,
             rights: self.rights.clone(),
             databases: self.databases.clone(),
+            trends: self.trends.clone(),
             shell: shell.clone(),
             now: Timestamp::now(),
             asked,
@@ -334,6 +338,7 @@ mod tests {
             sign_in: SignIn::of_kubernetes(client.clone(), None, databases.clone()),
             rights: Rights::of_kubernetes(client),
             databases,
+            trends: Trends::default(),
             metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
             forms: Forms::default(),
         }

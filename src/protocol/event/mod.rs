@@ -83,7 +83,7 @@ impl FromStr for EventId {
 pub struct InvalidEventId;
 
 /// Severity; the number is what the store keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i16)]
 pub enum Level {
     Debug = 10,

@@ -10,7 +10,7 @@ use super::snapshot::unreadable;
 use crate::{dsn::ProjectId, store::StoreError};
 
 /// Most issues of one [`Change::act`].
-pub const MAX_ISSUES: usize = 10_000;
+pub const MAX_ISSUES: u32 = 10_000;
 /// Longest name of somebody who acts or is assigned to, in characters.
 pub const MAX_NAME: usize = 256;
 /// Longest comment, in characters.

@@ -25,6 +25,8 @@ pub struct Activity {
     pub what: Happened,
     /// What it was done with, and can be undone by for 24 hours. `None`: not by somebody.
     pub batch: Option<Uuid>,
+    /// The batch changed other issues too.
+    pub with_others: bool,
     pub undone: Option<UndoneBy>,
 }
 
@@ -108,6 +110,16 @@ impl Snapshot {
     /// last, if there is room.
     pub async fn activity(&mut self, project: ProjectId, issue: i64, limit: u32) -> Result<Vec<Activity>, StoreError> {
         let tables = self.tables(project).await?;
+        // Before there were batches nothing had one.
+        let with_others = if self.is_migrated(project).await? {
+            format!(
+                "EXISTS (SELECT FROM {}.issue_activity AS b
+                          WHERE b.batch = (whole ->> 'batch')::uuid AND b.issue_id <> r.issue_id)",
+                project.schema()
+            )
+        } else {
+            "false".to_owned()
+        };
         let rows = sqlx::query(AssertSqlSafe(format!(
             "WITH members AS (
                 SELECT $1 AS issue_id UNION ALL SELECT issue_id FROM {triage} AS t WHERE merged_into = $1
@@ -118,7 +130,8 @@ impl Snapshot {
                  ORDER BY activity_id DESC
                  LIMIT $2
              )
-             SELECT issue_id, at, kind, actor, (whole ->> 'batch')::uuid AS batch, whole ->> 'before' AS before,
+             SELECT issue_id, at, kind, actor, (whole ->> 'batch')::uuid AS batch, {with_others} AS with_others,
+                    whole ->> 'before' AS before,
                     whole ->> 'after' AS after, whole ->> 'comment' AS comment, whole ->> 'undone_by' AS undone_by,
                     (whole ->> 'undone_at')::timestamptz AS undone_at
                FROM (SELECT activity_id, issue_id, at, kind, actor, whole
@@ -167,6 +180,7 @@ fn activity(row: &PgRow) -> Result<Activity, StoreError> {
         actor: row.try_get("actor")?,
         what,
         batch: row.try_get("batch")?,
+        with_others: row.try_get("with_others")?,
         undone: undone_by.zip(undone_at).map(|(actor, at)| UndoneBy { actor, at: at.into() }),
     })
 }

@@ -39,7 +39,7 @@ impl Snapshot {
         search: &Search,
         since: Timestamp,
     ) -> Result<Vec<(Timestamp, u64)>, StoreError> {
-        let tables = self.tables(project).await?;
+        let tables = self.tables_of(project, search).await?;
         let conditions = Conditions { project, tables: &tables };
         let hours = if search.terms.iter().any(Term::is_about_environments) {
             "issue_environment_hours"
@@ -72,7 +72,7 @@ impl Snapshot {
 
     /// At most `limit` environments and releases.
     pub async fn choices(&mut self, project: ProjectId, search: &Search, limit: u32) -> Result<Choices, StoreError> {
-        let tables = self.tables(project).await?;
+        let tables = self.tables_of(project, search).await?;
         let conditions = Conditions { project, tables: &tables };
         let schema = project.schema();
         let mut sql = Sql::new("WITH chosen AS MATERIALIZED (SELECT i.issue_id, i.level FROM ");

@@ -23,6 +23,22 @@ pub struct Release {
 }
 
 impl Snapshot {
+    /// Names of those seen last, at most `limit`, the newest one first, and when each was first seen.
+    pub async fn newest_releases(
+        &mut self,
+        project: ProjectId,
+        limit: u32,
+    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let rows: Vec<(String, Timestamptz)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT release, first_seen FROM {}.releases ORDER BY release_id DESC LIMIT $1",
+            project.schema()
+        )))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        Ok(rows.into_iter().map(|(release, at)| (release, at.into())).collect())
+    }
+
     /// Those seen last, or those that come after that one, at most `limit`; sessions are counted from the hour `since`
     /// on. Issues and sessions are gone through once, whatever the number of releases.
     pub async fn releases(

@@ -15,19 +15,19 @@ use crate::{
 };
 
 /// Terms that all hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Search {
     pub terms: Vec<Term>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
     pub is_negated: bool,
     pub criterion: Criterion,
 }
 
 /// Of a list, one is enough.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Criterion {
     Is(Vec<IssueState>),
     Assigned(Vec<Assignee>),
@@ -39,6 +39,8 @@ pub enum Criterion {
     Release(Vec<Pattern>),
     FirstRelease(Vec<Pattern>),
     FirstSeen(Bounds<Timestamp>),
+    /// When its first event was stored.
+    Stored(Bounds<Timestamp>),
     LastSeen(Bounds<Timestamp>),
     Events(Bounds<i64>),
     Users(Bounds<i64>),
@@ -51,7 +53,7 @@ pub enum Criterion {
     Text(Pattern),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IssueState {
     Status(IssueStatus),
     /// Unresolved, and reopened by an event after it was resolved.
@@ -64,14 +66,14 @@ pub enum IssueState {
     Unassigned,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Assignee {
     Nobody,
     Named(Pattern),
 }
 
 /// Texts with anything between them. One alone is the whole text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(pub Vec<String>);
 
 impl Pattern {
@@ -88,7 +90,7 @@ impl Pattern {
 }
 
 /// From one, before the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bounds<T> {
     pub from: Option<T>,
     pub before: Option<T>,
@@ -191,6 +193,7 @@ impl Conditions<'_> {
             Criterion::Release(names) => self.is_named(sql, "p.release_id", names, RELEASES),
             Criterion::FirstRelease(names) => self.is_named(sql, "coalesce(i.first_release_id, 0)", names, RELEASES),
             Criterion::FirstSeen(bounds) => is_within(sql, "i.first_seen", &bounds.map(Timestamptz::from)),
+            Criterion::Stored(bounds) => is_within(sql, "i.created_at", &bounds.map(Timestamptz::from)),
             Criterion::LastSeen(bounds) => is_within(sql, "i.last_seen", &bounds.map(Timestamptz::from)),
             Criterion::Events(bounds) => is_within(sql, "i.events", bounds),
             Criterion::Users(bounds) => is_within(sql, "i.users", bounds),
@@ -211,16 +214,7 @@ impl Conditions<'_> {
             IssueState::New { since } => sql.push("i.first_seen >= ").push_bind(Timestamptz::from(since)),
             IssueState::Assigned => sql.push("i.assignee IS NOT NULL"),
             IssueState::Unassigned => sql.push("i.assignee IS NULL"),
-            // What was decided last, of what was not undone. An issue with its first status has no such row to look for.
-            IssueState::Regressed => sql.push(format_args!(
-                "i.status = 'unresolved' AND i.status_changed_at IS NOT NULL AND 'regression' = (
-                    SELECT a.kind FROM {}.issue_activity AS a
-                    WHERE a.issue_id = i.issue_id
-                        AND a.kind IN ('regression', 'unignored', 'unresolved', 'resolved', 'ignored')
-                        AND to_jsonb(a) ->> 'undone_by' IS NULL
-                    ORDER BY a.activity_id DESC LIMIT 1)",
-                self.project.schema()
-            )),
+            IssueState::Regressed => sql.push(regressed(self.project)),
         };
     }
 
@@ -277,6 +271,20 @@ impl Conditions<'_> {
         sql.push_bind(key.to_owned()).push(") AND g.value_hash = ANY (").push_bind(hashes);
         sql.push(") AND g.value = ANY (").push_bind(values.to_vec()).push("))");
     }
+}
+
+/// That an issue `i` is unresolved because it happened again. What was decided last counts, of what was not undone; an
+/// issue with its first status has no such row to look for.
+pub(super) fn regressed(project: ProjectId) -> String {
+    format!(
+        "i.status = 'unresolved' AND i.status_changed_at IS NOT NULL AND 'regression' = (
+            SELECT a.kind FROM {}.issue_activity AS a
+            WHERE a.issue_id = i.issue_id
+                AND a.kind IN ('regression', 'unignored', 'unresolved', 'resolved', 'ignored')
+                AND to_jsonb(a) ->> 'undone_by' IS NULL
+            ORDER BY a.activity_id DESC LIMIT 1)",
+        project.schema()
+    )
 }
 
 impl<T: Copy> Bounds<T> {

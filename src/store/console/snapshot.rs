@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     EventKey, Issue, Project, ProjectNumbers, ProjectSummary, StatusRule, StoredEvent,
     deliveries::{reception, reception_of},
+    search::{Search, regressed},
 };
 use crate::{
     dsn::ProjectId,
@@ -18,12 +19,13 @@ use crate::{
 };
 
 /// Begins every [`Snapshot`], in one round trip. The limits belong to the transaction, not to the session,
-/// so they hold behind a transaction pooler too.
+/// so they hold behind a transaction pooler too. A page has one processor: the others are for ingest.
 const BEGIN: &str = "\
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL search_path = pg_catalog, pg_temp;
     SET LOCAL statement_timeout = '5s';
     SET LOCAL jit = off;
+    SET LOCAL max_parallel_workers_per_gather = 0;
     SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// One page's consistent view of the database: a read-only transaction. Dropped, it rolls back.
@@ -112,9 +114,10 @@ impl Snapshot {
     async fn numbers(&mut self, project: ProjectId, since: Timestamp) -> Result<ProjectNumbers, StoreError> {
         let tables = self.tables(project).await?;
         let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT unresolved, new, platforms, hours, events, {reception}
+            "SELECT unresolved, new, regressed, platforms, hours, events, {reception}
                FROM (SELECT count(*) FILTER (WHERE status = 'unresolved') AS unresolved,
                             count(*) FILTER (WHERE status = 'unresolved' AND first_seen >= $1) AS new,
+                            count(*) FILTER (WHERE {regressed}) AS regressed,
                             coalesce(array_agg(DISTINCT platform ORDER BY platform), '{{}}') AS platforms
                        FROM {issues} AS i) AS issues,
                     (SELECT coalesce(array_agg(extract(epoch FROM hour)::bigint), '{{}}') AS hours,
@@ -125,6 +128,7 @@ impl Snapshot {
                               WHERE counters.last_seen >= $1 AND hours.hour >= $1
                                 AND issue_id NOT IN (SELECT issue_id FROM {triage} AS t WHERE deleted_at IS NOT NULL)
                               GROUP BY 1) AS counted) AS by_hour",
+            regressed = regressed(project),
             reception = reception_of(project),
             schema = project.schema(),
             issues = tables.issues,
@@ -141,6 +145,7 @@ impl Snapshot {
         Ok(ProjectNumbers {
             unresolved: unsigned(&row, "unresolved")?,
             new: unsigned(&row, "new")?,
+            regressed: unsigned(&row, "regressed")?,
             hours: counted.collect(),
             reception: reception(&row)?,
             platforms: row.try_get("platforms")?,
@@ -177,6 +182,8 @@ struct Made {
     /// [`Tables`]
     triage: bool,
     environments: bool,
+    /// Looked at when a list first asks.
+    has_merged: Option<bool>,
 }
 
 /// What a query about issues names in its FROM, with an alias.
@@ -185,6 +192,8 @@ pub(super) struct Tables {
     pub issues: String,
     /// What was decided about issues, also about those that are not shown.
     pub triage: String,
+    /// Whether some issue was merged into another; if that was not looked at, one may be.
+    pub has_merged: bool,
 }
 
 /// Issues and events of one project.
@@ -213,16 +222,40 @@ impl Snapshot {
                 .bind(format!("{schema}.issue_environments"))
                 .fetch_one(&mut *self.transaction)
                 .await?;
-        let made = Made { triage, environments };
+        let made = Made { triage, environments, has_merged: None };
         self.made = Some((project, made));
         Ok(made)
+    }
+
+    /// [`Self::tables`] for a list of issues.
+    pub(super) async fn tables_of(&mut self, project: ProjectId, search: &Search) -> Result<Tables, StoreError> {
+        let mut tables = self.tables(project).await?;
+        if search.is_about_events() {
+            tables.has_merged = self.has_merged(project, &tables.triage).await?;
+        }
+        Ok(tables)
+    }
+
+    async fn has_merged(&mut self, project: ProjectId, triage: &str) -> Result<bool, StoreError> {
+        if let Some((looked_at, Made { has_merged: Some(has_merged), .. })) = self.made
+            && looked_at == project
+        {
+            return Ok(has_merged);
+        }
+        let query = format!("SELECT EXISTS (SELECT FROM {triage} AS t WHERE merged_into IS NOT NULL)");
+        let has_merged = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut *self.transaction).await?;
+        if let Some((_, made)) = &mut self.made {
+            made.has_merged = Some(has_merged);
+        }
+        Ok(has_merged)
     }
 
     /// In a schema that the operator has not migrated yet nothing was decided about issues.
     pub(super) async fn tables(&mut self, project: ProjectId) -> Result<Tables, StoreError> {
         let schema = project.schema();
         if self.is_migrated(project).await? {
-            return Ok(Tables { issues: format!("{schema}.shown_issues"), triage: format!("{schema}.issue_triage") });
+            let (issues, triage) = (format!("{schema}.shown_issues"), format!("{schema}.issue_triage"));
+            return Ok(Tables { issues, triage, has_merged: true });
         }
         Ok(Tables {
             issues: format!(
@@ -234,6 +267,7 @@ impl Snapshot {
             ),
             triage: "(SELECT 0::bigint AS issue_id, 0::bigint AS merged_into, now() AS deleted_at WHERE false)"
                 .to_owned(),
+            has_merged: true,
         })
     }
 
@@ -365,7 +399,7 @@ fn project(row: &PgRow) -> Result<Project, StoreError> {
 }
 
 /// The columns of [`issue`].
-pub(super) const ISSUE: &str =
+const ISSUE: &str =
     "issue_id, title, culprit, level, status, status_changed_at, assignee, resolved_in, resolved_in_next,
     ignored_until, ignored_until_events, ignored_until_users, merged_issues, events, users, first_seen, last_seen,
     latest_received_at, latest_event_id";
