@@ -52,6 +52,7 @@ pub fn routes() -> Vec<Route> {
         route(POST,  "/-/ticket",                                               "use_ticket", Right::None,       ticket::begin),
         route(GET,   "/-/tokens",                                               "tokens",     Right::SignedIn,   tokens::list),
         route(POST,  "/-/tokens",                                               "make_token", Right::SignedIn,   tokens::make),
+        route(POST,  "/-/tokens.json",                                          "make_token_json", Right::SignedIn, tokens::make_json),
         route(POST,  "/-/tokens/revoke",                                        "revoke_token", Right::SignedIn, tokens::revoke),
         route(POST,  "/-/sessions/end",                                         "end_sessions", Right::SignedIn, tokens::end_sessions),
         route(POST,  "/-/undo/{namespace}/{project}",                           "undo",       Right::UpdateIssues, act::undo),

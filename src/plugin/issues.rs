@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::ValueEnum;
 use jiff::Timestamp;
 use kube::{ResourceExt, api::DynamicObject};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
@@ -35,6 +36,9 @@ pub struct Issues {
     /// Which ones; unresolved when absent.
     #[arg(long, value_enum, default_value = "unresolved", hide_default_value = true)]
     status: Status,
+    /// Only those that this pod had, which is said by the server name of their events.
+    #[arg(long, value_name = "POD", value_parser = name)]
+    pod: Option<String>,
     /// Which ones first; those that happened last when absent.
     #[arg(long, value_enum, default_value = "last-seen", hide_default_value = true)]
     sort: Sort,
@@ -162,22 +166,25 @@ impl Issues {
         Ok(found)
     }
 
+    /// As somebody would type it.
+    fn query(&self) -> String {
+        let pod = self.pod.as_ref().map(|pod| format!(" server_name:{pod}")).unwrap_or_default();
+        format!("is:{}{pod}", self.status.as_str())
+    }
+
     /// Page after page.
     async fn of_project(&self, console: &mut Console, project: &str, found: &mut Found) -> Result<(), PluginError> {
         let namespace = console.namespace.clone();
-        let (status, sort) = (self.status.as_str(), self.sort.as_str());
+        let (query, sort) = (self.query(), self.sort.as_str());
         let most = if self.limit == 0 { usize::MAX } else { self.limit };
         let (mut after, mut number) = (None::<String>, 0);
         loop {
             let after_it = after.as_deref().map(|after| format!("&after={after}")).unwrap_or_default();
-            let path = format!("/{namespace}/{project}/issues.json?status={status}&sort={sort}{after_it}");
-            let IssueList { issues, counts, next, .. } = console.get(&path).await?;
+            let query = utf8_percent_encode(&query, NON_ALPHANUMERIC);
+            let path = format!("/{namespace}/{project}/issues.json?query={query}&sort={sort}{after_it}");
+            let IssueList { issues, total, next, .. } = console.get(&path).await?;
             if after.is_none() {
-                found.all += match self.status {
-                    Status::Unresolved => counts.unresolved,
-                    Status::Resolved => counts.resolved,
-                    Status::Ignored => counts.ignored,
-                };
+                found.all += total;
             }
             let wanted = issues.into_iter().take(most - number);
             let before = found.issues.len();

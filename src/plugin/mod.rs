@@ -28,6 +28,7 @@ mod send_test;
 mod show;
 mod status;
 mod tail;
+mod token;
 mod triage;
 
 use std::{ffi::OsString, io::ErrorKind, process::ExitCode};
@@ -57,6 +58,7 @@ enum Command {
     Tail(tail::Tail),
     Open(open::Open),
     Login(login::Login),
+    Token(token::Token),
     SendTest(send_test::SendTest),
     Rotate(rotate::Rotate),
     Revoke(revoke::Revoke),
@@ -108,6 +110,7 @@ async fn command(Arguments { options, command }: Arguments) -> Result<(), Plugin
         Command::Tail(command) => tail::tail(&command, &options).await,
         Command::Open(command) => open::open(&command, &options).await,
         Command::Login(command) => login::login(&command, &options).await,
+        Command::Token(command) => token::token(&command, &options).await,
         Command::SendTest(command) => send_test::send_test(&command, &options).await,
         Command::Rotate(command) => rotate::rotate(&command, &options.connect().await?).await,
         Command::Revoke(command) => revoke::revoke(&command, &options.connect().await?).await,
@@ -182,6 +185,12 @@ mod tests {
             ("open", true),
             ("open SHOP-12 --print", true),
             ("login", true),
+            ("token ci --scope event:read", true),
+            ("token ci --scope event:read,event:write --scope key:write --days 7 -o json", true),
+            ("token ci", false),
+            ("token --scope event:read", false),
+            ("token ci --scope org:admin", false),
+            ("token ci --scope event:read --days 367", false),
             ("login shop --service-account reader --print", true),
             ("send-test shop", true),
             ("send-test", false),

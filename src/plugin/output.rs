@@ -25,7 +25,7 @@ pub enum Output {
 }
 
 /// A form that programs read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Document {
     Json,
     Yaml,

@@ -429,6 +429,41 @@ async fn errors_are_printed_as_they_happen() {
 }
 
 #[tokio::test]
+async fn errors_of_a_pod_are_listed() {
+    let (world, _cluster) = shop().await;
+    let ada = Plugin::at(&world, "ada");
+    assert_eq!(ada.prints("issues shop -o name --pod shop-7d4b9c-x2x").await, "issue/SHOP-1\n");
+    let none = ada.run("issues shop --pod shop-7d4b9c-gone").await;
+    assert_eq!((none.code, none.err.as_str()), (0, "No unresolved errors found in web namespace.\n"));
+    assert_eq!(ada.run("issues shop --pod a:b").await.code, 2);
+    // Of a pod and a status, and not more.
+    ada.prints("resolve SHOP-1").await;
+    assert_eq!(ada.prints("issues shop -o name --pod shop-7d4b9c-x2x").await, "");
+    assert_eq!(ada.prints("issues shop -o name --pod shop-7d4b9c-x2x --status resolved").await, "issue/SHOP-1\n");
+}
+
+#[tokio::test]
+async fn a_token_is_made_for_a_program() {
+    let (world, _cluster) = shop().await;
+    let ada = Plugin::at(&world, "ada");
+    let said = ada.run("token ci --scope event:read,event:write --days 7").await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.starts_with("It ends on 20") && said.err.ends_with(", and is not shown again.\n"), "{said:?}");
+    let token: &'static str = said.out.trim_end().to_owned().leak();
+    assert!(token.starts_with("et_") && token.len() == 46, "{} characters", token.len());
+    let ci = Plugin::at(&world, token);
+    assert_eq!(ci.prints("resolve SHOP-2").await, "issue/SHOP-2 resolved\n");
+    assert_eq!(stored(&world, 2).await["status"], json!("resolved"));
+    let refused = ci.complains("token more --scope event:read").await;
+    assert!(refused.contains("token"), "no token makes tokens: {refused}");
+    let made: Value = serde_json::from_str(&ada.prints("token report --scope project:read -o json").await).unwrap();
+    assert!(made["token"].as_str().unwrap().starts_with("et_") && made["expiresAt"].is_string());
+    let reads = Plugin::at(&world, made["token"].as_str().unwrap().to_owned().leak());
+    assert_eq!(reads.prints("issues shop -o name").await, "issue/SHOP-1\n");
+    assert!(reads.run("resolve SHOP-1").await.code == 1);
+}
+
+#[tokio::test]
 async fn a_browser_is_led_to_the_console() {
     let (world, _cluster) = shop().await;
     let server = ApiServer::start(&[console_pod("error-tracking", &["errors.example"], world.console)]).await;

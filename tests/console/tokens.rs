@@ -76,6 +76,12 @@ async fn a_token_does_what_its_scopes_name_and_its_maker_may() {
         let answer = ask(&world, method, path, token, form).await;
         assert_eq!(answer.status, status, "{name} {method} {path} {form}: {}", answer.body);
     }
+    // What a search finds is read, also where it is only acted on.
+    let all = "all=query%3Dis%253Aignored%26at%3D9000000000000000&action=comment&comment=x";
+    for path in ["/web/shop/issues", "/web/shop/issues.json"] {
+        let answer = ask(&world, "POST", path, &write, all).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+    }
     // Numbers are of the list, payloads are of events.
     let shown = ask(&world, "GET", "/web/shop/issues/1", &read, "").await;
     assert!(shown.body.contains("ada@example.org"), "{}", shown.body);
@@ -133,7 +139,7 @@ async fn what_is_no_token_is_not_made() {
         &long,
         "name=ci&days=7",
         "name=ci&days=7&scope=org:admin",
-        "name=ci&days=7&scope=event:read&scope=event:read&scope=event:read&scope=event:read&scope=event:read",
+        &format!("name=ci&days=7{}", "&scope=event:read".repeat(7)),
         "name=ci&days=0&scope=event:read",
         "name=ci&days=367&scope=event:read",
         "name=ci&days=99999999999999999999&scope=event:read",

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 use uuid::Uuid;
 
@@ -14,10 +15,11 @@ use crate::{
         problem::Problem,
         sign_in::{NewApiToken, Scope},
         web::{
-            answer::{Page, SeeOther},
+            answer::{Json, Page, SeeOther},
             request::{FromRequest, Request},
         },
     },
+    console_api,
     store::console::{NewToken, User},
 };
 
@@ -73,16 +75,28 @@ pub async fn list(context: Context, (): ()) -> Result<Page<TokensPage>, Problem>
 /// The page, with the token on it: it is shown once.
 pub async fn make(context: Context, request: MakeRequest) -> Result<Page<TokensPage>, Problem> {
     let user = user(&context)?;
+    let (token, _) = new_token(&context, &user, request).await?;
+    let tokens = context.databases.sessions().api_tokens_of(&user.name).await?;
+    Ok(Page(TokensPage::new(context.shell, &tokens, Some(&token), context.now)))
+}
+
+/// For a program whose user has a token of Kubernetes.
+pub async fn make_json(context: Context, request: MakeRequest) -> Result<Json, Problem> {
+    let user = user(&context)?;
+    let (token, expires_at) = new_token(&context, &user, request).await?;
+    Json::of(&console_api::ApiToken { token: token.expose_secret().to_owned(), expires_at })
+}
+
+async fn new_token(context: &Context, user: &User, request: MakeRequest) -> Result<(SecretString, Timestamp), Problem> {
     let NewApiToken { token, digest } = NewApiToken::random();
     let scopes = request.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
     let expires_at = context.now + request.lasts;
-    let new = NewToken { digest, name: request.name, scopes, user: (*user).clone(), expires_at };
+    let new = NewToken { digest, name: request.name, scopes, user: user.clone(), expires_at };
     if !context.databases.sessions().make_api_token(&new).await? {
         return Err(Problem::BadQuery("nobody may have more than fifty tokens: revoke one first"));
     }
     info!(user = user.name, token = new.name, scopes = ?new.scopes, until = %expires_at, "Made an API token.");
-    let tokens = context.databases.sessions().api_tokens_of(&user.name).await?;
-    Ok(Page(TokensPage::new(context.shell, &tokens, Some(&token), context.now)))
+    Ok((token, expires_at))
 }
 
 pub async fn revoke(context: Context, request: RevokeRequest) -> Result<SeeOther, Problem> {

@@ -54,6 +54,8 @@ impl TokensPage {
 
 fn gives(scope: Scope) -> &'static str {
     match scope {
+        Scope::ReadOrganizations => "the list of projects; programs of Sentry ask for it",
+        Scope::Releases => "releases with their errors and health",
         Scope::ReadProjects => "projects and lists of errors",
         Scope::ReadEvents => "errors with their events, which hold personal data",
         Scope::WriteEvents => "resolve, ignore, reopen, assign, comment, merge and delete errors",

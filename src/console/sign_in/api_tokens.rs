@@ -25,19 +25,30 @@ pub fn digest(token: &SecretString) -> Option<TokenDigest> {
 /// What a token may be used for, in Sentry's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
+    ReadOrganizations,
     ReadProjects,
+    Releases,
     ReadEvents,
     WriteEvents,
     WriteKeys,
 }
 
 impl Scope {
-    pub const ALL: [Self; 4] = [Self::ReadProjects, Self::ReadEvents, Self::WriteEvents, Self::WriteKeys];
+    pub const ALL: [Self; 6] = [
+        Self::ReadOrganizations,
+        Self::ReadProjects,
+        Self::Releases,
+        Self::ReadEvents,
+        Self::WriteEvents,
+        Self::WriteKeys,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ReadOrganizations => "org:read",
             Self::ReadProjects => "project:read",
+            Self::Releases => "project:releases",
             Self::ReadEvents => "event:read",
             Self::WriteEvents => "event:write",
             Self::WriteKeys => "key:write",
@@ -51,7 +62,8 @@ impl Scope {
 
     fn rights(self) -> &'static [Right] {
         match self {
-            Self::ReadProjects => &[Right::ReadIssues],
+            // A namespace is what Sentry calls an organization: to list it is to list its projects.
+            Self::ReadOrganizations | Self::ReadProjects | Self::Releases => &[Right::ReadIssues],
             Self::ReadEvents => &[Right::ReadIssues, Right::ReadEvents],
             Self::WriteEvents => &[Right::UpdateIssues, Right::DeleteIssues],
             Self::WriteKeys => &[Right::ReadKeys],
@@ -104,7 +116,9 @@ mod tests {
         let rights = [None, ReadIssues, ReadEvents, UpdateIssues, DeleteIssues, ReadKeys, SignedIn];
         for (names, covered) in [
             (&[][..], &[None][..]),
+            (&["org:read"], &[None, ReadIssues]),
             (&["project:read"], &[None, ReadIssues]),
+            (&["project:releases"], &[None, ReadIssues]),
             (&["event:read"], &[None, ReadIssues, ReadEvents]),
             (&["event:write"], &[None, UpdateIssues, DeleteIssues]),
             (&["key:write"], &[None, ReadKeys]),

@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn kubectl_is_told_what_may_come_next() {
-        const ALL: &str = "issues show resolve ignore reopen merge tail open login send-test rotate revoke restore keys dsn status completion help";
+        const ALL: &str = "issues show resolve ignore reopen merge tail open login token send-test rotate revoke restore keys dsn status completion help";
         let mut root = Arguments::command();
         root.build();
         for (line, next, options) in [
