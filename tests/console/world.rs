@@ -257,6 +257,22 @@ impl World {
         self.admin.allocate_project(&identity, None, DeletionPolicy::Retain).await.unwrap();
     }
 
+    /// A project `space/rockets` with these events, in the same database.
+    pub async fn another_tenant(&self, events: &[Value]) -> ProjectId {
+        let id = self.admin.allocate_project(&project("space", "rockets"), None, DeletionPolicy::Retain).await.unwrap();
+        self.admin.migrate_project(id).await.unwrap();
+        self.admin.ensure_partitions(id, Timestamp::now()).await.unwrap();
+        let ingest = self.admin.ensure_ingest_role(id, &"others".into()).await.unwrap();
+        store(&self.database.pool_as(&ingest, "others"), id, events).await;
+        id
+    }
+
+    /// Titles and statuses of the errors of a project, the first one first.
+    pub async fn errors_of(&self, project: ProjectId) -> Vec<(String, String)> {
+        let query = format!("SELECT title, status FROM {}.shown_issues ORDER BY issue_id", project.schema());
+        sqlx::query_as(AssertSqlSafe(query)).fetch_all(&self.database.superuser()).await.unwrap()
+    }
+
     /// A database that projects of the namespace `team` name, with the project `web/shop` or another; not yet in the
     /// console's Secret, but in the catalog.
     pub async fn another_database(&self, project: &ProjectIdentity) -> OtherDatabase {
