@@ -82,12 +82,15 @@ impl Times {
     pub async fn take(&mut self, kind: Kind, client: &mut Client, pages: &mut Pages) {
         let path = pages.next();
         let request = Request::new("GET", path.as_str()).header("Host", "localhost").header("Connection", "keep-alive");
+        // As browsers do.
+        let request = request.header("Accept-Encoding", "gzip, deflate, br, zstd");
         let began = Instant::now();
         let answer = client.send(&request).await.unwrap();
         let took = began.elapsed().as_secs_f64() * 1000.0;
         assert!(matches!(answer.status, 200 | 503), "{path}: {} {}", answer.status, answer.body);
         self.late += u64::from(answer.status == 503);
-        self.longest = self.longest.max(answer.body.len());
+        let length = answer.header("content-length").unwrap().parse().unwrap();
+        self.longest = self.longest.max(length);
         self.of.entry(kind).or_default().push(took);
     }
 
