@@ -111,12 +111,12 @@ async fn read(address: std::net::SocketAddr, load: Load, until: Instant) -> Time
     for reader in 0..READERS {
         readers.spawn(async move {
             let mut times = Times::default();
-            let mut ticks = interval(PAUSE);
             let kinds = Kind::ALL.map(|kind| (kind, Pages::new(kind, load).skip(reader * 7)));
             let mut kinds = kinds.into_iter().collect::<Vec<_>>();
             let first =
                 PAUSE.mul_f64(f64::from(u32::try_from(reader).unwrap()) / f64::from(u32::try_from(READERS).unwrap()));
             tokio::time::sleep(first).await;
+            let mut ticks = interval(PAUSE);
             let mut turn = usize::try_from(reader).unwrap();
             while Instant::now() < until {
                 ticks.tick().await;

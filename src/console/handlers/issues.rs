@@ -256,12 +256,12 @@ async fn find(
     let search = of_query.and(scope.terms);
     let ids: Vec<_> = issues.iter().take(PAGE_SIZE as usize).map(|issue| issue.id).collect();
     let mut hours = snapshot.listed_hours(project.id, &search, &ids, Hours::first(now)).await?;
-    let issues = issues.into_iter().map(|issue| {
-        let counted = hours.remove(&issue.id).unwrap_or_default();
-        (issue, Hours::new(now, counted))
-    });
-    let issues: Vec<_> = issues.collect();
-    let trend = if after.is_none() && total > 0 {
+    let trend = if after.is_some() || total == 0 {
+        None
+    } else if total == ids.len() as u64 {
+        // The page has them all.
+        Some(Hours::new(now, hours.values().flatten().copied()))
+    } else {
         let selected = Selected { project: project.address(), search: search.clone(), total };
         let trend = if let Some(trend) = trends.get(&selected) {
             trend
@@ -271,9 +271,12 @@ async fn find(
             trend
         };
         Some(Hours::new(now, trend))
-    } else {
-        None
     };
+    let issues = issues.into_iter().map(|issue| {
+        let counted = hours.remove(&issue.id).unwrap_or_default();
+        (issue, Hours::new(now, counted))
+    });
+    let issues: Vec<_> = issues.collect();
     let choices = if narrow && snapshot.has_environments(project.id).await? {
         Some(snapshot.choices(project.id, &search, CHOICES).await?)
     } else {
