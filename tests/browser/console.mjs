@@ -140,6 +140,7 @@ for (const scheme of ["light", "dark"]) {
   check("the query is kept", (await page.inputValue("#query")) === "a OR b");
   // The last word of a query is completed.
   await page.goto(LIST);
+  await page.locator("#query").press("End");
   await page.locator("#query").pressSequentially(" lev");
   const proposed = await page.locator("#terms option").evaluateAll((options) => options.map((option) => option.value));
   check("terms are proposed behind what is typed", proposed.includes("is:unresolved level:fatal"), proposed.slice(0, 20));
