@@ -265,6 +265,11 @@ lets_everybody_reach_the_console_unless_peers_are_named() {
         && [ "$(grep -c 'from:' <<<"$out")" = 1 ] && grep -A 5 'port: http}' <<<"$out" | has 'team: ingress$'
 }
 
+lets_databases_that_projects_may_name_be_reached() {
+    consoles NetworkPolicy | has 'app.kubernetes.io/name: error-tracking-postgresql$' \
+        && ! consoles NetworkPolicy 'guards.allowedDatabaseHosts={db.example}' | has 'app.kubernetes.io/name: error-tracking-postgresql$'
+}
+
 # Each line of a role, without the comments.
 rules_of() { sed -n '/^rules:/,$p' | sed 's/ *#.*//; /^rules:/d; /^ *$/d; s/^ *//' | tr '\n' ' '; }
 
@@ -519,6 +524,7 @@ chart_tests() {
         sends_people_to_their_identity_provider_when_asked \
         guards_a_console_of_several_pods_from_a_drain \
         lets_everybody_reach_the_console_unless_peers_are_named \
+        lets_databases_that_projects_may_name_be_reached \
         lets_the_console_ask_for_reviews_and_nothing_else \
         shows_events_to_those_who_may_edit_and_errors_to_those_who_may_view \
         lets_controllers_of_service_binding_read_keys_unless_told_not_to \
