@@ -5,7 +5,7 @@ use regex::Regex;
 use crate::{
     client::{Answer, get, send},
     events,
-    sign_in::{FROM_HERE, LOOPBACK, page, session, with_rights},
+    sign_in::{FROM_HERE, LOOPBACK, form_token, page, session, with_rights},
     world::World,
 };
 
@@ -14,7 +14,7 @@ const ADA: &[&str] = &["ada get issues web/", "ada get events web/", "ada update
 /// Posts a form of the session, with its token.
 async fn post(world: &World, cookie: &str, path: &str, fields: &str) -> Answer {
     let shown = page(world, cookie, "/web/shop/issues").await.body;
-    let token = Regex::new(r#"name="form_token" value="([^"]+)""#).unwrap().captures(&shown).unwrap()[1].to_owned();
+    let token = form_token(&shown);
     let form = format!("form_token={token}&{fields}");
     send(world.console, "POST", path, &[LOOPBACK, FROM_HERE, ("Cookie", cookie)], &form).await
 }
@@ -132,7 +132,7 @@ async fn a_schema_that_is_not_migrated_yet_has_no_buttons_and_takes_no_forms() {
     let (world, _cluster) = with_rights(ADA).await;
     let ada = session(&world, "ada").await;
     let form = page(&world, &ada, "/web/shop/issues").await.body;
-    let token = Regex::new(r#"name="form_token" value="([^"]+)""#).unwrap().captures(&form).unwrap()[1].to_owned();
+    let token = form_token(&form);
     world.take_back_acting().await;
     for path in ["/web/shop/issues", "/web/shop/issues/1"] {
         let shown = page(&world, &ada, path).await;

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, env};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use regex::Regex;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     events,
-    sign_in::{FROM_HERE, page, session, with_rights},
+    sign_in::{FROM_HERE, form_token, page, session, with_rights},
     world::World,
 };
 
@@ -272,16 +272,12 @@ const BODIES: &[&[u8]] = &[
     b"\xf0\x9f",
 ];
 
-/// Numbers that look random and are the same every time (splitmix64).
-struct Dice(u64);
+/// The same for the same seed.
+struct Dice(StdRng);
 
 impl Dice {
     fn below(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
+        self.0.random_range(0..sides)
     }
 
     fn of<'c, T: ?Sized>(&mut self, choices: &[&'c T]) -> &'c T {
@@ -372,9 +368,9 @@ async fn no_request_is_an_error_of_ours_or_shows_what_is_of_others() {
     let others = world.another_tenant(&[events::message(OF_OTHERS, "error")]).await;
     let ada = session(&world, "ada").await;
     let shown = page(&world, &ada, "/web/shop/issues").await.body;
-    let token = Regex::new(r#"name="form_token" value="([^"]+)""#).unwrap().captures(&shown).unwrap()[1].to_owned();
+    let token = form_token(&shown);
 
-    let mut dice = Dice(seed);
+    let mut dice = Dice(StdRng::seed_from_u64(seed));
     let mut statuses = BTreeMap::new();
     for n in 0..requests {
         let request = dice.request(&ada, &token);

@@ -9,6 +9,7 @@ use std::{
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jiff::Timestamp;
+use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,6 +136,11 @@ pub async fn session(world: &World, token: &str) -> String {
     let answer = log_in(world, token).await;
     assert_eq!(answer.status, 303, "{}", answer.body);
     answer.header("set-cookie").split(';').next().unwrap().to_owned()
+}
+
+/// The token of the forms of a page.
+pub fn form_token(page: &str) -> String {
+    Regex::new(r#"name="form_token" value="([^"]+)""#).unwrap().captures(page).unwrap()[1].to_owned()
 }
 
 pub async fn page(world: &World, cookie: &str, path: &str) -> Answer {

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::{
     client::{Answer, send},
-    sign_in::{FROM_HERE, LOOPBACK, page, session, with_rights},
+    sign_in::{FROM_HERE, LOOPBACK, form_token, page, session, with_rights},
     world::World,
 };
 
@@ -25,7 +25,7 @@ fn found(pattern: &str, text: &str) -> String {
 /// Posts a form of the session, with its token.
 async fn post(world: &World, cookie: &str, path: &str, fields: &str) -> Answer {
     let shown = page(world, cookie, "/-/tokens").await;
-    let form_token = found(r#"name="form_token" value="([^"]+)""#, &shown.body);
+    let form_token = form_token(&shown.body);
     let form = format!("form_token={form_token}&{fields}");
     send(world.console, "POST", path, &[LOOPBACK, FROM_HERE, ("Cookie", cookie)], &form).await
 }
