@@ -218,6 +218,10 @@ pub struct Ticket {
     pub ticket: String,
 }
 
+/// What a token may be used for, in the order in which people are shown them.
+pub const SCOPES: [&str; 6] =
+    ["org:read", "project:read", "project:releases", "event:read", "event:write", "key:write"];
+
 /// `POST /-/tokens.json` with `name`, `days` (1 to 366) and one `scope` or several: a token that is shown once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

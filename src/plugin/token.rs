@@ -8,10 +8,7 @@ use super::{
     PluginError, cluster, console,
     output::{Document, note, print, print_document},
 };
-use crate::console_api::ApiToken;
-
-/// As the console's page lists them.
-const SCOPES: [&str; 6] = ["org:read", "project:read", "project:releases", "event:read", "event:write", "key:write"];
+use crate::console_api::{ApiToken, SCOPES};
 
 /// Make a token for a program outside of the cluster, as CI, that reads or decides about errors.
 ///

@@ -111,6 +111,11 @@ mod tests {
     }
 
     #[test]
+    fn programs_know_the_same_scopes() {
+        assert_eq!(Scope::ALL.map(Scope::as_str), crate::console_api::SCOPES);
+    }
+
+    #[test]
     fn scopes_cover_what_they_name_and_never_the_making_of_tokens() {
         use Right::{DeleteIssues, None, ReadEvents, ReadIssues, ReadKeys, SignedIn, UpdateIssues};
         let rights = [None, ReadIssues, ReadEvents, UpdateIssues, DeleteIssues, ReadKeys, SignedIn];
