@@ -113,6 +113,12 @@ impl Selection {
         Self { query: query.to_owned(), narrow: false, ..self.clone() }.address(None)
     }
 
+    /// The address of the same with a term more in its query.
+    #[must_use]
+    pub fn with_term(&self, key: &str, value: &str) -> String {
+        self.with_query(format!("{} {}", self.query.trim(), query::term(key, value)).trim())
+    }
+
     /// `?query=…&after=…`, without what is usual; the place is that of [`Place`].
     #[must_use]
     pub fn address(&self, after: Option<Place>) -> String {

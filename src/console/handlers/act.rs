@@ -244,18 +244,15 @@ async fn act(context: &Context, request: ActRequest) -> Result<Done, Problem> {
     if asked == Asked::Delete && !context.also(Right::DeleteIssues, &address).await? {
         return Err(Problem::NoProject(address, Right::DeleteIssues));
     }
-    let all = match &meant {
-        Meant::All(everything) => issues::everything(context, &address, everything).await?,
-        Meant::Some(_) => Vec::new(),
+    let numbers = match meant {
+        Meant::Some(numbers) => numbers,
+        Meant::All(everything) => issues::everything(context, &address, &everything).await?,
     };
-    if all.len() > MAX_ISSUES as usize {
+    if numbers.len() > MAX_ISSUES as usize {
         return Err(TOO_MANY);
     }
     let acting = async |mut change: Change, project: Project| {
-        let ids: Vec<_> = match &meant {
-            Meant::Some(numbers) => numbers.iter().map(|number| project.issue_id(*number)).collect(),
-            Meant::All(_) => all,
-        };
+        let ids: Vec<_> = numbers.iter().map(|number| project.issue_id(*number)).collect();
         let action = asked.action(&project, now);
         if ids.is_empty() {
             return Ok((action, Vec::new()));

@@ -1,6 +1,8 @@
 //! `/{namespace}/{project}/issues?query=&environment=&period=&sort=&after=`: the errors of a project; for programs
 //! `…/issues.json`.
 
+use std::collections::BTreeSet;
+
 use http::StatusCode;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -24,8 +26,8 @@ use crate::{
     store::{
         StoreError,
         console::{
-            Criterion, Gaps, IssueCursor, IssueOrder, IssueState, IssueStatus, List, Listing, MAX_ISSUES, Project,
-            ProjectAddress, Search, Snapshot, Term, issue_number,
+            Gaps, Issue, IssueCursor, IssueOrder, IssueStatus, List, Listing, MAX_ISSUES, Project, ProjectAddress,
+            Search, Snapshot, issue_number,
         },
     },
 };
@@ -117,8 +119,7 @@ pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json,
         let query = understood(&mut snapshot, &project, query, has_environments, may_read_events)
             .await?
             .map_err(Problem::BadSearch)?;
-        let each =
-            STATUSES.map(|status| Search { terms: vec![Term::new(Criterion::Is(vec![IssueState::Status(status)]))] });
+        let each = STATUSES.map(Search::status);
         let after = after.map(|place| cursor(&project, place));
         let (query, limit) = (query.search(), PAGE_SIZE + 1);
         let list = List { scope: &scope, query: &query, each: &each, order, after, limit };
@@ -139,12 +140,12 @@ pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json,
     })
 }
 
-/// Ids of everything that a form means by one tick.
+/// Numbers of everything that a form means by one tick.
 pub async fn everything(
     context: &Context,
     address: &ProjectAddress,
     everything: &Everything,
-) -> Result<Vec<i64>, Problem> {
+) -> Result<BTreeSet<u32>, Problem> {
     // What is changed tells what was found.
     if !context.also(Right::ReadIssues, address).await? {
         return Err(Problem::NoProject(address.clone(), Right::ReadIssues));
@@ -161,7 +162,7 @@ pub async fn everything(
         let list = List { scope: &scope, query: &query, each: &[], order, after: None, limit };
         let Listing { issues, .. } = snapshot.list(project.id, list).await?;
         snapshot.end().await?;
-        Ok(issues.iter().map(|issue| issue.id).collect())
+        Ok(issues.iter().map(Issue::number).collect())
     };
     context.read(address, reading).await
 }

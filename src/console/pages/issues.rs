@@ -260,9 +260,8 @@ struct NewRelease {
 
 impl NewRelease {
     fn new(selection: &Selection, name: &str, at: Timestamp) -> Self {
-        let query = format!("{} {}", selection.query.trim(), query::term("release", name));
         let time = at.strftime("%H:%M").to_string();
-        Self { name: visible(name), time, address: selection.with_query(query.trim()) }
+        Self { name: visible(name), time, address: selection.with_term("release", name) }
     }
 }
 

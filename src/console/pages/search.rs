@@ -140,10 +140,6 @@ pub fn notes(search: &Search, gaps: Gaps) -> Vec<String> {
 #[must_use]
 pub fn narrow(selection: &Selection, search: &Search, choices: &Choices) -> Vec<Narrow> {
     let speaks = |of: fn(&Criterion) -> bool| search.terms.iter().any(|term| of(&term.criterion));
-    let with = |key: &str, value: &str| {
-        let query = format!("{} {}", selection.query.trim(), query::term(key, value));
-        selection.with_query(query.trim_start())
-    };
     let narrower =
         |address: String, label: &str, issues: u64| Narrower { address, label: visible(label), count: count(issues) };
     let mut groups = Vec::new();
@@ -155,11 +151,13 @@ pub fn narrow(selection: &Selection, search: &Search, choices: &Choices) -> Vec<
         groups.push(Narrow { label: "Environment", values });
     }
     if !speaks(|criterion| matches!(criterion, Criterion::Level(_))) {
-        let value = |(level, issues): &(Level, u64)| narrower(with("level", level.name()), level.name(), *issues);
+        let value = |(level, issues): &(Level, u64)| {
+            narrower(selection.with_term("level", level.name()), level.name(), *issues)
+        };
         groups.push(Narrow { label: "Level", values: choices.levels.iter().map(value).collect() });
     }
     if !speaks(|criterion| matches!(criterion, Criterion::Release(_))) {
-        let value = |(name, issues): &(String, u64)| narrower(with("release", name), name, *issues);
+        let value = |(name, issues): &(String, u64)| narrower(selection.with_term("release", name), name, *issues);
         groups.push(Narrow { label: "Release", values: choices.releases.iter().map(value).collect() });
     }
     groups.retain(|group| !group.values.is_empty());

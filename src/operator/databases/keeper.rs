@@ -353,7 +353,6 @@ impl Keeper {
         let (api, name) = self.secret();
         let of_project = matches!(self.owner, DatabaseOwner::Projects { .. });
         let (look, read_again) = if of_project { (LOOK_AT_PROJECTS, READ_AGAIN) } else { (LOOK, UPKEEP) };
-        let publish_again = read_again;
         let (mut upkeep, mut secret_read, mut published) = (Instant::now(), Instant::now(), Instant::now());
         let mut missing_since: Option<Instant> = None;
         loop {
@@ -399,7 +398,7 @@ impl Keeper {
                 Ok(dropped) => info!(server = database.server, dropped, "Removed logins that were replaced."),
                 Err(error) => warn!(server = database.server, %error, "Could not remove logins that were replaced."),
             }
-            if published.elapsed() >= publish_again {
+            if published.elapsed() >= read_again {
                 published = Instant::now();
                 if let Err(failed) = self.publish_console_login(database).await {
                     return failed;
