@@ -137,6 +137,13 @@ pub(super) async fn lock_installation(transaction: &mut PgConnection) -> Result<
     Ok(())
 }
 
+/// Until the end of the transaction nobody else gives numbers out, or gives a project to another object; the schemas of
+/// projects are made meanwhile. Not an advisory lock: every login of the database could hold that.
+pub(super) async fn lock_numbers(transaction: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT FROM errortracking.schema_version FOR UPDATE").execute(transaction).await?;
+    Ok(())
+}
+
 /// As [`lock_installation`], but beside others who share it.
 pub(super) async fn share_installation(transaction: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query("LOCK TABLE errortracking.schema_version IN ROW SHARE MODE").execute(transaction).await?;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use error_tracking_operator::store::{Admin, admin::DeletionPolicy};
+use error_tracking_operator::store::{
+    Admin,
+    admin::{DeletionPolicy, PodGrant},
+};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 
@@ -117,4 +120,26 @@ async fn retention_goes_on_beside_a_dump_and_ingest_does_not_wait() {
     assert_eq!((expired.events, expired.issues), (1, 1), "{expired:?}");
     assert!(slowest < PATIENCE, "{slowest:?}");
     dumping.rollback().await.unwrap();
+}
+
+/// Making a schema takes long on a busy server, and others get their numbers meanwhile; never two at once.
+#[tokio::test]
+async fn a_project_gets_its_number_while_the_schema_of_another_is_made() {
+    let store = Store::create().await;
+    let shop = store.project("shop").await;
+    let allocate = async |name: &str| {
+        store.admin.allocate_project(&crate::project_identity(name, "u1"), None, DeletionPolicy::Retain).await
+    };
+    let mut making = store.pool.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE errortracking.schema_version IN ROW SHARE MODE").execute(&mut *making).await.unwrap();
+    assert_eq!(allocate("blog").await.unwrap().get(), shop.get() + 1);
+    assert_eq!(store.admin.grant_pods(shop, 1, Some(10)).await.unwrap(), PodGrant::Granted);
+    making.rollback().await.unwrap();
+
+    let mut numbering = store.pool.begin().await.unwrap();
+    sqlx::raw_sql("SELECT FROM errortracking.schema_version FOR UPDATE").execute(&mut *numbering).await.unwrap();
+    let waited = allocate("news").await.unwrap_err();
+    assert!(waited.waits_for_a_transaction(), "{waited:?}");
+    numbering.rollback().await.unwrap();
+    assert_eq!(allocate("news").await.unwrap().get(), shop.get() + 2);
 }

@@ -78,7 +78,7 @@ impl Admin {
         replaced: Option<ProjectId>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        migrations::lock_installation(&mut transaction).await?;
+        migrations::lock_numbers(&mut transaction).await?;
         if let Some(replaced) = replaced {
             // In the same transaction: the operator would give the object a new number in between.
             for statement in [

@@ -78,7 +78,7 @@ impl Admin {
         let mut transaction = self.begin().await?;
         // Two projects must not be given the same room.
         if most.is_some() {
-            migrations::lock_installation(&mut transaction).await?;
+            migrations::lock_numbers(&mut transaction).await?;
         }
         migrations::lock_project(&mut transaction, project).await?;
         let row: Option<(Option<i32>, Option<String>, i64)> = sqlx::query_as(

@@ -47,7 +47,7 @@ impl Admin {
     /// the answer then.
     pub async fn set_next_number(&self, next: ProjectId) -> Result<Option<NumberTaken>, StoreError> {
         let mut transaction = self.begin().await?;
-        migrations::lock_installation(&mut transaction).await?;
+        migrations::lock_numbers(&mut transaction).await?;
         let taken: Option<(i64, String, String)> = sqlx::query_as(
             "SELECT project_id, namespace, name FROM errortracking.projects
              WHERE project_id BETWEEN $1 AND $1 + $2 ORDER BY project_id DESC LIMIT 1",

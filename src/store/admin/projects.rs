@@ -24,7 +24,7 @@ impl Admin {
     ) -> Result<ProjectId, StoreError> {
         let mut transaction = self.begin().await?;
         // One at a time: the sequence is moved, and two objects must not take the same row over.
-        migrations::lock_installation(&mut transaction).await?;
+        migrations::lock_numbers(&mut transaction).await?;
         if let Some(project) = take_over(&mut transaction, identity, deletion_policy).await? {
             transaction.commit().await?;
             return Ok(project);
@@ -44,7 +44,7 @@ impl Admin {
         deletion_policy: DeletionPolicy,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        migrations::lock_installation(&mut transaction).await?;
+        migrations::lock_numbers(&mut transaction).await?;
         match take_over(&mut transaction, identity, deletion_policy).await? {
             Some(found) if found == project => {}
             Some(found) => {
