@@ -139,7 +139,7 @@ async fn a_project_gets_its_number_while_the_schema_of_another_is_made() {
     let mut numbering = store.pool.begin().await.unwrap();
     sqlx::raw_sql("SELECT FROM errortracking.schema_version FOR UPDATE").execute(&mut *numbering).await.unwrap();
     let waited = allocate("news").await.unwrap_err();
-    assert!(waited.waits_for_a_transaction(), "{waited:?}");
+    assert!(waited.retryable(), "{waited:?}");
     numbering.rollback().await.unwrap();
     assert_eq!(allocate("news").await.unwrap().get(), shop.get() + 2);
 }
