@@ -5,7 +5,8 @@ CREATE TABLE {schema}.issue_environments (
     issue_id bigint NOT NULL,
     -- 0: none, or one without a number; -1: any after the first 20 of the issue.
     env_id integer NOT NULL,
-    -- 0: none, or one without a number; -1: any that came when the issue had 500 rows.
+    -- 0: none, or one without a number; -1: any that came when the issue had 500 rows; -2: all of the environment, so
+    -- that its numbers are not sums over every release.
     release_id integer NOT NULL,
     events bigint NOT NULL,
     first_seen timestamptz NOT NULL,
@@ -24,6 +25,7 @@ CREATE TABLE {schema}.issue_environment_hours (
     events bigint NOT NULL,
     PRIMARY KEY (issue_id, hour, env_id)
 ) WITH (fillfactor = 70);
+CREATE INDEX issue_environment_hours_environment ON {schema}.issue_environment_hours (env_id, hour);
 
 -- When events began to be counted so, where some were stored before; retention takes the row when those are gone.
 CREATE TABLE {schema}.environments_since (
@@ -109,11 +111,14 @@ BEGIN
     END IF;
 
     INSERT INTO issue_environments AS p (issue_id, env_id, release_id, events, first_seen, last_seen)
-    SELECT e.issue_id, coalesce(e.env_id, 0), coalesce(e.release_id, 0), count(*), min(e.ts), max(e.ts)
-    FROM unnest(issue_ids, counted_envs, counted_releases, timestamps, keep)
-        AS e (issue_id, env_id, release_id, ts, keep)
-    WHERE e.keep
-    GROUP BY 1, 2, 3
+    SELECT r.issue_id, r.env_id, coalesce(r.release_id, -2), count(*), min(r.ts), max(r.ts)
+    FROM (
+        SELECT e.issue_id, coalesce(e.env_id, 0) AS env_id, coalesce(e.release_id, 0) AS release_id, e.ts
+        FROM unnest(issue_ids, counted_envs, counted_releases, timestamps, keep)
+            AS e (issue_id, env_id, release_id, ts, keep)
+        WHERE e.keep
+    ) AS r
+    GROUP BY GROUPING SETS ((r.issue_id, r.env_id, r.release_id), (r.issue_id, r.env_id))
     ORDER BY 1, 2, 3
     ON CONFLICT (issue_id, env_id, release_id) DO UPDATE SET
         events = p.events + excluded.events,

@@ -313,9 +313,9 @@ async fn environments_and_releases_of_an_issue_are_bounded_and_that_is_told() {
     world.send(&rows).await;
     world.send(&[event(1, Some("env-29"), None), event(2, Some("env-29"), None)]).await;
     let counted = "SELECT string_agg(env_id || 'x' || events, ' ' ORDER BY env_id)
-        FROM {schema}.issue_environments WHERE issue_id & 1 = 1 AND (env_id = -1 OR events = 2)";
+        FROM {schema}.issue_environments WHERE issue_id & 1 = 1 AND (env_id = -1 OR events = 2) AND release_id = 0";
     assert_eq!(world.store.text(world.shop, counted).await, "-1x11 11x2 12x2 13x2 14x2 15x2");
-    let environments = "SELECT count(*) FROM {schema}.issue_environments WHERE issue_id & 1 = 1";
+    let environments = "SELECT count(*) FROM {schema}.issue_environments WHERE issue_id & 1 = 1 AND release_id = 0";
     assert_eq!(world.store.number(world.shop, environments).await, 21);
     assert!(gaps().await.crowded);
     assert_eq!(world.numbers(&[is(environment("env-19"))]).await, [1]);
@@ -329,7 +329,16 @@ async fn environments_and_releases_of_an_issue_are_bounded_and_that_is_told() {
     world.send(&[event(3, Some("env-00"), Some("one-too-many"))]).await;
     let others = "SELECT events FROM {schema}.issue_environments WHERE release_id = -1 AND env_id = 1";
     assert_eq!(world.store.number(world.shop, others).await, 1);
+    assert_eq!(world.store.number(world.shop, DIFFERING).await, 1, "those that were filled in");
 }
+
+/// Environments of an issue whose numbers are not those of their releases together.
+const DIFFERING: &str = "SELECT count(*) FROM (
+    SELECT issue_id, env_id, sum(events), min(first_seen), max(last_seen)
+    FROM {schema}.issue_environments WHERE release_id <> -2 GROUP BY 1, 2
+    EXCEPT ALL
+    SELECT issue_id, env_id, events, first_seen, last_seen FROM {schema}.issue_environments WHERE release_id = -2
+) AS differing";
 
 /// No statement of a list reads the events, and tags are found by the index of values.
 #[tokio::test]
@@ -346,8 +355,8 @@ async fn lists_are_found_by_indexes() {
         INSERT INTO {schema}.environments (environment) SELECT 'env-' || n FROM generate_series(1, 100) AS n;
         INSERT INTO {schema}.releases (release) SELECT 'shop@' || n FROM generate_series(1, 100) AS n;
         INSERT INTO {schema}.issue_environments
-            SELECT i, 1 + i % 100, 1 + (i + r) % 100, 1, now(), now()
-            FROM generate_series(1, 5000) AS i, generate_series(1, 3) AS r;
+            SELECT i, 1 + i % 100, CASE r WHEN 0 THEN -2 ELSE 1 + (i + r) % 100 END, 1, now(), now()
+            FROM generate_series(1, 5000) AS i, generate_series(0, 3) AS r;
         ANALYZE";
     world.store.execute(world.shop, fill).await;
     // Postgres counts scans; a session tells what it did when it ends.

@@ -136,7 +136,7 @@ impl Snapshot {
             sql.push(if n == 0 { "" } else { ", " });
             if term.is_about_events() {
                 sql.push(format_args!("NOT EXISTS (SELECT FROM {}.issue_environments AS p WHERE ", project.schema()));
-                conditions.term(&mut sql, term);
+                conditions.events(&mut sql, &Search { terms: vec![term.clone()] });
                 sql.push(")");
             } else {
                 sql.push("bool_or(");

@@ -88,7 +88,7 @@ impl Snapshot {
                  WHERE ",
             triage = tables.triage
         ));
-        conditions.events(&mut sql, search);
+        conditions.pairs(&mut sql, search);
         sql.push(format_args!(
             ") (SELECT 'environment' AS key, d.environment AS value, count(DISTINCT issue_id) AS issues
                   FROM pairs JOIN {schema}.environments AS d USING (env_id)

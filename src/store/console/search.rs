@@ -139,6 +139,10 @@ pub(super) type Sql = QueryBuilder<Postgres>;
 const ENVIRONMENTS: (&str, &str, &str) = ("environments", "env_id", "environment");
 const RELEASES: (&str, &str, &str) = ("releases", "release_id", "release");
 
+/// Rows `p` of `issue_environments` that are about one release, and those about all of an environment.
+const ONE_RELEASE: &str = "p.release_id <> -2";
+const ALL_RELEASES: &str = "p.release_id = -2";
+
 /// Writes conditions about the tables of a project.
 pub(super) struct Conditions<'t> {
     pub project: ProjectId,
@@ -146,8 +150,16 @@ pub(super) struct Conditions<'t> {
 }
 
 impl Conditions<'_> {
-    /// Those about events `p`, which have `env_id` and `release_id`.
+    /// Those about events, as rows `p` of `issue_environments`; the numbers of rows that hold are to be added up.
     pub fn events(&self, sql: &mut Sql, search: &Search) {
+        let of_releases = search.terms.iter().any(|term| matches!(term.criterion, Criterion::Release(_)));
+        sql.push(if of_releases { ONE_RELEASE } else { ALL_RELEASES }).push(" AND ");
+        self.all(sql, search.terms.iter().filter(|term| term.is_about_events()));
+    }
+
+    /// As [`Self::events`], with each release apart.
+    pub fn pairs(&self, sql: &mut Sql, search: &Search) {
+        sql.push(ONE_RELEASE).push(" AND ");
         self.all(sql, search.terms.iter().filter(|term| term.is_about_events()));
     }
 
