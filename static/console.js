@@ -51,6 +51,13 @@ function press(key) {
   button.click();
 }
 
+// Shows moments as they are, or how long ago they were.
+function times() {
+  for (const time of document.querySelectorAll("time[title]")) {
+    [time.textContent, time.title] = [time.title, time.textContent];
+  }
+}
+
 // g p goes to the projects, g l to the list: the second key comes within a second and a half.
 let began = 0;
 const after = { p: "p", l: "l" };
@@ -71,6 +78,7 @@ const keys = {
   "[": () => press("["),
   "]": () => press("]"),
   f: frames,
+  t: times,
   y: () => navigator.clipboard?.writeText(location.href),
   g: () => (began = performance.now()),
   "?": () => press("?"),

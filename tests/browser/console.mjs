@@ -144,6 +144,12 @@ for (const scheme of ["light", "dark"]) {
   await page.locator("#query").pressSequentially(" lev");
   const proposed = await page.locator("#terms option").evaluateAll((options) => options.map((option) => option.value));
   check("terms are proposed behind what is typed", proposed.includes("is:unresolved level:fatal"), proposed.slice(0, 20));
+  await page.goto(LIST);
+  const moment = page.locator("time[title]").first();
+  await page.keyboard.press("t");
+  check("t shows exact times", (await moment.innerText()).endsWith("UTC"), await moment.innerText());
+  await page.keyboard.press("t");
+  check("and back", !(await moment.innerText()).endsWith("UTC"), await moment.innerText());
   await page.goto(`${LIST}?query=&narrow=yes`);
   await look(page, `narrow-${scheme}`);
   await page.keyboard.press("/");

@@ -11,7 +11,7 @@ use crate::{
     console::{
         auth::Right,
         context::Context,
-        pages::{EventBar, EventState, Hours, IssuePage, Reading, Shown, json},
+        pages::{Days, EventBar, EventState, Hours, IssuePage, Reading, Shown, json},
         problem::Problem,
         web::{
             answer::{Json, Page},
@@ -64,7 +64,7 @@ pub async fn show_event(context: Context, request: IssueEventRequest) -> Result<
 }
 
 async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -> Result<Page<IssuePage>, Problem> {
-    let since = Hours::first(context.now);
+    let since = Days::first(context.now);
     let oldest_first = help::reads_oldest_first(&context.asked.headers);
     let frames = Reading { all_open: request.all_frames, oldest_first };
     let may_read = context.also(Right::ReadEvents, &request.project).await?;
@@ -89,7 +89,8 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
     };
     let (project, issue, mut hours, stored, beside, activity, decisions) =
         context.read(&request.project, reading).await?;
-    let hours = Hours::new(context.now, hours.remove(&issue.id).unwrap_or_default());
+    let counted = hours.remove(&issue.id).unwrap_or_default();
+    let (hours, days) = (Hours::new(context.now, counted.iter().copied()), Days::new(context.now, counted));
     let bar = stored.as_ref().map(|stored| EventBar::new(stored.key(), beside, context.now));
     let shown = if may_read {
         stored.map_or(EventState::Expired, |stored| event_state(&stored, frames))
@@ -101,6 +102,7 @@ async fn page(context: Context, request: IssueRequest, event: Option<EventId>) -
         project: &project,
         issue: &issue,
         hours: &hours,
+        days: &days,
         activity: &activity,
         named: event.is_some(),
         bar,

@@ -1,4 +1,4 @@
-//! Events by hour as inline SVG: the geometry of the small chart in a row and of the large one on the
+//! Events by hour and by day as inline SVG: the geometry of the small chart in a row and of the large one on the
 //! details page. Only attributes, because the Content-Security-Policy forbids inline style. Pure.
 
 use std::fmt::Write as _;
@@ -9,6 +9,8 @@ use super::format::{count, counted};
 
 /// Hours that a chart shows; the last one is the running hour.
 pub const HOURS: usize = 24;
+/// Days that a chart shows; the last one is the running day.
+const DAYS: usize = 14;
 
 /// Events of the last [`HOURS`] hours of the clock in UTC, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +53,6 @@ impl Hours {
         self.counts.iter().sum()
     }
 
-    /// The largest hour, its latest if several are as large; `None` without events.
-    fn peak(&self) -> Option<usize> {
-        (0..HOURS).filter(|hour| self.counts[*hour] > 0).max_by_key(|hour| self.counts[*hour])
-    }
-
     fn start(&self, hour: usize) -> Timestamp {
         hours_before(self.last, HOURS - 1 - hour)
     }
@@ -69,7 +66,7 @@ impl Hours {
 
     /// What the picture says, for those who do not see it.
     fn summary(&self) -> String {
-        match self.peak() {
+        match peak(&self.counts) {
             None => format!("No {}s in the last 24 hours", self.what),
             Some(peak) => {
                 let (events, most) = (counted(self.total(), self.what), count(self.counts[peak]));
@@ -77,16 +74,59 @@ impl Hours {
             }
         }
     }
+}
 
-    /// Height of the bar in a chart whose largest bar is `highest`; an hour with any event is seen.
-    fn height(&self, hour: usize, highest: u64) -> u64 {
-        let largest = self.peak().map_or(1, |peak| self.counts[peak]);
-        match self.counts[hour] {
-            0 => 0,
-            events => {
-                (u128::from(events) * u128::from(highest) / u128::from(largest)).try_into().unwrap_or(highest).max(2)
+/// Events of the last [`DAYS`] days of the calendar in UTC, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Days {
+    counts: [u64; DAYS],
+    /// Start of the running day.
+    last: Timestamp,
+}
+
+impl Days {
+    /// From events by hour; those outside the window are left out.
+    pub fn new(now: Timestamp, counted: impl IntoIterator<Item = (Timestamp, u64)>) -> Self {
+        let last = start_of_day(now);
+        let mut counts = [0; DAYS];
+        for (hour, events) in counted {
+            let age = last.duration_since(start_of_day(hour)).as_hours() / 24;
+            if let Some(slot) = usize::try_from(age).ok().and_then(|age| (DAYS - 1).checked_sub(age)) {
+                counts[slot] += events;
             }
         }
+        Self { counts, last }
+    }
+
+    /// Start of the oldest day of the window that ends at `now`.
+    #[must_use]
+    pub fn first(now: Timestamp) -> Timestamp {
+        hours_before(start_of_day(now), (DAYS - 1) * 24)
+    }
+
+    fn summary(&self) -> String {
+        match peak(&self.counts) {
+            None => format!("No events in the last {DAYS} days"),
+            Some(peak) => {
+                let (events, most) = (counted(self.counts.iter().sum(), "event"), count(self.counts[peak]));
+                let day = hours_before(self.last, (DAYS - 1 - peak) * 24).strftime("%Y-%m-%d");
+                format!("{events} in the last {DAYS} days, most on {day}: {most}")
+            }
+        }
+    }
+}
+
+/// The largest, its latest if several are as large; `None` without events.
+fn peak(counts: &[u64]) -> Option<usize> {
+    (0..counts.len()).filter(|slot| counts[*slot] > 0).max_by_key(|slot| counts[*slot])
+}
+
+/// Height of a bar in a chart whose largest bar is `highest`; one with any event is seen.
+fn height(counts: &[u64], slot: usize, highest: u64) -> u64 {
+    let largest = peak(counts).map_or(1, |peak| counts[peak]);
+    match counts[slot] {
+        0 => 0,
+        events => (u128::from(events) * u128::from(highest) / u128::from(largest)).try_into().unwrap_or(highest).max(2),
     }
 }
 
@@ -95,12 +135,17 @@ fn start_of_hour(at: Timestamp) -> Timestamp {
     Timestamp::from_second(second - second.rem_euclid(3600)).unwrap_or(at)
 }
 
+fn start_of_day(at: Timestamp) -> Timestamp {
+    let second = at.as_second();
+    Timestamp::from_second(second - second.rem_euclid(24 * 3600)).unwrap_or(at)
+}
+
 /// Saturates at the beginning of jiff's time.
 fn hours_before(at: Timestamp, hours: usize) -> Timestamp {
     at.checked_sub(i64::try_from(hours).unwrap_or(i64::MAX).hours()).unwrap_or(Timestamp::MIN)
 }
 
-/// The chart in a row of the list: one path, so that fifty of them stay small.
+/// A small chart, as in a row of the list: one path, so that fifty of them stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sparkline {
     pub width: u64,
@@ -111,26 +156,35 @@ pub struct Sparkline {
     pub summary: String,
 }
 
-/// Width of an hour in a [`Sparkline`].
+/// Width of an hour or a day in a [`Sparkline`].
 const STEP: usize = 5;
 
 impl From<&Hours> for Sparkline {
     fn from(hours: &Hours) -> Self {
-        const HEIGHT: u64 = 28;
-        let mut path = String::new();
-        for hour in 0..HOURS {
-            let bar = hours.height(hour, HEIGHT - 2);
-            if bar > 0 {
-                // Writing to a String cannot fail.
-                let _ = write!(path, "M{} {HEIGHT}v-{bar}h4v{bar}z", hour * STEP);
-            }
-        }
-        let width = (HOURS * STEP) as u64;
-        Self { width, height: HEIGHT, path, marks: Vec::new(), summary: hours.summary() }
+        Self::of(&hours.counts, hours.summary())
+    }
+}
+
+impl From<&Days> for Sparkline {
+    fn from(days: &Days) -> Self {
+        Self::of(&days.counts, days.summary())
     }
 }
 
 impl Sparkline {
+    fn of(counts: &[u64], summary: String) -> Self {
+        const HEIGHT: u64 = 28;
+        let mut path = String::new();
+        for slot in 0..counts.len() {
+            let bar = height(counts, slot, HEIGHT - 2);
+            if bar > 0 {
+                // Writing to a String cannot fail.
+                let _ = write!(path, "M{} {HEIGHT}v-{bar}h4v{bar}z", slot * STEP);
+            }
+        }
+        Self { width: (counts.len() * STEP) as u64, height: HEIGHT, path, marks: Vec::new(), summary }
+    }
+
     /// With marks at moments; those outside of the hours are left out.
     #[must_use]
     pub fn marked(hours: &Hours, moments: impl IntoIterator<Item = Timestamp>) -> Self {
@@ -182,10 +236,10 @@ impl From<&Hours> for DayChart {
         const BAR: u64 = 26;
         const TOP: u64 = 26;
         const BASE: u64 = 84;
-        let peak = hours.peak();
+        let peak = peak(&hours.counts);
         let bars = (0..HOURS).map(|hour| {
             let x = hour as u64 * STEP + (STEP - BAR) / 2;
-            let height = hours.height(hour, BASE - TOP);
+            let height = height(&hours.counts, hour, BASE - TOP);
             let start = hours.start(hour);
             let end = start.checked_add(1.hour()).unwrap_or(start);
             let of_day = start.as_second().rem_euclid(24 * 3600) / 3600;
@@ -246,6 +300,23 @@ mod tests {
         assert_eq!((hours.counts[23], hours.counts[0], hours.total()), (3, 5, 8));
         assert_eq!(Hours::first(now()), at("2026-11-21T15:00:00Z"));
         assert_eq!(hours.summary(), "8 events in the last 24 hours, most at 15:00 UTC: 5");
+    }
+
+    #[test]
+    fn hours_fall_into_the_days_of_the_calendar() {
+        let hours = [
+            ("2026-11-22T14:00:00Z", 3),
+            ("2026-11-22T00:00:00Z", 4),
+            ("2026-11-21T23:00:00Z", 9),
+            ("2026-11-09T00:00:00Z", 2),
+            ("2026-11-08T23:00:00Z", 7), // one day too old
+        ];
+        let days = Days::new(now(), hours.map(|(hour, events)| (at(hour), events)));
+        assert_eq!((days.counts[13], days.counts[12], days.counts[0]), (7, 9, 2));
+        assert_eq!(Days::first(now()), at("2026-11-09T00:00:00Z"));
+        assert_eq!(days.summary(), "18 events in the last 14 days, most on 2026-11-21: 9");
+        assert_eq!(Days::new(now(), []).summary(), "No events in the last 14 days");
+        assert_eq!(Sparkline::from(&days).width, 70);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use askama::Template;
 use super::Shell;
 
 /// As `static/console.js` has them.
-const KEYS: [(&str, &str); 17] = [
+const KEYS: [(&str, &str); 18] = [
     ("j, k", "next and previous error of a list"),
     ("o, Enter", "opens the marked error"),
     ("x", "ticks the marked error"),
@@ -19,6 +19,7 @@ const KEYS: [(&str, &str); 17] = [
     ("/", "goes to the search"),
     ("[, ]", "older and newer event of an error"),
     ("f", "opens or closes all frames of the stack trace"),
+    ("t", "shows exact times, or how long ago they were"),
     ("y", "copies the address of the page"),
     ("g p, g l", "goes to the projects, or to the list of the project"),
     ("Esc", "closes a menu"),

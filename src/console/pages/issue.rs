@@ -7,7 +7,7 @@ use super::{
     DoneBar, ProjectHead, Shell,
     attributes::{self, AttributeGroup, Highlight},
     breadcrumbs::{self, Breadcrumbs},
-    chart::{DayChart, Hours},
+    chart::{DayChart, Days, Hours, Sparkline},
     format::{Moment, count, full, in_raw_json},
     grouped::GroupedView,
     request::{self, RequestView},
@@ -41,6 +41,7 @@ pub struct IssuePage {
     first_seen: Moment,
     last_seen: Moment,
     day: DayChart,
+    days: Sparkline,
     /// Which events reopen it, where not all or none do.
     state: Option<String>,
     assignee: Option<String>,
@@ -134,6 +135,7 @@ pub struct Shown<'r> {
     pub project: &'r Project,
     pub issue: &'r Issue,
     pub hours: &'r Hours,
+    pub days: &'r Days,
     /// Newest first.
     pub activity: &'r [Activity],
     /// Whether the address names the event.
@@ -155,7 +157,7 @@ fn heading(short_id: &str, title: &str, project: &str) -> String {
 impl IssuePage {
     #[must_use]
     pub fn new(shell: Shell, shown: Shown<'_>, event: EventState, now: Timestamp) -> Self {
-        let Shown { project, issue, hours, activity, named, bar, acting } = shown;
+        let Shown { project, issue, hours, days, activity, named, bar, acting } = shown;
         let Acting { may_act, may_delete, done } = acting;
         let (number, head) = (issue.number(), ProjectHead::from(project));
         let short_id = short_id(&project.name, number);
@@ -185,6 +187,7 @@ impl IssuePage {
             first_seen: Moment::new(issue.first_seen, now),
             last_seen: Moment::new(issue.last_seen, now),
             day: DayChart::from(hours),
+            days: Sparkline::from(days),
             event,
             bar,
             named,

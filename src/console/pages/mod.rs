@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 use self::untrusted::visible;
 pub use self::{
-    chart::Hours,
+    chart::{Days, Hours},
     events::{EVENTS_PAGE_SIZE, EventsPage, ListedEvents},
     go::{GoPage, Hit, Looked},
     health::{HealthPage, Healthy},
