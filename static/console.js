@@ -97,13 +97,111 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
-// A query is completed at its last word: what stands before it goes along.
-const query = document.getElementById("query");
-const terms = Array.from(query?.list?.options ?? [], (option) => option.value);
-query?.addEventListener("input", () => {
-  const before = query.value.slice(0, query.value.lastIndexOf(" ") + 1);
-  terms.forEach((term, index) => (query.list.options[index].value = before + term));
-});
+// The search field is a combobox: what may come next is asked for where the caret is, and nothing is sent by itself.
+const query = document.querySelector("[data-suggest]");
+if (query) complete(query);
+
+function complete(field) {
+  const list = document.createElement("ul");
+  list.id = "suggestions";
+  list.hidden = true;
+  list.setAttribute("role", "listbox");
+  list.setAttribute("aria-label", "What may come next");
+  field.after(list);
+  const spoken = document.createElement("span");
+  spoken.className = "hidden";
+  spoken.setAttribute("role", "status");
+  list.after(spoken);
+  const initial = { role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id };
+  for (const [name, value] of Object.entries(initial)) field.setAttribute(name, value);
+  let waiting = 0;
+  let asked = 0;
+  let from = 0;
+
+  const marked = () => list.querySelector('[aria-selected="true"]');
+  function mark(option) {
+    marked()?.setAttribute("aria-selected", "false");
+    option?.setAttribute("aria-selected", "true");
+    option?.scrollIntoView({ block: "nearest" });
+    if (option) field.setAttribute("aria-activedescendant", option.id);
+    else field.removeAttribute("aria-activedescendant");
+  }
+  function close() {
+    clearTimeout(waiting);
+    asked += 1;
+    list.hidden = true;
+    spoken.textContent = "";
+    field.setAttribute("aria-expanded", "false");
+    mark(null);
+  }
+  function option({ text, label, count }, index) {
+    const item = document.createElement("li");
+    item.id = `suggestion-${index}`;
+    item.dataset.text = text;
+    item.setAttribute("role", "option");
+    item.setAttribute("aria-selected", "false");
+    item.append(label);
+    if (count) {
+      const number = document.createElement("span");
+      number.className = "count";
+      number.textContent = count;
+      item.append(" ", number);
+    }
+    return item;
+  }
+  async function ask() {
+    const turn = (asked += 1);
+    const before = field.value.slice(0, field.selectionStart);
+    const address = `${field.dataset.suggest}?${new URLSearchParams({ before })}`;
+    const answer = await fetch(address).catch(() => null);
+    const found = answer?.ok ? await answer.json().catch(() => null) : null;
+    // Somebody has typed on, or left.
+    if (turn !== asked || document.activeElement !== field) return;
+    if (!found?.options.length) return close();
+    from = found.from;
+    list.replaceChildren(...found.options.map(option));
+    list.hidden = false;
+    mark(null);
+    field.setAttribute("aria-expanded", "true");
+    spoken.textContent = `${found.options.length} to choose from`;
+  }
+  function later() {
+    clearTimeout(waiting);
+    waiting = setTimeout(ask, 150);
+  }
+  function take(chosen) {
+    field.setRangeText(chosen.dataset.text, from, field.selectionStart, "end");
+    close();
+    // A key wants a value.
+    if (chosen.dataset.text.endsWith(":")) ask();
+  }
+
+  field.addEventListener("input", later);
+  field.addEventListener("blur", close);
+  // The field keeps the focus.
+  list.addEventListener("mousedown", (event) => event.preventDefault());
+  list.addEventListener("click", (event) => {
+    const chosen = event.target.closest("li");
+    if (chosen) take(chosen);
+  });
+  field.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const down = event.key === "ArrowDown";
+    if (list.hidden) {
+      if (down) ask();
+      return;
+    }
+    const all = Array.from(list.children);
+    const chosen = marked();
+    if (down) mark(all[(all.indexOf(chosen) + 1) % all.length]);
+    else if (event.key === "ArrowUp") mark(all.at(chosen ? all.indexOf(chosen) - 1 : -1));
+    else if (event.key === "Escape") close();
+    else if (event.key === "Tab" && !event.shiftKey) take(chosen ?? all[0]);
+    else if (event.key === "Enter" && chosen) take(chosen);
+    else return;
+    event.preventDefault();
+  });
+}
 
 // A menu closes when one leaves it.
 document.addEventListener("click", (event) => {

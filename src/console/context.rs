@@ -10,6 +10,7 @@ use super::{
     moved,
     pages::Shell,
     problem::Problem,
+    query::Reader,
     rights::Rights,
     sign_in::{Scopes, SignIn},
     trends::Trends,
@@ -94,6 +95,15 @@ impl Context {
             tracing::Span::current().record("project", found.project.id.get());
         }
         Ok(found)
+    }
+
+    /// Whose queries the caller writes, now.
+    pub fn reader(&self) -> Reader<'_> {
+        let me = match &self.caller {
+            Caller::User(user) => Some(user.name.as_str()),
+            Caller::Nobody | Caller::Everybody => None,
+        };
+        Reader { me, now: self.now }
     }
 
     /// Whether the caller has another right than the route's in a project that `read` has found.

@@ -7,7 +7,7 @@ use super::{
     auth::Right,
     handlers::{
         act, asset, event, events, go, health, help, issue, issues, keys, project, projects, releases, setup, sign_in,
-        ticket, tokens,
+        suggest, ticket, tokens,
     },
     web::router::{Route, route},
 };
@@ -41,6 +41,7 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}/setup",                            "setup",      Right::ReadIssues, setup::show),
         route(GET,   "/-/go",                                                   "go",         Right::ReadIssues, go::find),
         route(GET,   "/-/e/{event}",                                            "find_event", Right::ReadEvents, go::event),
+        route(GET,   "/-/suggest/{namespace}/{project}.json",                   "suggest",    Right::ReadIssues, suggest::suggest),
         route(GET,   "/-/login",                                                "login",      Right::None,       sign_in::ask),
         route(POST,  "/-/login",                                                "sign_in",    Right::None,       sign_in::begin),
         route(GET,   "/-/oidc/start",                                           "oidc_start", Right::None,       sign_in::depart),

@@ -14,6 +14,7 @@ mod search;
 mod sessions;
 mod snapshot;
 mod tickets;
+mod values;
 
 use std::{
     io::{self, Read},
@@ -39,6 +40,7 @@ pub use self::{
     sessions::{Session, SessionDigest, User, begin_session, begin_session_once, end_session, find_session},
     snapshot::{ProjectAddress, Snapshot, Wanted},
     tickets::{make_ticket, ticket_user, use_ticket},
+    values::{MOST_COUNTED, Valued},
 };
 use crate::{
     dsn::ProjectId,

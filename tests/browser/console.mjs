@@ -138,12 +138,29 @@ for (const scheme of ["light", "dark"]) {
   await page.goto(`${LIST}?query=a+OR+b`);
   await look(page, `mistake-${scheme}`);
   check("the query is kept", (await page.inputValue("#query")) === "a OR b");
-  // The last word of a query is completed.
+  // The last term of a query is completed.
   await page.goto(LIST);
   await page.locator("#query").press("End");
   await page.locator("#query").pressSequentially(" lev");
-  const proposed = await page.locator("#terms option").evaluateAll((options) => options.map((option) => option.value));
-  check("terms are proposed behind what is typed", proposed.includes("is:unresolved level:fatal"), proposed.slice(0, 20));
+  const options = page.locator("#suggestions [role=option]");
+  await page.waitForSelector("#suggestions [role=option]");
+  check("keys are proposed behind what is typed", (await options.allInnerTexts()).join() === "level:", await options.allInnerTexts());
+  await page.keyboard.press("Tab");
+  await page.waitForSelector("#suggestions:has-text('fatal')");
+  check("Tab takes the key, and its values come", (await page.inputValue("#query")) === "is:unresolved level:");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowDown");
+  await look(page, `completion-${scheme}`);
+  const active = await page.locator("#query").getAttribute("aria-activedescendant");
+  check("the marked option is the field's", (await page.locator(`#${active}`).getAttribute("aria-selected")) === "true");
+  await page.keyboard.press("Enter");
+  check("Enter takes a value and sends nothing", (await page.inputValue("#query")) === "is:unresolved level:error ", page.url());
+  check("the page is the same", page.url() === LIST, page.url());
+  await page.keyboard.press("ArrowDown");
+  await page.waitForSelector("#suggestions [role=option]");
+  await page.keyboard.press("Escape");
+  check("Escape closes", await page.locator("#suggestions").isHidden());
+  check("the field keeps the focus", await page.evaluate(() => document.activeElement.id === "query"));
   await page.goto(LIST);
   const moment = page.locator("time[title]").first();
   await page.keyboard.press("t");

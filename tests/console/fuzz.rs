@@ -56,6 +56,9 @@ const PATHS: &[&str] = &[
     "/space/rockets/issues/{}.json",
     "/space/rockets/issues/{}/events",
     "/space/rockets/keys",
+    "/-/suggest/web/shop.json",
+    "/-/suggest/space/rockets.json",
+    "/-/suggest/{}/{}.json",
     "/-/go",
     "/-/e/{}",
     "/-/login",
@@ -76,6 +79,7 @@ const PATHS: &[&str] = &[
 /// Of queries and forms. `/-/sessions/end` and `/-/logout` would end the run.
 const FIELDS: &[&str] = &[
     "query",
+    "before",
     "environment",
     "period",
     "sort",

@@ -220,8 +220,8 @@ async fn every_answer_tells_the_browser_to_run_nothing() {
         let answer = get(world.console, path).await;
         assert_eq!(
             answer.header("content-security-policy"),
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
             "{path}"
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");

@@ -174,6 +174,67 @@ async fn a_schema_without_counts_by_environment_is_listed_without_them() {
     }
 }
 
+/// What may come next, each with the number of its errors.
+fn suggested(answer: &Answer) -> (u64, Vec<(String, String)>) {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let options = answer["options"].as_array().unwrap().iter();
+    (answer["from"].as_u64().unwrap(), options.map(|option| (text(&option["text"]), text(&option["count"]))).collect())
+}
+
+/// The path for a query that is typed so far.
+fn suggest(world: &World, before: &str) -> String {
+    let before: String = form_urlencoded::byte_serialize(before.as_bytes()).collect();
+    format!("/-/suggest/{}.json?before={before}", world.path("").trim_matches('/'))
+}
+
+#[tokio::test]
+async fn what_may_come_next_is_proposed_with_how_many_errors_have_it() {
+    let world = three_errors().await;
+    for (before, from, expected) in [
+        ("env", 0, &[("environment:", "")][..]),
+        ("is:unresolved !LEV", 15, &[("level:", "")]),
+        ("💥 ca", 3, &[("cart:", "")]),
+        ("environment:", 12, &[("production ", "3"), ("beta ", "1")]),
+        ("environment:B", 12, &[("beta ", "1")]),
+        ("release:shop@1", 8, &[("shop@1 ", "2"), ("shop@1.4.2 ", "1")]),
+        ("firstRelease:shop@1", 13, &[("shop@1 ", "1"), ("shop@1.4.2 ", "1")]),
+        ("level:[error, f", 14, &[("fatal", "1")]),
+        ("is:un", 3, &[("unresolved ", "3"), ("unassigned ", "3")]),
+        ("timesSeen:>1", 10, &[(">10 ", "0"), (">100 ", "0"), (">1000 ", "0")]),
+        // Nobody is signed in.
+        ("assigned:", 9, &[("none ", "3")]),
+        ("cart:", 5, &[("empty ", "1")]),
+        ("nothing:", 8, &[]),
+        ("KeyError", 0, &[]),
+        (r#""some te"#, 0, &[]),
+    ] {
+        let expected = expected.iter().map(|(text, count)| ((*text).to_owned(), (*count).to_owned())).collect();
+        let answer = get(world.console, &suggest(&world, before)).await;
+        assert_eq!(suggested(&answer), (from, expected), "{before}");
+    }
+    let (_, keys) = suggested(&get(world.console, &suggest(&world, "")).await);
+    let keys: Vec<_> = keys.iter().map(|(key, _)| key.as_str()).collect();
+    assert!(keys.starts_with(&["is:", "assigned:", "level:"]) && keys.contains(&"cart:"), "{keys:?}");
+    assert_eq!(get(world.console, &suggest(&world, &"x".repeat(1025))).await.status, 400);
+}
+
+#[tokio::test]
+async fn tags_are_proposed_to_who_may_read_events() {
+    let (world, cluster) = with_rights(&["ada get issues web/", "bob get issues web/", "bob get events web/"]).await;
+    world.send(&[events::checkout()]).await;
+    let (ada, bob) = (session(&world, "ada").await, session(&world, "bob").await);
+    for before in ["ca", "cart:"] {
+        let path = suggest(&world, before);
+        assert_eq!(suggested(&page(&world, &ada, &path).await).1, [], "{before}");
+        assert_eq!(suggested(&page(&world, &bob, &path).await).1.len(), 1, "{before}");
+    }
+    let others = page(&world, &bob, "/-/suggest/space/rockets.json?before=is:").await;
+    assert_eq!(others.status, 404, "{}", others.body);
+    drop(cluster);
+}
+
 #[tokio::test]
 async fn me_is_who_is_signed_in() {
     let rights = ["ada get issues web/", "ada update issues web/"];

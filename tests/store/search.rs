@@ -178,6 +178,22 @@ async fn each_term_finds_its_issues() {
     assert_eq!(world.numbers(&[is(tag("browser", &["Chrome"]))]).await, [4]);
     assert_eq!(world.numbers(&[is(tag("browser", &[]))]).await, [1, 4]);
     assert_eq!(world.numbers(&[not(tag("browser", &[]))]).await, [3, 5]);
+
+    // What a term may say, by its beginning.
+    let mut snapshot = world.snapshot().await;
+    let valued = |values: &[(&str, u64)]| values.iter().map(|(value, n)| ((*value).to_owned(), *n)).collect::<Vec<_>>();
+    for (key, start, expected) in [
+        ("browser", "", &[("Chrome", 1), ("Firefox", 1)][..]),
+        ("browser", "FIRE", &[("Firefox", 1)]),
+        ("cart", "100%_\\", &[("100%_\\", 1)]),
+        ("cart", "100_", &[]),
+        ("none", "", &[]),
+    ] {
+        let found = snapshot.tag_values_beginning(world.shop, key, start, 10).await.unwrap();
+        assert_eq!(found, valued(expected), "{key}:{start}");
+    }
+    assert_eq!(snapshot.assignees_beginning(world.shop, "ADA%", 10).await.unwrap(), ["ada%"]);
+    assert!(snapshot.assignees_beginning(world.shop, "a%", 10).await.unwrap().is_empty());
 }
 
 /// Numbers of one issue: events, first and last seen.
@@ -284,6 +300,12 @@ async fn figures_of_a_filter_are_those_of_its_events() {
     assert!(choices.releases.contains(&("shop@1".to_owned(), of_release.len() as u64)), "{choices:?}");
 
     let everything = Search::default();
+    // What may be typed is what there is, with the same numbers.
+    let all = snapshot.choices(world.shop, &everything, 10).await.unwrap();
+    assert_eq!(snapshot.environments_beginning(world.shop, "", 10).await.unwrap(), all.environments);
+    assert_eq!(snapshot.releases_beginning(world.shop, "SHOP@", 10).await.unwrap(), all.releases);
+    let prod: Vec<_> = all.environments.into_iter().filter(|(name, _)| name.starts_with("prod_")).collect();
+    assert_eq!(snapshot.environments_beginning(world.shop, "prod_", 10).await.unwrap(), prod);
     // Leafing through neither skips nor repeats, in every order.
     for order in IssueOrder::ALL {
         let (mut seen, mut after): (Vec<i64>, Option<IssueCursor>) = (Vec::new(), None);

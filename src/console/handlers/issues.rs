@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::Decisions;
 use crate::{
     console::{
-        auth::{Caller, Right},
+        auth::Right,
         context::Context,
-        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, Proposed, TABS, json},
+        pages::{Found, Hours, IssuesPage, Listed, PAGE_SIZE, TABS, json},
         problem::Problem,
         query::{self, KEYS, Mistake, Query, Reader},
         selection::{Everything, Place, Selection},
@@ -36,8 +36,8 @@ use crate::{
 const MAX_ENVIRONMENTS: u32 = 100;
 /// Environments and releases to narrow a search by.
 const CHOICES: u32 = 10;
-/// Releases and tags that the search proposes.
-const PROPOSED: u32 = 20;
+/// Releases that the chart may mark.
+const NEWEST: u32 = 20;
 /// Tags that a page names when somebody searches by one that there is not.
 const NAMED_TAGS: u32 = 20;
 const NOT_PERMITTED: &str = "Tags are parts of events: searching them needs the right to get \
@@ -67,7 +67,7 @@ impl FromRequest for IssuesRequest {
 pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCode, Page<IssuesPage>), Problem> {
     let IssuesRequest { project: address, selection, after, done } = request;
     let now = context.now;
-    let query = query::parse(&selection.query, reader(&context));
+    let query = query::parse(&selection.query, context.reader());
     let scope = Search { terms: selection.scope(now) };
     let (order, narrow) = (selection.order, selection.narrow);
     let may_read_events = may_search(&context, &address, query.as_ref().ok()).await?;
@@ -90,18 +90,12 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
         };
         let decisions = Decisions::read(&mut snapshot, &project, done).await?;
         let reception = snapshot.reception(project.id).await?;
-        let proposed = Proposed {
-            releases: snapshot.newest_releases(project.id, PROPOSED).await?,
-            tags: snapshot.tag_keys(project.id, PROPOSED).await?,
-        };
+        let releases = snapshot.newest_releases(project.id, NEWEST).await?;
         snapshot.end().await?;
-        let listed = Listed { proposed, reception, selection, is_first: after.is_none(), counts, environments, found };
+        let listed = Listed { releases, reception, selection, is_first: after.is_none(), counts, environments, found };
         Ok((project, listed, decisions))
     };
-    let (project, mut listed, decisions) = context.read(&address, reading).await?;
-    if !listed.proposed.tags.is_empty() && !context.also(Right::ReadEvents, &address).await? {
-        listed.proposed.tags.clear();
-    }
+    let (project, listed, decisions) = context.read(&address, reading).await?;
     let acting = decisions.acting(&context, &address).await?;
     let status = if listed.found.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     Ok((status, Page(IssuesPage::new(context.shell, &project, listed, acting, now))))
@@ -110,7 +104,7 @@ pub async fn list(context: Context, request: IssuesRequest) -> Result<(StatusCod
 pub async fn list_json(context: Context, request: IssuesRequest) -> Result<Json, Problem> {
     const STATUSES: [IssueStatus; 3] = [IssueStatus::Unresolved, IssueStatus::Resolved, IssueStatus::Ignored];
     let IssuesRequest { project: address, selection, after, .. } = request;
-    let query = query::parse(&selection.query, reader(&context)).map_err(Problem::BadSearch)?;
+    let query = query::parse(&selection.query, context.reader()).map_err(Problem::BadSearch)?;
     let scope = Search { terms: selection.scope(context.now) };
     let order = selection.order;
     let may_read_events = may_search(&context, &address, Some(&query)).await?;
@@ -150,7 +144,7 @@ pub async fn everything(
     if !context.also(Right::ReadIssues, address).await? {
         return Err(Problem::NoProject(address.clone(), Right::ReadIssues));
     }
-    let reader = Reader { now: everything.at, ..reader(context) };
+    let reader = Reader { now: everything.at, ..context.reader() };
     let query = query::parse(&everything.selection.query, reader).map_err(Problem::BadSearch)?;
     let scope = Search { terms: everything.scope() };
     let may_read_events = may_search(context, address, Some(&query)).await?;
@@ -165,14 +159,6 @@ pub async fn everything(
         Ok(issues.iter().map(Issue::number).collect())
     };
     context.read(address, reading).await
-}
-
-fn reader(context: &Context) -> Reader<'_> {
-    let me = match &context.caller {
-        Caller::User(user) => Some(user.name.as_str()),
-        Caller::Nobody | Caller::Everybody => None,
-    };
-    Reader { me, now: context.now }
 }
 
 fn cursor(project: &Project, place: Place) -> IssueCursor {

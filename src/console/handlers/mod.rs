@@ -16,6 +16,7 @@ pub mod projects;
 pub mod releases;
 pub mod setup;
 pub mod sign_in;
+pub mod suggest;
 pub mod ticket;
 pub mod tokens;
 

@@ -7,7 +7,7 @@ use super::{
     DoneBar, ProjectHead, Shell,
     chart::{Hours, Sparkline},
     format::{Moment, count, counted},
-    search::{Marked, Narrow, Proposed, SearchForm, narrow, notes},
+    search::{Marked, Narrow, SearchForm, narrow, notes},
     short_id,
     triage::{self, Acting, Form},
     untrusted::visible,
@@ -177,7 +177,8 @@ pub struct Listed {
     pub selection: Selection,
     /// Whether nothing comes before it.
     pub is_first: bool,
-    pub proposed: Proposed,
+    /// The newest ones, and when each was first seen.
+    pub releases: Vec<(String, Timestamp)>,
     pub reception: Reception,
     /// Errors in each of [`TABS`].
     pub counts: Vec<u64>,
@@ -206,7 +207,7 @@ pub struct Found {
 impl IssuesPage {
     #[must_use]
     pub fn new(shell: Shell, project: &Project, listed: Listed, acting: Acting, now: Timestamp) -> Self {
-        let Listed { proposed, reception, selection, is_first, counts, environments, found } = listed;
+        let Listed { releases, reception, selection, is_first, counts, environments, found } = listed;
         let is_scoped = selection.environment.is_some() || selection.period != Period::All;
         let is_empty = counts.iter().all(|errors| *errors == 0) && !is_scoped && found.is_ok();
         let mistake = found.as_ref().err().map(|mistake| Marked::new(&selection.query, mistake));
@@ -217,7 +218,7 @@ impl IssuesPage {
         let next = shown.last().filter(|_| found.issues.len() > shown.len());
         let next = next.map(|(last, _)| selection.order.after(last));
         let statuses = statuses(&search);
-        let marked = found.trend.as_ref().map(|_| proposed.releases.iter()).into_iter().flatten();
+        let marked = found.trend.as_ref().map(|_| releases.iter()).into_iter().flatten();
         let marked: Vec<_> = marked.filter(|(_, at)| *at >= Hours::first(now)).take(MARKED).collect();
         let nothing = (shown.is_empty() && mistake.is_none()).then(|| Nothing::new(&selection, is_first, tab, &found));
         let is_more = found.total > shown.len() as u64 && found.total <= MAX_ISSUES.into();
@@ -240,7 +241,7 @@ impl IssuesPage {
                 .then(|| Selection { narrow: true, ..selection.clone() }.address(None)),
             page: Paging::new(&selection, is_first, shown.len(), found.total, next),
             issues: shown.iter().map(|(issue, hours)| row(&project.name, issue, hours, now)).collect(),
-            search: SearchForm::new(&selection, environments, &proposed, mistake),
+            search: SearchForm::new(&selection, environments, mistake),
             project: ProjectHead::from(project),
             shell,
             nothing,

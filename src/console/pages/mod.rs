@@ -26,6 +26,7 @@ mod search;
 mod setup;
 mod sign_in;
 mod stacktrace;
+mod suggest;
 mod threads;
 mod ticket;
 mod tokens;
@@ -50,10 +51,10 @@ pub use self::{
     problem::{ProblemPage, for_program},
     projects::ProjectsPage,
     releases::{RELEASES_PAGE_SIZE, ReleasesPage},
-    search::Proposed,
     setup::SetupPage,
     sign_in::SignInPage,
     stacktrace::Reading,
+    suggest::{Suggested, Suggestion},
     ticket::TicketPage,
     tokens::TokensPage,
     triage::{Acting, DoneBar, with_done},

@@ -1,8 +1,6 @@
 //! What stands above the list of errors: the form to search by, a query's mistake, links that narrow it, and what the
 //! figures below are about.
 
-use jiff::Timestamp;
-
 use super::{format::count, untrusted::visible};
 use crate::{
     console::{
@@ -22,49 +20,6 @@ pub struct SearchForm {
     pub orders: Vec<Choice>,
     pub mistake: Option<Marked>,
     pub max_bytes: usize,
-    /// Terms to choose from while one types.
-    pub proposals: Vec<String>,
-}
-
-/// What a project has that can be searched by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proposed {
-    /// The newest ones, and when each was first seen.
-    pub releases: Vec<(String, Timestamp)>,
-    /// Keys. Parts of events.
-    pub tags: Vec<String>,
-}
-
-/// Terms that every project has.
-const PROPOSALS: [&str; 18] = [
-    "is:unresolved",
-    "is:new",
-    "is:regressed",
-    "is:ignored",
-    "is:resolved",
-    "is:assigned",
-    "is:unassigned",
-    "assigned:me",
-    "assigned:none",
-    "level:fatal",
-    "level:error",
-    "level:warning",
-    "level:info",
-    "firstSeen:-24h",
-    "lastSeen:-1h",
-    "timesSeen:>100",
-    "users:>10",
-    "!level:info",
-];
-
-fn proposals(environments: &[String], Proposed { releases, tags }: &Proposed) -> Vec<String> {
-    let environments = environments.iter().map(|name| query::term("environment", name));
-    let releases = releases.iter().map(|(name, _)| query::term("release", name));
-    // Others need quotes, which a key cannot have.
-    let is_plain = |key: &&String| key.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
-    let tags = tags.iter().filter(is_plain).map(|key| format!("{key}:"));
-    let usual = PROPOSALS.into_iter().map(str::to_owned);
-    usual.chain(environments).chain(releases).chain(tags).collect()
 }
 
 #[derive(Debug)]
@@ -166,13 +121,7 @@ pub fn narrow(selection: &Selection, search: &Search, choices: &Choices) -> Vec<
 
 impl SearchForm {
     #[must_use]
-    pub fn new(
-        selection: &Selection,
-        mut environments: Vec<String>,
-        proposed: &Proposed,
-        mistake: Option<Marked>,
-    ) -> Self {
-        let proposals = proposals(&environments, proposed);
+    pub fn new(selection: &Selection, mut environments: Vec<String>, mistake: Option<Marked>) -> Self {
         if let Some(chosen) = selection.environment.as_ref().filter(|chosen| !environments.contains(chosen)) {
             environments.push(chosen.clone());
         }
@@ -214,7 +163,6 @@ impl SearchForm {
             orders: IssueOrder::ALL.into_iter().map(order).collect(),
             mistake,
             max_bytes: query::MAX_BYTES,
-            proposals,
         }
     }
 }
@@ -242,30 +190,6 @@ impl Marked {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_proposed_is_a_query() {
-        let texts = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
-        let environments = texts(["production", "two words"]);
-        let releases = texts(["shop@1.2", "a\"b"]).into_iter().map(|name| (name, Timestamp::UNIX_EPOCH)).collect();
-        let proposed = Proposed { releases, tags: texts(["browser", "two words"]) };
-        let all = proposals(&environments, &proposed);
-        let reader = query::Reader { me: Some("ada"), now: "2026-11-22T14:20:00Z".parse().unwrap() };
-        for term in &all {
-            let whole = if term.ends_with(':') { format!("{term}value") } else { term.clone() };
-            assert!(query::parse(&whole, reader).is_ok(), "{term}");
-        }
-        assert_eq!(
-            all[PROPOSALS.len()..],
-            [
-                "environment:production",
-                "environment:\"two words\"",
-                "release:shop@1.2",
-                "release:\"a\\\"b\"",
-                "browser:"
-            ]
-        );
-    }
 
     #[test]
     fn a_mistake_is_marked_where_it_is() {

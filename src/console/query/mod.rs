@@ -9,10 +9,14 @@
 //!
 //! `*` in a word stands for any text, in quotes for itself.
 
+mod complete;
 mod scan;
 mod terms;
 
-pub use self::terms::{KEYS, NEW, earlier};
+pub use self::{
+    complete::{Typed, typed},
+    terms::{KEYS, NEW, begins, earlier, is_tag, keys, usual_values},
+};
 use jiff::Timestamp;
 
 use crate::store::console::{Criterion, Search, Term};
@@ -102,11 +106,17 @@ impl Query {
 /// A term for one value, quoted where it needs that.
 #[must_use]
 pub fn term(key: &str, value: &str) -> String {
+    format!("{key}:{}", quoted(value))
+}
+
+/// The value of a term, in quotes where it needs them.
+#[must_use]
+pub fn quoted(value: &str) -> String {
     let is_plain = |character: char| !character.is_whitespace() && !r#""()[],*<>!\"#.contains(character);
     if !value.is_empty() && value.chars().all(is_plain) {
-        return format!("{key}:{value}");
+        return value.to_owned();
     }
-    format!(r#"{key}:"{}""#, value.replace('\\', r"\\").replace('"', r#"\""#))
+    format!(r#""{}""#, value.replace('\\', r"\\").replace('"', r#"\""#))
 }
 
 #[cfg(test)]

@@ -14,6 +14,18 @@ use crate::{
 /// Keys that are not those of tags, for people.
 pub const KEYS: &str =
     "is, assigned, level, environment, release, firstRelease, firstSeen, lastSeen, timesSeen and users";
+const OWN_KEYS: [&str; 10] = [
+    "is",
+    "assigned",
+    "level",
+    "environment",
+    "release",
+    "firstRelease",
+    "firstSeen",
+    "lastSeen",
+    "timesSeen",
+    "users",
+];
 
 const LEVELS: [Level; 5] = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Fatal];
 /// An error is new for so long.
@@ -48,6 +60,39 @@ pub fn criterion(found: &Scanned, reader: Reader<'_>) -> Result<Criterion, Mista
         "lastseen" => Criterion::LastSeen(time(&values[0], operator, reader.now)?),
         _ => tag(key, values)?,
     })
+}
+
+/// Our own and those of tags, as far as they begin so, in capitals or not.
+pub fn keys<'t>(tags: &'t [String], start: &'t str) -> impl Iterator<Item = &'t str> {
+    // Others need quotes, which a key cannot have.
+    let is_plain = |key: &&str| key.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    let tags = tags.iter().map(String::as_str).filter(is_plain).filter(|key| is_tag(key));
+    OWN_KEYS.into_iter().chain(tags).filter(move |key| begins(key, start))
+}
+
+#[must_use]
+pub fn is_tag(key: &str) -> bool {
+    !OWN_KEYS.iter().any(|own| own.eq_ignore_ascii_case(key)) && !key.eq_ignore_ascii_case("first-release")
+}
+
+/// What is often written behind a key of ours; names that are in the data are not here.
+#[must_use]
+pub fn usual_values(key: &str) -> &'static [&'static str] {
+    match key.to_ascii_lowercase().as_str() {
+        "is" => &["unresolved", "new", "regressed", "ignored", "resolved", "assigned", "unassigned"],
+        "assigned" => &["me", "none"],
+        "level" => &["fatal", "error", "warning", "info", "debug"],
+        "firstseen" | "lastseen" => &["-1h", "-24h", "-7d", "-30d"],
+        "timesseen" => &[">10", ">100", ">1000"],
+        "users" => &[">1", ">10", ">100"],
+        _ => &[],
+    }
+}
+
+/// In capitals or not.
+#[must_use]
+pub fn begins(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 fn each<T>(values: &[Word], one: impl Fn(&Word) -> Result<T, Mistake>) -> Result<Vec<T>, Mistake> {

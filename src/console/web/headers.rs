@@ -7,8 +7,8 @@ use http::{
 
 /// Nothing but our own files, no script in a page or made of text, not in a frame: text of an event that got past the
 /// templates' escaping still could not run or load anything. Nothing that was uploaded is served as a script.
-pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
-                          base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                          form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
                           trusted-types 'none'";
 
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");

@@ -84,8 +84,7 @@ impl Pattern {
 
     /// As `LIKE` takes it.
     fn like(&self) -> String {
-        let escape = |text: &String| text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-        self.0.iter().map(escape).collect::<Vec<_>>().join("%")
+        self.0.iter().map(|text| literal(text)).collect::<Vec<_>>().join("%")
     }
 }
 
@@ -131,6 +130,16 @@ impl Search {
     pub fn is_about_events(&self) -> bool {
         self.terms.iter().any(Term::is_about_events)
     }
+}
+
+/// Stands for itself in `LIKE`.
+fn literal(text: &str) -> String {
+    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+}
+
+/// What begins so, as `LIKE` takes it.
+pub(super) fn beginning(start: &str) -> String {
+    format!("{}%", literal(start))
 }
 
 pub(super) type Sql = QueryBuilder<Postgres>;
