@@ -44,24 +44,24 @@ impl Pages {
         Self { turn: turns, ..self }
     }
 
-    fn next(&mut self) -> String {
+    /// An address, and what is asked there.
+    fn next(&mut self) -> (String, &'static str) {
         self.turn += 1;
         let chance = mixed(self.turn);
         let issue = chance % self.load.issues;
         let environment = ENVIRONMENTS[usize::try_from(chance % 3).unwrap()];
         let sort = ["last_seen", "first_seen", "events", "users"][usize::try_from(self.turn % 4).unwrap()];
         match self.kind {
-            Kind::List => format!("/web/shop/issues?sort={sort}"),
-            Kind::Details => format!("/web/shop/issues/{}", issue + 1),
+            Kind::List => (format!("/web/shop/issues?sort={sort}"), ""),
+            Kind::Details => (format!("/web/shop/issues/{}", issue + 1), ""),
             Kind::Search => {
-                let query = match self.turn % 4 {
-                    // By text, of one error and of many; by a tag; by environment.
-                    0 => format!("product+{issue}"),
-                    1 => "catalog".to_owned(),
-                    2 => format!("region%3Aeu-{}", chance % 4),
-                    _ => format!("environment%3A{environment}"),
+                let (query, what) = match self.turn % 4 {
+                    0 => (format!("product+{issue}"), " by the text of one error"),
+                    1 => ("catalog".to_owned(), " by a text of all errors"),
+                    2 => (format!("region%3Aeu-{}", chance % 4), " by a tag"),
+                    _ => (format!("environment%3A{environment}"), " by environment"),
                 };
-                format!("/web/shop/issues?query=is%3Aunresolved+{query}&sort={sort}")
+                (format!("/web/shop/issues?query=is%3Aunresolved+{query}&sort={sort}"), what)
             }
         }
     }
@@ -70,7 +70,7 @@ impl Pages {
 /// In milliseconds.
 #[derive(Default)]
 pub struct Times {
-    of: BTreeMap<Kind, Vec<f64>>,
+    of: BTreeMap<(Kind, &'static str), Vec<f64>>,
     /// In bytes.
     pub longest: usize,
     /// Pages that said that the database does not answer in time.
@@ -80,7 +80,7 @@ pub struct Times {
 impl Times {
     /// Asks for the next page; an answer that is neither a page nor late ends the measurement.
     pub async fn take(&mut self, kind: Kind, client: &mut Client, pages: &mut Pages) {
-        let path = pages.next();
+        let (path, what) = pages.next();
         let request = Request::new("GET", path.as_str()).header("Host", "localhost").header("Connection", "keep-alive");
         // As browsers do.
         let request = request.header("Accept-Encoding", "gzip, deflate, br, zstd");
@@ -91,7 +91,7 @@ impl Times {
         self.late += u64::from(answer.status == 503);
         let length = answer.header("content-length").unwrap().parse().unwrap();
         self.longest = self.longest.max(length);
-        self.of.entry(kind).or_default().push(took);
+        self.of.entry((kind, what)).or_default().push(took);
     }
 
     pub fn add(&mut self, other: Self) {
@@ -102,27 +102,29 @@ impl Times {
         }
     }
 
-    /// By nearest rank.
     pub fn percentile(&self, kind: Kind, percent: usize) -> f64 {
-        let mut sorted = self.of.get(&kind).cloned().unwrap_or_default();
-        sorted.sort_by(f64::total_cmp);
-        let rank = (sorted.len() * percent).div_ceil(100).max(1);
-        sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+        let of_kind = self.of.iter().filter(|((found, _), _)| *found == kind);
+        percentile(of_kind.flat_map(|(_, times)| times).copied().collect(), percent)
     }
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, times) in &self.of {
+        for ((kind, what), times) in &self.of {
+            let [p50, p95, p99] = [50, 95, 99].map(|percent| percentile(times.clone(), percent));
             writeln!(
                 formatter,
-                "  {kind}: {} pages, p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms",
-                times.len(),
-                self.percentile(*kind, 50),
-                self.percentile(*kind, 95),
-                self.percentile(*kind, 99)
+                "  {kind}{what}: {} pages, p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms",
+                times.len()
             )?;
         }
         write!(formatter, "  {} of them were too late", self.late)
     }
+}
+
+/// By nearest rank.
+fn percentile(mut times: Vec<f64>, percent: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let rank = (times.len() * percent).div_ceil(100).max(1);
+    times.get(rank - 1).copied().unwrap_or(f64::NAN)
 }

@@ -117,7 +117,7 @@ async fn each_term_finds_its_issues() {
     };
     world.send(&[tagged(row(1), &[("browser", "Firefox"), ("cart", "100%_\\")])]).await;
     world.send(&[old(tagged(row(2), &[("browser", "Chrome")]))]).await;
-    world.send(&[Row { title: "Payment timed out: 100%_\\".to_owned(), level: Level::Fatal, ..row(3) }]).await;
+    world.send(&[Row { title: "Payment timed out: 100%_\\ Grösse".to_owned(), level: Level::Fatal, ..row(3) }]).await;
     let earlier = now - SignedDuration::from_mins(1);
     world.send(&[Row { release: None, timestamp: earlier, ..row(4) }, row(4)]).await;
     let users = [Some(1), Some(2), None].map(|user_hash| Row { user_hash, ..row(5) });
@@ -161,6 +161,9 @@ async fn each_term_finds_its_issues() {
         (text("100%_\\"), vec![3]),
         (text("100_"), vec![]),
         (text("valueerror"), vec![1, 2, 3, 4, 5]),
+        (text("GRÖSSE"), vec![3]),
+        (text("größe"), vec![]),
+        (text("OUT: 100%_\\ grösse"), vec![3]),
         (is(Criterion::Text(any_of(&["pay", "out"]))), vec![3]),
         (is(Criterion::Text(any_of(&["ValueError: ", "2"]))), vec![2]),
     ] {

@@ -221,9 +221,11 @@ impl Conditions<'_> {
             Criterion::Tag { key, values } => self.tag(sql, key, values),
             Criterion::Text(pattern) => {
                 let pattern = format!("%{}%", pattern.like());
+                // Small and capital letters of a language are looked up one by one, which takes longer than all the rest.
+                let collation = if pattern.is_ascii() { " COLLATE \"C\"" } else { "" };
                 let columns = ["i.title", "i.culprit", "i.exception_type", "i.exception_value"];
                 any(sql, &columns, |sql, column| {
-                    sql.push(column).push(" ILIKE ").push_bind(pattern.clone());
+                    sql.push(column).push(" ILIKE ").push_bind(pattern.clone()).push(collation);
                 });
             }
         }
