@@ -38,6 +38,7 @@ pub fn routes() -> Vec<Route> {
         route(GET,   "/{namespace}/{project}/keys",                             "keys",       Right::ReadKeys,   keys::list),
         route(GET,   "/{namespace}/{project}/health",                           "health",     Right::ReadIssues, health::show),
         route(GET,   "/{namespace}/{project}/releases",                         "releases",   Right::ReadIssues, releases::list),
+        route(GET,   "/{namespace}/{project}/releases/{release}",               "release",    Right::ReadIssues, releases::show),
         route(GET,   "/{namespace}/{project}/setup",                            "setup",      Right::ReadIssues, setup::show),
         route(GET,   "/-/go",                                                   "go",         Right::ReadIssues, go::find),
         route(GET,   "/-/e/{event}",                                            "find_event", Right::ReadEvents, go::event),

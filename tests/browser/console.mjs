@@ -180,6 +180,10 @@ for (const scheme of ["light", "dark"]) {
     await page.goto(`${BASE}shop/shop/${part}`);
     await look(page, `${part.replaceAll("/", "-")}-${scheme}`);
   }
+  await page.goto(`${BASE}shop/shop/releases`);
+  await page.locator("table.releases th a").first().click();
+  await page.waitForURL("**/releases/*");
+  await look(page, `release-${scheme}`);
   await page.goto(`${BASE}-/go?q=SHOP-999999`);
   await look(page, `go-${scheme}`);
   await page.goto(BASE);

@@ -44,6 +44,7 @@ const PATHS: &[&str] = &[
     "/web/shop/keys",
     "/web/shop/health",
     "/web/shop/releases",
+    "/web/shop/releases/{}",
     "/web/shop/setup",
     "/web/{}/issues",
     "/{}/{}/issues",

@@ -179,6 +179,15 @@ async fn releases_say_what_is_new_in_them() {
     let releases = get(world.console, &world.path("releases")).await;
     assert_eq!(releases.status, 200);
     insta::assert_snapshot!(steady(&releases.body));
+
+    let one = get(world.console, &world.path("releases/shop@1.4.2")).await;
+    assert!(one.status == 200 && one.body.contains("This release brought 1 new error."), "{}", one.body);
+    for query in ["?query=release%3Ashop%401.4.2", "?query=firstRelease%3Ashop%401.4.2"] {
+        assert!(one.body.contains(query), "{}", one.body);
+        let errors = get(world.console, &world.path(&format!("issues{query}"))).await;
+        assert!(errors.body.contains("row-link"), "{}", errors.body);
+    }
+    assert_eq!(get(world.console, &world.path("releases/shop%2F..%2F1")).await.status, 404);
 }
 
 #[tokio::test]

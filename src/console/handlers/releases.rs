@@ -1,6 +1,6 @@
-//! `/{namespace}/{project}/releases?after=`: the releases of a project.
+//! `/{namespace}/{project}/releases?after=`: the releases of a project; `…/releases/{release}`: one of them.
 
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan};
 
 use crate::{
     console::{
@@ -32,8 +32,19 @@ impl FromRequest for ReleasesRequest {
     }
 }
 
+pub struct ReleaseRequest {
+    project: ProjectAddress,
+    release: String,
+}
+
+impl FromRequest for ReleaseRequest {
+    fn from_request(request: &Request<'_>) -> Result<Self, Problem> {
+        Ok(Self { project: ProjectAddress::from_request(request)?, release: request.parameter("release")? })
+    }
+}
+
 pub async fn list(context: Context, request: ReleasesRequest) -> Result<Page<ReleasesPage>, Problem> {
-    let since = context.now.checked_sub(HOURS.hours()).unwrap_or(context.now);
+    let since = since(context.now);
     let after = request.after;
     let reading = async |mut snapshot: Snapshot, project: Project| {
         // One more says whether there is another page.
@@ -43,4 +54,19 @@ pub async fn list(context: Context, request: ReleasesRequest) -> Result<Page<Rel
     };
     let (project, releases) = context.read(&request.project, reading).await?;
     Ok(Page(ReleasesPage::new(context.shell, &project, &releases, after.is_none(), context.now)))
+}
+
+pub async fn show(context: Context, request: ReleaseRequest) -> Result<Page<ReleasesPage>, Problem> {
+    let since = since(context.now);
+    let reading = async |mut snapshot: Snapshot, project: Project| {
+        let release = snapshot.release(project.id, &request.release, since).await?;
+        snapshot.end().await?;
+        Ok((project, release.ok_or(Problem::NotFound("release"))?))
+    };
+    let (project, release) = context.read(&request.project, reading).await?;
+    Ok(Page(ReleasesPage::of_one(context.shell, &project, &release, context.now)))
+}
+
+fn since(now: Timestamp) -> Timestamp {
+    now.checked_sub(HOURS.hours()).unwrap_or(now)
 }

@@ -1,4 +1,4 @@
-//! `/{namespace}/{project}/releases`: the releases of a project, the one seen last first.
+//! `/{namespace}/{project}/releases`: the releases of a project, the one seen last first, or one of them.
 
 use askama::Template;
 use jiff::Timestamp;
@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use super::{
     ProjectHead, Shell,
     format::{Moment, count, counted},
+    in_path,
     untrusted::visible,
 };
-use crate::store::console::{Project, Release};
+use crate::{
+    console::{query, selection::Selection},
+    store::console::{Project, Release},
+};
 
 /// Releases on one page.
 pub const RELEASES_PAGE_SIZE: u32 = 50;
@@ -18,6 +22,8 @@ pub const RELEASES_PAGE_SIZE: u32 = 50;
 pub struct ReleasesPage {
     shell: Shell,
     project: ProjectHead,
+    /// The release that it is about; `None`: all.
+    one: Option<String>,
     /// `The last release brought 3 new errors.`
     verdict: String,
     rows: Vec<ReleaseRow>,
@@ -29,6 +35,11 @@ pub struct ReleasesPage {
 #[derive(Debug)]
 struct ReleaseRow {
     name: String,
+    /// In the address of its page.
+    in_path: String,
+    /// Queries of the errors that it had, and of those that it brought.
+    errors: String,
+    brought: String,
     first_seen: Moment,
     new_errors: String,
     /// `None`: no session of it was reported.
@@ -54,7 +65,14 @@ impl ReleasesPage {
             None => "Releases that were seen before.".to_owned(),
         };
         let rows = shown.iter().map(|release| row(release, now)).collect();
-        Self { shell, project: ProjectHead::from(project), verdict, rows, is_first, next }
+        Self { shell, project: ProjectHead::from(project), one: None, verdict, rows, is_first, next }
+    }
+
+    #[must_use]
+    pub fn of_one(shell: Shell, project: &Project, release: &Release, now: Timestamp) -> Self {
+        let verdict = format!("This release brought {}.", counted(release.new_errors, "new error"));
+        let (project, one) = (ProjectHead::from(project), Some(visible(&release.name)));
+        Self { shell, project, one, verdict, rows: vec![row(release, now)], is_first: true, next: None }
     }
 }
 
@@ -63,8 +81,12 @@ fn row(release: &Release, now: Timestamp) -> ReleaseRow {
         sessions: count(release.sessions),
         crash_free: crash_free(release.sessions, release.crashed),
     });
+    let errors = |key: &str| Selection::default().with_query(&query::term(key, &release.name));
     ReleaseRow {
         name: visible(&release.name),
+        in_path: in_path(&release.name).to_string(),
+        errors: errors("release"),
+        brought: errors("firstRelease"),
         first_seen: Moment::new(release.first_seen, now),
         new_errors: count(release.new_errors),
         health,

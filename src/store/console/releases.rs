@@ -39,6 +39,25 @@ impl Snapshot {
         Ok(rows.into_iter().map(|(release, at)| (release, at.into())).collect())
     }
 
+    /// The one of that name, with sessions from the hour `since` on.
+    pub async fn release(
+        &mut self,
+        project: ProjectId,
+        name: &str,
+        since: Timestamp,
+    ) -> Result<Option<Release>, StoreError> {
+        let id: Option<(i32,)> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT release_id FROM {}.releases WHERE release = $1",
+            project.schema()
+        )))
+        .bind(name)
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        let Some((id,)) = id else { return Ok(None) };
+        // The first before the next number.
+        Ok(self.releases(project, id.checked_add(1), since, 1).await?.pop())
+    }
+
     /// Those seen last, or those that come after that one, at most `limit`; sessions are counted from the hour `since`
     /// on. Issues and sessions are gone through once, whatever the number of releases.
     pub async fn releases(
